@@ -1,0 +1,170 @@
+# Mallard: a memory allocator you can ask.
+#
+# `make demo` and `make check` are all that a newcomer needs; `make help` lists the rest.
+# Everything is built under build/$(VARIANT), so that sanitizer objects never mix with others.
+
+CC ?= gcc
+AR ?= ar
+OBJCOPY ?= objcopy
+CFLAGS ?= -O2 -g
+LDFLAGS ?=
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+BINDIR ?= $(PREFIX)/bin
+DESTDIR ?=
+VARIANT ?= release
+V ?= 0
+
+VERSION := 0.1.0
+SOVERSION := 0
+OUT := build/$(VARIANT)
+Q := $(if $(filter 1,$(V)),,@)
+say = $(if $(filter 1,$(V)),,@printf '  %-8s %s\n' '$(1)' '$(2)')
+
+ifeq ($(filter $(VARIANT),release debug asan tsan aarch64),)
+$(error VARIANT is '$(VARIANT)': one of release, debug, asan, tsan, aarch64)
+endif
+
+# What each variant adds. Sanitizer builds keep the sanitizer's malloc: prefixed names only.
+debug_FLAGS := -O1 -fno-omit-frame-pointer -DMAL_DEBUG=2
+asan_FLAGS := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined -DMAL_DEBUG=1 -DMAL_SANITIZED=1
+tsan_FLAGS := -O1 -fno-omit-frame-pointer -fsanitize=thread -DMAL_DEBUG=1 -DMAL_SANITIZED=1
+aarch64_FLAGS := -DMAL_DEBUG=1
+VARIANT_FLAGS := $($(VARIANT)_FLAGS)
+ifeq ($(VARIANT),aarch64)
+CC := aarch64-linux-gnu-gcc
+AR := aarch64-linux-gnu-ar
+OBJCOPY := aarch64-linux-gnu-objcopy
+endif
+OVERRIDE := $(if $(filter release debug aarch64,$(VARIANT)),1,0)
+
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
+        -Wcast-align -Wwrite-strings -Wvla -Wundef -Werror
+BASE_FLAGS := -std=gnu11 -D_GNU_SOURCE -DMAL_VERSION='"$(VERSION)"' -Isrc -Iinclude -Iproto \
+        -fvisibility=hidden -fno-common -pthread -MMD -MP $(WARN)
+CORE_FLAGS := $(BASE_FLAGS) -fPIC -ftls-model=initial-exec -fno-builtin-malloc -fno-builtin-free \
+        -fno-builtin-calloc -fno-builtin-realloc -fno-semantic-interposition \
+        -fasynchronous-unwind-tables -DMAL_OVERRIDE=$(OVERRIDE)
+# All code of the core goes into one section with known bounds: stacks leave its frames out.
+ONE_SECTION = $(OBJCOPY) --rename-section .text=mal_text --rename-section .text.unlikely=mal_text \
+        --rename-section .text.hot=mal_text --rename-section __rseq_failure=mal_text
+PLANE_FLAGS := $(BASE_FLAGS) -fPIC -I$(OUT)/gen
+PLANE_LIBS := -lmicrohttpd -lprotobuf-c -ldw -lelf -liberty -lz
+
+CORE_DIRS := base os meta box pageheap central cache sample front
+CORE_SRC := $(filter-out src/box/reader.c,$(foreach d,$(CORE_DIRS),$(wildcard src/$(d)/*.c)))
+READER_SRC := src/box/reader.c
+VIEW_SRC := $(wildcard src/view/*.c)
+HTTP_SRC := $(wildcard src/http/*.c)
+CLI_SRC := $(wildcard src/cli/*.c)
+PLUGIN_SRC := $(filter src/http/plugin%.c,$(HTTP_SRC))
+HTTP_LIB_SRC := $(filter-out $(PLUGIN_SRC),$(HTTP_SRC))
+
+obj = $(patsubst %.c,$(OUT)/%.o,$(1))
+CORE_OBJ := $(call obj,$(CORE_SRC))
+PLANE_OBJ := $(call obj,$(READER_SRC) $(VIEW_SRC) $(HTTP_LIB_SRC)) $(OUT)/gen/profile.pb-c.o
+PLUGIN_OBJ := $(call obj,$(PLUGIN_SRC))
+CLI_OBJ := $(call obj,$(CLI_SRC))
+
+CORE_SO := $(OUT)/libmallard.so.$(SOVERSION)
+PLUGIN_SO := $(OUT)/libmallard-http.so
+
+.DEFAULT_GOAL := all
+.PHONY: all
+all: core plane ## build everything (silent, under a minute)
+
+include tests/targets.mk
+
+.PHONY: core plane
+core: $(CORE_SO) $(OUT)/libmallard.a $(OUT)/mallard.pc ## the allocator: libmallard.so, libmallard.a, mallard.pc
+plane: $(PLUGIN_SO) $(OUT)/mallard ## what reads boxes: libmallard-http.so, mallard
+
+# A change of flags rebuilds what it touches.
+FLAGS_NOW := $(CC) $(CFLAGS) $(LDFLAGS) $(VARIANT_FLAGS) $(BASE_FLAGS) $(CORE_FLAGS)
+$(OUT)/flags.stamp: FORCE
+	@mkdir -p $(@D); printf '%s\n' '$(subst ','\'',$(FLAGS_NOW))' | cmp -s - $@ || \
+	  printf '%s\n' '$(subst ','\'',$(FLAGS_NOW))' > $@
+.PHONY: FORCE
+FORCE:
+
+$(CORE_OBJ): $(OUT)/%.o: %.c $(OUT)/flags.stamp
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(CORE_FLAGS) $(VARIANT_FLAGS) -c $< -o $@
+	$(Q)$(ONE_SECTION) $@
+
+$(call obj,$(READER_SRC) $(VIEW_SRC) $(HTTP_SRC) $(CLI_SRC)): $(OUT)/%.o: %.c $(OUT)/flags.stamp | $(OUT)/gen/profile.pb-c.h
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(PLANE_FLAGS) $(VARIANT_FLAGS) -c $< -o $@
+
+# The generated encoder is not ours to warn about.
+$(OUT)/gen/profile.pb-c.h: proto/profile.proto
+	$(call say,PROTOC,$<)
+	@mkdir -p $(@D)
+	$(Q)protoc-c --proto_path=proto --c_out=$(@D) $<
+$(OUT)/gen/profile.pb-c.o: $(OUT)/gen/profile.pb-c.h
+	$(call say,CC,$(OUT)/gen/profile.pb-c.c)
+	$(Q)$(CC) $(CFLAGS) -fPIC $(VARIANT_FLAGS) -I$(OUT)/gen -c $(OUT)/gen/profile.pb-c.c -o $@
+
+$(CORE_SO): $(CORE_OBJ) src/front/libmallard.map
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(VARIANT_FLAGS) -shared -o $@ $(CORE_OBJ) -Wl,-soname,libmallard.so.$(SOVERSION) \
+	  -Wl,--version-script=src/front/libmallard.map $(if $(filter 1,$(OVERRIDE)),-Wl$(comma)-z$(comma)defs) -Wl,-z,relro -Wl,-z,now \
+	  -Wl,-z,nodelete -Wl,--as-needed $(LDFLAGS)
+	@ln -sf libmallard.so.$(SOVERSION) $(OUT)/libmallard.so
+comma := ,
+
+$(OUT)/libmallard.a: $(CORE_OBJ)
+	$(call say,AR,$@)
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $(CORE_OBJ)
+
+$(OUT)/mallard.pc: src/front/mallard.pc.in Makefile
+	@mkdir -p $(@D)
+	@sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@INCLUDEDIR@|$(INCLUDEDIR)|; s|@VERSION@|$(VERSION)|' $< > $@
+
+$(PLUGIN_SO): $(PLUGIN_OBJ) $(PLANE_OBJ) src/http/plugin.map
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(VARIANT_FLAGS) -shared -o $@ $(PLUGIN_OBJ) $(PLANE_OBJ) \
+	  -Wl,--version-script=src/http/plugin.map -Wl,-Bsymbolic -Wl,-z,relro -Wl,-z,now \
+	  -Wl,--as-needed $(LDFLAGS) $(PLANE_LIBS)
+
+$(OUT)/mallard: $(CLI_OBJ) $(PLANE_OBJ)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(VARIANT_FLAGS) -o $@ $(CLI_OBJ) $(PLANE_OBJ) -Wl,--as-needed $(LDFLAGS) $(PLANE_LIBS)
+
+-include $(CORE_OBJ:.o=.d) $(PLANE_OBJ:.o=.d) $(PLUGIN_OBJ:.o=.d) $(CLI_OBJ:.o=.d)
+
+.PHONY: install uninstall clean help debug asan tsan compile_commands.json
+install: ## install under DESTDIR/PREFIX; never builds
+	@test -e $(CORE_SO) -a -e $(OUT)/mallard || { echo "nothing built yet: run 'make' first" >&2; exit 1; }
+	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR)/mallard $(DESTDIR)$(BINDIR)
+	install -m 755 $(CORE_SO) $(DESTDIR)$(LIBDIR)/libmallard.so.$(VERSION)
+	ln -sf libmallard.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libmallard.so.$(SOVERSION)
+	ln -sf libmallard.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libmallard.so
+	install -m 755 $(PLUGIN_SO) $(DESTDIR)$(LIBDIR)/
+	install -m 644 $(OUT)/libmallard.a $(DESTDIR)$(LIBDIR)/
+	install -m 644 $(OUT)/mallard.pc $(DESTDIR)$(LIBDIR)/pkgconfig/
+	install -m 644 include/mallard/*.h $(DESTDIR)$(INCLUDEDIR)/mallard/
+	install -m 755 $(OUT)/mallard $(DESTDIR)$(BINDIR)/
+uninstall: ## remove what install put there
+	rm -f $(DESTDIR)$(LIBDIR)/libmallard.so $(DESTDIR)$(LIBDIR)/libmallard.so.$(SOVERSION) \
+	  $(DESTDIR)$(LIBDIR)/libmallard.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libmallard-http.so \
+	  $(DESTDIR)$(LIBDIR)/libmallard.a $(DESTDIR)$(LIBDIR)/pkgconfig/mallard.pc $(DESTDIR)$(BINDIR)/mallard
+	rm -rf $(DESTDIR)$(INCLUDEDIR)/mallard
+debug: ## unit and conformance tests with every assertion on
+	$(Q)$(MAKE) --no-print-directory VARIANT=debug check-unit
+asan: ## unit and conformance tests under AddressSanitizer and UBSan
+	$(Q)$(MAKE) --no-print-directory VARIANT=asan CC=clang check-unit
+tsan: ## unit and conformance tests under ThreadSanitizer
+	$(Q)$(MAKE) --no-print-directory VARIANT=tsan CC=clang check-unit
+compile_commands.json: ## for editors and clang-tidy (needs bear)
+	bear -- $(MAKE) -B all
+clean: ## remove build/
+	rm -rf build
+print-%: ## print a make variable
+	@echo '$($*)'
+help: ## this list
+	@sed -n 's/^\([a-z_.-]*\):.*## \(.*\)/  \1\t\2/p' Makefile tests/targets.mk | sort | awk -F '\t' '{printf "%-22s %s\n", $$1, $$2}'

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Writing this process's box. One box per process; the functions that append want the PROFILE
+ * lock held by the caller, the others take the BOX lock themselves.
+ */
+#ifndef MAL_BOX_WRITER_H
+#define MAL_BOX_WRITER_H
+
+#include "box/layout.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define MAL_BOX_NONE UINT32_MAX
+
+/* True once a box exists; acquire. */
+bool mal_writer_is_open(void);
+
+/* Creates the box: a file where possible, else anonymous memory with one line on standard error
+ * when a file was to be expected. After a fork it first copies what the parent's box said about
+ * modules, stacks and buckets, with all counts zero. `options` is text for the header. 0 or
+ * -ENOMEM. PROFILE lock held. */
+int mal_writer_open(const char *options, unsigned cpus);
+
+/* False in a child that shares the mapping, by vfork for one. */
+bool mal_writer_is_of_process(void);
+
+/* The mapping, for the reader in this process. */
+const void *mal_writer_base(void);
+/* The file, "" for anonymous memory. */
+const char *mal_writer_path(void);
+
+/* Appending; PROFILE lock held. MAL_BOX_NONE where the table, or the tmpfs, is full. */
+struct mal_box_string mal_writer_add_string(const char *text, size_t bytes);
+uint32_t mal_writer_add_stack(const uintptr_t *pcs, size_t depth);
+uint32_t mal_writer_add_bucket(const struct mal_box_bucket *key);
+bool mal_writer_add_module(const struct mal_box_module *module);
+
+/* Looking at what was appended; any thread. Index below the published count. */
+struct mal_box_bucket *mal_writer_bucket(uint32_t index);
+const uint64_t *mal_writer_stack(uint32_t word);
+uint32_t mal_writer_module_count(void);
+struct mal_box_module *mal_writer_module(uint32_t index);
+
+/* Counts a sample that found no room. */
+void mal_writer_drop(uint64_t bytes);
+
+void mal_writer_set_rate(uint64_t rate_bytes);
+void mal_writer_publish(const struct mal_box_stats *stats);
+void mal_writer_trace(const char *text, size_t bytes);
+
+/* The background thread's side of the mailbox: waits up to timeout_ns for a request. True, and the
+ * request in the out-parameters, when there is one; answer it. */
+bool mal_writer_await_request(uint64_t timeout_ns, enum mal_box_command *ret_command,
+                              int64_t *ret_argument);
+void mal_writer_answer(int64_t result, int error);
+/* Makes a waiting background thread look up. */
+void mal_writer_wake(void);
+
+/* Marks a clean exit and removes the file unless it is to be kept. */
+enum mal_writer_end { MAL_WRITER_REMOVE, MAL_WRITER_KEEP };
+void mal_writer_finish(int exit_code, enum mal_writer_end end);
+
+/* In a forked child: from here on the parent's box is only read. */
+void mal_writer_forget_in_child(void);
+
+void mal_writer_before_fork(void);
+void mal_writer_after_fork(void);
+
+#endif

@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Per-CPU caches: the slow half.
+ *
+ * Holds one slab per CPU (os/percpu.h has the layout and the proof of the fast half). Here are the
+ * control words of a slab: which capacity each class has been granted, out of one budget of bytes
+ * per CPU, and what each class's header was when the background tick last looked.
+ *
+ * Path up, after a pop failed: fetch a batch from the central list, hand out its first object, push
+ * the rest. Path down, after a push failed: grant the class more capacity if the budget allows, or
+ * take some from a class that does not use it; else pop a batch, return it to the central list, and
+ * push again. So the number of cached bytes is bounded by CPUs times the budget, however many
+ * threads there are. Capacity that went unused for a whole tick is taken back.
+ *
+ * SYNCHRONIZATION
+ *   1. Headers and slots: restartable sequences of threads on that CPU, or `lock` in lock mode.
+ *   2. `limit`, `granted_bytes`, `seen`, `hand`, `populated`: the slab's lock (rank CPU_CACHE), in
+ *      both modes. A push that races with a smaller limit may overshoot it by what was in flight;
+ *      limits are bounds of policy, and the slots up to the class's end always exist.
+ *   3. The per-class counters are relaxed atomics.
+ *
+ * Must never touch an object, and never hold a slab's lock while asking the central list.
+ */
+#include "cache/percpu_cache.h"
+
+#include "base/atomic.h"
+#include "base/bits.h"
+#include "base/check.h"
+#include "central/central.h"
+#include "meta/classes.h"
+#include "meta/memory.h"
+#include "os/lock.h"
+#include "os/vm.h"
+
+#include <errno.h>
+
+#define BUDGET_BYTES (2u << 20) /* of objects, per CPU */
+#define STEAL_TRIES 8u
+#define CPUS_MAX 8192u /* the kernel's own limit */
+
+struct slab {
+    uint64_t header[MAL_SLAB_CLASSES]; /* rule 1 */
+    uint16_t limit[MAL_SLAB_CLASSES];  /* rule 2; read by the fast path */
+    struct mal_lock lock;
+    uint32_t populated;
+    uint32_t hand; /* next class to look at for unused capacity */
+    uint64_t granted_bytes;
+    uint64_t seen[MAL_SLAB_CLASSES]; /* headers at the last tick */
+    /* slots follow */
+};
+
+_Static_assert(offsetof(struct slab, limit) == MAL_SLAB_LIMIT_OFFSET, "the fast path relies on it");
+_Static_assert(MAL_CLASS_COUNT <= MAL_SLAB_CLASSES, "every class has a header");
+
+struct class_counters {
+    MAL_LINE_ALIGNED uint64_t direct_allocs; /* objects that went past the cache to the program */
+    uint64_t direct_frees;                   /* objects that came back past the cache */
+    uint64_t filled;                         /* pushes that were not frees */
+    uint64_t drained;                        /* pops that were not mallocs */
+};
+
+static struct {
+    enum mal_percpu_mode mode;              /* constant after init */
+    unsigned cpus;                          /* constant after init */
+    uint16_t first_slot[MAL_SLAB_CLASSES];  /* the zero word below each class's slots; constant */
+} cache;
+static struct class_counters counters[MAL_CLASS_COUNT]; /* rule 3 */
+
+/* Lays the classes' slots out one behind the other. */
+static void lay_out_slots(void) {
+    uint32_t next = sizeof(struct slab) / sizeof(uint64_t);
+    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class++) {
+        cache.first_slot[class] = (uint16_t)next;
+        next += 1u + mal_class[class].cache_limit;
+    }
+    MAL_CHECK(next <= MAL_SLAB_BYTES / sizeof(uint64_t), "the classes' slots fit one slab");
+}
+
+int mal_cache_init(enum mal_percpu_mode mode) {
+    cache.mode = mode;
+    cache.cpus = mal_percpu_possible_cpus();
+    lay_out_slots();
+    /* Slab -1 stays zero for ever: see os/percpu.h. */
+    char *slabs = mal_vm_map((size_t)(cache.cpus + 1) * MAL_SLAB_BYTES);
+    if (!slabs)
+        return -ENOMEM;
+    mal_percpu_init(slabs + MAL_SLAB_BYTES, mode);
+    return 0;
+}
+
+enum mal_percpu_mode mal_cache_mode(void) {
+    return cache.mode;
+}
+
+unsigned mal_cache_cpus(void) {
+    return cache.cpus;
+}
+
+static struct slab *slab_of(unsigned cpu) {
+    return (struct slab *)(void *)(mal_percpu_slabs + (size_t)cpu * MAL_SLAB_BYTES);
+}
+
+static void **slots_of(struct slab *slab) {
+    return (void **)(void *)slab;
+}
+
+bool mal_cache_cpu_is_populated(unsigned cpu) {
+    return mal_load_acquire(&slab_of(cpu)->populated) != 0;
+}
+
+/* Headers before limits: the proof in os/percpu.h needs that order. */
+static void populate_locked(struct slab *slab) {
+    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class++)
+        mal_store_relaxed(&slab->header[class], (uint64_t)cache.first_slot[class]);
+    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class++)
+        mal_store_release(&slab->limit[class], cache.first_slot[class]);
+    mal_store_release(&slab->populated, 1u);
+}
+
+static struct slab *lock_slab(unsigned cpu) {
+    struct slab *slab = slab_of(cpu);
+    slab->lock.rank = MAL_RANK_CPU_CACHE;
+    mal_lock(&slab->lock);
+    if (!slab->populated)
+        populate_locked(slab);
+    return slab;
+}
+
+static uint32_t capacity_of(const struct slab *slab, uint32_t class) {
+    return (uint32_t)slab->limit[class] - cache.first_slot[class];
+}
+
+static uint64_t header_top(uint64_t header) {
+    return header & MAL_SLAB_TOP_MASK;
+}
+
+static void set_capacity_locked(struct slab *slab, uint32_t class, uint32_t capacity) {
+    slab->granted_bytes -= (uint64_t)capacity_of(slab, class) * mal_class[class].size_bytes;
+    slab->granted_bytes += (uint64_t)capacity * mal_class[class].size_bytes;
+    mal_store_release(&slab->limit[class], (uint16_t)(cache.first_slot[class] + capacity));
+}
+
+/* Takes capacity that holds no object from the next few classes, until `bytes` fit the budget. */
+static void steal_locked(struct slab *slab, uint64_t bytes) {
+    for (unsigned tries = 0; tries < STEAL_TRIES; tries++) {
+        if (slab->granted_bytes + bytes <= BUDGET_BYTES)
+            return;
+        slab->hand = slab->hand % (MAL_CLASS_COUNT - 1) + 1;
+        uint64_t top = header_top(mal_load_relaxed(&slab->header[slab->hand]));
+        uint32_t used = (uint32_t)top - cache.first_slot[slab->hand];
+        if (used < capacity_of(slab, slab->hand))
+            set_capacity_locked(slab, slab->hand, used);
+    }
+}
+
+/* Grants a class one batch more where its own limit and the budget allow. */
+static bool grow_locked(struct slab *slab, uint32_t class) {
+    const struct mal_class_info *info = &mal_class[class];
+    uint32_t capacity = capacity_of(slab, class);
+    uint32_t more = (uint32_t)mal_min(info->batch, info->cache_limit - capacity);
+    uint64_t bytes = (uint64_t)more * info->size_bytes;
+    if (more == 0)
+        return false;
+    steal_locked(slab, bytes);
+    if (slab->granted_bytes + bytes > BUDGET_BYTES)
+        return false;
+    set_capacity_locked(slab, class, capacity + more);
+    return true;
+}
+
+static void *pop_locked(struct slab *slab, uint32_t class) {
+    uint64_t header = slab->header[class];
+    void *object = slots_of(slab)[header_top(header)];
+    if (object)
+        mal_store_relaxed(&slab->header[class], header - 1 + MAL_SLAB_POP_UNIT);
+    return object;
+}
+
+static bool push_locked(struct slab *slab, uint32_t class, void *object) {
+    uint64_t header = slab->header[class];
+    if (header_top(header) >= slab->limit[class])
+        return false;
+    slots_of(slab)[header_top(header) + 1] = object;
+    mal_store_relaxed(&slab->header[class], header + 1);
+    return true;
+}
+
+/* A top of 0 belongs to a slab that is not set up yet, whose word 0 is 0 as well. */
+static void *pop_anyhow(uint32_t class) {
+    if (cache.mode == MAL_PERCPU_RSEQ)
+        return mal_percpu_pop(class);
+    struct slab *slab = lock_slab(mal_percpu_ask_kernel(cache.cpus));
+    void *object = pop_locked(slab, class);
+    mal_unlock(&slab->lock);
+    return object;
+}
+
+static bool push_anyhow(uint32_t class, void *object) {
+    if (cache.mode == MAL_PERCPU_RSEQ)
+        return mal_percpu_push(class, object);
+    struct slab *slab = lock_slab(mal_percpu_ask_kernel(cache.cpus));
+    bool pushed = push_locked(slab, class, object);
+    mal_unlock(&slab->lock);
+    return pushed;
+}
+
+/* The CPU whose slab serves this thread; -1 for a thread that libc did not register. */
+static int my_cpu(void) {
+    return cache.mode == MAL_PERCPU_RSEQ ? mal_percpu_current()
+                                         : (int)mal_percpu_ask_kernel(cache.cpus);
+}
+
+static bool grow_here(uint32_t class) {
+    int cpu = my_cpu();
+    if (cpu < 0)
+        return false;
+    struct slab *slab = lock_slab((unsigned)cpu);
+    bool grown = grow_locked(slab, class);
+    mal_unlock(&slab->lock);
+    return grown;
+}
+
+/* Room for one batch, so that what is fetched can be kept. */
+static void ensure_batch_here(uint32_t class) {
+    int cpu = my_cpu();
+    if (cpu < 0)
+        return;
+    struct slab *slab = lock_slab((unsigned)cpu);
+    if (capacity_of(slab, class) < mal_class[class].batch)
+        grow_locked(slab, class);
+    mal_unlock(&slab->lock);
+}
+
+static void push_rest(uint32_t class, void **objects, size_t count) {
+    size_t pushed = 0;
+    while (pushed < count && push_anyhow(class, objects[pushed]))
+        pushed++;
+    mal_add_relaxed(&counters[class].filled, pushed);
+    if (pushed < count)
+        mal_central_give(class, objects + pushed, count - pushed);
+}
+
+void *mal_cache_alloc_slow(uint32_t class) {
+    void *batch[MAL_CENTRAL_BATCH_MAX];
+    if (cache.mode == MAL_PERCPU_LOCK) {
+        void *object = pop_anyhow(class);
+        if (object)
+            return object;
+    }
+    ensure_batch_here(class);
+    size_t got = mal_central_take(class, batch, mal_class[class].batch);
+    if (got == 0)
+        return NULL;
+    mal_add_relaxed(&counters[class].direct_allocs, 1);
+    if (got > 1)
+        push_rest(class, batch + 1, got - 1);
+    return batch[0];
+}
+
+static void drain_batch(uint32_t class) {
+    void *batch[MAL_CENTRAL_BATCH_MAX];
+    size_t count = 0;
+    while (count < mal_class[class].batch && (batch[count] = pop_anyhow(class)) != NULL)
+        count++;
+    mal_add_relaxed(&counters[class].drained, count);
+    if (count > 0)
+        mal_central_give(class, batch, count);
+}
+
+void mal_cache_free_slow(uint32_t class, void *object) {
+    if (cache.mode == MAL_PERCPU_LOCK && push_anyhow(class, object))
+        return;
+    if (!grow_here(class))
+        drain_batch(class);
+    if (push_anyhow(class, object))
+        return;
+    mal_add_relaxed(&counters[class].direct_frees, 1);
+    mal_central_give(class, &object, 1);
+}
+
+static bool still_on(unsigned cpu) {
+    return cache.mode == MAL_PERCPU_LOCK || mal_percpu_current() == (int)cpu;
+}
+
+static void *drain_one(struct slab *slab, uint32_t class) {
+    if (cache.mode == MAL_PERCPU_RSEQ)
+        return mal_percpu_pop(class);
+    mal_lock(&slab->lock);
+    void *object = pop_locked(slab, class);
+    mal_unlock(&slab->lock);
+    return object;
+}
+
+static void drain_class(struct slab *slab, unsigned cpu, uint32_t class) {
+    void *batch[MAL_CENTRAL_BATCH_MAX];
+    size_t count;
+    do {
+        count = 0;
+        while (count < MAL_CENTRAL_BATCH_MAX && still_on(cpu) &&
+               (batch[count] = drain_one(slab, class)) != NULL)
+            count++;
+        mal_add_relaxed(&counters[class].drained, count);
+        if (count > 0)
+            mal_central_give(class, batch, count);
+    } while (count == MAL_CENTRAL_BATCH_MAX);
+}
+
+/* Notes the class's header; true when nothing has happened since it was last noted. */
+static bool note_idle_locked(struct slab *slab, uint32_t class) {
+    uint64_t header = mal_load_relaxed(&slab->header[class]);
+    bool idle = slab->seen[class] == header;
+    slab->seen[class] = header;
+    return idle;
+}
+
+void mal_cache_drain_cpu(unsigned cpu, enum mal_drain drain) {
+    struct slab *slab = slab_of(cpu);
+    if (!mal_cache_cpu_is_populated(cpu))
+        return;
+    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class++) {
+        mal_lock(&slab->lock);
+        bool idle = note_idle_locked(slab, class);
+        bool wanted = capacity_of(slab, class) > 0 && (drain == MAL_DRAIN_ALL || idle);
+        if (wanted)
+            set_capacity_locked(slab, class, 0);
+        mal_unlock(&slab->lock);
+        if (wanted)
+            drain_class(slab, cpu, class);
+    }
+}
+
+struct mal_cache_stats mal_cache_stats(uint32_t class) {
+    struct class_counters *c = &counters[class];
+    uint64_t pops = 0;
+    uint64_t cached = 0;
+    for (unsigned cpu = 0; cpu < cache.cpus; cpu++) {
+        if (!mal_cache_cpu_is_populated(cpu))
+            continue;
+        uint64_t header = mal_load_relaxed(&slab_of(cpu)->header[class]);
+        pops += header / MAL_SLAB_POP_UNIT;
+        cached += header_top(header) - cache.first_slot[class];
+    }
+    uint64_t allocs = pops + mal_load_relaxed(&c->direct_allocs);
+    uint64_t frees = cached + pops + mal_load_relaxed(&c->direct_frees);
+    return (struct mal_cache_stats){
+        .mallocs = allocs - mal_load_relaxed(&c->drained),
+        .frees = frees - mal_load_relaxed(&c->filled),
+        .cached = cached,
+    };
+}
+
+uint64_t mal_cache_slab_bytes(void) {
+    uint64_t bytes = 0;
+    for (unsigned cpu = 0; cpu < cache.cpus; cpu++)
+        bytes += mal_cache_cpu_is_populated(cpu) ? MAL_SLAB_BYTES : 0;
+    return bytes;
+}
+
+/* fork holds the lock of every slab in use; nobody else ever holds two. A slab that is being set up
+ * by another thread at that instant is not in use yet: the child sets it up anew. */
+static uint64_t held_by_fork[(CPUS_MAX + 63) / 64]; /* guarded by fork's own order */
+
+void mal_cache_before_fork(void) {
+    for (unsigned cpu = 0; cpu < cache.cpus; cpu++) {
+        if (!mal_cache_cpu_is_populated(cpu))
+            continue;
+        mal_lock(&slab_of(cpu)->lock);
+        mal_lock_note_released(&slab_of(cpu)->lock);
+        held_by_fork[cpu / 64] |= 1ull << (cpu % 64);
+    }
+}
+
+void mal_cache_after_fork(enum mal_fork_side side) {
+    for (unsigned cpu = 0; cpu < cache.cpus; cpu++) {
+        struct slab *slab = slab_of(cpu);
+        if (held_by_fork[cpu / 64] >> (cpu % 64) & 1)
+            mal_unlock(&slab->lock);
+        else if (side == MAL_FORK_CHILD && mal_load_relaxed(&slab->lock.state) != 0)
+            mal_lock_init(&slab->lock, MAL_RANK_CPU_CACHE);
+    }
+    for (unsigned word = 0; word < MAL_COUNT_OF(held_by_fork); word++)
+        held_by_fork[word] = 0;
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Per-CPU caches: objects of each class private to one CPU.
+ *
+ * The hits are inline in os/percpu.h. Here is what happens on a miss, and the numbers.
+ */
+#ifndef MAL_CACHE_PERCPU_CACHE_H
+#define MAL_CACHE_PERCPU_CACHE_H
+
+#include "os/percpu.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* 0 or -ENOMEM. Once, after mal_classes_init. */
+int mal_cache_init(enum mal_percpu_mode mode);
+enum mal_percpu_mode mal_cache_mode(void);
+
+/* An object of the class, whose pop just failed; NULL when memory is short. */
+MAL_SLOW void *mal_cache_alloc_slow(uint32_t class);
+
+/* Takes an object whose push just failed. */
+MAL_SLOW void mal_cache_free_slow(uint32_t class, void *object);
+
+/* Gives back what one CPU caches, all of it or only what went unused since the last call. The
+ * calling thread must be running on that CPU and stay there, unless the caches are in lock mode. */
+enum mal_drain { MAL_DRAIN_ALL, MAL_DRAIN_IDLE };
+void mal_cache_drain_cpu(unsigned cpu, enum mal_drain drain);
+
+unsigned mal_cache_cpus(void);
+/* True once the CPU's slab was ever used. */
+bool mal_cache_cpu_is_populated(unsigned cpu);
+
+/* Numbers of one class over all CPUs. The program's mallocs and frees, exactly:
+ *     mallocs = pops - drained + direct_allocs
+ *     frees   = cached + pops - filled + direct_frees
+ * read from one header each, so mallocs - frees is consistent even while they move. */
+struct mal_cache_stats {
+    uint64_t mallocs;
+    uint64_t frees;
+    uint64_t cached; /* objects in CPU caches now */
+};
+struct mal_cache_stats mal_cache_stats(uint32_t class);
+
+/* Bytes of slabs that are populated. */
+uint64_t mal_cache_slab_bytes(void);
+
+void mal_cache_before_fork(void);
+enum mal_fork_side { MAL_FORK_PARENT, MAL_FORK_CHILD };
+void mal_cache_after_fork(enum mal_fork_side side);
+
+#endif

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The background thread.
+ *
+ * One per process, started when a slow path first finds the process older than START_AGE_NS, so
+ * that short-lived programs never have one; or at once when somebody asked to watch. Every second,
+ * or when a request comes through the mailbox, it wakes and does its rounds:
+ *
+ *     answer requests - take back what idle CPUs cache - return idle pages - publish statistics
+ *
+ * Idle CPUs are drained by visiting them: the thread moves itself to the CPU and pops its stacks
+ * like any thread there. No protocol with other CPUs is needed, and the proof of os/percpu.h holds
+ * as it stands. A CPU that the thread may not run on keeps what it has.
+ *
+ * SYNCHRONIZATION: `run_state` goes FORBIDDEN -> ALLOWED -> RUNNING by compare-and-swap, and back
+ * to ALLOWED in a forked child.
+ *
+ * Must never hold a lock while it sleeps, and never run the program's code.
+ */
+#include "front/background.h"
+
+#include "base/atomic.h"
+#include "box/writer.h"
+#include "cache/percpu_cache.h"
+#include "central/central.h"
+#include "front/http.h"
+#include "front/memory.h"
+#include "front/stats.h"
+#include "front/thread.h"
+#include "meta/classes.h"
+#include "os/clock.h"
+#include "os/env.h"
+#include "os/thread.h"
+#include "pageheap/scavenger.h"
+#include "sample/profile.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#define START_AGE_NS (20u * 1000 * 1000)
+#define ROUND_NS 1000000000ull
+#define SCAVENGE_BUDGET_NS (ROUND_NS / 100) /* one percent of one CPU */
+
+enum run_state { FORBIDDEN, ALLOWED, RUNNING };
+static uint32_t run_state;      /* enum run_state; atomic */
+static uint64_t allowed_at_ns;  /* written before ALLOWED */
+static uint32_t round_count;    /* background thread */
+
+bool mal_background_is_running(void) {
+    return mal_load_relaxed(&run_state) == RUNNING;
+}
+
+void mal_background_allow(void) {
+    allowed_at_ns = mal_clock_coarse_ns();
+    mal_store_release(&run_state, (uint32_t)ALLOWED);
+}
+
+void mal_background_forget_in_child(void) {
+    if (mal_load_relaxed(&run_state) == RUNNING)
+        mal_background_allow();
+}
+
+static void visit_cpus(void) {
+    for (unsigned cpu = 0; cpu < mal_cache_cpus(); cpu++) {
+        if (!mal_cache_cpu_is_populated(cpu))
+            continue;
+        if (mal_cache_mode() == MAL_PERCPU_LOCK || mal_thread_move_to(cpu) == 0)
+            mal_cache_drain_cpu(cpu, MAL_DRAIN_IDLE);
+    }
+    if (mal_cache_mode() == MAL_PERCPU_RSEQ)
+        mal_thread_restore_cpus();
+}
+
+static int64_t obey(enum mal_box_command command, int64_t argument, int *ret_error) {
+    *ret_error = 0;
+    switch (command) {
+    case MAL_BOX_CMD_PUBLISH:
+    case MAL_BOX_CMD_COLLECT: /* nothing is collected; what is asked for is exactness */
+        return 0;
+    case MAL_BOX_CMD_FREE_OS_MEMORY:
+        return (int64_t)mal_memory_release();
+    case MAL_BOX_CMD_SET_RATE:
+        return (int64_t)mal_memory_set_rate((uint64_t)argument);
+    default:
+        *ret_error = -ENOSYS;
+        return -1;
+    }
+}
+
+static void answer_requests(uint64_t wait_ns) {
+    enum mal_box_command command;
+    int64_t argument;
+    for (; mal_writer_await_request(wait_ns, &command, &argument); wait_ns = 0) {
+        int error;
+        int64_t result = obey(command, argument, &error);
+        mal_stats_publish();
+        mal_writer_answer(result, error);
+    }
+}
+
+static void do_round(void) {
+    mal_http_follow_process();
+    if (round_count++ % 2 == 1)
+        visit_cpus();
+    mal_scavenger_tick(mal_clock_mono_ns(), SCAVENGE_BUDGET_NS);
+    mal_stats_publish();
+}
+
+static void body(void) {
+    mal_thread_become_own();
+    mal_thread_remember_cpus();
+    if (!mal_profile_ensure_box())
+        return;
+    uint64_t next_round_ns = mal_clock_mono_ns();
+    for (;;) {
+        uint64_t now_ns = mal_clock_mono_ns();
+        if (now_ns >= next_round_ns) {
+            do_round();
+            next_round_ns = now_ns + ROUND_NS;
+            continue;
+        }
+        answer_requests(next_round_ns - now_ns);
+    }
+}
+
+void mal_background_start(void) {
+    uint32_t allowed = ALLOWED;
+    if (!mal_cas_acquire(&run_state, &allowed, (uint32_t)RUNNING))
+        return;
+    /* No thread to be had: the process does without, slow paths keep looking at the clock. */
+    if (mal_thread_start("mallard", body) != 0)
+        mal_store_release(&run_state, (uint32_t)FORBIDDEN);
+}
+
+void mal_background_tick(void) {
+    if (mal_load_acquire(&run_state) != ALLOWED)
+        return;
+    if (mal_clock_coarse_ns() - allowed_at_ns >= START_AGE_NS)
+        mal_background_start();
+}

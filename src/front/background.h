@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The background thread: publishes, scavenges, drains, answers the mailbox.
+ */
+#ifndef MAL_FRONT_BACKGROUND_H
+#define MAL_FRONT_BACKGROUND_H
+
+#include <stdbool.h>
+
+bool mal_background_is_running(void);
+
+/* Called now and then from slow paths without locks: starts the thread once the process is old
+ * enough to be worth one. Cheap. */
+void mal_background_tick(void);
+
+/* Starts it now; used where somebody has asked to watch this process. */
+void mal_background_start(void);
+
+/* From here on the thread may be started: main's constructors are done. */
+void mal_background_allow(void);
+
+/* In a forked child there is no such thread. */
+void mal_background_forget_in_child(void);
+
+#endif

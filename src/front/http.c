@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The HTTP plug-in's keeper.
+ *
+ * libmallard-http.so holds everything that serves: libmicrohttpd, protobuf-c, the symbolizer. It is
+ * loaded by an explicit call or by the constructor when MALLARD_HTTP is set, reads this process's
+ * own box and nothing else of ours, and marks its threads as Mallard's own.
+ *
+ * Fork: a child closes the sockets it inherited. When its parent ends (a program that puts itself in
+ * the background), the child's background thread takes the address over.
+ *
+ * SYNCHRONIZATION: `keeper_lock` serialises start and stop; it is a libc mutex of its own, since
+ * both allocate. `wanted` and `parent` change in the forked child before it has other threads.
+ */
+#include "front/http.h"
+
+#include "base/atomic.h"
+#include "base/format.h"
+#include "box/layout.h"
+#include "box/writer.h"
+#include "front/background.h"
+#include "front/init.h"
+#include "front/options.h"
+#include "front/stats.h"
+#include "front/thread.h"
+#include "mallard/http_plugin.h"
+#include "mallard/mallard.h"
+#include "os/library.h"
+#include "os/say.h"
+#include "sample/profile.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <unistd.h>
+
+#define PLUGIN_NAME "libmallard-http.so"
+#define ADDRESS_BYTES 256
+
+struct plugin {
+    __typeof__(&mallard_http_plugin_start) start;
+    __typeof__(&mallard_http_plugin_stop) stop;
+    __typeof__(&mallard_http_plugin_address) address;
+    __typeof__(&mallard_http_plugin_after_fork_child) after_fork_child;
+    __typeof__(&mallard_http_plugin_write_heap) write_heap;
+};
+
+static pthread_mutex_t keeper_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct plugin plugin; /* keeper_lock; complete or all NULL */
+static bool serving;         /* keeper_lock */
+
+static char served_address[ADDRESS_BYTES]; /* what a child is to take over; "" for nothing */
+static pid_t waiting_for_parent;           /* 0: not waiting */
+
+static bool load_plugin_locked(void) {
+    if (plugin.start)
+        return true;
+    void *library = mal_library_load(PLUGIN_NAME);
+    if (!library)
+        return false;
+    struct plugin found = {
+        .start = mal_library_symbol(library, "mallard_http_plugin_start"),
+        .stop = mal_library_symbol(library, "mallard_http_plugin_stop"),
+        .address = mal_library_symbol(library, "mallard_http_plugin_address"),
+        .after_fork_child = mal_library_symbol(library, "mallard_http_plugin_after_fork_child"),
+        .write_heap = mal_library_symbol(library, "mallard_http_plugin_write_heap"),
+    };
+    bool complete = found.start && found.stop && found.address && found.after_fork_child &&
+                    found.write_heap;
+    if (complete)
+        plugin = found;
+    return complete;
+}
+
+/* What the plug-in allocates while it is called belongs to Mallard, not to the program. */
+static uint8_t begin_own(void) {
+    uint8_t before = mal_thread.flags;
+    mal_thread_become_own();
+    return before;
+}
+
+static void end_own(uint8_t before) {
+    mal_thread.flags = before;
+}
+
+static int start_locked(const char *address) {
+    if (serving)
+        return -EALREADY;
+    if (!load_plugin_locked())
+        return -ENOSYS;
+    if (!mal_profile_ensure_box())
+        return -ENOMEM;
+    struct mallard_http_plugin_args args = {
+        .size = sizeof args,
+        .box = mal_writer_base(),
+        .box_bytes = MAL_BOX_BYTES,
+        .address = address,
+        .token = mal_options.http_token,
+        .thread_begin = mal_thread_become_own,
+    };
+    int error = plugin.start(&args);
+    serving = error == 0;
+    if (serving && plugin.address(served_address, sizeof served_address) != 0)
+        served_address[0] = '\0';
+    return error;
+}
+
+MAL_PUBLIC int mallard_http_listen(const char *address) {
+    if (!address || !mal_init())
+        return -EINVAL;
+    pthread_mutex_lock(&keeper_lock);
+    uint8_t before = begin_own();
+    int error = start_locked(address);
+    end_own(before);
+    pthread_mutex_unlock(&keeper_lock);
+    if (error == 0)
+        mal_background_start();
+    return error;
+}
+
+MAL_PUBLIC int mallard_http_stop(void) {
+    pthread_mutex_lock(&keeper_lock);
+    int error = serving ? plugin.stop() : -ENOENT;
+    serving = false;
+    served_address[0] = '\0';
+    pthread_mutex_unlock(&keeper_lock);
+    return error;
+}
+
+MAL_PUBLIC int mallard_http_address(char *ret_address, size_t bytes) {
+    pthread_mutex_lock(&keeper_lock);
+    int error = serving ? plugin.address(ret_address, bytes) : -ENOENT;
+    pthread_mutex_unlock(&keeper_lock);
+    return error;
+}
+
+MAL_PUBLIC int mallard_write_heap_profile(int fd) {
+    pthread_mutex_lock(&keeper_lock);
+    uint8_t before = begin_own();
+    int error = load_plugin_locked() ? 0 : -ENOSYS;
+    if (error == 0)
+        error = mal_profile_ensure_box() ? 0 : -ENOMEM;
+    if (error == 0)
+        error = plugin.write_heap(mal_writer_base(), MAL_BOX_BYTES, fd);
+    end_own(before);
+    pthread_mutex_unlock(&keeper_lock);
+    return error;
+}
+
+void mal_http_start_from_options(void) {
+    int error = mallard_http_listen(mal_options.http);
+    if (error)
+        mal_warn("MALLARD_HTTP=%s cannot be served (error %d): going on without", mal_options.http,
+                 -error);
+}
+
+void mal_http_forget_in_child(void) {
+    pthread_mutex_init(&keeper_lock, NULL);
+    if (!serving)
+        return;
+    plugin.after_fork_child(NULL);
+    serving = false;
+    waiting_for_parent = getppid();
+}
+
+void mal_http_follow_process(void) {
+    if (waiting_for_parent == 0 || getppid() == waiting_for_parent || !served_address[0])
+        return;
+    char address[ADDRESS_BYTES];
+    mal_format(address, sizeof address, "%s", served_address);
+    if (mallard_http_listen(address) == 0)
+        waiting_for_parent = 0;
+}

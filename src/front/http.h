@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The HTTP plug-in: loaded on request, never from inside malloc.
+ */
+#ifndef MAL_FRONT_HTTP_H
+#define MAL_FRONT_HTTP_H
+
+/* Starts serving as MALLARD_HTTP says; one line on standard error when that fails. */
+void mal_http_start_from_options(void);
+
+/* A forked child gives up its parent's sockets; it serves itself once the parent is gone. */
+void mal_http_forget_in_child(void);
+
+/* Background thread, every round: takes over the address of a parent that has ended. */
+void mal_http_follow_process(void);
+
+#endif

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Coming up, forking, going down.
+ *
+ * Up: the first allocation of the process, often the dynamic linker's own, brings up the heap under
+ * INIT, with knobs if libc has an environment by then. The library's constructor does what must
+ * wait for libc: knobs if they could not be read before, fork handlers, leave for the background
+ * thread, and the HTTP plug-in if asked for. Down: the destructor marks the box as a clean exit;
+ * the heap itself stays usable, since other destructors run later.
+ *
+ * Fork: every lock is taken in rank order before and released after, in parent and child alike; the
+ * child then forgets what belongs to the parent: other threads, the background thread, the box. A
+ * raw fork that runs no handlers is noticed by a page that the kernel wipes in the child.
+ *
+ * SYNCHRONIZATION: `init_lock` guards init; `mal_init_done` is published with release.
+ *
+ * Must never allocate through malloc before `mal_init_done`, and never fail the program.
+ */
+#include "front/init.h"
+
+#include "base/check.h"
+#include "box/writer.h"
+#include "cache/percpu_cache.h"
+#include "central/central.h"
+#include "front/background.h"
+#include "front/http.h"
+#include "front/options.h"
+#include "front/stats.h"
+#include "front/thread.h"
+#include "meta/classes.h"
+#include "meta/memory.h"
+#include "meta/pagemap.h"
+#include "os/env.h"
+#include "os/guard.h"
+#include "os/lock.h"
+#include "os/text.h"
+#include "pageheap/pageheap.h"
+#include "sample/profile.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+uint32_t mal_init_done;
+
+static struct mal_lock init_lock = MAL_LOCK_INIT(MAL_RANK_INIT);
+static bool options_known; /* init_lock, then constructor only */
+static bool heap_failed_once;
+
+static enum mal_percpu_mode cache_mode(void) {
+    bool usable = mal_percpu_have_rseq() && mal_text_allows_rseq();
+    return usable ? mal_options.cpu_cache : MAL_PERCPU_LOCK;
+}
+
+static void read_options(void) {
+    if (options_known || !mal_env_ready())
+        return;
+    mal_options_read();
+    options_known = true;
+}
+
+static void configure_profile(void) {
+    struct mal_text_range own = mal_text_range();
+    struct mal_profile_config config = {
+        .options = mal_options_text(),
+        .cpus = mal_cache_cpus(),
+        .skip_low = own.low,
+        .skip_high = own.high,
+        .current_rate = mal_thread_rate,
+    };
+    mal_profile_configure(&config);
+}
+
+static bool bring_up_locked(void) {
+    read_options();
+    mal_classes_init();
+    if (!heap_failed_once && mal_pagemap_init(mal_random_seed()) == 0 &&
+        mal_pageheap_init() == 0 && mal_cache_init(cache_mode()) == 0) {
+        mal_thread_init(mal_options.mem_profile_rate);
+        configure_profile();
+        mal_break_remember();
+        mal_guard_arm();
+        mal_store_release(&mal_init_done, 1u);
+        return true;
+    }
+    heap_failed_once = true;
+    return false;
+}
+
+bool mal_init(void) {
+    int saved_errno = errno;
+    mal_lock(&init_lock);
+    bool up = mal_is_initialised() || bring_up_locked();
+    mal_unlock(&init_lock);
+    errno = saved_errno;
+    return up;
+}
+
+/* Libraries loaded with RTLD_DEEPBIND keep libc's malloc, and their blocks may end up here. Libc
+ * takes them from the program break, which Mallard never uses: they can be told apart, and are
+ * leaked rather than guessed at. */
+bool mal_init_tolerates_foreign(const void *pointer) {
+    return mal_break_contains(pointer);
+}
+
+static void before_fork(void) {
+    mal_lock(&init_lock);
+    mal_stats_before_fork();
+    mal_profile_before_fork();
+    mal_thread_before_fork();
+    mal_writer_before_fork();
+    mal_cache_before_fork();
+    mal_central_before_fork();
+    mal_pageheap_before_fork();
+    mal_meta_before_fork();
+}
+
+static void release_all(enum mal_fork_side side) {
+    mal_meta_after_fork();
+    mal_pageheap_after_fork();
+    mal_central_after_fork();
+    mal_cache_after_fork(side);
+    mal_writer_after_fork();
+    mal_thread_after_fork();
+    mal_profile_after_fork();
+    mal_stats_after_fork();
+    mal_unlock(&init_lock);
+}
+
+static void after_fork_in_parent(void) {
+    release_all(MAL_FORK_PARENT);
+}
+
+static void become_child(void) {
+    mal_thread_forget_others();
+    mal_profile_forget_in_child();
+    mal_background_forget_in_child();
+    mal_http_forget_in_child();
+    mal_guard_arm();
+}
+
+static void after_fork_in_child(void) {
+    mal_lock_forget_ranks();
+    release_all(MAL_FORK_CHILD);
+    become_child();
+}
+
+void mal_init_check_fork(void) {
+    if (mal_guard_is_wiped())
+        become_child();
+}
+
+/* A vfork child shares this memory but not this process: it must not end its parent's box. */
+void mal_init_end(int exit_code) {
+    if (!mal_writer_is_open() || mal_guard_is_wiped() || !mal_writer_is_of_process())
+        return;
+    mal_stats_publish();
+    mal_writer_finish(exit_code,
+                      mal_options.flags & MAL_OPTION_KEEP ? MAL_WRITER_KEEP : MAL_WRITER_REMOVE);
+}
+
+static void end_at_exit(int exit_code, void *unused) {
+    (void)unused;
+    mal_init_end(exit_code);
+}
+
+/* Priority 101: before the program's own constructors where the linker gives us a say. */
+__attribute__((constructor(101))) static void come_up(void) {
+    if (!mal_init())
+        return;
+    if (!options_known) {
+        read_options();
+        mal_thread_set_rate(mal_options.mem_profile_rate);
+        configure_profile();
+    }
+    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+    on_exit(end_at_exit, NULL);
+    mal_background_allow();
+    if (mal_options.http)
+        mal_http_start_from_options();
+    if (mal_options.flags & MAL_OPTION_EAGER)
+        mal_background_start();
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * How the allocator comes up, forks and goes down.
+ */
+#ifndef MAL_FRONT_INIT_H
+#define MAL_FRONT_INIT_H
+
+#include "base/attr.h"
+
+#include "base/atomic.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+extern MAL_HIDDEN uint32_t mal_init_done; /* 1 after init; acquire/release */
+
+static inline bool mal_is_initialised(void) {
+    return mal_load_acquire(&mal_init_done) != 0;
+}
+
+/* Brings the heap up; false when the OS has no memory (it may be called again). Any thread. */
+bool mal_init(void);
+
+/* Notices a fork that went past libc (a raw system call) and does what its handlers would have
+ * done. Slow paths that touch the box call it. */
+void mal_init_check_fork(void);
+
+/* Whether a pointer from outside our heap came from libc's own allocator and can be let be. */
+bool mal_init_tolerates_foreign(const void *pointer);
+
+/* Marks this process's box as a clean exit. Harmless when called twice or in a child. */
+void mal_init_end(int exit_code);
+
+#endif

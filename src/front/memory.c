@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Acting on request.
+ *
+ * Releasing goes down the tiers: the calling CPU's cache (all CPUs' in lock mode), the transfer
+ * caches, then the pages. Other CPUs' caches are reached by moving the calling thread only when it
+ * is one of ours; a program's thread is never moved.
+ */
+#include "front/memory.h"
+
+#include "box/writer.h"
+#include "cache/percpu_cache.h"
+#include "central/central.h"
+#include "front/thread.h"
+#include "meta/classes.h"
+#include "os/thread.h"
+#include "pageheap/scavenger.h"
+
+static void drain_every_cpu(void) {
+    for (unsigned cpu = 0; cpu < mal_cache_cpus(); cpu++)
+        if (mal_cache_cpu_is_populated(cpu) &&
+            (mal_cache_mode() == MAL_PERCPU_LOCK || mal_thread_move_to(cpu) == 0))
+            mal_cache_drain_cpu(cpu, MAL_DRAIN_ALL);
+    if (mal_cache_mode() == MAL_PERCPU_RSEQ)
+        mal_thread_restore_cpus();
+}
+
+static void drain_this_cpu(void) {
+    int cpu = mal_percpu_current();
+    if (cpu >= 0)
+        mal_cache_drain_cpu((unsigned)cpu, MAL_DRAIN_ALL);
+}
+
+uint64_t mal_memory_release(void) {
+    if (mal_cache_mode() == MAL_PERCPU_LOCK || (mal_thread.flags & MAL_THREAD_OWN))
+        drain_every_cpu();
+    else
+        drain_this_cpu();
+    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class++)
+        mal_central_flush(class);
+    return mal_scavenger_release_all();
+}
+
+uint64_t mal_memory_set_rate(uint64_t rate_bytes) {
+    uint64_t before = mal_thread_set_rate(rate_bytes);
+    mal_writer_set_rate(mal_thread_rate());
+    return before;
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Reading the knobs.
+ *
+ * One table: name, how to parse, what is said when it does not parse. A program that runs with more
+ * rights than its caller ignores the environment altogether. Parsing is strict and total: a knob
+ * that does not parse changes nothing and is named on standard error with the value used instead;
+ * no knob ever ends the program.
+ */
+#include "front/options.h"
+
+#include "base/format.h"
+#include "os/env.h"
+#include "os/say.h"
+#include "sample/sampler.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+struct mal_options mal_options = {.mem_profile_rate = MAL_RATE_DEFAULT_BYTES,
+                                  .cpu_cache = MAL_PERCPU_RSEQ};
+
+static bool parse_rate(const char *value) {
+    uint64_t number = 0;
+    if (!*value)
+        return false;
+    for (; *value; value++) {
+        if (*value < '0' || *value > '9' || number > UINT64_MAX / 100)
+            return false;
+        number = number * 10 + (uint64_t)(*value - '0');
+    }
+    mal_options.mem_profile_rate = number < MAL_RATE_MAX_BYTES ? number : MAL_RATE_MAX_BYTES;
+    return true;
+}
+
+static bool parse_cpu_cache(const char *value) {
+    if (strcmp(value, "rseq") != 0 && strcmp(value, "lock") != 0)
+        return false;
+    mal_options.cpu_cache = strcmp(value, "lock") == 0 ? MAL_PERCPU_LOCK : MAL_PERCPU_RSEQ;
+    return true;
+}
+
+static bool parse_http(const char *value) {
+    mal_options.http = *value && strcmp(value, "off") != 0 ? value : NULL;
+    return true;
+}
+
+static bool parse_token(const char *value) {
+    mal_options.http_token = *value ? value : NULL;
+    return true;
+}
+
+static bool parse_flag(const char *value, enum mal_option_flags flag) {
+    if (strcmp(value, "0") != 0 && strcmp(value, "1") != 0)
+        return false;
+    mal_options.flags |= *value == '1' ? (uint32_t)flag : 0;
+    return true;
+}
+
+static bool parse_eager(const char *value) {
+    return parse_flag(value, MAL_OPTION_EAGER);
+}
+
+static bool parse_keep(const char *value) {
+    return parse_flag(value, MAL_OPTION_KEEP);
+}
+
+struct knob {
+    const char *name;
+    bool (*parse)(const char *value);
+    const char *expected;
+    const char *fallback;
+};
+
+static const struct knob knobs[] = {
+    {"MALLARD_MEMPROFILERATE", parse_rate, "a number of bytes", "524288"},
+    {"MALLARD_CPU_CACHE", parse_cpu_cache, "rseq or lock", "rseq"},
+    {"MALLARD_HTTP", parse_http, "an address or off", "off"},
+    {"MALLARD_HTTP_TOKEN", parse_token, "a token", "none"},
+    {"MALLARD_EAGER", parse_eager, "0 or 1", "0"},
+    {"MALLARD_KEEP", parse_keep, "0 or 1", "0"},
+};
+
+void mal_options_read(void) {
+    if (mal_process_is_secure())
+        return;
+    for (size_t i = 0; i < MAL_COUNT_OF(knobs); i++) {
+        const char *value = mal_env(knobs[i].name);
+        if (value && !knobs[i].parse(value))
+            mal_warn("%s=%s is not %s: using %s", knobs[i].name, value, knobs[i].expected,
+                     knobs[i].fallback);
+    }
+}
+
+const char *mal_options_text(void) {
+    static char text[512];
+    mal_format(text, sizeof text, "MALLARD_MEMPROFILERATE=%lu\nMALLARD_CPU_CACHE=%s\nMALLARD_HTTP=%s\n",
+               (unsigned long)mal_options.mem_profile_rate,
+               mal_options.cpu_cache == MAL_PERCPU_LOCK ? "lock" : "rseq",
+               mal_options.http ? mal_options.http : "off");
+    return text;
+}

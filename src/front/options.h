@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Knobs. Each is read as MALLARD_<NAME>; a bad value is one line on standard error and the default.
+ */
+#ifndef MAL_FRONT_OPTIONS_H
+#define MAL_FRONT_OPTIONS_H
+
+#include "base/attr.h"
+
+#include "os/percpu.h"
+
+#include <stdint.h>
+
+enum mal_option_flags {
+    MAL_OPTION_EAGER = 1u << 0, /* somebody watches from the start: background thread at once */
+    MAL_OPTION_KEEP = 1u << 1,  /* a clean exit leaves the box */
+};
+
+struct mal_options {
+    uint64_t mem_profile_rate; /* bytes */
+    enum mal_percpu_mode cpu_cache;
+    uint32_t flags;         /* enum mal_option_flags */
+    const char *http;       /* address or NULL */
+    const char *http_token; /* or NULL */
+};
+
+extern MAL_HIDDEN struct mal_options mal_options; /* constant after mal_options_read */
+
+/* Reads the environment. Once. */
+void mal_options_read(void);
+
+/* KEY=VALUE lines of what is in force, for the box. */
+const char *mal_options_text(void);
+
+#endif

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The slow paths of malloc and free.
+ *
+ * Path up: a request whose countdown is due first finds out what for (set-up, tick, sample), is
+ * then served like any other, and if it was sampled its state byte says so. Medium sizes pass
+ * through the CPU caches; above that an object is a span of its own. Path down: a pointer whose
+ * state byte is not LIVE is sampled, large, or wrong; a sampled one is reported and then freed like
+ * any other.
+ *
+ * A large object's `sampled` mark lies in its span, because it has no state byte.
+ *
+ * SYNCHRONIZATION: an object's state belongs to whoever owns the object. No lock is held here.
+ *
+ * Must never write into an object, and never let a wrong pointer pass: corruption that stops the
+ * program with a sentence is better than corruption that does not.
+ */
+#include "front/slow.h"
+
+#include "base/bits.h"
+#include "base/check.h"
+#include "cache/percpu_cache.h"
+#include "front/fast.h"
+#include "front/init.h"
+#include "front/stats.h"
+#include "front/thread.h"
+#include "meta/pagemap.h"
+#include "pageheap/pageheap.h"
+#include "sample/profile.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* ---- path up ---- */
+
+static bool record(void *object, uint64_t size_bytes, enum mal_due due, uint64_t rate) {
+    if (due == MAL_DUE_OWN)
+        return mal_profile_own_alloc((uintptr_t)object, size_bytes);
+    mal_thread.flags |= MAL_THREAD_BUSY;
+    bool recorded = mal_profile_alloc((uintptr_t)object, size_bytes, rate);
+    mal_thread.flags &= (uint8_t)~MAL_THREAD_BUSY;
+    return recorded;
+}
+
+static void mark_sampled(void *object) {
+    uint64_t granule = mal_pagemap_granule(object);
+    uint8_t *state = mal_entry_state(mal_pagemap_entry(granule), granule);
+    mal_store_relaxed(state, (uint8_t)(MAL_STATE_SAMPLED | (granule & MAL_STATE_TAG)));
+}
+
+static void *fail(void) {
+    errno = ENOMEM;
+    return NULL;
+}
+
+/* One object of a class, found wherever there is one, marked live. */
+static void *take(uint32_t class) {
+    void *object = mal_percpu_pop(class);
+    if (!object)
+        object = mal_cache_alloc_slow(class);
+    if (object)
+        mal_mark_live(object);
+    return object;
+}
+
+static void *take_and_record(uint32_t class, enum mal_due due, uint64_t rate) {
+    void *object = take(class);
+    if (!object)
+        return fail();
+    if (due != MAL_DUE_NOTHING && record(object, mal_class[class].size_bytes, due, rate))
+        mark_sampled(object);
+    return object;
+}
+
+/* A request by class that has not been charged yet. */
+static void *alloc_class(uint32_t class) {
+    uint64_t size = mal_class[class].size_bytes;
+    uint64_t rate = 0;
+    enum mal_due due = MAL_DUE_NOTHING;
+    if (mal_countdown_charge(&mal_thread.countdown, size))
+        due = mal_thread_due(size, &rate);
+    return take_and_record(class, due, rate);
+}
+
+void *mal_alloc_due(size_t bytes) {
+    uint64_t rate = 0;
+    if (!mal_is_initialised()) {
+        if (!mal_init())
+            return fail();
+        /* The tables did not exist when the fast path looked the size up: nothing was charged. */
+        return alloc_class(mal_class_for_small(bytes));
+    }
+    uint32_t class = mal_class_for_small(bytes);
+    enum mal_due due = mal_thread_due(mal_class[class].size_bytes, &rate);
+    return take_and_record(class, due, rate);
+}
+
+void *mal_alloc_miss(uint32_t class) {
+    void *object = mal_cache_alloc_slow(class);
+    if (!object)
+        return fail();
+    mal_mark_live(object);
+    return object;
+}
+
+static void *alloc_large(size_t bytes, size_t alignment) {
+    uint64_t rate = 0;
+    enum mal_due due = MAL_DUE_NOTHING;
+    struct mal_span *span = mal_pageheap_new_large_span(bytes, alignment);
+    if (!span)
+        return fail();
+    uint64_t size = (uint64_t)span->pages << MAL_PAGE_SHIFT;
+    mal_stats_count_large(size);
+    if (mal_countdown_charge(&mal_thread.countdown, size))
+        due = mal_thread_due(size, &rate);
+    if (due != MAL_DUE_NOTHING)
+        span->sampled = record(span->base, size, due, rate);
+    return span->base;
+}
+
+void *mal_alloc_big(size_t bytes) {
+    if (bytes > PTRDIFF_MAX || (!mal_is_initialised() && !mal_init()))
+        return fail();
+    if (bytes <= MAL_MEDIUM_MAX_BYTES)
+        return alloc_class(mal_class_for(bytes));
+    return alloc_large(bytes, MAL_PAGE_BYTES);
+}
+
+void *mal_alloc_aligned(size_t bytes, size_t alignment) {
+    if (bytes > PTRDIFF_MAX || alignment > PTRDIFF_MAX || (!mal_is_initialised() && !mal_init()))
+        return fail();
+    uint32_t class = mal_class_for_aligned(bytes, alignment);
+    if (class != 0)
+        return alloc_class(class);
+    return alloc_large(bytes, mal_max(alignment, MAL_PAGE_BYTES));
+}
+
+bool mal_alloc_is_zeroed(const void *object) {
+    uint64_t granule = mal_pagemap_granule(object);
+    if (mal_entry_class(mal_pagemap_entry(granule)) != MAL_CLASS_LARGE)
+        return false;
+    return mal_pagemap_span_at(object)->flags & MAL_SPAN_ZEROED;
+}
+
+/* ---- what a pointer is ---- */
+
+/* What the page map knows of a pointer. */
+enum pointer_kind { FOREIGN, INTERIOR, FREED, LIVE, SAMPLED, LARGE };
+struct pointer_facts {
+    enum pointer_kind kind;
+    struct mal_span *span; /* NULL when FOREIGN */
+    uint32_t class;
+};
+
+static enum pointer_kind kind_in_class_span(const void *pointer, const struct mal_span *span) {
+    uint64_t offset = (uint64_t)((const char *)pointer - span->base);
+    uint32_t size = mal_class[span->class].size_bytes;
+    uint64_t granule = mal_pagemap_granule(pointer);
+    if (offset % size != 0 || offset / size >= span->object_count)
+        return INTERIOR;
+    switch (mal_load_relaxed(mal_entry_state(mal_pagemap_entry(granule), granule)) &
+            (MAL_STATE_LIVE | MAL_STATE_SAMPLED)) {
+    case MAL_STATE_LIVE:
+        return LIVE;
+    case MAL_STATE_SAMPLED:
+        return SAMPLED;
+    default:
+        return FREED;
+    }
+}
+
+static struct pointer_facts facts_of(const void *pointer) {
+    struct mal_span *span = mal_is_initialised() ? mal_pagemap_span_of(pointer) : NULL;
+    if (!span)
+        return (struct pointer_facts){FOREIGN, NULL, 0};
+    if (span->class != MAL_CLASS_LARGE)
+        return (struct pointer_facts){kind_in_class_span(pointer, span), span, span->class};
+    enum pointer_kind kind = pointer == span->base ? LARGE : INTERIOR;
+    return (struct pointer_facts){kind, span, MAL_CLASS_LARGE};
+}
+
+static bool lies_in_heap(const void *pointer) {
+    return (uintptr_t)pointer - mal_pagemap.base < mal_pagemap.extent_granules << MAL_GRANULE_SHIFT;
+}
+
+/* Pages that hold no span were given out once, or never: a pointer there was freed long ago. A
+ * pointer outside the heap may come from an allocator that was there before us. */
+static void misuse_outside_spans(const void *pointer, const char *what) {
+    if (lies_in_heap(pointer))
+        mal_die("%s(%p): double free: the memory there was given back", what, pointer);
+    mal_die("%s(%p): foreign pointer: Mallard never gave it out", what, pointer);
+}
+
+void mal_misuse(const void *pointer, const char *what) {
+    struct pointer_facts facts = facts_of(pointer);
+    const struct mal_span *span = facts.span;
+    if (!span)
+        misuse_outside_spans(pointer, what);
+    if (facts.class == MAL_CLASS_LARGE)
+        mal_die("%s(%p): interior pointer: %zu bytes into an object of %zu bytes", what, pointer,
+                (size_t)((const char *)pointer - span->base),
+                (size_t)span->pages << MAL_PAGE_SHIFT);
+    uint32_t size = mal_class[facts.class].size_bytes;
+    if (facts.kind == INTERIOR)
+        mal_die("%s(%p): interior pointer: %zu bytes into an object of size class %u", what,
+                pointer, (size_t)((const char *)pointer - span->base) % size, size);
+    mal_die("%s(%p): double free of an object of size class %u", what, pointer, size);
+}
+
+/* ---- path down ---- */
+
+static void free_large(struct mal_span *span) {
+    if (span->sampled)
+        mal_profile_free((uintptr_t)span->base);
+    mal_stats_uncount_large((uint64_t)span->pages << MAL_PAGE_SHIFT);
+    mal_pageheap_free_span(span);
+}
+
+static void free_sampled(void *pointer, uint32_t class) {
+    uint64_t granule = mal_pagemap_granule(pointer);
+    mal_store_relaxed(mal_entry_state(mal_pagemap_entry(granule), granule), (uint8_t)0);
+    mal_profile_free((uintptr_t)pointer);
+    if (!mal_percpu_push(class, pointer))
+        mal_cache_free_slow(class, pointer);
+}
+
+void mal_free_unusual(void *pointer) {
+    if (!pointer)
+        return;
+    struct pointer_facts facts = facts_of(pointer);
+    switch (facts.kind) {
+    case SAMPLED:
+        mal_init_check_fork();
+        free_sampled(pointer, facts.class);
+        return;
+    case LARGE:
+        mal_init_check_fork();
+        free_large(facts.span);
+        return;
+    case FOREIGN:
+        if (mal_init_tolerates_foreign(pointer)) {
+            mal_stats_count_foreign_free();
+            return;
+        }
+        break;
+    default:
+        break;
+    }
+    mal_misuse(pointer, "free");
+}
+
+size_t mal_usable_bytes(const void *pointer, const char *what) {
+    if (!pointer)
+        return 0;
+    struct pointer_facts facts = facts_of(pointer);
+    if (facts.kind == LIVE || facts.kind == SAMPLED)
+        return mal_class[facts.class].size_bytes;
+    if (facts.kind != LARGE)
+        mal_misuse(pointer, what);
+    return (size_t)facts.span->pages << MAL_PAGE_SHIFT;
+}
+
+/* A sampled object's size is part of its bucket, so it is not changed under the profiler's feet. */
+bool mal_resize_in_place(void *pointer, size_t bytes) {
+    struct pointer_facts facts = facts_of(pointer);
+    if (facts.kind != LARGE || facts.span->sampled || bytes <= MAL_MEDIUM_MAX_BYTES)
+        return false;
+    uint64_t before = (uint64_t)facts.span->pages << MAL_PAGE_SHIFT;
+    if (!mal_pageheap_resize_large(facts.span, bytes))
+        return false;
+    uint64_t after = (uint64_t)facts.span->pages << MAL_PAGE_SHIFT;
+    if (after != before) {
+        mal_stats_count_large(after);
+        mal_stats_uncount_large(before);
+    }
+    return true;
+}

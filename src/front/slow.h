@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Everything that is not the fast path.
+ */
+#ifndef MAL_FRONT_SLOW_H
+#define MAL_FRONT_SLOW_H
+
+#include "base/attr.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* The countdown went below zero while `bytes` (at most MAL_SMALL_MAX_BYTES) were being allocated.
+ * Serves the request; NULL and errno on failure. */
+MAL_SLOW void *mal_alloc_due(size_t bytes);
+
+/* The CPU's cache of the class is empty; the countdown was charged. */
+MAL_SLOW void *mal_alloc_miss(uint32_t class);
+
+/* Above MAL_SMALL_MAX_BYTES; nothing was charged. */
+MAL_SLOW void *mal_alloc_big(size_t bytes);
+
+/* Any size, `alignment` a power of two. */
+MAL_SLOW void *mal_alloc_aligned(size_t bytes, size_t alignment);
+
+/* Whether the object's memory is known to be zero, as fresh from the OS. */
+bool mal_alloc_is_zeroed(const void *object);
+
+/* A pointer that failed the fast path's test: NULL, sampled, large, foreign or wrong. */
+MAL_SLOW void mal_free_unusual(void *pointer);
+
+/* Usable bytes of a live object of ours; dies with a sentence on anything else but NULL (0).
+ * `what` names the caller for that sentence. */
+size_t mal_usable_bytes(const void *pointer, const char *what);
+
+/* Resizes a large object where it lies; false when that cannot be. */
+bool mal_resize_in_place(void *pointer, size_t bytes);
+
+/* The sentence for what is wrong with a pointer, then abort; returns only for foreign ones. */
+MAL_SLOW void mal_misuse(const void *pointer, const char *what);
+
+#endif

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The page map: from any address to what lies there, in one load.
+ *
+ * The heap grows inside one window of addresses, [base, base + window). Page n is the 8 KiB at
+ * base + n * MAL_PAGE_BYTES. Two flat tables are indexed by page:
+ *
+ *     entry[n]   states << 16 | shift << 8 | class
+ *                class   class byte of the page (meta/classes.h)
+ *                shift   granules per state byte, as a power of two
+ *                states  address of the state bytes of the objects that START in this page
+ *     span[n]    the span descriptor, for the first page of every span and for all pages of
+ *                spans that hold more than one object
+ *
+ * An object's state byte is at states + (granule within the page >> shift):
+ *     0                     free, or not the start of an object
+ *     LIVE | g              allocated; g = low three bits of the start's granule
+ *     SAMPLED | g           allocated and known to the profiler
+ * Bytes of one class are never shared by two objects, and g tells apart the starts within one
+ * byte's reach, so one comparison proves that a pointer is the start of a live object: a double
+ * free, an interior pointer and a sampled object all fail it.
+ *
+ * SYNCHRONIZATION: entries of a page change only while the page belongs to no live object (under
+ * the page heap's lock); `extent` grows by store-release after the tables behind it are committed.
+ * A state byte is written by whoever owns the object at that moment: the thread that was just
+ * given it, or the one that frees it. Relaxed atomics throughout; handing the object over is the
+ * program's own synchronization.
+ */
+#ifndef MAL_META_PAGEMAP_H
+#define MAL_META_PAGEMAP_H
+
+#include "base/atomic.h"
+#include "base/attr.h"
+#include "base/bits.h"
+#include "meta/classes.h"
+#include "meta/memory.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define MAL_STATE_LIVE 0x80u
+#define MAL_STATE_SAMPLED 0x40u
+#define MAL_STATE_TAG 0x07u
+
+struct mal_span;
+
+struct mal_pagemap {
+    uintptr_t base;             /* constant after init */
+    uint64_t extent_granules;   /* tables are valid below this; acquire/release */
+    uint64_t *entry;            /* constant after init */
+    struct mal_span **span;     /* constant after init */
+    size_t window_bytes;        /* constant after init */
+    struct mal_table entry_table; /* commits under the page heap's lock */
+    struct mal_table span_table;
+};
+
+extern MAL_HIDDEN struct mal_pagemap mal_pagemap;
+
+/* Chooses the window and reserves the tables. 0 or -ENOMEM. Once. */
+int mal_pagemap_init(uint64_t random);
+
+/* Makes the tables valid up to page `pages`. Under the page heap's lock. 0 or -ENOMEM. */
+int mal_pagemap_extend(size_t pages);
+
+/* Where an address lies: its granule, huge when it is not 16-byte aligned or not in the window. */
+MAL_FAST uint64_t mal_pagemap_granule(const void *address) {
+    return mal_rotate_right((uintptr_t)address - mal_pagemap.base, MAL_GRANULE_SHIFT);
+}
+
+MAL_FAST bool mal_pagemap_covers(uint64_t granule) {
+    return granule < mal_load_relaxed(&mal_pagemap.extent_granules);
+}
+
+#define MAL_GRANULES_PER_PAGE_SHIFT (MAL_PAGE_SHIFT - MAL_GRANULE_SHIFT)
+
+MAL_FAST uint64_t mal_pagemap_entry(uint64_t granule) {
+    return mal_load_relaxed(&mal_pagemap.entry[granule >> MAL_GRANULES_PER_PAGE_SHIFT]);
+}
+
+MAL_FAST uint32_t mal_entry_class(uint64_t entry) {
+    return (uint8_t)entry;
+}
+
+MAL_FAST uint8_t *mal_entry_state(uint64_t entry, uint64_t granule) {
+    uint64_t in_page = granule & ((1u << MAL_GRANULES_PER_PAGE_SHIFT) - 1);
+    return (uint8_t *)(uintptr_t)(entry >> 16) + (in_page >> ((entry >> 8) & 63));
+}
+
+MAL_FAST uint8_t mal_state_live(uint64_t granule) {
+    return (uint8_t)(MAL_STATE_LIVE | (granule & MAL_STATE_TAG));
+}
+
+static inline uint64_t mal_entry_make(uint32_t class, unsigned shift, const uint8_t *states) {
+    return (uint64_t)(uintptr_t)states << 16 | (uint64_t)shift << 8 | class;
+}
+
+static inline size_t mal_pagemap_page(const void *address) {
+    return ((uintptr_t)address - mal_pagemap.base) >> MAL_PAGE_SHIFT;
+}
+
+static inline char *mal_pagemap_address(size_t page) {
+    return (char *)(mal_pagemap.base + ((uintptr_t)page << MAL_PAGE_SHIFT));
+}
+
+/* The span that holds the address, NULL when none does. Any pointer, even a wild one. Walks back
+ * over the pages of a large object: for diagnostics and slow paths. */
+struct mal_span *mal_pagemap_span_of(const void *address);
+
+/* Of an address that is known to be the start of an object in a live span. */
+static inline struct mal_span *mal_pagemap_span_at(const void *address) {
+    return mal_load_relaxed(&mal_pagemap.span[mal_pagemap_page(address)]);
+}
+
+#endif

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The names that libc's allocator has. Every entry point is written once as mallard_<name>; the
+ * overriding library gives it libc's name as well, in the same unit, so that neither name costs a
+ * jump. Builds for sanitizers and unit tests have the prefixed names only.
+ */
+#ifndef MAL_OS_ALIAS_H
+#define MAL_OS_ALIAS_H
+
+#include "base/attr.h"
+
+#if MAL_OVERRIDE
+#define MAL_ALIAS(name, ours)                                                                      \
+    extern __typeof__(ours) name __attribute__((alias(#ours), visibility("default"), used, copy(ours)))
+#else
+#define MAL_ALIAS(name, ours) struct mal_alias_unused
+#endif
+
+#endif

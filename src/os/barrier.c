@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A barrier in all threads of the process at once: membarrier where the kernel has it. Where it has
+ * not, nothing: callers repeat until they see what they want. errno is kept.
+ */
+#include "os/countdown.h"
+
+#include <errno.h>
+#include <linux/membarrier.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+void mal_barrier_all_threads(void) {
+    int saved_errno = errno;
+    syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
+    syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+    errno = saved_errno;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * clock_gettime, folded to 64-bit nanoseconds. Stateless.
+ */
+#include "os/clock.h"
+
+#include <time.h>
+
+static uint64_t read_clock(clockid_t id) {
+    struct timespec now;
+    clock_gettime(id, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+uint64_t mal_clock_mono_ns(void) {
+    return read_clock(CLOCK_MONOTONIC);
+}
+
+uint64_t mal_clock_coarse_ns(void) {
+    return read_clock(CLOCK_MONOTONIC_COARSE);
+}
+
+uint64_t mal_clock_unix_ns(void) {
+    return read_clock(CLOCK_REALTIME);
+}

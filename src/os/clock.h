@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Time, in nanoseconds. All are vDSO reads; none changes errno.
+ */
+#ifndef MAL_OS_CLOCK_H
+#define MAL_OS_CLOCK_H
+
+#include <stdint.h>
+
+uint64_t mal_clock_mono_ns(void);   /* exact */
+uint64_t mal_clock_coarse_ns(void); /* monotonic, a few milliseconds old at most, cheap */
+uint64_t mal_clock_unix_ns(void);   /* wall clock */
+
+#endif

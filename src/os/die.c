@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The last words: one sentence to standard error, in one write, then abort.
+ *
+ * Also the warnings that knobs and fallbacks give. Neither allocates, locks nor touches stdio, so
+ * both may be called from anywhere, however broken the process is. errno is left alone.
+ */
+#include "base/check.h"
+#include "base/format.h"
+#include "os/say.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define SENTENCE_BYTES 512
+
+void mal_write_error(const char *text, size_t bytes) {
+    int saved_errno = errno;
+    ssize_t ignored = write(STDERR_FILENO, text, bytes);
+    (void)ignored;
+    errno = saved_errno;
+}
+
+static void say(const char *format, va_list arguments) {
+    char line[SENTENCE_BYTES];
+    size_t length = mal_format(line, sizeof line - 1, "mallard: ");
+    length += mal_vformat(line + length, sizeof line - 1 - length, format, arguments);
+    line[length++] = '\n';
+    mal_write_error(line, length);
+}
+
+void mal_warn(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    say(format, arguments);
+    va_end(arguments);
+}
+
+void mal_die(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    say(format, arguments);
+    va_end(arguments);
+    abort();
+}

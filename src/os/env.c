@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the process can find out about itself without allocating.
+ *
+ * Files are opened close-on-exec, read once and closed at once, so that no descriptor of ours is
+ * ever there for the program to trip over. All calls keep errno.
+ */
+#include "os/env.h"
+
+#include "base/bits.h"
+#include "os/clock.h"
+#include "os/vm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+bool mal_env_ready(void) {
+    return environ != NULL;
+}
+
+const char *mal_env(const char *name) {
+    return environ ? getenv(name) : NULL;
+}
+
+bool mal_process_is_secure(void) {
+    return getauxval(AT_SECURE) != 0;
+}
+
+uint64_t mal_random_seed(void) {
+    const void *kernel_random = (const void *)getauxval(AT_RANDOM);
+    uint64_t seed = 0;
+    if (kernel_random)
+        memcpy(&seed, kernel_random, sizeof seed);
+    return mal_mix(seed ^ mal_mix(mal_clock_mono_ns() ^ ((uint64_t)getpid() << 32)));
+}
+
+long mal_read_file(const char *path, char *ret_data, size_t bytes) {
+    int saved_errno = errno;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    long got = fd < 0 ? -errno : read(fd, ret_data, bytes);
+    if (fd >= 0) {
+        if (got < 0)
+            got = -errno;
+        close(fd);
+    }
+    errno = saved_errno;
+    return got;
+}
+
+static uint64_t parse_decimal(const char **text) {
+    uint64_t value = 0;
+    for (; **text >= '0' && **text <= '9'; (*text)++)
+        value = value * 10 + (uint64_t)(**text - '0');
+    return value;
+}
+
+/* Advances to the field `count` blanks further on, or to the end. */
+static const char *skip_fields(const char *text, unsigned count) {
+    for (; *text && count; text++)
+        count -= *text == ' ';
+    return text;
+}
+
+uint64_t mal_process_start_ticks(void) {
+    char text[1024];
+    long got = mal_read_file("/proc/self/stat", text, sizeof text - 1);
+    if (got <= 0)
+        return 0;
+    text[got] = '\0';
+    /* The command may hold blanks and parentheses: count from the last ')', which ends field 2. */
+    const char *field = strrchr(text, ')');
+    if (!field)
+        return 0;
+    field = skip_fields(field, 20);
+    return parse_decimal(&field);
+}
+
+uint64_t mal_process_resident_bytes(void) {
+    char text[128];
+    long got = mal_read_file("/proc/self/statm", text, sizeof text - 1);
+    if (got <= 0)
+        return 0;
+    text[got] = '\0';
+    const char *field = skip_fields(text, 1);
+    return parse_decimal(&field) * mal_vm_page_bytes();
+}
+
+uint64_t mal_process_max_resident_bytes(void) {
+    struct rusage usage;
+    int saved_errno = errno;
+    uint64_t bytes = getrusage(RUSAGE_SELF, &usage) == 0 ? (uint64_t)usage.ru_maxrss * 1024 : 0;
+    errno = saved_errno;
+    return bytes;
+}

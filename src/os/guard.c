@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Fork detection by MADV_WIPEONFORK (Linux 4.14): one private page that holds 1 here and 0 in a
+ * child. Where the page cannot be had, the guard says "not wiped" for ever and only libc's handlers
+ * tell of forks.
+ */
+#include "os/guard.h"
+
+#include "base/atomic.h"
+#include "os/vm.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <sys/mman.h>
+
+static uint32_t *guard; /* set once at init */
+
+static void make(void) {
+    int saved_errno = errno;
+    size_t bytes = mal_vm_page_bytes();
+    uint32_t *page = mal_vm_map(bytes);
+    if (page && madvise(page, bytes, MADV_WIPEONFORK) != 0) {
+        mal_vm_unmap(page, bytes);
+        page = NULL;
+    }
+    errno = saved_errno;
+    guard = page;
+}
+
+void mal_guard_arm(void) {
+    if (!guard)
+        make();
+    if (guard)
+        mal_store_relaxed(guard, 1u);
+}
+
+bool mal_guard_is_wiped(void) {
+    return guard && mal_load_relaxed(guard) == 0;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The slow halves of the mutex, and the rank checker of debug builds.
+ *
+ * The state protocol is the classic three-valued one: whoever may have to sleep first sets 2, so
+ * an unlock that finds 1 knows that nobody sleeps and makes no system call. A waiter that gets the
+ * lock after sleeping keeps it at 2, which costs at most one needless wake.
+ *
+ * The rank checker keeps the ranks a thread holds as bits in a thread variable; ranks are unique
+ * among the locks a thread may hold together, see base/lock_rank.h.
+ */
+#include "os/lock.h"
+
+#include "base/check.h"
+#include "os/futex.h"
+
+#define SPINS_BEFORE_SLEEP 64
+
+void mal_lock_init(struct mal_lock *lock, enum mal_lock_rank rank) {
+    lock->rank = (uint16_t)rank;
+    mal_store_release(&lock->state, 0u);
+}
+
+void mal_lock_wait(struct mal_lock *lock) {
+    for (int spin = 0; spin < SPINS_BEFORE_SLEEP; spin++) {
+        uint32_t free_state = 0;
+        if (mal_load_relaxed(&lock->state) == 0 && mal_cas_acquire(&lock->state, &free_state, 1u))
+            return;
+        mal_cpu_relax();
+    }
+    while (mal_exchange_acquire(&lock->state, 2u) != 0)
+        mal_futex_wait(&lock->state, 2, MAL_FUTEX_FOREVER);
+}
+
+void mal_lock_wake(struct mal_lock *lock) {
+    mal_futex_wake(&lock->state, 1);
+}
+
+static MAL_THREAD uint32_t held_ranks; /* bit r: a lock of rank r is held; debug builds only */
+
+void mal_lock_note_taken(const struct mal_lock *lock) {
+    if (MAL_DEBUG == 0)
+        return;
+    if (held_ranks >> lock->rank)
+        mal_die("lock order: rank %u taken while holding ranks 0x%x", lock->rank, held_ranks);
+    held_ranks |= 1u << lock->rank;
+}
+
+void mal_lock_note_released(const struct mal_lock *lock) {
+    if (MAL_DEBUG == 0)
+        return;
+    held_ranks &= ~(1u << lock->rank);
+}
+
+void mal_lock_forget_ranks(void) {
+    held_ranks = 0;
+}

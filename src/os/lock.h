@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A small mutex on a futex: four bytes, no owner, works before libc is ready and in a forked
+ * child. Uncontended it is one compare-and-swap; contended it spins briefly, then sleeps.
+ *
+ * Debug builds check base/lock_rank.h: taking a lock whose rank is not above all held ones aborts
+ * with both names.
+ */
+#ifndef MAL_OS_LOCK_H
+#define MAL_OS_LOCK_H
+
+#include "base/atomic.h"
+#include "base/attr.h"
+#include "base/lock_rank.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct mal_lock {
+    uint32_t state; /* 0 free, 1 held, 2 held and somebody may sleep; atomic */
+    uint16_t rank;  /* enum mal_lock_rank; constant */
+};
+
+#define MAL_LOCK_INIT(rank_) {0, (rank_)}
+
+void mal_lock_init(struct mal_lock *lock, enum mal_lock_rank rank);
+MAL_SLOW void mal_lock_wait(struct mal_lock *lock);
+MAL_SLOW void mal_lock_wake(struct mal_lock *lock);
+
+/* Debug builds only do something here. */
+void mal_lock_note_taken(const struct mal_lock *lock);
+void mal_lock_note_released(const struct mal_lock *lock);
+/* fork's child forgets what its lost siblings held. */
+void mal_lock_forget_ranks(void);
+
+static inline void mal_lock(struct mal_lock *lock) {
+    uint32_t free_state = 0;
+    if (!mal_cas_acquire(&lock->state, &free_state, 1u))
+        mal_lock_wait(lock);
+    mal_lock_note_taken(lock);
+}
+
+static inline bool mal_lock_try(struct mal_lock *lock) {
+    uint32_t free_state = 0;
+    if (!mal_cas_acquire(&lock->state, &free_state, 1u))
+        return false;
+    mal_lock_note_taken(lock);
+    return true;
+}
+
+static inline void mal_unlock(struct mal_lock *lock) {
+    mal_lock_note_released(lock);
+    if (mal_exchange_release(&lock->state, 0u) == 2)
+        mal_lock_wake(lock);
+}
+
+#endif

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One slab of stacks per CPU, pushed and popped without locks or atomics by restartable sequences.
+ *
+ * A slab is MAL_SLAB_BYTES of zero pages, one per CPU, laid out as words:
+ *
+ *     header[classes]    pops << 16 | top      top: word index of the stack's top slot
+ *     limit[classes]     16 bits each          highest value top may take
+ *     ...                lock, budget          see cache/percpu_cache.c
+ *     slots              per class: one word that is always 0, then the objects
+ *
+ * A pop that reads the zero word knows that the stack is empty; a push compares top with limit. A
+ * slab of zero pages is valid as it is: top 0 names header[0], which stays 0, so every pop finds
+ * "empty", and every push finds top >= limit. The slow path then sets the slab up, perhaps from
+ * another CPU: it stores the headers first and the limits after them (release), and a push loads
+ * its limit before its header (acquire), so whoever sees a limit sees the header that belongs to it.
+ *
+ * WHY ONE STORE IS ENOUGH. The kernel restarts a thread inside [start, post-commit) of a
+ * registered sequence at its abort handler whenever it was preempted, migrated or got a signal.
+ *   pop:   reads header, slot; the last instruction stores header - 1 + (1 << 16).
+ *   push:  reads header, limit; stores the object into the free slot above top; the last
+ *          instruction stores header + 1.
+ * Until the last instruction nothing that anyone reads has changed: the slot above top is dead
+ * storage. If the thread reaches its last instruction, no other thread ran on this CPU since it
+ * read the header, so the store cannot lose another one's update; and once a slab is set up only
+ * this CPU's threads write its headers. Hence each operation happens entirely or not at all. The pop counter lives in the
+ * same word, so it counts exactly the pops that happened: exact statistics cost nothing.
+ *
+ * A thread that is not registered (old kernel, valgrind, qemu, tunable off, lock mode) reads CPU -1
+ * and meets the slab before the first one, which stays zero for ever: every operation fails there
+ * and takes the slow path. Lock mode is therefore no extra test on the fast path.
+ */
+#ifndef MAL_OS_PERCPU_H
+#define MAL_OS_PERCPU_H
+
+#include "base/attr.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define MAL_SLAB_SHIFT 18
+#define MAL_SLAB_BYTES (1u << MAL_SLAB_SHIFT)
+#define MAL_SLAB_CLASSES 128
+#define MAL_SLAB_LIMIT_OFFSET (MAL_SLAB_CLASSES * 8)
+#define MAL_SLAB_POP_UNIT (1ull << 16)
+#define MAL_SLAB_TOP_MASK 0xffffull
+
+enum mal_percpu_mode { MAL_PERCPU_RSEQ, MAL_PERCPU_LOCK };
+
+/* Both are written once by mal_percpu_init, before any thread uses them. */
+extern MAL_HIDDEN char *mal_percpu_slabs;            /* slab of CPU 0; slab of CPU -1 lies before it */
+extern MAL_HIDDEN intptr_t mal_percpu_area_offset;   /* of struct rseq from the thread pointer */
+
+/* How many CPUs this kernel can ever have. At least 1. */
+unsigned mal_percpu_possible_cpus(void);
+
+/* Whether libc registered restartable sequences for the calling thread. */
+bool mal_percpu_have_rseq(void);
+
+void mal_percpu_init(char *slabs, enum mal_percpu_mode mode);
+
+/* The CPU as the fast path sees it: -1 where restartable sequences are not in use. */
+int mal_percpu_current(void);
+
+/* The CPU as the kernel tells it, for lock mode; below `cpus`. */
+unsigned mal_percpu_ask_kernel(unsigned cpus);
+
+#if defined(__x86_64__)
+
+#define MAL_RSEQ_DESCRIPTOR                                                                        \
+    ".pushsection __rseq_cs, \"aw\"\n\t"                                                           \
+    ".balign 32\n"                                                                                 \
+    "3:\n\t"                                                                                       \
+    ".long 0, 0\n\t"                                                                               \
+    ".quad 1f, (2f - 1f), 4f\n\t"                                                                  \
+    ".popsection\n"                                                                                \
+    "0:\n\t"                                                                                       \
+    "leaq 3b(%%rip), %[slab]\n\t"                                                                  \
+    "movq %[slab], %%fs:8(%[area])\n"                                                              \
+    "1:\n\t"                                                                                       \
+    "movslq %%fs:4(%[area]), %[slab]\n\t"                                                          \
+    "shlq %[shift], %[slab]\n\t"                                                                   \
+    "addq %[slabs], %[slab]\n\t"
+
+/* The four bytes before the abort handler must be libc's signature. */
+#define MAL_RSEQ_ABORT                                                                             \
+    "2:\n\t"                                                                                       \
+    ".pushsection __rseq_failure, \"ax\"\n\t"                                                      \
+    ".byte 0x0f, 0xb9, 0x3d\n\t"                                                                   \
+    ".long 0x53053053\n"                                                                           \
+    "4:\n\t"                                                                                       \
+    "jmp 0b\n\t"                                                                                   \
+    ".popsection\n\t"
+
+MAL_FAST void *mal_percpu_pop(size_t class) {
+    void *object;
+    uint64_t slab, header, top;
+    __asm__ goto volatile(MAL_RSEQ_DESCRIPTOR
+                          "movq (%[slab], %[class], 8), %[header]\n\t"
+                          "movzwl %w[header], %k[top]\n\t"
+                          "movq (%[slab], %[top], 8), %[object]\n\t"
+                          "testq %[object], %[object]\n\t"
+                          "jz %l[empty]\n\t"
+                          "addq $0xffff, %[header]\n\t"
+                          "movq %[header], (%[slab], %[class], 8)\n" MAL_RSEQ_ABORT
+                          : [object] "=&r"(object), [slab] "=&r"(slab), [header] "=&r"(header),
+                            [top] "=&r"(top)
+                          : [area] "r"(mal_percpu_area_offset), [slabs] "r"(mal_percpu_slabs),
+                            [class] "r"(class), [shift] "i"(MAL_SLAB_SHIFT)
+                          : "memory", "cc"
+                          : empty);
+    return object;
+empty:
+    return NULL;
+}
+
+MAL_FAST bool mal_percpu_push(size_t class, void *object) {
+    uint64_t slab, header, top, limit;
+    __asm__ goto volatile(MAL_RSEQ_DESCRIPTOR
+                          "movzwl %c[limits](%[slab], %[class], 2), %k[limit]\n\t"
+                          "movq (%[slab], %[class], 8), %[header]\n\t"
+                          "movzwl %w[header], %k[top]\n\t"
+                          "cmpl %k[limit], %k[top]\n\t"
+                          "jae %l[full]\n\t"
+                          "movq %[object], 8(%[slab], %[top], 8)\n\t"
+                          "addq $1, %[header]\n\t"
+                          "movq %[header], (%[slab], %[class], 8)\n" MAL_RSEQ_ABORT
+                          : [slab] "=&r"(slab), [header] "=&r"(header), [top] "=&r"(top),
+                            [limit] "=&r"(limit)
+                          : [area] "r"(mal_percpu_area_offset), [slabs] "r"(mal_percpu_slabs),
+                            [class] "r"(class), [object] "r"(object), [shift] "i"(MAL_SLAB_SHIFT),
+                            [limits] "i"(MAL_SLAB_LIMIT_OFFSET)
+                          : "memory", "cc"
+                          : full);
+    return true;
+full:
+    return false;
+}
+
+#elif defined(__aarch64__)
+
+#define MAL_RSEQ_DESCRIPTOR                                                                        \
+    ".pushsection __rseq_cs, \"aw\"\n\t"                                                           \
+    ".balign 32\n"                                                                                 \
+    "3:\n\t"                                                                                       \
+    ".long 0, 0\n\t"                                                                               \
+    ".quad 1f, (2f - 1f), 4f\n\t"                                                                  \
+    ".popsection\n"                                                                                \
+    "0:\n\t"                                                                                       \
+    "adrp %[slab], 3b\n\t"                                                                         \
+    "add %[slab], %[slab], :lo12:3b\n\t"                                                           \
+    "str %[slab], [%[area], #8]\n"                                                                 \
+    "1:\n\t"                                                                                       \
+    "ldrsw %[slab], [%[area], #4]\n\t"                                                             \
+    "add %[slab], %[slabs], %[slab], lsl %[shift]\n\t"
+
+#define MAL_RSEQ_ABORT                                                                             \
+    "2:\n\t"                                                                                       \
+    ".pushsection __rseq_failure, \"ax\"\n\t"                                                      \
+    ".inst 0xd428bc00\n"                                                                           \
+    "4:\n\t"                                                                                       \
+    "b 0b\n\t"                                                                                     \
+    ".popsection\n\t"
+
+MAL_FAST void *mal_percpu_pop(size_t class) {
+    void *object;
+    uint64_t slab, header, top;
+    char *area = (char *)__builtin_thread_pointer() + mal_percpu_area_offset;
+    __asm__ goto volatile(MAL_RSEQ_DESCRIPTOR
+                          "ldr %[header], [%[slab], %[class], lsl #3]\n\t"
+                          "and %[top], %[header], #0xffff\n\t"
+                          "ldr %[object], [%[slab], %[top], lsl #3]\n\t"
+                          "cbz %[object], %l[empty]\n\t"
+                          "add %[header], %[header], #16, lsl #12\n\t"
+                          "sub %[header], %[header], #1\n\t"
+                          "str %[header], [%[slab], %[class], lsl #3]\n" MAL_RSEQ_ABORT
+                          : [object] "=&r"(object), [slab] "=&r"(slab), [header] "=&r"(header),
+                            [top] "=&r"(top)
+                          : [area] "r"(area), [slabs] "r"(mal_percpu_slabs), [class] "r"(class),
+                            [shift] "i"(MAL_SLAB_SHIFT)
+                          : "memory", "cc"
+                          : empty);
+    return object;
+empty:
+    return NULL;
+}
+
+MAL_FAST bool mal_percpu_push(size_t class, void *object) {
+    uint64_t slab, header, top, limit;
+    char *area = (char *)__builtin_thread_pointer() + mal_percpu_area_offset;
+    __asm__ goto volatile(MAL_RSEQ_DESCRIPTOR
+                          "add %[limit], %[slab], %[limits]\n\t"
+                          "add %[limit], %[limit], %[class], lsl #1\n\t"
+                          "ldarh %w[limit], [%[limit]]\n\t"
+                          "ldr %[header], [%[slab], %[class], lsl #3]\n\t"
+                          "and %[top], %[header], #0xffff\n\t"
+                          "cmp %[top], %[limit]\n\t"
+                          "b.hs %l[full]\n\t"
+                          "add %[top], %[slab], %[top], lsl #3\n\t"
+                          "str %[object], [%[top], #8]\n\t"
+                          "add %[header], %[header], #1\n\t"
+                          "str %[header], [%[slab], %[class], lsl #3]\n" MAL_RSEQ_ABORT
+                          : [slab] "=&r"(slab), [header] "=&r"(header), [top] "=&r"(top),
+                            [limit] "=&r"(limit)
+                          : [area] "r"(area), [slabs] "r"(mal_percpu_slabs), [class] "r"(class),
+                            [object] "r"(object), [shift] "i"(MAL_SLAB_SHIFT),
+                            [limits] "i"(MAL_SLAB_LIMIT_OFFSET)
+                          : "memory", "cc"
+                          : full);
+    return true;
+full:
+    return false;
+}
+
+#else
+#error "Mallard knows x86-64 and aarch64"
+#endif
+
+#endif

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * mmap, mprotect and madvise, and nothing else.
+ *
+ * Path up: the page heap grows by mal_vm_map_at next to where it ended, so that the heap stays one
+ * mapping; tables are reserved once and committed as the heap grows. Path down: released pages
+ * stay mapped, only their memory goes back.
+ *
+ * The window is where the heap may grow: eight times the machine's memory, so that overcommitting
+ * programs fit, but never more than an address-space limit could satisfy. Tables for it are
+ * reserved without access rights and cost nothing until committed.
+ *
+ * Fault injection counts requests for memory; it is two relaxed loads on a path that ends in a
+ * system call. No lock, no state beyond those counters. errno is never changed.
+ */
+#include "os/vm.h"
+
+#include "base/atomic.h"
+#include "base/bits.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+#define GIB (1ull << 30)
+#define WINDOW_MIN_BYTES (GIB << 8)
+#define WINDOW_MAX_BYTES (GIB << 14)
+
+uint64_t mal_vm_map_calls;
+
+static uint64_t fault_countdown; /* relaxed atomic; 0 off, 1 the next request fails */
+static uint32_t fault_kind;      /* relaxed atomic; enum mal_vm_fault */
+
+void mal_vm_inject_fault(uint64_t nth, enum mal_vm_fault fault) {
+    mal_store_relaxed(&fault_kind, (uint32_t)fault);
+    mal_store_relaxed(&fault_countdown, nth);
+}
+
+static int fault_due(void) {
+    uint64_t countdown = mal_load_relaxed(&fault_countdown);
+    if (countdown == 0)
+        return 0;
+    if (countdown > 1) {
+        mal_sub_relaxed(&fault_countdown, 1);
+        return 0;
+    }
+    if (mal_load_relaxed(&fault_kind) == MAL_VM_FAULT_ONCE)
+        mal_store_relaxed(&fault_countdown, 0);
+    return 1;
+}
+
+static void *map(void *hint, size_t bytes, int protection) {
+    int saved_errno = errno;
+    void *address = MAP_FAILED;
+    mal_add_relaxed(&mal_vm_map_calls, 1);
+    if (!fault_due())
+        address = mmap(hint, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    errno = saved_errno;
+    return address == MAP_FAILED ? NULL : address;
+}
+
+void *mal_vm_map(size_t bytes) {
+    return map(NULL, bytes, PROT_READ | PROT_WRITE);
+}
+
+void *mal_vm_map_at(void *address, size_t bytes) {
+    void *got = map(address, bytes, PROT_READ | PROT_WRITE);
+    if (got == NULL || got == address)
+        return got;
+    mal_vm_unmap(got, bytes);
+    return NULL;
+}
+
+void *mal_vm_reserve(size_t bytes) {
+    return map(NULL, bytes, PROT_NONE);
+}
+
+int mal_vm_commit(void *address, size_t bytes) {
+    int saved_errno = errno;
+    int error = fault_due() ? ENOMEM : 0;
+    if (!error && mprotect(address, bytes, PROT_READ | PROT_WRITE) != 0)
+        error = errno;
+    errno = saved_errno;
+    return -error;
+}
+
+void mal_vm_unmap(void *address, size_t bytes) {
+    int saved_errno = errno;
+    munmap(address, bytes);
+    errno = saved_errno;
+}
+
+int mal_vm_release(void *address, size_t bytes) {
+    int saved_errno = errno;
+    int error = madvise(address, bytes, MADV_DONTNEED) == 0 ? 0 : -errno;
+    errno = saved_errno;
+    return error;
+}
+
+static uint64_t machine_memory_bytes(void) {
+    struct sysinfo info;
+    int saved_errno = errno;
+    uint64_t bytes = sysinfo(&info) == 0 ? (uint64_t)info.totalram * info.mem_unit : 0;
+    errno = saved_errno;
+    return bytes;
+}
+
+static uint64_t address_limit_bytes(void) {
+    struct rlimit limit;
+    int saved_errno = errno;
+    int failed = getrlimit(RLIMIT_AS, &limit);
+    errno = saved_errno;
+    return failed || limit.rlim_cur == RLIM_INFINITY ? WINDOW_MAX_BYTES : limit.rlim_cur;
+}
+
+size_t mal_vm_window_bytes(void) {
+    uint64_t wanted = mal_clamp(8 * machine_memory_bytes(), WINDOW_MIN_BYTES, WINDOW_MAX_BYTES);
+    uint64_t possible = mal_max(address_limit_bytes(), GIB / 4);
+    return mal_pow2_ceil(mal_min(wanted, possible));
+}
+
+#if defined(MAL_SANITIZED)
+/* Sanitizers shadow only the ranges where the kernel itself places mappings. */
+uintptr_t mal_vm_window_hint(unsigned attempt, uint64_t random) {
+    (void)random;
+    return 0x7e9000000000ull + ((uintptr_t)attempt << 36);
+}
+#else
+/* Far above any program image, far below stacks and libraries; 2^10 places of 16 GiB each. With a
+ * 39-bit address space the kernel refuses the high ones and later attempts try lower. */
+uintptr_t mal_vm_window_hint(unsigned attempt, uint64_t random) {
+    static const uint8_t base_shift[] = {44, 44, 40, 37, 36};
+    unsigned shift = base_shift[mal_min(attempt, sizeof base_shift - 1)];
+    return (1ull << shift) + ((random & 1023) << 34 >> (44 - shift));
+}
+#endif
+
+size_t mal_vm_page_bytes(void) {
+    static size_t page_bytes; /* relaxed atomic; every writer stores the same value */
+    size_t known = mal_load_relaxed(&page_bytes);
+    if (known == 0) {
+        known = (size_t)getpagesize();
+        mal_store_relaxed(&page_bytes, known);
+    }
+    return known;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Address space. Preconditions for all: addresses and lengths are multiples of the OS page.
+ * Results are a pointer or NULL, and 0 or a negative errno; errno itself is left alone.
+ */
+#ifndef MAL_OS_VM_H
+#define MAL_OS_VM_H
+
+#include "base/attr.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Readable and writable zero pages anywhere. */
+void *mal_vm_map(size_t bytes);
+
+/* The same at exactly `address`; NULL when something else is there or memory is short. */
+void *mal_vm_map_at(void *address, size_t bytes);
+
+/* Address space without memory, anywhere; commit makes a part of it usable. */
+void *mal_vm_reserve(size_t bytes);
+int mal_vm_commit(void *address, size_t bytes);
+
+void mal_vm_unmap(void *address, size_t bytes);
+
+/* Gives the pages back; they read as zero afterwards. */
+int mal_vm_release(void *address, size_t bytes);
+
+/* The largest window of addresses worth reserving tables for, and a place where it is likely to
+ * be free. Both depend on the machine, the address-space limit and the build. */
+size_t mal_vm_window_bytes(void);
+uintptr_t mal_vm_window_hint(unsigned attempt, uint64_t random);
+
+size_t mal_vm_page_bytes(void);
+
+/* How often memory was asked for. Relaxed atomic. */
+extern MAL_HIDDEN uint64_t mal_vm_map_calls;
+
+/* Tests: the n-th request for memory from now on fails, and every later one while `sticky`.
+ * 0 switches it off. */
+enum mal_vm_fault { MAL_VM_FAULT_ONCE, MAL_VM_FAULT_FROM };
+void mal_vm_inject_fault(uint64_t nth, enum mal_vm_fault fault);
+
+#endif

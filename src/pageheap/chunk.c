@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Bit arithmetic on one chunk.
+ *
+ * Runs are walked edge by edge with count-trailing-zeros, at most one step per word and edge. The
+ * shapes are those of Go's page allocator: first fit from low addresses for allocation, from high
+ * addresses for release, so that the two meet in the middle and the heap's top empties first.
+ * Stateless; the caller holds the page heap's lock.
+ */
+#include "pageheap/chunk.h"
+
+#include "base/bits.h"
+#include "base/check.h"
+
+#define HUGE_PAGES 256u /* pages of a 2 MiB block */
+
+/* The first page at or after `from` whose bit differs from `flip`'s (0: first set bit, ~0: first
+ * clear one), MAL_CHUNK_PAGES when none is left. */
+static uint32_t next_edge(const uint64_t *words, uint32_t from, uint64_t flip) {
+    if (from >= MAL_CHUNK_PAGES)
+        return MAL_CHUNK_PAGES;
+    uint32_t word = from / 64;
+    uint64_t bits = (words[word] ^ flip) & (~0ull << (from % 64));
+    while (bits == 0) {
+        if (++word == MAL_CHUNK_WORDS)
+            return MAL_CHUNK_PAGES;
+        bits = words[word] ^ flip;
+    }
+    return word * 64 + (uint32_t)__builtin_ctzll(bits);
+}
+
+static uint32_t next_used(const struct mal_chunk *chunk, uint32_t from) {
+    return next_edge(chunk->used, from, 0);
+}
+
+static uint32_t next_free(const struct mal_chunk *chunk, uint32_t from) {
+    return next_edge(chunk->used, from, ~0ull);
+}
+
+struct mal_chunk_runs mal_chunk_measure(const struct mal_chunk *chunk) {
+    struct mal_chunk_runs runs = {next_used(chunk, 0), 0, 0};
+    uint32_t first = 0;
+    while ((first = next_free(chunk, first)) < MAL_CHUNK_PAGES) {
+        uint32_t limit = next_used(chunk, first);
+        runs.longest = (uint32_t)mal_max(runs.longest, limit - first);
+        if (limit == MAL_CHUNK_PAGES)
+            runs.end = limit - first;
+        first = limit;
+    }
+    return runs;
+}
+
+uint32_t mal_chunk_find(const struct mal_chunk *chunk, uint32_t pages) {
+    uint32_t first = 0;
+    while ((first = next_free(chunk, first)) < MAL_CHUNK_PAGES) {
+        uint32_t limit = next_used(chunk, first);
+        if (limit - first >= pages)
+            return first;
+        first = limit;
+    }
+    return MAL_CHUNK_PAGES;
+}
+
+/* Calls for each word that [first, first + pages) touches, with the mask of its bits. */
+#define FOR_EACH_MASK(first, pages, word, mask)                                                    \
+    for (uint32_t at_ = (first), left_ = (pages), word, once_, step_;                              \
+         left_ > 0 && (word = at_ / 64, step_ = (uint32_t)mal_min(64 - at_ % 64, left_), 1);       \
+         at_ += step_, left_ -= step_)                                                             \
+        for (uint64_t mask = (once_ = 1, mal_mask(at_ % 64, step_)); once_; once_ = 0)
+
+uint32_t mal_chunk_take(struct mal_chunk *chunk, uint32_t first, uint32_t pages) {
+    uint32_t released = 0;
+    FOR_EACH_MASK(first, pages, word, mask) {
+        MAL_ASSERT((chunk->used[word] & mask) == 0);
+        released += (uint32_t)__builtin_popcountll(chunk->released[word] & mask);
+        chunk->used[word] |= mask;
+        chunk->released[word] &= ~mask;
+    }
+    return released;
+}
+
+void mal_chunk_give(struct mal_chunk *chunk, uint32_t first, uint32_t pages) {
+    FOR_EACH_MASK(first, pages, word, mask) {
+        MAL_CHECK((chunk->used[word] & mask) == mask, "a free page was freed");
+        chunk->used[word] &= ~mask;
+    }
+}
+
+void mal_chunk_mark_released(struct mal_chunk *chunk, uint32_t first, uint32_t pages) {
+    FOR_EACH_MASK(first, pages, word, mask) {
+        MAL_ASSERT((chunk->used[word] & mask) == 0);
+        chunk->released[word] |= mask;
+    }
+}
+
+static uint64_t resident_bits(const struct mal_chunk *chunk, uint32_t word) {
+    return ~(chunk->used[word] | chunk->released[word]);
+}
+
+static uint32_t page_is_resident(const struct mal_chunk *chunk, uint32_t page) {
+    return (uint32_t)(resident_bits(chunk, page / 64) >> (page % 64)) & 1;
+}
+
+static uint32_t huge_block_is_free(const struct mal_chunk *chunk, uint32_t first) {
+    for (uint32_t word = first / 64; word < (first + HUGE_PAGES) / 64; word++)
+        if (resident_bits(chunk, word) != ~0ull)
+            return 0;
+    return 1;
+}
+
+/* One past the highest resident free page; 0 when there is none. */
+static uint32_t highest_resident_limit(const struct mal_chunk *chunk) {
+    for (uint32_t word = MAL_CHUNK_WORDS; word-- > 0;) {
+        uint64_t bits = resident_bits(chunk, word);
+        if (bits)
+            return word * 64 + mal_log2_floor(bits) + 1;
+    }
+    return 0;
+}
+
+uint32_t mal_chunk_find_resident(const struct mal_chunk *chunk, uint32_t most,
+                                 uint32_t *ret_first) {
+    uint32_t limit = highest_resident_limit(chunk);
+    if (limit == 0)
+        return 0;
+    uint32_t first = limit - 1;
+    while (first > 0 && limit - first < most && page_is_resident(chunk, first - 1))
+        first--;
+    uint32_t huge_first = (uint32_t)mal_round_down(first, HUGE_PAGES);
+    if (huge_first + HUGE_PAGES <= limit && huge_block_is_free(chunk, huge_first))
+        first = huge_first;
+    *ret_first = first;
+    return limit - first;
+}

@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The page heap.
+ *
+ * Holds which pages are free (pageheap/pages.c), the span descriptors and object states, and the
+ * counters of pages. Path up: find the lowest run that fits; when there is none, grow the heap by
+ * whole chunks at its end and look again; take the pages, make a descriptor, enter it in the page
+ * map. Path down: clear the page map, give the pages back, recycle the descriptor; the scavenger
+ * returns their memory later.
+ *
+ * SYNCHRONIZATION
+ *   1. `heap.lock` (rank PAGEHEAP) guards everything in `heap`, the tree and the page map's
+ *      entries. It is held for bit flips and table writes only, never around a release.
+ *   2. Pages that are being released are marked used and belong to the releasing thread, so no
+ *      other thread can be given them meanwhile.
+ *
+ * Must never touch the inside of a span: a free page stays as the OS has it.
+ */
+#include "pageheap/pageheap.h"
+
+#include "base/bits.h"
+#include "base/check.h"
+#include "meta/memory.h"
+#include "meta/pagemap.h"
+#include "os/lock.h"
+#include "os/vm.h"
+#include "pageheap/chunk.h"
+#include "pageheap/pages.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define STATE_UNIT_BYTES 64u
+#define STATE_UNITS_MAX 16u
+#define GROW_ATTEMPTS 64u
+#define SKIP_PAGES ((64u << 20) / MAL_PAGE_BYTES) /* how far to jump over a foreign mapping */
+
+static struct {
+    struct mal_lock lock;
+    size_t end_page; /* where the next growth starts */
+    struct mal_pageheap_stats stats;
+    struct mal_pool spans;
+    struct mal_pool states[STATE_UNITS_MAX + 1]; /* by size in units; [0] unused */
+} heap = {
+    .lock = MAL_LOCK_INIT(MAL_RANK_PAGEHEAP),
+    .spans = MAL_POOL_INIT(sizeof(struct mal_span), MAL_META_SPAN),
+};
+
+int mal_pageheap_init(void) {
+    for (unsigned units = 1; units <= STATE_UNITS_MAX; units++)
+        heap.states[units] =
+            (struct mal_pool)MAL_POOL_INIT(units * STATE_UNIT_BYTES, MAL_META_SPAN);
+    return mal_pages_init(mal_pagemap.window_bytes >> MAL_PAGE_SHIFT);
+}
+
+/* Maps `pages` at the heap's end. When something else lies there, skips over it. */
+static size_t map_at_end(size_t pages) {
+    size_t window_pages = mal_pagemap.window_bytes >> MAL_PAGE_SHIFT;
+    for (unsigned attempt = 0; attempt < GROW_ATTEMPTS; attempt++) {
+        if (pages > window_pages || heap.end_page > window_pages - pages)
+            return MAL_NO_PAGE;
+        if (mal_pagemap_extend(heap.end_page + pages) != 0)
+            return MAL_NO_PAGE;
+        char *wanted = mal_pagemap_address(heap.end_page);
+        if (mal_vm_map_at(wanted, pages << MAL_PAGE_SHIFT))
+            return heap.end_page;
+        heap.end_page += SKIP_PAGES;
+    }
+    return MAL_NO_PAGE;
+}
+
+static bool grow_locked(size_t pages) {
+    size_t end_before = heap.end_page;
+    pages = mal_round_up(pages, MAL_CHUNK_PAGES);
+    size_t first = map_at_end(pages);
+    if (first == MAL_NO_PAGE) {
+        heap.end_page = end_before;
+        return false;
+    }
+    if (mal_pages_add(first, pages) != 0) {
+        mal_vm_unmap(mal_pagemap_address(first), pages << MAL_PAGE_SHIFT);
+        return false;
+    }
+    heap.end_page = first + pages;
+    heap.stats.mapped_pages += pages;
+    heap.stats.released_pages += pages;
+    return true;
+}
+
+static size_t find_or_grow_locked(size_t pages) {
+    size_t page = mal_pages_find(pages);
+    if (page == MAL_NO_PAGE && grow_locked(pages))
+        page = mal_pages_find(pages);
+    return page;
+}
+
+/* A descriptor and its states, or NULL; nothing is kept on failure. */
+static struct mal_span *new_descriptor_locked(unsigned state_units) {
+    struct mal_span *span = mal_pool_take(&heap.spans);
+    uint8_t *states = NULL;
+    if (span && state_units > 0) {
+        states = mal_pool_take(&heap.states[state_units]);
+        if (!states) {
+            mal_pool_give(&heap.spans, span);
+            return NULL;
+        }
+        memset(states, 0, state_units * STATE_UNIT_BYTES);
+    }
+    if (span) {
+        memset(span, 0, sizeof *span);
+        span->states = states;
+        span->state_units = (uint16_t)state_units;
+        heap.stats.span_bytes += sizeof *span + state_units * STATE_UNIT_BYTES;
+    }
+    return span;
+}
+
+static void free_descriptor_locked(struct mal_span *span) {
+    unsigned units = span->state_units;
+    heap.stats.span_bytes -= sizeof *span + units * STATE_UNIT_BYTES;
+    if (units > 0)
+        mal_pool_give(&heap.states[units], span->states);
+    mal_pool_give(&heap.spans, span);
+}
+
+/* Counts a change of `pages` pages from idle to in use; `released` of them had no memory. */
+static void count_taken_locked(size_t pages, size_t released) {
+    heap.stats.inuse_pages += pages;
+    heap.stats.released_pages -= released;
+    heap.stats.free_pages -= pages - released;
+}
+
+static void take_pages_locked(struct mal_span *span, size_t first, size_t pages) {
+    size_t released = mal_pages_take(first, pages);
+    count_taken_locked(pages, released);
+    heap.stats.spans++;
+    span->base = mal_pagemap_address(first);
+    span->pages = (uint32_t)pages;
+    span->flags = released == pages ? MAL_SPAN_ZEROED : 0;
+}
+
+static void set_entries_locked(size_t first, size_t pages, uint64_t entry) {
+    for (size_t i = 0; i < pages; i++)
+        mal_store_relaxed(&mal_pagemap.entry[first + i], entry);
+}
+
+/* Spans of several objects: every page knows the span and has its own state bytes. */
+static void enter_shared_locked(struct mal_span *span, unsigned shift) {
+    size_t first = mal_pagemap_page(span->base);
+    size_t state_bytes = (size_t)(MAL_PAGE_BYTES >> MAL_GRANULE_SHIFT) >> shift;
+    for (size_t i = 0; i < span->pages; i++) {
+        uint64_t entry = mal_entry_make(span->class, shift, span->states + i * state_bytes);
+        mal_store_relaxed(&mal_pagemap.span[first + i], span);
+        mal_store_relaxed(&mal_pagemap.entry[first + i], entry);
+    }
+}
+
+/* Spans of one object: the first page carries it, the others say INSIDE. */
+static void enter_single_locked(struct mal_span *span, unsigned shift) {
+    size_t first = mal_pagemap_page(span->base);
+    mal_store_relaxed(&mal_pagemap.span[first], span);
+    mal_store_relaxed(&mal_pagemap.entry[first],
+                      mal_entry_make(span->class, shift, span->states));
+    set_entries_locked(first + 1, span->pages - 1, MAL_CLASS_INSIDE);
+}
+
+static unsigned class_state_units(const struct mal_class_info *info) {
+    if (info->span_objects == 1)
+        return 1;
+    unsigned shift = mal_class_state_shift(info->size_bytes);
+    return info->span_pages * ((MAL_PAGE_BYTES >> MAL_GRANULE_SHIFT) >> shift) / STATE_UNIT_BYTES;
+}
+
+static void fill_free_bits(struct mal_span *span) {
+    unsigned whole = span->object_count / 64;
+    for (unsigned word = 0; word < whole; word++)
+        span->free_bits[word] = ~0ull;
+    if (span->object_count % 64)
+        span->free_bits[whole] = mal_mask(0, span->object_count % 64);
+    span->free_count = span->object_count;
+}
+
+static void set_up_class_span_locked(struct mal_span *span, uint32_t class) {
+    const struct mal_class_info *info = &mal_class[class];
+    unsigned shift = mal_class_state_shift(info->size_bytes);
+    span->class = (uint8_t)class;
+    span->state = MAL_SPAN_CENTRAL;
+    span->object_count = info->span_objects;
+    fill_free_bits(span);
+    if (info->span_objects > 1)
+        enter_shared_locked(span, shift);
+    else
+        enter_single_locked(span, shift);
+}
+
+struct mal_span *mal_pageheap_new_class_span(uint32_t class) {
+    const struct mal_class_info *info = &mal_class[class];
+    mal_lock(&heap.lock);
+    struct mal_span *span = NULL;
+    size_t page = find_or_grow_locked(info->span_pages);
+    if (page != MAL_NO_PAGE)
+        span = new_descriptor_locked(class_state_units(info));
+    if (span) {
+        take_pages_locked(span, page, info->span_pages);
+        set_up_class_span_locked(span, class);
+    }
+    mal_unlock(&heap.lock);
+    return span;
+}
+
+static struct mal_span *new_large_locked(size_t pages, size_t align_pages) {
+    size_t page = find_or_grow_locked(pages + align_pages - 1);
+    if (page == MAL_NO_PAGE)
+        return NULL;
+    /* The base of the window is aligned beyond any alignment worth serving. */
+    page = mal_round_up(page, align_pages);
+    struct mal_span *span = new_descriptor_locked(0);
+    if (!span)
+        return NULL;
+    take_pages_locked(span, page, pages);
+    span->class = MAL_CLASS_LARGE;
+    span->state = MAL_SPAN_LARGE;
+    enter_single_locked(span, 0);
+    heap.stats.large_bytes += (uint64_t)pages << MAL_PAGE_SHIFT;
+    return span;
+}
+
+static bool fits_window(size_t pages, size_t align_pages) {
+    size_t window_pages = mal_pagemap.window_bytes >> MAL_PAGE_SHIFT;
+    return pages <= window_pages && align_pages <= window_pages - pages && pages <= UINT32_MAX;
+}
+
+struct mal_span *mal_pageheap_new_large_span(size_t bytes, size_t alignment) {
+    size_t pages = (bytes >> MAL_PAGE_SHIFT) + (bytes % MAL_PAGE_BYTES != 0);
+    size_t align_pages = mal_max(alignment >> MAL_PAGE_SHIFT, 1);
+    if (!fits_window(pages, align_pages) || (mal_pagemap.base & (alignment - 1)) != 0)
+        return NULL;
+    mal_lock(&heap.lock);
+    struct mal_span *span = new_large_locked(mal_max(pages, 1), align_pages);
+    mal_unlock(&heap.lock);
+    return span;
+}
+
+static void give_pages_locked(size_t first, size_t pages) {
+    mal_pages_give(first, pages);
+    heap.stats.inuse_pages -= pages;
+    heap.stats.free_pages += pages;
+}
+
+void mal_pageheap_free_span(struct mal_span *span) {
+    size_t first = mal_pagemap_page(span->base);
+    mal_lock(&heap.lock);
+    MAL_CHECK(mal_pagemap.span[first] == span, "a span was freed that the page map does not know");
+    set_entries_locked(first, span->pages, 0);
+    mal_store_relaxed(&mal_pagemap.span[first], NULL);
+    give_pages_locked(first, span->pages);
+    heap.stats.spans--;
+    if (span->state == MAL_SPAN_LARGE)
+        heap.stats.large_bytes -= (uint64_t)span->pages << MAL_PAGE_SHIFT;
+    free_descriptor_locked(span);
+    mal_unlock(&heap.lock);
+}
+
+static void shrink_locked(struct mal_span *span, size_t pages) {
+    size_t first_cut = mal_pagemap_page(span->base) + pages;
+    size_t cut = span->pages - pages;
+    set_entries_locked(first_cut, cut, 0);
+    give_pages_locked(first_cut, cut);
+    heap.stats.large_bytes -= (uint64_t)cut << MAL_PAGE_SHIFT;
+    span->pages = (uint32_t)pages;
+}
+
+static bool extend_locked(struct mal_span *span, size_t pages) {
+    size_t first_new = mal_pagemap_page(span->base) + span->pages;
+    size_t more = pages - span->pages;
+    if (mal_pages_free_behind(first_new, more) < more)
+        return false;
+    count_taken_locked(more, mal_pages_take(first_new, more));
+    set_entries_locked(first_new, more, MAL_CLASS_INSIDE);
+    heap.stats.large_bytes += (uint64_t)more << MAL_PAGE_SHIFT;
+    span->flags &= (uint8_t)~MAL_SPAN_ZEROED;
+    span->pages = (uint32_t)pages;
+    return true;
+}
+
+bool mal_pageheap_resize_large(struct mal_span *span, size_t bytes) {
+    size_t pages = (bytes >> MAL_PAGE_SHIFT) + (bytes % MAL_PAGE_BYTES != 0);
+    bool done = true;
+    if (!fits_window(pages, 1))
+        return false;
+    mal_lock(&heap.lock);
+    if (pages < span->pages)
+        shrink_locked(span, pages);
+    else if (pages > span->pages)
+        done = extend_locked(span, pages);
+    mal_unlock(&heap.lock);
+    return done;
+}
+
+struct mal_pageheap_stats mal_pageheap_stats(void) {
+    mal_lock(&heap.lock);
+    struct mal_pageheap_stats stats = heap.stats;
+    mal_unlock(&heap.lock);
+    return stats;
+}
+
+size_t mal_pageheap_top_chunk(void) {
+    mal_lock(&heap.lock);
+    size_t chunks = mal_pages_chunks();
+    mal_unlock(&heap.lock);
+    return chunks;
+}
+
+size_t mal_pageheap_borrow(size_t most, size_t *cursor_chunk, size_t *ret_first_page) {
+    mal_lock(&heap.lock);
+    size_t pages = mal_pages_find_resident(most, cursor_chunk, ret_first_page);
+    if (pages > 0)
+        count_taken_locked(pages, mal_pages_take(*ret_first_page, pages));
+    mal_unlock(&heap.lock);
+    return pages;
+}
+
+void mal_pageheap_return(size_t first_page, size_t pages, enum mal_borrow_result result) {
+    mal_lock(&heap.lock);
+    give_pages_locked(first_page, pages);
+    if (result == MAL_BORROW_RELEASED) {
+        mal_pages_mark_released(first_page, pages);
+        heap.stats.free_pages -= pages;
+        heap.stats.released_pages += pages;
+    }
+    mal_unlock(&heap.lock);
+}
+
+void mal_pageheap_before_fork(void) {
+    mal_lock(&heap.lock);
+}
+
+void mal_pageheap_after_fork(void) {
+    mal_unlock(&heap.lock);
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The page heap: spans in, spans out, under one lock.
+ */
+#ifndef MAL_PAGEHEAP_PAGEHEAP_H
+#define MAL_PAGEHEAP_PAGEHEAP_H
+
+#include "pageheap/span.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* In pages. inuse + free + released = mapped. */
+struct mal_pageheap_stats {
+    uint64_t mapped_pages;
+    uint64_t inuse_pages;    /* in spans, or being released at this moment */
+    uint64_t free_pages;     /* idle and resident, or at least never given back since touched */
+    uint64_t released_pages; /* idle, and the OS has the memory */
+    uint64_t spans;
+    uint64_t span_bytes;     /* descriptors and states in use */
+    uint64_t large_bytes;    /* in spans of one large object */
+};
+
+/* 0 or -ENOMEM. Once, after mal_pagemap_init. */
+int mal_pageheap_init(void);
+
+/* A span for objects of a class; all free bits set, all states zero. NULL when memory is short. */
+struct mal_span *mal_pageheap_new_class_span(uint32_t class);
+
+/* A span of one object of at least `bytes`, aligned to `alignment` (a power of two, at least a
+ * page). NULL when memory is short or the sizes overflow. */
+struct mal_span *mal_pageheap_new_large_span(size_t bytes, size_t alignment);
+
+void mal_pageheap_free_span(struct mal_span *span);
+
+/* Resizes a large span in place. False, and nothing changed, where the pages behind are taken. */
+bool mal_pageheap_resize_large(struct mal_span *span, size_t bytes);
+
+struct mal_pageheap_stats mal_pageheap_stats(void);
+
+/* Takes up to `most` resident free pages out of circulation at the top of the heap, for release;
+ * then puts them back, released or not. See pageheap/scavenger.c. */
+size_t mal_pageheap_borrow(size_t most, size_t *cursor_chunk, size_t *ret_first_page);
+enum mal_borrow_result { MAL_BORROW_KEPT, MAL_BORROW_RELEASED };
+void mal_pageheap_return(size_t first_page, size_t pages, enum mal_borrow_result result);
+size_t mal_pageheap_top_chunk(void);
+
+void mal_pageheap_before_fork(void);
+void mal_pageheap_after_fork(void);
+
+#endif

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Returning memory.
+ *
+ * The heap allocates at its low end, so the scavenger works from its high end: 64 KiB at a time it
+ * borrows the highest resident free pages, gives their memory back without holding any lock, and
+ * returns them marked released. It stops when pages in use plus resident free pages fit the goal,
+ * or when its time is up.
+ *
+ * The goal is 110 % of the largest use over the last RECENT_TICKS ticks: a program whose use
+ * swings within that time keeps its memory and pays no page faults for the swing; after a spike
+ * the surplus goes back once the spike has left the window.
+ *
+ * SYNCHRONIZATION: `recent` belongs to the background thread. Counters are relaxed atomics.
+ */
+#include "pageheap/scavenger.h"
+
+#include "base/atomic.h"
+#include "base/bits.h"
+#include "meta/pagemap.h"
+#include "os/clock.h"
+#include "os/vm.h"
+#include "pageheap/pageheap.h"
+
+#define QUANTUM_PAGES ((64u << 10) / MAL_PAGE_BYTES)
+#define FORCED_QUANTUM_PAGES 512u
+#define RECENT_TICKS 20u
+
+static uint64_t recent[RECENT_TICKS]; /* pages in use at the last ticks; background thread only */
+static unsigned recent_next;
+
+static struct mal_scavenger_stats counters; /* relaxed atomics */
+
+uint64_t mal_scavenger_goal_pages(uint64_t recent_peak_pages) {
+    return recent_peak_pages + recent_peak_pages / 10;
+}
+
+static uint64_t note_use(uint64_t inuse_pages) {
+    uint64_t peak = 0;
+    recent[recent_next++ % RECENT_TICKS] = inuse_pages;
+    for (unsigned i = 0; i < RECENT_TICKS; i++)
+        peak = mal_max(peak, recent[i]);
+    return peak;
+}
+
+/* Releases one run below the cursor. Returns its pages, 0 when nothing is left. */
+static size_t release_run(size_t most_pages, size_t *cursor_chunk) {
+    size_t first;
+    size_t pages = mal_pageheap_borrow(most_pages, cursor_chunk, &first);
+    if (pages == 0)
+        return 0;
+    mal_add_relaxed(&counters.calls, 1);
+    int error = mal_vm_release(mal_pagemap_address(first), pages << MAL_PAGE_SHIFT);
+    mal_pageheap_return(first, pages, error ? MAL_BORROW_KEPT : MAL_BORROW_RELEASED);
+    return error ? 0 : pages;
+}
+
+static uint64_t resident_surplus_pages(uint64_t goal_pages) {
+    struct mal_pageheap_stats stats = mal_pageheap_stats();
+    uint64_t resident = stats.inuse_pages + stats.free_pages;
+    return resident > goal_pages ? mal_min(resident - goal_pages, stats.free_pages) : 0;
+}
+
+void mal_scavenger_tick(uint64_t now_ns, uint64_t budget_ns) {
+    uint64_t goal = mal_scavenger_goal_pages(note_use(mal_pageheap_stats().inuse_pages));
+    uint64_t surplus = resident_surplus_pages(goal);
+    size_t cursor = mal_pageheap_top_chunk();
+    uint64_t end_ns = now_ns;
+    while (surplus > 0 && end_ns - now_ns < budget_ns) {
+        size_t pages = release_run(mal_min(surplus, QUANTUM_PAGES), &cursor);
+        if (pages == 0)
+            break;
+        surplus -= mal_min(surplus, pages);
+        mal_add_relaxed(&counters.background_bytes, (uint64_t)pages << MAL_PAGE_SHIFT);
+        end_ns = mal_clock_mono_ns();
+    }
+    mal_add_relaxed(&counters.cpu_ns, end_ns - now_ns);
+}
+
+uint64_t mal_scavenger_release_all(void) {
+    uint64_t start_ns = mal_clock_mono_ns();
+    uint64_t total_pages = 0;
+    size_t cursor = mal_pageheap_top_chunk();
+    for (size_t pages; (pages = release_run(FORCED_QUANTUM_PAGES, &cursor)) > 0;)
+        total_pages += pages;
+    mal_add_relaxed(&counters.forced_bytes, total_pages << MAL_PAGE_SHIFT);
+    mal_add_relaxed(&counters.cpu_ns, mal_clock_mono_ns() - start_ns);
+    return total_pages << MAL_PAGE_SHIFT;
+}
+
+struct mal_scavenger_stats mal_scavenger_stats(void) {
+    return (struct mal_scavenger_stats){
+        .background_bytes = mal_load_relaxed(&counters.background_bytes),
+        .forced_bytes = mal_load_relaxed(&counters.forced_bytes),
+        .calls = mal_load_relaxed(&counters.calls),
+        .cpu_ns = mal_load_relaxed(&counters.cpu_ns),
+    };
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The scavenger: gives the memory of idle pages back to the OS.
+ */
+#ifndef MAL_PAGEHEAP_SCAVENGER_H
+#define MAL_PAGEHEAP_SCAVENGER_H
+
+#include <stdint.h>
+
+/* Bytes and nanoseconds since start, relaxed snapshots. */
+struct mal_scavenger_stats {
+    uint64_t background_bytes; /* returned at the scavenger's own pace */
+    uint64_t forced_bytes;     /* returned because somebody asked */
+    uint64_t calls;
+    uint64_t cpu_ns;
+};
+
+/* One step of background work: returns idle memory above the goal, highest addresses first, for at
+ * most about `budget_ns`. Background thread only. */
+void mal_scavenger_tick(uint64_t now_ns, uint64_t budget_ns);
+
+/* Returns every idle page now. Returns the bytes given back. Any thread. */
+uint64_t mal_scavenger_release_all(void);
+
+/* What the heap may keep: 110 % of the largest use in the last few ticks, in pages. Pure. */
+uint64_t mal_scavenger_goal_pages(uint64_t recent_peak_pages);
+
+struct mal_scavenger_stats mal_scavenger_stats(void);
+
+#endif

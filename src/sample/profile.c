@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * From a sampled allocation to a bucket in the box.
+ *
+ * Holds an index: open addressing from (stack, size, rate, kind) to bucket numbers. A bucket's key
+ * is read back from the box itself, so the index is only numbers. Path up: capture the stack, look
+ * for its bucket without a lock; when it is new, take the lock, look again, append the stack (or
+ * find it under another bucket of the same stack), append the bucket, publish it in the index. Then
+ * count the allocation and remember the object. Path down: look the object up, count the free.
+ *
+ * SYNCHRONIZATION
+ *   1. `index` entries go from 0 to (bucket + 1) once, by store-release under `profile_lock`; a
+ *      lookup loads them with acquire. Entries never change again, except in a forked child before
+ *      it has a second thread.
+ *   2. `profile_lock` (rank PROFILE) guards insertion, modules, making the box.
+ *   3. The allocs counter is bumped before the live entry can be found, so frees <= allocs always.
+ *
+ * Must never call malloc, and never hold the lock while capturing a stack.
+ */
+#include "sample/profile.h"
+
+#include "base/atomic.h"
+#include "base/bits.h"
+#include "box/writer.h"
+#include "meta/memory.h"
+#include "os/clock.h"
+#include "os/lock.h"
+#include "sample/live.h"
+#include "sample/modules.h"
+#include "sample/unwind.h"
+
+#include <string.h>
+
+#define INDEX_SLOTS (2u * MAL_BOX_BUCKETS_MAX)
+
+struct key {
+    const uintptr_t *pcs;
+    size_t depth;
+    uint64_t size_bytes;
+    uint64_t rate_bytes;
+    uint64_t stack_hash;
+};
+
+static struct mal_lock profile_lock = MAL_LOCK_INIT(MAL_RANK_PROFILE);
+static struct mal_profile_config config; /* constant after init */
+static uint32_t *bucket_index;           /* rule 1; set once under the lock */
+static uint64_t sample_count;            /* relaxed atomic */
+static uint64_t own_bytes;               /* relaxed atomic */
+
+void mal_profile_configure(const struct mal_profile_config *new_config) {
+    config = *new_config;
+}
+
+static void recount(const struct mal_live *live) {
+    if (live->bucket < MAL_BOX_BUCKETS_MAX)
+        mal_writer_bucket(live->bucket)->allocs++;
+}
+
+/* What the parent's samples mean to a new box: its own inheritance, where the box could take over
+ * the parent's tables; nothing at all where it could not. */
+static void take_stock(bool had_parent) {
+    if (((const struct mal_box_header *)mal_writer_base())->flags & MAL_BOX_INHERITED) {
+        mal_live_each(recount);
+    } else if (had_parent) {
+        mal_live_clear();
+        memset(bucket_index, 0, INDEX_SLOTS * sizeof *bucket_index);
+    }
+}
+
+/* The live table stands still meanwhile, so that no free falls between opening and counting. */
+static bool open_box_locked(void) {
+    bool had_parent = bucket_index != NULL;
+    if (!bucket_index)
+        bucket_index = mal_meta_map(INDEX_SLOTS * sizeof *bucket_index, MAL_META_BUCKET);
+    mal_live_lock_all();
+    bool open = bucket_index && mal_writer_open(config.options, config.cpus) == 0;
+    if (open)
+        take_stock(had_parent);
+    mal_live_unlock_all();
+    if (open)
+        mal_writer_set_rate(config.current_rate());
+    if (open && mal_writer_module_count() == 0)
+        mal_modules_note_program();
+    return open;
+}
+
+bool mal_profile_ensure_box(void) {
+    if (mal_writer_is_open())
+        return true;
+    mal_lock(&profile_lock);
+    bool open = mal_writer_is_open() || open_box_locked();
+    mal_unlock(&profile_lock);
+    return open;
+}
+
+static uint64_t hash_stack(const uintptr_t *pcs, size_t depth) {
+    uint64_t hash = depth;
+    for (size_t i = 0; i < depth; i++)
+        hash = mal_mix(hash ^ pcs[i]) + i;
+    return hash;
+}
+
+static uint64_t hash_key(const struct key *key) {
+    return mal_mix(key->stack_hash ^ mal_mix(key->size_bytes ^ key->rate_bytes << 32));
+}
+
+static bool same_stack(uint32_t stack, const struct key *key) {
+    const uint64_t *words = mal_writer_stack(stack);
+    return words[0] == key->depth &&
+           memcmp(words + 1, key->pcs, key->depth * sizeof *key->pcs) == 0;
+}
+
+static bool matches(uint32_t bucket, const struct key *key) {
+    const struct mal_box_bucket *entry = mal_writer_bucket(bucket);
+    return entry->size == key->size_bytes && entry->rate == key->rate_bytes &&
+           same_stack(entry->stack, key);
+}
+
+/* The key's bucket, or MAL_BOX_NONE and the empty slot where it belongs. */
+static uint32_t look_up(const struct key *key, uint32_t *ret_slot) {
+    uint32_t slot = (uint32_t)hash_key(key) % INDEX_SLOTS;
+    for (uint32_t entry; (entry = mal_load_acquire(&bucket_index[slot])) != 0;
+         slot = (slot + 1) % INDEX_SLOTS)
+        if (matches(entry - 1, key))
+            return entry - 1;
+    *ret_slot = slot;
+    return MAL_BOX_NONE;
+}
+
+/* Sizes of one call site usually arrive together: the newest buckets are worth a look before the
+ * stack is stored a second time. */
+#define STACK_SEARCH_BACK 16u
+
+static uint32_t find_or_add_stack_locked(const struct key *key) {
+    uint32_t used = ((const struct mal_box_header *)mal_writer_base())->buckets_used;
+    for (uint32_t back = 1; back <= STACK_SEARCH_BACK && back <= used; back++) {
+        uint32_t stack = mal_writer_bucket(used - back)->stack;
+        if (same_stack(stack, key))
+            return stack;
+    }
+    mal_modules_note(key->pcs, key->depth);
+    return mal_writer_add_stack(key->pcs, key->depth);
+}
+
+static uint32_t insert_locked(const struct key *key) {
+    uint32_t slot = 0;
+    uint32_t bucket = look_up(key, &slot);
+    if (bucket != MAL_BOX_NONE)
+        return bucket;
+    uint32_t stack = find_or_add_stack_locked(key);
+    if (stack == MAL_BOX_NONE)
+        return MAL_BOX_NONE;
+    struct mal_box_bucket entry = {
+        .stack = stack,
+        .kind = MAL_BOX_KIND_MALLOC,
+        .size = key->size_bytes,
+        .rate = key->rate_bytes,
+        .first_unix_ns = mal_clock_unix_ns(),
+    };
+    bucket = mal_writer_add_bucket(&entry);
+    if (bucket != MAL_BOX_NONE)
+        mal_store_release(&bucket_index[slot], bucket + 1);
+    return bucket;
+}
+
+static uint32_t bucket_for(const struct key *key) {
+    uint32_t slot;
+    uint32_t bucket = look_up(key, &slot);
+    if (bucket != MAL_BOX_NONE)
+        return bucket;
+    mal_lock(&profile_lock);
+    bucket = insert_locked(key);
+    mal_unlock(&profile_lock);
+    return bucket;
+}
+
+static bool count_alloc(uint32_t bucket, uintptr_t address, uint64_t size_bytes) {
+    struct mal_live live = {.address = address, .bucket = bucket, .size_bytes = size_bytes};
+    mal_add_relaxed(&mal_writer_bucket(bucket)->allocs, 1);
+    if (mal_live_insert(&live))
+        return true;
+    /* Nobody will ever report its end: count it as ended. */
+    mal_add_relaxed(&mal_writer_bucket(bucket)->frees, 1);
+    return false;
+}
+
+bool mal_profile_alloc(uintptr_t address, uint64_t size_bytes, uint64_t rate_bytes) {
+    uintptr_t pcs[MAL_BOX_DEPTH_MAX];
+    if (!mal_profile_ensure_box())
+        return false;
+    size_t depth = mal_unwind_capture(pcs, MAL_BOX_DEPTH_MAX, config.skip_low, config.skip_high);
+    struct key key = {pcs, depth, size_bytes, rate_bytes, hash_stack(pcs, depth)};
+    uint32_t bucket = depth > 0 ? bucket_for(&key) : MAL_BOX_NONE;
+    mal_add_relaxed(&sample_count, 1);
+    if (bucket == MAL_BOX_NONE) {
+        mal_writer_drop(size_bytes);
+        return false;
+    }
+    return count_alloc(bucket, address, size_bytes);
+}
+
+bool mal_profile_own_alloc(uintptr_t address, uint64_t size_bytes) {
+    struct mal_live live = {.address = address, .bucket = MAL_LIVE_OWN, .size_bytes = size_bytes};
+    if (!mal_live_insert(&live))
+        return false;
+    mal_add_relaxed(&own_bytes, size_bytes);
+    return true;
+}
+
+static void count_free(const struct mal_live *live) {
+    if (live->bucket == MAL_LIVE_OWN)
+        mal_sub_relaxed(&own_bytes, live->size_bytes);
+    else if (mal_writer_is_open())
+        mal_add_relaxed(&mal_writer_bucket(live->bucket)->frees, 1);
+}
+
+bool mal_profile_free(uintptr_t address) {
+    return mal_live_remove(address, count_free);
+}
+
+struct mal_profile_stats mal_profile_stats(void) {
+    return (struct mal_profile_stats){
+        .samples = mal_load_relaxed(&sample_count),
+        .live = mal_live_count(),
+        .own_bytes = mal_load_relaxed(&own_bytes),
+    };
+}
+
+void mal_profile_forget_in_child(void) {
+    mal_writer_forget_in_child();
+}
+
+void mal_profile_before_fork(void) {
+    mal_lock(&profile_lock);
+    mal_live_lock_all();
+}
+
+void mal_profile_after_fork(void) {
+    mal_live_unlock_all();
+    mal_unlock(&profile_lock);
+}

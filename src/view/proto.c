@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A profile as bytes: the messages of profile.proto, filled in from the profile in memory, packed
+ * by protobuf-c and compressed into one gzip member.
+ *
+ * The messages live in an arena of their own for as long as packing takes; strings and location
+ * ids are borrowed from the profile. The gzip header is Go's: no time, OS "unknown".
+ */
+#include "profile.pb-c.h"
+#include "view/profile.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <zlib.h>
+
+typedef Perftools__Profiles__Profile pb_profile;
+typedef Perftools__Profiles__ValueType pb_value_type;
+typedef Perftools__Profiles__Sample pb_sample;
+typedef Perftools__Profiles__Label pb_label;
+typedef Perftools__Profiles__Mapping pb_mapping;
+typedef Perftools__Profiles__Location pb_location;
+typedef Perftools__Profiles__Line pb_line;
+typedef Perftools__Profiles__Function pb_function;
+
+#define GZIP_WINDOW_BITS (MAX_WBITS + 16)
+#define GZIP_MEMORY_LEVEL 8
+#define GZIP_OS_UNKNOWN 255
+
+/* `count` zeroed messages and a list of pointers to them, as protobuf-c wants repeated fields.
+ * Returns false when out of memory. */
+static bool messages(struct view_arena *arena, size_t count, size_t bytes, void **ret_first,
+                     void ***ret_list) {
+    char *first = view_arena_alloc(arena, count, bytes);
+    void **list = view_arena_alloc(arena, count, sizeof(*list));
+    if (!first || !list)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        list[i] = first + i * bytes;
+    *ret_first = first;
+    *ret_list = list;
+    return true;
+}
+
+static pb_value_type value_type(const struct view_value_type *type) {
+    pb_value_type message = PERFTOOLS__PROFILES__VALUE_TYPE__INIT;
+    message.type = type->type;
+    message.unit = type->unit;
+    return message;
+}
+
+static bool fill_types(const struct view_profile *profile, struct view_arena *arena,
+                       pb_profile *message) {
+    void *first, **list;
+    if (!messages(arena, profile->type_count + 1, sizeof(pb_value_type), &first, &list))
+        return false;
+    pb_value_type *types = first;
+    for (size_t i = 0; i < profile->type_count; i++)
+        types[i] = value_type(&profile->types[i]);
+    types[profile->type_count] = value_type(&profile->period_type);
+    message->n_sample_type = profile->type_count;
+    message->sample_type = (pb_value_type **)list;
+    message->period_type = &types[profile->type_count];
+    return true;
+}
+
+static bool fill_labels(const struct view_sample *sample, struct view_arena *arena,
+                        pb_sample *message) {
+    void *first, **list;
+    if (!messages(arena, sample->label_count, sizeof(pb_label), &first, &list))
+        return false;
+    pb_label *labels = first;
+    for (uint32_t i = 0; i < sample->label_count; i++) {
+        perftools__profiles__label__init(&labels[i]);
+        labels[i].key = sample->labels[i].key;
+        labels[i].str = sample->labels[i].text;
+        labels[i].num = sample->labels[i].number;
+    }
+    message->n_label = sample->label_count;
+    message->label = (pb_label **)list;
+    return true;
+}
+
+static bool fill_samples(const struct view_profile *profile, struct view_arena *arena,
+                         pb_profile *message) {
+    void *first, **list;
+    if (!messages(arena, profile->sample_count, sizeof(pb_sample), &first, &list))
+        return false;
+    pb_sample *samples = first;
+    for (size_t i = 0; i < profile->sample_count; i++) {
+        const struct view_sample *sample = &profile->samples[i];
+        perftools__profiles__sample__init(&samples[i]);
+        samples[i].n_location_id = sample->depth;
+        samples[i].location_id = (uint64_t *)(uintptr_t)sample->locations;
+        samples[i].n_value = profile->type_count;
+        samples[i].value = (int64_t *)(uintptr_t)sample->values;
+        if (!fill_labels(sample, arena, &samples[i]))
+            return false;
+    }
+    message->n_sample = profile->sample_count;
+    message->sample = (pb_sample **)list;
+    return true;
+}
+
+static bool fill_mappings(const struct view_profile *profile, struct view_arena *arena,
+                          pb_profile *message) {
+    void *first, **list;
+    if (!messages(arena, profile->mapping_count, sizeof(pb_mapping), &first, &list))
+        return false;
+    pb_mapping *mappings = first;
+    for (size_t i = 0; i < profile->mapping_count; i++) {
+        const struct view_mapping *mapping = &profile->mappings[i];
+        perftools__profiles__mapping__init(&mappings[i]);
+        mappings[i].id = i + 1;
+        mappings[i].memory_start = mapping->start;
+        mappings[i].memory_limit = mapping->limit;
+        mappings[i].file_offset = mapping->file_offset;
+        mappings[i].filename = mapping->filename;
+        mappings[i].build_id = mapping->build_id;
+        mappings[i].has_functions = mapping->has_functions;
+        mappings[i].has_filenames = mapping->has_filenames;
+        mappings[i].has_line_numbers = mapping->has_line_numbers;
+        mappings[i].has_inline_frames = mapping->has_inline_frames;
+    }
+    message->n_mapping = profile->mapping_count;
+    message->mapping = (pb_mapping **)list;
+    return true;
+}
+
+static bool fill_lines(const struct view_location *location, struct view_arena *arena,
+                       pb_location *message) {
+    void *first, **list;
+    if (!messages(arena, location->line_count, sizeof(pb_line), &first, &list))
+        return false;
+    pb_line *lines = first;
+    for (uint32_t i = 0; i < location->line_count; i++) {
+        perftools__profiles__line__init(&lines[i]);
+        lines[i].function_id = location->lines[i].function;
+        lines[i].line = location->lines[i].line;
+    }
+    message->n_line = location->line_count;
+    message->line = (pb_line **)list;
+    return true;
+}
+
+static bool fill_locations(const struct view_profile *profile, struct view_arena *arena,
+                           pb_profile *message) {
+    void *first, **list;
+    if (!messages(arena, profile->location_count, sizeof(pb_location), &first, &list))
+        return false;
+    pb_location *locations = first;
+    for (size_t i = 0; i < profile->location_count; i++) {
+        perftools__profiles__location__init(&locations[i]);
+        locations[i].id = i + 1;
+        locations[i].mapping_id = profile->locations[i].mapping;
+        locations[i].address = profile->locations[i].address;
+        if (!fill_lines(&profile->locations[i], arena, &locations[i]))
+            return false;
+    }
+    message->n_location = profile->location_count;
+    message->location = (pb_location **)list;
+    return true;
+}
+
+static bool fill_functions(const struct view_profile *profile, struct view_arena *arena,
+                           pb_profile *message) {
+    void *first, **list;
+    if (!messages(arena, profile->function_count, sizeof(pb_function), &first, &list))
+        return false;
+    pb_function *functions = first;
+    for (size_t i = 0; i < profile->function_count; i++) {
+        perftools__profiles__function__init(&functions[i]);
+        functions[i].id = i + 1;
+        functions[i].name = profile->functions[i].name;
+        functions[i].system_name = profile->functions[i].system_name;
+        functions[i].filename = profile->functions[i].filename;
+        functions[i].start_line = profile->functions[i].start_line;
+    }
+    message->n_function = profile->function_count;
+    message->function = (pb_function **)list;
+    return true;
+}
+
+static bool fill_comments(const struct view_profile *profile, struct view_arena *arena,
+                          pb_profile *message) {
+    int64_t *comments = view_arena_alloc(arena, profile->comment_count, sizeof(*comments));
+    if (!comments)
+        return false;
+    for (size_t i = 0; i < profile->comment_count; i++)
+        comments[i] = profile->comments[i];
+    message->n_comment = profile->comment_count;
+    message->comment = comments;
+    return true;
+}
+
+static bool fill(const struct view_profile *profile, struct view_arena *arena,
+                 pb_profile *message) {
+    perftools__profiles__profile__init(message);
+    message->time_nanos = profile->time_ns;
+    message->duration_nanos = profile->duration_ns;
+    message->period = profile->period;
+    message->default_sample_type = profile->default_type;
+    message->n_string_table = profile->string_count;
+    message->string_table = (char **)(uintptr_t)profile->strings;
+    return fill_types(profile, arena, message) && fill_samples(profile, arena, message) &&
+           fill_mappings(profile, arena, message) && fill_locations(profile, arena, message) &&
+           fill_functions(profile, arena, message) && fill_comments(profile, arena, message);
+}
+
+static int gzip_stream(z_stream *stream, struct view_buffer *out) {
+    gz_header header = {.os = GZIP_OS_UNKNOWN};
+    deflateSetHeader(stream, &header);
+    unsigned char piece[16384];
+    int state;
+    do {
+        stream->next_out = piece;
+        stream->avail_out = sizeof(piece);
+        state = deflate(stream, Z_FINISH);
+        view_buffer_append(out, piece, sizeof(piece) - stream->avail_out);
+    } while (state == Z_OK);
+    return state == Z_STREAM_END && !out->failed ? 0 : -ENOMEM;
+}
+
+static int gzip(const void *data, size_t bytes, enum view_effort effort, struct view_buffer *out) {
+    z_stream stream = {.next_in = (Bytef *)(uintptr_t)data, .avail_in = (uInt)bytes};
+    int level = effort == VIEW_EFFORT_SPEED ? Z_BEST_SPEED : Z_DEFAULT_COMPRESSION;
+    if (bytes > UINT_MAX)
+        return -EFBIG;
+    if (deflateInit2(&stream, level, Z_DEFLATED, GZIP_WINDOW_BITS, GZIP_MEMORY_LEVEL,
+                     Z_DEFAULT_STRATEGY) != Z_OK)
+        return -ENOMEM;
+    int error = gzip_stream(&stream, out);
+    deflateEnd(&stream);
+    return error;
+}
+
+/* Packs and compresses; takes back from `out` what a failure left in it. */
+static int pack(const pb_profile *message, enum view_effort effort, struct view_buffer *out) {
+    size_t bytes = perftools__profiles__profile__get_packed_size(message);
+    uint8_t *data = malloc(bytes + 1);
+    if (!data)
+        return -ENOMEM;
+    perftools__profiles__profile__pack(message, data);
+    size_t before = out->bytes;
+    int error = gzip(data, bytes, effort, out);
+    if (error)
+        out->bytes = before;
+    free(data);
+    return error;
+}
+
+int view_profile_encode(const struct view_profile *profile, enum view_effort effort,
+                        struct view_buffer *out) {
+    if (profile->failed)
+        return -ENOMEM;
+    struct view_arena arena = {0};
+    pb_profile message;
+    int error = fill(profile, &arena, &message) ? pack(&message, effort, out) : -ENOMEM;
+    view_arena_free(&arena);
+    return error;
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Views: a box in, a document out. Nothing here knows HTTP, and nothing here touches the
+ * allocator of the process it describes.
+ *
+ * All functions return 0 or a negative errno, and append to `out` only on success. Thread-safe as
+ * long as one reader handle is used by one thread at a time; the symbol cache inside is shared
+ * and has its own lock.
+ */
+#ifndef MAL_VIEW_VIEW_H
+#define MAL_VIEW_VIEW_H
+
+#include "box/reader.h"
+#include "view/buffer.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Shared by all views of a program: the cache of symbols by build-id. One per process. */
+struct view_symbols;
+int view_symbols_create(struct view_symbols **ret_symbols);
+void view_symbols_destroy(struct view_symbols *symbols); /* accepts NULL */
+
+enum view_heap_kind {
+    VIEW_HEAP,   /* no default_sample_type, so pprof shows inuse_space */
+    VIEW_ALLOCS, /* default_sample_type alloc_space */
+};
+
+/* The heap profile as gzipped profile.proto: four values a sample, unsampled bucket by bucket with
+ * the rate each was drawn at, label bytes = size-class bytes, names, lines, inlined frames,
+ * mappings with build-ids and has_functions. */
+int view_heap_proto(const struct mal_snapshot *snapshot, struct view_symbols *symbols,
+                    enum view_heap_kind kind, struct view_buffer *out);
+
+/* after - before, as `?seconds=` of Go gives it: all-zero samples dropped, duration_nanos set, no
+ * default_sample_type, used mappings only. */
+int view_heap_delta_proto(const struct mal_snapshot *before, const struct mal_snapshot *after,
+                          struct view_symbols *symbols, struct view_buffer *out);
+
+/* The legacy text form, `?debug=1`, with the `# runtime.MemStats` block. Raw sampled sums. */
+int view_heap_text(const struct mal_snapshot *snapshot, const struct mal_box_stats *stats,
+                   struct view_symbols *symbols, struct view_buffer *out);
+
+/* A profile that C programs have no data for: valid, empty, with Go's types and period.
+ * Names: goroutine threadcreate block mutex profile. -ENOENT for another name. */
+int view_empty_proto(const char *name, const struct mal_snapshot *snapshot,
+                     struct view_buffer *out);
+int view_empty_delta_proto(const char *name, uint64_t duration_ns,
+                           const struct mal_snapshot *snapshot, struct view_buffer *out);
+int view_empty_text(const char *name, struct view_buffer *out);
+
+/* The index page; its counts are those of `snapshot`. */
+int view_index_html(const struct mal_snapshot *snapshot, struct view_buffer *out);
+
+/* `num_symbols: 1`, then `0xPC name` for each address of `request` (tokens separated by +) that
+ * resolves, in order. */
+int view_symbol_text(const struct mal_snapshot *snapshot, struct view_symbols *symbols,
+                     const char *request, size_t request_bytes, struct view_buffer *out);
+
+/* Go's MemStats as JSON: {"Alloc":…, … ,"BySize":[{"Size":…,"Mallocs":…,"Frees":…}]}, and beside
+ * Go's fields one object "Mallard" with every entry of MAL_STATS by its name. */
+int view_memstats_json(const struct mal_box_stats *stats, struct view_buffer *out);
+
+/* One process's lines of Prometheus text are rendered for all processes family by family. */
+struct view_process {
+    struct mal_identity identity;
+    struct mal_status status;
+    struct mal_box_stats stats;
+};
+int view_metrics_text(const struct view_process *processes, size_t count, struct view_buffer *out);
+
+/* What `mallard stat` prints: one process in human units. */
+int view_stat_text(const struct view_process *process, struct view_buffer *out);
+
+/* Human units: "1.21 GiB", "37 KiB", "512 B". Fits 16 bytes. */
+void view_human_bytes(uint64_t bytes, char ret_text[16]);
+
+#endif

@@ -1,0 +1,26 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# The core needs libc and nothing else; the archive needs nothing that libc does not have; and the
+# library exports what its map says. Usage: needed.sh BUILD
+set -eu
+build=$1
+fail=0
+extra=$(readelf -d "$build/libmallard.so.0" | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p' | grep -Ev '^(libc\.so\.6|ld-linux-.*)$' || true)
+if [ -n "$extra" ]; then
+    echo "libmallard.so.0 needs more than libc: $extra"
+    fail=1
+fi
+strange=$(nm -D --defined-only "$build/libmallard.so.0" | awk '{print $3}' |
+    grep -Ev '^(mallard_|malloc|free|calloc|realloc|memalign|aligned_alloc|posix_memalign|valloc|pvalloc|cfree|mallinfo|mallopt|_exit|_Exit|_Zn[wa]m|_Zd[la]Pv)' || true)
+if [ -n "$strange" ]; then
+    echo "libmallard.so.0 exports what it should not: $strange"
+    fail=1
+fi
+leaks=$(nm "$build/libmallard.a" 2>/dev/null | awk '$2 ~ /[TDBR]/ {print $3}' |
+    grep -Ev '^(mal_|mallard_|malloc|free|calloc|realloc|memalign|aligned_alloc|posix_memalign|valloc|pvalloc|cfree|mallinfo|mallopt|_exit|_Exit|_Zn[wa]m|_Zd[la]Pv)' || true)
+if [ -n "$leaks" ]; then
+    echo "libmallard.a defines names without our prefix: $leaks"
+    fail=1
+fi
+[ $fail = 0 ] && echo "ok needed" || echo "FAIL needed"
+exit $fail
