@@ -50,7 +50,7 @@ CORE_FLAGS := $(BASE_FLAGS) -fPIC -ftls-model=initial-exec -fno-builtin-malloc -
 ONE_SECTION = $(OBJCOPY) --rename-section .text=mal_text --rename-section .text.unlikely=mal_text \
         --rename-section .text.hot=mal_text --rename-section __rseq_failure=mal_text
 PLANE_FLAGS := $(BASE_FLAGS) -fPIC -I$(OUT)/gen
-PLANE_LIBS := -lmicrohttpd -lprotobuf-c -ldw -lelf -liberty -lz
+PLANE_LIBS := -lmicrohttpd -lprotobuf-c -ldw -lelf -liberty -lz -lm
 
 CORE_DIRS := base os meta box pageheap central cache sample front
 CORE_SRC := $(filter-out src/box/reader.c,$(foreach d,$(CORE_DIRS),$(wildcard src/$(d)/*.c)))
@@ -63,7 +63,8 @@ HTTP_LIB_SRC := $(filter-out $(PLUGIN_SRC),$(HTTP_SRC))
 
 obj = $(patsubst %.c,$(OUT)/%.o,$(1))
 CORE_OBJ := $(call obj,$(CORE_SRC))
-PLANE_OBJ := $(call obj,$(READER_SRC) $(VIEW_SRC) $(HTTP_LIB_SRC)) $(OUT)/gen/profile.pb-c.o
+# The folder of boxes is a matter of writers and readers alike.
+PLANE_OBJ := $(call obj,$(READER_SRC) src/box/place.c $(VIEW_SRC) $(HTTP_LIB_SRC)) $(OUT)/gen/profile.pb-c.o
 PLUGIN_OBJ := $(call obj,$(PLUGIN_SRC))
 CLI_OBJ := $(call obj,$(CLI_SRC))
 

@@ -2,6 +2,9 @@
  *
  * What libmallard.so and libmallard-http.so say to each other. Not for programs: they call
  * mallard_http_listen() of mallard.h.
+ *
+ * Calls are made one at a time. All return 0 or a negative errno; a start that fails has written
+ * one line to standard error.
  */
 #ifndef MALLARD_HTTP_PLUGIN_H
 #define MALLARD_HTTP_PLUGIN_H
@@ -13,22 +16,28 @@
 extern "C" {
 #endif
 
+#define MALLARD_HTTP_PLUGIN_INSECURE 1u /* any address without a token */
+
 struct mallard_http_plugin_args {
-    uint32_t size;         /* sizeof of the caller's structure */
-    uint32_t flags;        /* none yet: 0 */
-    const void *box;       /* this process's box, mapped for as long as it is served */
+    uint32_t size;   /* sizeof of the caller's structure */
+    uint32_t flags;  /* MALLARD_HTTP_PLUGIN_INSECURE */
+    const void *box; /* this process's box, mapped for as long as it is served */
     size_t box_bytes;
-    const char *address;   /* HOST:PORT, [HOST]:PORT or unix:PATH */
-    const char *token;     /* NULL: none */
-    void (*thread_begin)(void); /* called first in each thread that the plug-in makes */
+    const char *address;        /* HOST:PORT, [HOST]:PORT or unix:PATH */
+    const char *token;          /* NULL: none */
+    void (*thread_begin)(void); /* called first in each thread of the server; may be NULL */
 };
 
-/* All return 0 or a negative errno. */
+/* -EALREADY while a server is running. */
 int mallard_http_plugin_start(const struct mallard_http_plugin_args *args);
 int mallard_http_plugin_stop(void);
+
+/* Where the server listens. -ENOTCONN when none does, -ENOSPC when `bytes` is too small. */
 int mallard_http_plugin_address(char *ret_address, size_t bytes);
 
-/* In a forked child: closes what was inherited, starts nothing. Async-signal-safe. */
+/* In a child after fork: forgets the parent's server, whose threads did not come along, and closes
+ * what was inherited of it. Async-signal-safe as long as `args` is NULL; with `args` it then starts
+ * a server of the child's own. */
 int mallard_http_plugin_after_fork_child(const struct mallard_http_plugin_args *args);
 
 /* Writes the heap profile of `box` as gzipped profile.proto. */

@@ -433,18 +433,19 @@ struct storage {
     char *paths;
 };
 
-static int section_load(const struct mal_box_reader *reader, enum mal_box_section_id id,
-                        size_t bytes, void *ret_pointer) {
+/* The first `bytes` of a section, to be freed; one spare byte keeps empty ones apart from NULL.
+ * Does nothing once *error is set. */
+static void *section_load(const struct mal_box_reader *reader, enum mal_box_section_id id,
+                          size_t bytes, int *error) {
+    if (*error)
+        return NULL;
     void *copy = malloc(bytes + 1);
-    if (!copy)
-        return -ENOMEM;
-    int error = section_copy(reader, id, 0, copy, bytes);
-    if (error) {
+    *error = copy ? section_copy(reader, id, 0, copy, bytes) : -ENOMEM;
+    if (*error) {
         free(copy);
-        return error;
+        return NULL;
     }
-    memcpy(ret_pointer, &copy, sizeof(copy));
-    return 0;
+    return copy;
 }
 
 static void sections_free(struct sections *sections) {
@@ -459,19 +460,15 @@ static void sections_free(struct sections *sections) {
 static int sections_load(const struct mal_box_reader *reader, const struct mal_box_header *header,
                          struct sections *sections) {
     size_t bucket_bytes = header->buckets_used * sizeof(struct mal_box_bucket);
-    int error = section_load(reader, MAL_BOX_BUCKETS, bucket_bytes, &sections->buckets);
+    size_t stack_bytes = header->stacks_used * sizeof(uint64_t);
+    size_t module_bytes = header->modules_used * sizeof(struct mal_box_module);
+    int error = 0;
+    sections->buckets = section_load(reader, MAL_BOX_BUCKETS, bucket_bytes, &error);
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    if (!error)
-        error = section_load(reader, MAL_BOX_BUCKETS, bucket_bytes, &sections->later);
-    if (!error)
-        error = section_load(reader, MAL_BOX_STACKS, header->stacks_used * sizeof(uint64_t),
-                             &sections->stacks);
-    if (!error)
-        error =
-            section_load(reader, MAL_BOX_MODULES,
-                         header->modules_used * sizeof(struct mal_box_module), &sections->modules);
-    if (!error)
-        error = section_load(reader, MAL_BOX_STRINGS, header->strings_used, &sections->strings);
+    sections->later = section_load(reader, MAL_BOX_BUCKETS, bucket_bytes, &error);
+    sections->stacks = section_load(reader, MAL_BOX_STACKS, stack_bytes, &error);
+    sections->modules = section_load(reader, MAL_BOX_MODULES, module_bytes, &error);
+    sections->strings = section_load(reader, MAL_BOX_STRINGS, header->strings_used, &error);
     return error;
 }
 
@@ -852,16 +849,30 @@ static int post_await(const struct post *post, uint32_t request,
     }
 }
 
-/* Puts one order into a mailbox that is held, and waits. -EBUSY: another reader overwrote it. */
-static int post_exchange(const struct post *post, uint32_t command, int64_t argument,
-                         int64_t *ret_result) {
+/* Puts one order into a mailbox that is held. The order before it may still be worked on, given
+ * up by a reader that ran out of time; its answer must not be taken for that of this one. */
+static int post_order(const struct post *post, uint32_t command, int64_t argument,
+                      uint32_t *ret_request) {
     struct mal_box_mailbox mailbox;
     int error = post_load(post, &mailbox);
     if (!error)
+        error = post_await(post, mailbox.request, &mailbox);
+    if (!error)
         error = post_store_order(post, command, argument);
-    uint32_t request = error ? 0 : mailbox.request + 1;
+    uint32_t request = mailbox.request + 1;
     if (!error)
         error = post_store_word(post, offsetof(struct mal_box_mailbox, request), request);
+    if (!error)
+        *ret_request = request;
+    return error;
+}
+
+/* One order and its answer. -EBUSY: another reader wrote over it. */
+static int post_exchange(const struct post *post, uint32_t command, int64_t argument,
+                         int64_t *ret_result) {
+    struct mal_box_mailbox mailbox;
+    uint32_t request;
+    int error = post_order(post, command, argument, &request);
     if (error)
         return error;
     post_wake(post);

@@ -231,11 +231,19 @@ static void ensure_batch_here(uint32_t class) {
     mal_unlock(&slab->lock);
 }
 
+/* What is about to move is counted as moved before it moves, and set right afterwards: a reader
+ * between the two sees too few mallocs or frees, never too many (see mal_cache_stats). */
+static void announce(uint64_t *counter, size_t count) {
+    mal_add_relaxed(counter, count);
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+}
+
 static void push_rest(uint32_t class, void **objects, size_t count) {
     size_t pushed = 0;
+    announce(&counters[class].filled, count);
     while (pushed < count && push_anyhow(class, objects[pushed]))
         pushed++;
-    mal_add_relaxed(&counters[class].filled, pushed);
+    mal_sub_relaxed(&counters[class].filled, count - pushed);
     if (pushed < count)
         mal_central_give(class, objects + pushed, count - pushed);
 }
@@ -260,9 +268,10 @@ void *mal_cache_alloc_slow(uint32_t class) {
 static void drain_batch(uint32_t class) {
     void *batch[MAL_CENTRAL_BATCH_MAX];
     size_t count = 0;
+    announce(&counters[class].drained, mal_class[class].batch);
     while (count < mal_class[class].batch && (batch[count] = pop_anyhow(class)) != NULL)
         count++;
-    mal_add_relaxed(&counters[class].drained, count);
+    mal_sub_relaxed(&counters[class].drained, mal_class[class].batch - count);
     if (count > 0)
         mal_central_give(class, batch, count);
 }
@@ -296,10 +305,11 @@ static void drain_class(struct slab *slab, unsigned cpu, uint32_t class) {
     size_t count;
     do {
         count = 0;
+        announce(&counters[class].drained, MAL_CENTRAL_BATCH_MAX);
         while (count < MAL_CENTRAL_BATCH_MAX && still_on(cpu) &&
                (batch[count] = drain_one(slab, class)) != NULL)
             count++;
-        mal_add_relaxed(&counters[class].drained, count);
+        mal_sub_relaxed(&counters[class].drained, MAL_CENTRAL_BATCH_MAX - count);
         if (count > 0)
             mal_central_give(class, batch, count);
     } while (count == MAL_CENTRAL_BATCH_MAX);
@@ -329,6 +339,12 @@ void mal_cache_drain_cpu(unsigned cpu, enum mal_drain drain) {
     }
 }
 
+static uint64_t not_negative(uint64_t difference) {
+    return (int64_t)difference < 0 ? 0 : difference;
+}
+
+/* Headers first, what is subtracted last: the result is what was true, or too small by what was on
+ * its way. Too large would stay for ever with a caller who never lets a counter go back. */
 struct mal_cache_stats mal_cache_stats(uint32_t class) {
     struct class_counters *c = &counters[class];
     uint64_t pops = 0;
@@ -340,11 +356,12 @@ struct mal_cache_stats mal_cache_stats(uint32_t class) {
         pops += header / MAL_SLAB_POP_UNIT;
         cached += header_top(header) - cache.first_slot[class];
     }
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
     uint64_t allocs = pops + mal_load_relaxed(&c->direct_allocs);
     uint64_t frees = cached + pops + mal_load_relaxed(&c->direct_frees);
     return (struct mal_cache_stats){
-        .mallocs = allocs - mal_load_relaxed(&c->drained),
-        .frees = frees - mal_load_relaxed(&c->filled),
+        .mallocs = not_negative(allocs - mal_load_relaxed(&c->drained)),
+        .frees = not_negative(frees - mal_load_relaxed(&c->filled)),
         .cached = cached,
     };
 }

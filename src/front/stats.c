@@ -103,19 +103,32 @@ static void sum_classes(struct mal_box_stats *stats) {
     v[MAL_STAT_HEAP_OBJECTS] = v[MAL_STAT_MALLOCS] - v[MAL_STAT_FREES];
 }
 
-/* Pages were read at another moment than objects: live bytes cannot exceed what is in spans. The
- * difference counts as freed, which is what it was or is about to be. */
+/* Cuts a gauge to what room is left, and takes its share of it. */
+static void fit(uint64_t *gauge, uint64_t *room) {
+    *gauge = mal_min(*gauge, *room);
+    *room -= *gauge;
+}
+
+/* Pages were read at another moment than objects, and spans hold at least what is live and what is
+ * cached. Gauges give way, because a counter that was moved once could never come back: more pages
+ * count as in use; only what exceeds the whole heap counts as freed, which is what it was or is
+ * about to be. */
 static void settle_heap(uint64_t *v) {
     uint64_t live = v[MAL_STAT_TOTAL_ALLOC] - v[MAL_STAT_TOTAL_FREE];
-    if (v[MAL_STAT_TOTAL_FREE] > v[MAL_STAT_TOTAL_ALLOC]) {
-        v[MAL_STAT_TOTAL_ALLOC] = v[MAL_STAT_TOTAL_FREE];
-        live = 0;
-    }
+    uint64_t held = v[MAL_STAT_CPU_CACHE] + v[MAL_STAT_TRANSFER_CACHE] + v[MAL_STAT_SPAN_FREE];
+    uint64_t inuse = mal_max(v[MAL_STAT_HEAP_INUSE], live + held);
+    v[MAL_STAT_HEAP_INUSE] = mal_min(inuse, v[MAL_STAT_HEAP_SYS]);
+    v[MAL_STAT_HEAP_IDLE] = v[MAL_STAT_HEAP_SYS] - v[MAL_STAT_HEAP_INUSE];
+    v[MAL_STAT_HEAP_RELEASED] = mal_min(v[MAL_STAT_HEAP_RELEASED], v[MAL_STAT_HEAP_IDLE]);
     if (live > v[MAL_STAT_HEAP_INUSE]) {
         v[MAL_STAT_TOTAL_FREE] += live - v[MAL_STAT_HEAP_INUSE];
         live = v[MAL_STAT_HEAP_INUSE];
     }
     v[MAL_STAT_HEAP_ALLOC] = live;
+    uint64_t room = v[MAL_STAT_HEAP_INUSE] - live;
+    fit(&v[MAL_STAT_CPU_CACHE], &room);
+    fit(&v[MAL_STAT_TRANSFER_CACHE], &room);
+    fit(&v[MAL_STAT_SPAN_FREE], &room);
 }
 
 static void collect_pages(uint64_t *v) {

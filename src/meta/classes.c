@@ -47,7 +47,8 @@ static void describe(struct mal_class_info *info, struct row row) {
         .batch = (uint16_t)(is_large ? 1 : mal_clamp((16u << 10) / size, 2, 64)),
         .cache_limit = (uint16_t)(is_large ? mal_clamp((256u << 10) / size, 1, 4)
                                            : mal_clamp((256u << 10) / size, 16, 1024)),
-        .divide_magic = (uint32_t)(((1ull << 32) + size - 1) / size),
+        /* Exact up to the end of any span of several objects; for one object the quotient is 0. */
+        .divide_magic = is_large ? 0 : (uint32_t)(((1ull << 32) + size - 1) / size),
     };
 }
 

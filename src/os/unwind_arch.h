@@ -37,6 +37,9 @@ enum mal_unwind_reg {
     MAL_UNWIND_FAST_COUNT = MAL_UNWIND_RBX,
 };
 
+/* Below sp, a function's own all the same: signal handlers stay clear of it. */
+#define MAL_UNWIND_RED_ZONE_BYTES 128
+
 /* A call pushes its return address; no register ever holds it. */
 #define MAL_UNWIND_HAS_LR 0
 #define MAL_UNWIND_LR MAL_UNWIND_RA
@@ -130,6 +133,7 @@ enum mal_unwind_reg {
     MAL_UNWIND_FAST_COUNT = MAL_UNWIND_X19,
 };
 
+#define MAL_UNWIND_RED_ZONE_BYTES 0
 #define MAL_UNWIND_HAS_LR 1
 
 /* DWARF's column for the return address is x30 itself; the pc has none. */
@@ -214,12 +218,11 @@ MAL_FAST bool mal_unwind_arch_readable(uintptr_t address) {
     return mal_unwind_arch_syscall4(SYS_rt_sigprocmask, ~0L, (long)address, 0, 8) == -EINVAL;
 }
 
-/* A word of another frame: no sanitizer may judge the access. */
+/* A word of another frame, which a damaged stack may place anywhere: no sanitizer may judge it. */
 __attribute__((no_sanitize_address, no_sanitize_thread)) static inline uintptr_t
 mal_unwind_arch_load(uintptr_t address) {
-    uintptr_t value;
-    value = *(const volatile uintptr_t *)address;
-    return value;
+    typedef uintptr_t word __attribute__((aligned(1)));
+    return *(const volatile word *)address;
 }
 
 #endif

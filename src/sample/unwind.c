@@ -29,18 +29,20 @@
  * a call of _dl_find_object per object and walk, not per frame. Only 4095 fingerprints and 4096
  * rows are kept, for good; what comes later is looked up in the tables each time.
  *
- * What may be loaded. Only words at or above the sp that the walk started from on this stack, below
- * that stack's limit, and sp must rise from frame to frame. The limit of a thread's own stack is
- * the thread's descriptor, which lies at its top; for the first thread it is what the kernel put
- * there. That sp is below the limit does not yet mean that it is on that stack: it is if all pages
- * between the two can be read. The kernel is asked once for each page, upwards from sp (asking
- * below sp could make the stack grow); the lowest sp so found is kept per thread, and below it
- * everything up to the limit belongs to the thread for as long as it lives. On any other stack
- * (signal stacks, coroutines) the limit is the end of sp's page, and each further page is asked for
- * when it is reached, on every walk anew: such stacks can be unmapped at any time, so nothing about
- * them is kept, except that they are not the thread's own. That is one or two system calls for a
- * typical coroutine, and none for a thread's own stack. Only a signal frame may lead from one
- * stack to another, STACK_SWITCHES_MAX times.
+ * What may be loaded. Only words at or above the sp that the walk started from on this stack (for
+ * an interrupted stack: its red zone), below that stack's limit, and sp must rise from frame to
+ * frame. The limit of a thread's own stack is the thread's descriptor, which lies at its top; for
+ * the first thread it is what the kernel put there. That sp is below the limit does not yet mean
+ * that it is on that stack: it is if all pages between the two can be read. The kernel is asked
+ * once for each page, upwards from sp (asking below sp could make the stack grow); the lowest page
+ * so found is kept per thread, and from there to the limit all belongs to the thread for as long as
+ * it lives. On any other stack (signal stacks, coroutines) the limit is the end of sp's page, and
+ * each further page is asked for when it is reached, on every walk anew: such stacks can be
+ * unmapped at any time, so nothing about them is kept, except that they are not the thread's own.
+ * That is one or two system calls for a typical coroutine, and none for a thread's own stack. An
+ * own stack that has grown by more than OWN_PROBE_PAGES_MAX since the last walk passes for another
+ * one until a walk comes near its known part.
+ * Only a signal frame may lead from one stack to another, STACK_SWITCHES_MAX times.
  *
  * SYNCHRONIZATION
  *  1. An entry is one word that holds both its key and its row's number, so it cannot be torn. Any
@@ -88,7 +90,7 @@ enum {
     STEPS_MAX = 4 * MAL_UNWIND_DEPTH_MAX,
     STACK_SWITCHES_MAX = 8,
     OWN_PROBE_PAGES_MAX = 256,
-    OTHER_STACK_BYTES_MAX = 1 << 20,
+    OTHER_STACK_BYTES_MAX = 1 << 24,
     PC_MIN = 4096,
 };
 
@@ -162,9 +164,9 @@ static bool probe(uintptr_t address) {
 static void find_own_top(struct own_stack *o) {
     bool is_first = gettid() == getpid();
     uintptr_t top = is_first ? getauxval(AT_RANDOM) : (uintptr_t)pthread_self();
-    o->lo = top & ~(uintptr_t)7;
+    o->lo = page_of(top);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    o->hi = o->lo;
+    o->hi = (top & ~(uintptr_t)7) + 8;
 }
 
 /* Extends the known part of the own stack down to sp, if sp is on it. */
@@ -193,6 +195,7 @@ static bool is_own(uintptr_t sp) {
 static bool stack_at(uintptr_t sp, struct stack *ret_stack) {
     uintptr_t lo = sp & ~(uintptr_t)7;
     bool is_on_own = is_own(lo);
+    *ret_stack = (struct stack){0};
     if (!is_on_own && (lo < PC_MIN || !probe(lo)))
         return false;
     uintptr_t end = is_on_own ? own.hi : page_of(lo) + MAL_UNWIND_PAGE_BYTES;
@@ -200,11 +203,23 @@ static bool stack_at(uintptr_t sp, struct stack *ret_stack) {
     return true;
 }
 
+/* What looked like another stack turns out to reach up to the known part of the own one. */
+static void join_own(struct stack *stack) {
+    own.lo = page_of(stack->lo);
+    stack->span = own.hi - 8 - stack->lo;
+    stack->can_grow = false;
+}
+
 static MAL_SLOW bool grow(struct stack *stack, uintptr_t address) {
     if (!stack->can_grow || address < stack->lo || address - stack->lo > OTHER_STACK_BYTES_MAX)
         return false;
     while (address - stack->lo > stack->span) {
-        if (!probe(stack->lo + stack->span + 8))
+        uintptr_t end = stack->lo + stack->span + 8;
+        if (end >= own.lo && end < own.hi) {
+            join_own(stack);
+            return address - stack->lo <= stack->span;
+        }
+        if (!probe(end))
             return false;
         stack->span += MAL_UNWIND_PAGE_BYTES;
     }
@@ -216,6 +231,14 @@ MAL_FAST bool load(struct stack *stack, uintptr_t address, uintptr_t *ret_value)
         return false;
     *ret_value = mal_unwind_arch_load(address);
     return true;
+}
+
+/* After a walk over so much of another stack that it may be the own one, grown a lot: looks whether
+ * the known part of the own one begins a little further on. */
+static MAL_SLOW void try_to_join(struct stack *stack) {
+    uintptr_t reach = (uintptr_t)OWN_PROBE_PAGES_MAX * MAL_UNWIND_PAGE_BYTES;
+    if (stack->span >= reach)
+        grow(stack, stack->lo + stack->span + reach);
 }
 
 /* ---- objects ---- */
@@ -414,8 +437,10 @@ MAL_FAST bool is_rising(const struct frame *f, uintptr_t cfa) {
 /* To the caller, by a row without flags. Registers from `tracked` on are not followed. */
 MAL_FAST bool step_plain(struct stack *stack, const struct mal_unwind_row *row, struct frame *f,
                          unsigned tracked) {
-    uintptr_t base = f->reg[row->cfa_reg == MAL_UNWIND_SP ? MAL_UNWIND_SP : MAL_UNWIND_BP];
-    uintptr_t cfa = base + (uintptr_t)(intptr_t)row->cfa_offset;
+    uintptr_t sp = f->reg[MAL_UNWIND_SP];
+    uintptr_t bp = f->reg[MAL_UNWIND_BP];
+    uintptr_t cfa =
+        (row->cfa_reg == MAL_UNWIND_SP ? sp : bp) + (uintptr_t)(intptr_t)row->cfa_offset;
     if (!is_rising(f, cfa))
         return false;
     for (unsigned r = 0; r < tracked; r++) {
@@ -443,8 +468,11 @@ static bool recover(struct stack *stack, const struct mal_unwind_row *row, const
     return load(stack, base + 8 * (uintptr_t)(intptr_t)row->saved[r], ret_value);
 }
 
+/* To the stack that a signal interrupted. Just before a function returns, its registers are back
+ * but its row may still say that they are saved, now below sp. */
 static bool move_stack(struct walk *w, uintptr_t sp) {
-    return w->switches++ < STACK_SWITCHES_MAX && stack_at(sp, &w->stack);
+    return w->switches++ < STACK_SWITCHES_MAX &&
+           (stack_at(sp - MAL_UNWIND_RED_ZONE_BYTES, &w->stack) || stack_at(sp, &w->stack));
 }
 
 /* To the caller, by any row that names one. */
@@ -497,6 +525,14 @@ static bool step_by_fp(struct walk *w, struct frame *f) {
     return true;
 }
 
+/* Interrupted code of an object that has no tables, where calls leave the return address in a
+ * register: a PLT stub, or assembler that needs no frame. */
+static bool step_by_lr(struct frame *f) {
+    f->reg[MAL_UNWIND_RA] = mal_unwind_arch_strip(f->reg[MAL_UNWIND_LR]);
+    f->is_exact = false;
+    return true;
+}
+
 /* Where there is no row: code made at run time, code without tables, or a signal trampoline. */
 static bool step_without_row(struct walk *w, struct frame *f) {
     static const struct mal_unwind_row sigframe = {
@@ -507,7 +543,10 @@ static bool step_without_row(struct walk *w, struct frame *f) {
         .base_mask = (1u << MAL_UNWIND_SP) - 1,
         .saved = MAL_UNWIND_SIGFRAME_SAVED,
     };
-    return is_sigreturn(w, f) ? step_any(w, &sigframe, f) : step_by_fp(w, f);
+    if (is_sigreturn(w, f))
+        return step_any(w, &sigframe, f);
+    bool is_in_object = w->here.bytes != 0;
+    return MAL_UNWIND_HAS_LR && f->is_exact && is_in_object ? step_by_lr(f) : step_by_fp(w, f);
 }
 
 static MAL_SLOW enum outcome step_odd(struct walk *w, const struct mal_unwind_row *row,
@@ -537,12 +576,10 @@ MAL_FAST enum outcome walk(const struct request *q, const struct frame *start, u
     struct walk w;
     struct frame f = *start;
     size_t count = 0;
-    enum outcome outcome = WALK_ON;
+    enum outcome outcome = stack_at(f.reg[MAL_UNWIND_SP], &w.stack) ? WALK_ON : WALK_DONE;
     w.here = (struct range){0};
     w.seen_count = 0;
     w.switches = 0;
-    if (!stack_at(f.reg[MAL_UNWIND_SP], &w.stack))
-        outcome = WALK_DONE;
     for (unsigned i = 0; outcome == WALK_ON && count < q->max && i < STEPS_MAX; i++) {
         const struct mal_unwind_row *row = row_of(&w, &f);
         if (MAL_LIKELY(row->flags == 0)) {
@@ -558,6 +595,8 @@ MAL_FAST enum outcome walk(const struct request *q, const struct frame *start, u
         if (count > 0 || pc - q->skip_lo >= q->skip_bytes)
             q->ret_pcs[count++] = pc + f.is_exact;
     }
+    if (MAL_UNLIKELY(w.stack.can_grow))
+        try_to_join(&w.stack);
     *ret_count = count;
     return outcome;
 }

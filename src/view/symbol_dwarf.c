@@ -188,6 +188,14 @@ static struct unit *find_unit(struct symbol_dwarf *self, uint64_t address, Dwarf
 
 /* ---------------------------------------------------------------------------------- frames */
 
+/* Where the unit was compiled: what its relative paths are relative to. */
+static const char *folder_of(Dwarf_Die *unit_die) {
+    Dwarf_Attribute attribute;
+    if (!dwarf_attr(unit_die, DW_AT_comp_dir, &attribute))
+        return NULL;
+    return dwarf_formstring(&attribute);
+}
+
 static const char *linkage_name_of(Dwarf_Die *die) {
     Dwarf_Attribute attribute;
     if (!dwarf_attr_integrate(die, DW_AT_linkage_name, &attribute) &&
@@ -204,9 +212,10 @@ static uint64_t number_of(Dwarf_Die *die, unsigned name) {
     return value;
 }
 
-static struct raw_frame frame_of(Dwarf_Die *function) {
+static struct raw_frame frame_of(Dwarf_Die *unit_die, Dwarf_Die *function) {
     return (struct raw_frame){.name = dwarf_diename(function),
                               .linkage_name = linkage_name_of(function),
+                              .folder = folder_of(unit_die),
                               .start_line = (int64_t)number_of(function, DW_AT_decl_line)};
 }
 
@@ -271,11 +280,11 @@ bool symbol_dwarf_find(struct symbol_dwarf *dwarf, uint64_t address, struct raw_
     uint32_t inlined = inlined_calls(&function, address, calls);
     symbol->count = inlined + 1;
     for (uint32_t i = 0; i < inlined; i++) {
-        symbol->frames[i] = frame_of(&calls[inlined - 1 - i]);
+        symbol->frames[i] = frame_of(&unit_die, &calls[inlined - 1 - i]);
         if (i > 0)
             place_call(&unit_die, &calls[inlined - i], &symbol->frames[i]);
     }
-    symbol->frames[inlined] = frame_of(&function);
+    symbol->frames[inlined] = frame_of(&unit_die, &function);
     if (inlined > 0)
         place_call(&unit_die, &calls[0], &symbol->frames[inlined]);
     place_address(&unit_die, address, &symbol->frames[0]);

@@ -38,7 +38,8 @@ void symbol_table_free(struct symbol_table *table);
 
 /* What the files say about one address, before demangling. Texts may be NULL. */
 struct raw_frame {
-    const char *name, *linkage_name, *file;
+    const char *name, *linkage_name;
+    const char *file, *folder; /* `file` may be relative to `folder` */
     int64_t line, start_line;
 };
 struct raw_symbol {

@@ -21,6 +21,7 @@
 #include "view/table.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -187,6 +188,15 @@ static struct symbol_module *session_module(struct view_session *session, size_t
 
 /* --------------------------------------------------------------------------- the addresses */
 
+/* The whole path of the frame's file; "" where unknown. */
+static const char *intern_file(struct view_symbols *symbols, const struct raw_frame *raw) {
+    char path[PATH_MAX];
+    if (!raw->file || raw->file[0] == '/' || !raw->folder)
+        return intern(symbols, raw->file ? raw->file : "");
+    int length = snprintf(path, sizeof(path), "%s/%s", raw->folder, raw->file);
+    return intern(symbols, (size_t)length < sizeof(path) ? path : raw->file);
+}
+
 static bool fill_frame(struct view_symbols *symbols, const struct raw_frame *raw,
                        struct view_frame *frame) {
     const char *system_name = raw->linkage_name ? raw->linkage_name : raw->name;
@@ -194,7 +204,7 @@ static bool fill_frame(struct view_symbols *symbols, const struct raw_frame *raw
     frame->system_name = intern(symbols, system_name ? system_name : "");
     frame->name = readable ? intern(symbols, readable)
                            : intern(symbols, raw->name ? raw->name : frame->system_name);
-    frame->file = intern(symbols, raw->file ? raw->file : "");
+    frame->file = intern_file(symbols, raw);
     frame->line = raw->line;
     frame->start_line = raw->start_line;
     free(readable);

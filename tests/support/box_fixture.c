@@ -439,8 +439,11 @@ static void *serve(void *context) {
             continue;
         }
         int32_t error = 0;
-        mailbox->result = server->answer(mailbox->command, mailbox->argument, &error);
-        mailbox->error = error;
+        uint32_t command = __atomic_load_n(&mailbox->command, __ATOMIC_RELAXED);
+        int64_t argument = __atomic_load_n(&mailbox->argument, __ATOMIC_RELAXED);
+        int64_t result = server->answer(command, argument, &error);
+        __atomic_store_n(&mailbox->result, result, __ATOMIC_RELAXED);
+        __atomic_store_n(&mailbox->error, error, __ATOMIC_RELAXED);
         __atomic_store_n(&mailbox->done, request, __ATOMIC_RELEASE);
         futex(&mailbox->done, FUTEX_WAKE, INT_MAX);
         seen = request;

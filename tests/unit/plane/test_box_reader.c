@@ -473,6 +473,25 @@ static void test_command_refused(void **state) {
     mal_reader_close(reader);
 }
 
+static int64_t slow_answer(uint32_t command, int64_t argument, int32_t *ret_error) {
+    if (argument == 1)
+        usleep(100000);
+    return answer(command, argument, ret_error);
+}
+
+/* The answer to an order that was given up must not be taken for that of the next. */
+static void test_command_after_timeout(void **state) {
+    struct scene *scene = *state;
+    int64_t result;
+    struct mal_box_reader *reader = open_saved(scene);
+    struct box_server *server = box_server_start(scene->path, slow_answer);
+    assert_int_equal(mal_reader_command(reader, MAL_BOX_CMD_SET_RATE, 1, 20, &result), -ETIMEDOUT);
+    assert_int_equal(mal_reader_command(reader, MAL_BOX_CMD_SET_RATE, 2, 2000, &result), 0);
+    assert_int_equal(result, MAL_BOX_CMD_SET_RATE * 1000 + 2);
+    box_server_stop(server);
+    mal_reader_close(reader);
+}
+
 static void test_command_many_readers(void **state) {
     struct scene *scene = *state;
     struct mal_box_reader *reader = open_saved(scene);
@@ -609,6 +628,7 @@ int main(void) {
         SCENE_TEST(test_command_file),
         SCENE_TEST(test_command_memory),
         SCENE_TEST(test_command_refused),
+        SCENE_TEST(test_command_after_timeout),
         SCENE_TEST(test_command_many_readers),
         SCENE_TEST(test_each),
         SCENE_TEST(test_collect_stale),

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Connections: who is kept, who is cut.
+ *
+ * Every phase has a limit on its whole length, not on the silence between two bytes: a client that
+ * sends or takes one byte a second is cut like one that does nothing. Only a request that is with a
+ * worker has none, since the time is then ours.
+ *
+ * When all places are taken, the connection that has idled for the longest gives way to the new
+ * one. So any number of idle connections leaves the server open for a client that has something to
+ * ask.
+ *
+ * To cut is to shut the socket down: the library then sees its end and closes it in its own time.
+ *
+ * SYNCHRONIZATION  Loop thread only.
+ */
+#include "http/connections.h"
+
+#include "http/worker.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#define NS_PER_MS 1000000u
+
+static const uint64_t phase_limit_ms[] = {
+    [HTTP_PHASE_READING] = 10000, [HTTP_PHASE_WORKING] = 0, [HTTP_PHASE_WRITING] = 60000,
+    [HTTP_PHASE_RESTING] = 30000, [HTTP_PHASE_CUT] = 0,
+};
+
+struct http_connection *http_connections_add(struct http_connections *all, int fd) {
+    if (all->count == HTTP_CONNECTION_SLOTS)
+        return NULL;
+    struct http_connection *one = malloc(sizeof *one);
+    if (one == NULL)
+        return NULL;
+    *one = (struct http_connection){fd, HTTP_PHASE_READING, http_now_ns()};
+    all->slot[all->count++] = one;
+    return one;
+}
+
+void http_connections_remove(struct http_connections *all, struct http_connection *one) {
+    for (size_t i = 0; i < all->count; i++)
+        if (all->slot[i] == one) {
+            all->slot[i] = all->slot[--all->count];
+            break;
+        }
+    free(one);
+}
+
+void http_connection_enter(struct http_connection *one, enum http_phase phase) {
+    if (one->phase == HTTP_PHASE_CUT)
+        return;
+    one->phase = phase;
+    one->since_ns = http_now_ns();
+}
+
+static void cut(struct http_connection *one) {
+    shutdown(one->fd, SHUT_RDWR);
+    one->phase = HTTP_PHASE_CUT;
+}
+
+static bool gives_way(const struct http_connection *one) {
+    return one->phase == HTTP_PHASE_READING || one->phase == HTTP_PHASE_RESTING;
+}
+
+int http_connections_make_room(struct http_connections *all) {
+    struct http_connection *oldest = NULL;
+    size_t kept = 0;
+    for (size_t i = 0; i < all->count; i++) {
+        struct http_connection *one = all->slot[i];
+        kept += one->phase != HTTP_PHASE_CUT;
+        if (gives_way(one) && (oldest == NULL || one->since_ns < oldest->since_ns))
+            oldest = one;
+    }
+    if (kept < HTTP_CONNECTIONS_MAX)
+        return 0;
+    if (oldest == NULL)
+        return -EBUSY;
+    cut(oldest);
+    return 0;
+}
+
+int http_connections_expire(struct http_connections *all) {
+    uint64_t now_ns = http_now_ns();
+    uint64_t next_ms = UINT64_MAX;
+    for (size_t i = 0; i < all->count; i++) {
+        struct http_connection *one = all->slot[i];
+        uint64_t limit_ms = phase_limit_ms[one->phase];
+        uint64_t age_ms = (now_ns - one->since_ns) / NS_PER_MS;
+        if (limit_ms == 0)
+            continue;
+        if (age_ms >= limit_ms)
+            cut(one);
+        else if (limit_ms - age_ms < next_ms)
+            next_ms = limit_ms - age_ms;
+    }
+    return next_ms == UINT64_MAX ? -1 : (int)next_ms + 1;
+}
+
+void http_connections_cut_all(struct http_connections *all) {
+    for (size_t i = 0; i < all->count; i++)
+        if (all->slot[i]->phase != HTTP_PHASE_CUT)
+            cut(all->slot[i]);
+}

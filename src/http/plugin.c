@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * libmallard-http.so: the server as a guest in the program that it tells about.
+ *
+ * The core loads it only when in-process HTTP is asked for, hands over its box, and is told
+ * nothing back. After a fork the child has none of the server's threads; what the parent's server
+ * left in the child's memory is abandoned where it lies, because taking it apart would mean to
+ * use locks and structures in whatever state the fork found them.
+ *
+ * SYNCHRONIZATION  The core makes one call at a time, so `running` needs no lock.
+ *
+ * It must never call the core except through `thread_begin`.
+ */
+#include "mallard/http_plugin.h"
+
+#include "base/attr.h"
+#include "http/heap_file.h"
+#include "http/server.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct http_server *running;
+static struct http_memory_source own_box;
+
+static void complain(const char *problem) {
+    char line[HTTP_PROBLEM_BYTES + 32];
+    int bytes = snprintf(line, sizeof line, "mallard: http: %s\n", problem);
+    ssize_t written = write(STDERR_FILENO, line, (size_t)bytes);
+    (void)written; /* nobody is left to tell */
+}
+
+MAL_PUBLIC int mallard_http_plugin_start(const struct mallard_http_plugin_args *args) {
+    char problem[HTTP_PROBLEM_BYTES];
+    if (args == NULL || args->size < sizeof *args || args->box == NULL || args->address == NULL)
+        return -EINVAL;
+    if (running != NULL)
+        return -EALREADY;
+    own_box = (struct http_memory_source){args->box, args->box_bytes};
+    struct http_options options = {
+        .address = args->address,
+        .token = args->token,
+        .flags =
+            HTTP_GUEST | (args->flags & MALLARD_HTTP_PLUGIN_INSECURE ? HTTP_ALLOW_INSECURE : 0),
+        .source = http_memory_source(&own_box),
+        .thread_begin = args->thread_begin,
+    };
+    int error = http_server_start(&options, &running, problem);
+    if (error < 0)
+        complain(problem);
+    return error;
+}
+
+MAL_PUBLIC int mallard_http_plugin_stop(void) {
+    http_server_stop(running);
+    running = NULL;
+    return 0;
+}
+
+MAL_PUBLIC int mallard_http_plugin_address(char *ret_address, size_t bytes) {
+    if (running == NULL)
+        return -ENOTCONN;
+    const char *address = http_server_address(running);
+    if (strlen(address) >= bytes)
+        return -ENOSPC;
+    memcpy(ret_address, address, strlen(address) + 1);
+    return 0;
+}
+
+MAL_PUBLIC int mallard_http_plugin_after_fork_child(const struct mallard_http_plugin_args *args) {
+    http_server_forget(running);
+    running = NULL;
+    return args != NULL ? mallard_http_plugin_start(args) : 0;
+}
+
+MAL_PUBLIC int mallard_http_plugin_write_heap(const void *box, size_t box_bytes, int fd) {
+    struct mal_box_reader *reader;
+    int error = mal_reader_from_memory(box, box_bytes, &reader);
+    if (error < 0)
+        return error;
+    error = http_heap_write(reader, VIEW_HEAP, fd);
+    mal_reader_close(reader);
+    return error;
+}

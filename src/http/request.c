@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Requests and replies: their ends, and the few answers that every provider needs.
+ *
+ * An error reply forgets everything that was prepared for a good one: the partly rendered body,
+ * the attachment's name, the flags. So a provider may render first and fail late, and a client
+ * never sees half a profile under status 500.
+ *
+ * SYNCHRONIZATION  None: a request belongs to the loop until it is handed to a worker, to that
+ * worker until it is handed back.
+ */
+#include "http/request.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+void http_request_free(struct http_request *request) {
+    mal_snapshot_free(request->before);
+    mal_reader_close(request->reader);
+    http_form_free(&request->form);
+    view_buffer_free(&request->body);
+    free(request->path);
+}
+
+void http_reply_free(struct http_reply *reply) {
+    view_buffer_free(&reply->body);
+    free(reply->location);
+}
+
+void http_reply_error(struct http_reply *reply, unsigned status, const char *text) {
+    http_reply_free(reply);
+    *reply = (struct http_reply){.status = status, .type = HTTP_TYPE_TEXT};
+    view_buffer_printf(&reply->body, "%s\n", text);
+}
+
+void http_reply_pprof_error(struct http_reply *reply, unsigned status, const char *text) {
+    http_reply_error(reply, status, text);
+    reply->flags |= HTTP_REPLY_GO_PPROF;
+}
+
+static const char *html_entity(char c) {
+    switch (c) {
+    case '&':
+        return "&amp;";
+    case '<':
+        return "&lt;";
+    case '>':
+        return "&gt;";
+    case '"':
+        return "&#34;";
+    case '\'':
+        return "&#39;";
+    default:
+        return (unsigned char)c < ' ' ? " " : NULL;
+    }
+}
+
+void http_html_text(struct view_buffer *out, const char *text, size_t bytes) {
+    for (size_t i = 0; i < bytes; i++) {
+        const char *entity = html_entity(text[i]);
+        if (entity != NULL)
+            view_buffer_text(out, entity);
+        else
+            view_buffer_append(out, &text[i], 1);
+    }
+}
+
+int http_request_open(const struct http_request *request, struct http_reply *reply,
+                      struct mal_box_reader **ret_reader) {
+    const struct http_source *source = request->context->source;
+    int error = source->open(source->context, request->pid, ret_reader);
+    if (error == -ENOENT)
+        http_reply_pprof_error(reply, 404, "no such process");
+    else if (error < 0)
+        http_reply_pprof_error(reply, 500, "the process's box cannot be read");
+    return error;
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A request and its reply as the providers see them: no socket, no libmicrohttpd. A provider is a
+ * function from a request to a reply and runs on whichever thread the routes say, so it keeps
+ * nothing in statics. Everything a request points to lives until the reply was sent.
+ */
+#ifndef MAL_HTTP_REQUEST_H
+#define MAL_HTTP_REQUEST_H
+
+#include "http/form.h"
+#include "http/source.h"
+#include "view/view.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum http_method { HTTP_GET = 1u << 0, HTTP_HEAD = 1u << 1, HTTP_POST = 1u << 2 };
+
+/* What all requests of one server share. The source and the symbols are safe for any thread. */
+struct http_context {
+    const struct http_source *source;
+    struct view_symbols *symbols;
+};
+
+struct http_request {
+    const struct http_context *context;
+    const struct http_route *route;
+    unsigned method;   /* one of enum http_method */
+    char *path;        /* decoded, without the /p/<pid> in front */
+    const char *query; /* as sent, behind the '?', or "" */
+    uint32_t pid;      /* of /p/<pid> or ?proc=; 0 means the default process */
+    struct http_form form;
+    struct view_buffer body;
+
+    /* Kept by a provider between its two calls when it asked to wait. */
+    struct mal_box_reader *reader;
+    struct mal_snapshot *before;
+};
+
+enum http_reply_flags {
+    HTTP_REPLY_GO_PPROF = 1u << 0, /* an error that `go tool pprof` should print */
+    HTTP_REPLY_PAGE = 1u << 1,     /* HTML of ours: gets a Content-Security-Policy */
+    HTTP_REPLY_AUTH = 1u << 2,     /* asks for credentials */
+    HTTP_REPLY_CLOSE = 1u << 3     /* the connection is of no further use */
+};
+
+struct http_reply {
+    unsigned status;      /* 200 unless set */
+    unsigned flags;       /* enum http_reply_flags */
+    const char *type;     /* Content-Type */
+    const char *allow;    /* Allow, or NULL */
+    const char *note;     /* X-Mallard-Note: why the answer is less than asked for, or NULL */
+    char disposition[80]; /* Content-Disposition, or "" */
+    char *location;       /* Location, or NULL; owned */
+    uint64_t wait_ms;     /* not 0: nothing to send yet, call again that much later */
+    struct view_buffer body;
+};
+
+#define HTTP_TYPE_TEXT "text/plain; charset=utf-8"
+#define HTTP_TYPE_HTML "text/html; charset=utf-8"
+#define HTTP_TYPE_JSON "application/json"
+#define HTTP_TYPE_BINARY "application/octet-stream"
+
+void http_request_free(struct http_request *request);
+void http_reply_free(struct http_reply *reply);
+
+/* Replaces whatever the reply held by a status and one line of text. */
+void http_reply_error(struct http_reply *reply, unsigned status, const char *text);
+/* The same with X-Go-Pprof: `go tool pprof` shows the text to its user. */
+void http_reply_pprof_error(struct http_reply *reply, unsigned status, const char *text);
+
+/* Appends text with the five characters of HTML escaped; control characters become spaces. */
+void http_html_text(struct view_buffer *out, const char *text, size_t bytes);
+
+/* Opens the box that the request is about. On failure the reply is already the error. */
+int http_request_open(const struct http_request *request, struct http_reply *reply,
+                      struct mal_box_reader **ret_reader);
+
+#endif

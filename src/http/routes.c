@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Routes: from the target of a request line to the provider that answers.
+ *
+ *   /debug/pprof/heap?debug=1             the default process
+ *   /debug/pprof/heap?proc=12&debug=1     process 12, as scrapers can be told by discovery
+ *   /p/12/debug/pprof/heap?debug=1        process 12, as people and `go tool pprof` write it
+ *
+ * A path is decoded once, compared whole with the table and never used as a file name. Everything
+ * that is not in the table is 404. The steps of a request are: find (the target), admit (the
+ * method), parameters (query and form), run (the provider, on the loop or on a worker).
+ *
+ * SYNCHRONIZATION  The table is constant. A request belongs to one thread at a time.
+ */
+#include "http/routes.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define READ (HTTP_GET | HTTP_HEAD)
+#define PPROF (HTTP_ROUTE_PPROF)
+#define HEAVY (HTTP_ROUTE_PPROF | HTTP_ROUTE_HEAVY)
+#define SYMBOL (HEAVY | HTTP_ROUTE_RAW)
+#define KNOB (HTTP_ROUTE_HEAVY | HTTP_ROUTE_CHANGES)
+#define TREE (HTTP_ROUTE_PPROF | HTTP_ROUTE_PREFIX)
+
+/* More exact paths first. The knobs' last column names an entry of the table in knobs.c. */
+static const struct http_route routes[] = {
+    {"/", READ, HTTP_ROUTE_HEAVY, http_root, NULL},
+    {"/healthz", READ, HTTP_ROUTE_OPEN, http_health, NULL},
+    {"/metrics", READ, HTTP_ROUTE_HEAVY, http_stats_metrics, NULL},
+    {"/debug/memstats", READ, HTTP_ROUTE_HEAVY, http_stats_memstats, NULL},
+    {"/debug/gctrace", READ, HTTP_ROUTE_HEAVY, http_trace_lines, "gc "},
+    {"/debug/scavtrace", READ, HTTP_ROUTE_HEAVY, http_trace_lines, "scav "},
+    {"/debug/pprof", READ | HTTP_POST, PPROF, http_pprof_redirect, NULL},
+    {"/debug/pprof/", READ | HTTP_POST, HEAVY, http_pprof_index, NULL},
+    {"/debug/pprof/allocs", READ | HTTP_POST, HEAVY, http_pprof_named, "allocs"},
+    {"/debug/pprof/block", READ | HTTP_POST, HEAVY, http_pprof_named, "block"},
+    {"/debug/pprof/cmdline", READ | HTTP_POST, HEAVY, http_pprof_cmdline, NULL},
+    {"/debug/pprof/goroutine", READ | HTTP_POST, HEAVY, http_pprof_named, "goroutine"},
+    {"/debug/pprof/heap", READ | HTTP_POST, HEAVY, http_pprof_named, "heap"},
+    {"/debug/pprof/mutex", READ | HTTP_POST, HEAVY, http_pprof_named, "mutex"},
+    {"/debug/pprof/profile", READ | HTTP_POST, HEAVY, http_pprof_profile, NULL},
+    {"/debug/pprof/symbol", READ | HTTP_POST, SYMBOL, http_pprof_symbol, NULL},
+    {"/debug/pprof/threadcreate", READ | HTTP_POST, HEAVY, http_pprof_named, "threadcreate"},
+    {"/debug/pprof/trace", READ | HTTP_POST, PPROF, http_pprof_trace, NULL},
+    {"/debug/pprof/", READ | HTTP_POST, TREE, http_pprof_unknown, NULL},
+    {"/debug/mallard/rate", HTTP_POST, KNOB, http_knob, "rate"},
+    {"/debug/mallard/gogc", HTTP_POST, KNOB, http_knob, "gogc"},
+    {"/debug/mallard/memory-limit", HTTP_POST, KNOB, http_knob, "memory-limit"},
+    {"/debug/mallard/free-os-memory", HTTP_POST, KNOB, http_knob, "free-os-memory"},
+    {"/debug/mallard/gc", HTTP_POST, KNOB, http_knob, "gc"},
+};
+
+static const struct http_route *route_lookup(const char *path) {
+    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
+        const struct http_route *route = &routes[i];
+        int differs = route->flags & HTTP_ROUTE_PREFIX
+                          ? strncmp(path, route->path, strlen(route->path))
+                          : strcmp(path, route->path);
+        if (differs == 0)
+            return route;
+    }
+    return NULL;
+}
+
+/* The target without the scheme and authority that a proxy's form of it begins with. */
+static const char *origin_form(const char *target) {
+    if (strncasecmp(target, "http://", 7) != 0)
+        return target;
+    const char *slash = strchr(target + 7, '/');
+    return slash != NULL ? slash : "/";
+}
+
+/* A pid: 1 to 10 digits, nothing else, not 0. Returns the end of it, or NULL. */
+static const char *parse_pid(const char *text, uint32_t *ret_pid) {
+    size_t digits = strspn(text, "0123456789");
+    if (digits == 0 || digits > 10)
+        return NULL;
+    unsigned long long value = strtoull(text, NULL, 10);
+    if (value == 0 || value > UINT32_MAX)
+        return NULL;
+    *ret_pid = (uint32_t)value;
+    return text + digits;
+}
+
+/* Takes "/p/<pid>" off the front of the path. What is not of that form stays and finds no route. */
+static void take_process(struct http_request *request) {
+    if (strncmp(request->path, "/p/", 3) != 0)
+        return;
+    uint32_t pid;
+    const char *rest = parse_pid(request->path + 3, &pid);
+    if (rest == NULL || *rest != '/')
+        return;
+    request->pid = pid;
+    memmove(request->path, rest, strlen(rest) + 1);
+}
+
+int http_route_find(struct http_request *request, const char *target, struct http_reply *reply) {
+    target = origin_form(target);
+    const char *question = strchr(target, '?');
+    size_t path_bytes = question != NULL ? (size_t)(question - target) : strlen(target);
+    request->query = question != NULL ? question + 1 : "";
+    request->path = strndup(target, path_bytes);
+    long decoded =
+        request->path != NULL ? http_decode(request->path, path_bytes, HTTP_DECODE_PATH) : -ENOMEM;
+    if (decoded < 0) {
+        http_reply_error(reply, 400, "400 Bad Request: the path cannot be read");
+        return -EINVAL;
+    }
+    request->path[decoded] = '\0';
+    take_process(request);
+    request->route = route_lookup(request->path);
+    if (request->route != NULL)
+        return 0;
+    http_reply_error(reply, 404, "404 page not found");
+    return -EINVAL;
+}
+
+static const char *allowed_methods(unsigned methods) {
+    if (methods == HTTP_POST)
+        return "POST";
+    return methods & HTTP_POST ? "GET, HEAD, POST" : "GET, HEAD";
+}
+
+int http_route_admit(struct http_request *request, struct http_reply *reply) {
+    if (request->route->methods & request->method)
+        return 0;
+    http_reply_error(reply, 405, "Method Not Allowed");
+    reply->allow = allowed_methods(request->route->methods);
+    return -EINVAL;
+}
+
+static int take_proc_parameter(struct http_request *request, struct http_reply *reply) {
+    const char *proc = http_form_get(&request->form, "proc");
+    if (*proc == '\0' || request->pid != 0)
+        return 0;
+    const char *end = parse_pid(proc, &request->pid);
+    if (end != NULL && *end == '\0')
+        return 0;
+    http_reply_pprof_error(reply, 400, "invalid value for \"proc\" - must be a process id");
+    return -EINVAL;
+}
+
+int http_route_parameters(struct http_request *request, const char *body_type,
+                          struct http_reply *reply) {
+    static const char form_type[] = "application/x-www-form-urlencoded";
+    bool is_form = body_type != NULL &&
+                   strncasecmp(body_type, form_type, sizeof form_type - 1) == 0 &&
+                   !(request->route->flags & HTTP_ROUTE_RAW);
+    if (is_form && request->body.bytes > 0)
+        http_form_parse(&request->form, request->body.data, request->body.bytes);
+    http_form_parse(&request->form, request->query, strlen(request->query));
+    return take_proc_parameter(request, reply);
+}
+
+void http_route_run(struct http_request *request, struct http_reply *reply) {
+    request->route->handle(request, reply);
+    if (reply->body.failed)
+        http_reply_error(reply, 500, "not enough memory for the answer");
+}

@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The server's life: start, the loop, stop.
+ *
+ * libmicrohttpd runs in external polling mode, so all threads are made here: one loop that accepts,
+ * parses and sends, and two workers. The loop accepts connections itself, so that it can make room
+ * when all places are taken (connections.c) and keep descriptors where they disturb nobody.
+ *
+ * Everything that opens a descriptor happens on the loop's own thread, after it has taken a
+ * private descriptor table (fds.c); the starter waits for the outcome, so that a taken port is an
+ * error of start and not a line in a log.
+ *
+ * A guest whose table had to stay shared may lose its descriptors to a program that closes
+ * everything. Each turn of the loop looks whether the listening socket is still the one that was
+ * opened; if not the server ends without closing, writing to or otherwise touching any number it
+ * held: they may be the program's by now. Its memory is then left behind.
+ *
+ * SYNCHRONIZATION  `lock` guards `state`. `stopping` is atomic. The rest is the loop's after the
+ * start. Workers touch exchanges that they were given and MHD_resume_connection.
+ *
+ * It must never end the program, write to its standard output, or let a signal be handled on its
+ * threads (all are blocked; sends use MSG_NOSIGNAL, in the library).
+ */
+#include "http/server.h"
+
+#include "http/exchange.h"
+#include "http/fds.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define WORKERS 2
+#define ACCEPT_BATCH 64
+#define ACCEPT_PAUSE_MS 100
+#define CONNECTION_MEMORY_BYTES (64u << 10)
+#define PER_ADDRESS_MAX 64u
+#define FLUSH_TURNS 10
+#define ADDRESS_BYTES 128
+
+enum state { STATE_STARTING, STATE_SERVING, STATE_FAILED };
+
+struct http_server {
+    struct http_service service;
+    struct http_options options; /* constant after start; the token is our copy */
+    struct http_endpoint endpoint;
+    struct MHD_Daemon *daemon;
+    pthread_t thread;
+    int listen_fd, epoll_fd;
+    bool own_table;        /* of descriptors; constant once serving */
+    bool accept_pauses;    /* out of descriptors a moment ago */
+    ino_t listen_inode;    /* what listen_fd was when it was opened */
+    _Atomic bool stopping; /* set by stop, read by the loop */
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    enum state state; /* lock */
+    int error;        /* lock; of STATE_FAILED */
+    char address[ADDRESS_BYTES];
+    char problem[HTTP_PROBLEM_BYTES];
+    char token[HTTP_TOKEN_BYTES];
+};
+
+/* The server whose loop runs on this thread. */
+static _Thread_local struct http_server *loop_server;
+
+/* The library found itself broken. On our loop only the server ends, not the program; elsewhere it
+ * is the program's own use of the library, which gets the library's own default. */
+static void on_panic(void *context, const char *file, unsigned line, const char *reason) {
+    (void)context;
+    (void)file;
+    (void)line;
+    (void)reason;
+    if (loop_server == NULL)
+        abort();
+    atomic_store(&loop_server->service.lost, true);
+    pthread_exit(NULL);
+}
+
+static struct MHD_Daemon *start_daemon(struct http_service *service, bool local) {
+    unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET;
+    MHD_set_panic_func(on_panic, NULL);
+    return MHD_start_daemon(
+        flags, 0, NULL, NULL, http_exchange_handle, service, MHD_OPTION_URI_LOG_CALLBACK,
+        http_exchange_begin, service, MHD_OPTION_NOTIFY_COMPLETED, http_exchange_end, service,
+        MHD_OPTION_NOTIFY_CONNECTION, http_exchange_connection, service,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES,
+        MHD_OPTION_CONNECTION_LIMIT, (unsigned)HTTP_CONNECTION_SLOTS,
+        MHD_OPTION_PER_IP_CONNECTION_LIMIT, local ? 0u : PER_ADDRESS_MAX,
+        MHD_OPTION_CONNECTION_TIMEOUT, 0u, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+}
+
+/* ---- the loop ---- */
+
+/* True for a guest whose descriptors are among the program's. */
+static bool is_exposed(const struct http_server *server) {
+    return server->options.flags & HTTP_GUEST && !server->own_table;
+}
+
+static int keep_fd(const struct http_server *server, int fd) {
+    return is_exposed(server) ? http_fd_move_high(fd) : fd;
+}
+
+static bool is_passing(int error) {
+    return error == EAGAIN || error == EINTR || error == ECONNABORTED || error == EPROTO ||
+           error == EPERM || error == ENETDOWN || error == EHOSTUNREACH || error == ENETUNREACH;
+}
+
+/* Accepts one connection. False when there is none, or none can be taken now. */
+static bool accept_one(struct http_server *server) {
+    struct sockaddr_storage peer = {0};
+    socklen_t peer_bytes = sizeof peer;
+    int fd = accept4(server->listen_fd, (struct sockaddr *)&peer, &peer_bytes,
+                     SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd < 0) {
+        server->accept_pauses = !is_passing(errno);
+        return false;
+    }
+    fd = keep_fd(server, fd);
+    if (http_connections_make_room(&server->service.connections) < 0) {
+        close(fd);
+        return true;
+    }
+    /* The library closes the descriptor whether or not it takes the connection. */
+    MHD_add_connection(server->daemon, fd, (struct sockaddr *)&peer, peer_bytes);
+    return true;
+}
+
+static void accept_batch(struct http_server *server) {
+    server->accept_pauses = false;
+    for (int i = 0; i < ACCEPT_BATCH && accept_one(server); i++)
+        continue;
+}
+
+/* True while the listening socket is the one that was opened. */
+static bool still_ours(const struct http_server *server, const struct pollfd *fds, size_t count) {
+    struct stat info;
+    for (size_t i = 0; i < count; i++)
+        if (fds[i].revents & POLLNVAL)
+            return false;
+    if (!is_exposed(server))
+        return true;
+    return fstat(server->listen_fd, &info) == 0 && info.st_ino == server->listen_inode;
+}
+
+static int sooner(int a, int b) {
+    return a < 0 || (b >= 0 && b < a) ? b : a;
+}
+
+static int loop_timeout_ms(struct http_server *server) {
+    MHD_UNSIGNED_LONG_LONG library_ms;
+    int timeout = http_connections_expire(&server->service.connections);
+    if (MHD_get_timeout(server->daemon, &library_ms) == MHD_YES)
+        timeout = sooner(timeout, library_ms < 1000 ? (int)library_ms : 1000);
+    return server->accept_pauses ? sooner(timeout, ACCEPT_PAUSE_MS) : timeout;
+}
+
+static void loop_turn(struct http_server *server) {
+    struct pollfd fds[] = {
+        {.fd = server->service.wake_fd, .events = POLLIN},
+        {.fd = server->epoll_fd, .events = POLLIN},
+        {.fd = server->accept_pauses ? -1 : server->listen_fd, .events = POLLIN},
+    };
+    int ready = poll(fds, sizeof fds / sizeof fds[0], loop_timeout_ms(server));
+    if (!still_ours(server, fds, ready >= 0 ? sizeof fds / sizeof fds[0] : 0)) {
+        atomic_store(&server->service.lost, true);
+        return;
+    }
+    eventfd_t rings;
+    if (fds[0].revents != 0)
+        eventfd_read(server->service.wake_fd, &rings);
+    if (fds[2].revents != 0 || server->accept_pauses)
+        accept_batch(server);
+    MHD_run(server->daemon);
+}
+
+/* ---- start and stop, on the loop's thread ---- */
+
+static int open_all(struct http_server *server) {
+    struct stat info;
+    if (server->options.flags & HTTP_GUEST)
+        server->own_table = http_fds_make_private() == 0;
+    int error = http_endpoint_listen(&server->endpoint, &server->listen_fd, server->problem);
+    if (error < 0)
+        return error;
+    server->listen_fd = keep_fd(server, server->listen_fd);
+    server->service.wake_fd = keep_fd(server, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (server->service.wake_fd < 0 || fstat(server->listen_fd, &info) < 0)
+        return -errno;
+    server->listen_inode = info.st_ino;
+    http_endpoint_text(&server->endpoint, server->address, sizeof server->address);
+    return 0;
+}
+
+/* A worker's last act. The stopper cannot do it: its table of descriptors may be another. */
+static void wake_loop(void *context) {
+    http_service_wake(context);
+}
+
+static int begin_service(struct http_server *server) {
+    const union MHD_DaemonInfo *info;
+    server->daemon = start_daemon(&server->service, server->endpoint.local);
+    if (server->daemon == NULL)
+        return -ENOMEM;
+    info = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    if (info == NULL)
+        return -ENOTSUP;
+    server->epoll_fd = info->epoll_fd;
+    int error = view_symbols_create(&server->service.context.symbols);
+    if (error < 0)
+        return error;
+    const struct http_worker_hooks hooks = {server->options.thread_begin, wake_loop,
+                                            &server->service};
+    return http_workers_start(WORKERS, &hooks, &server->service.workers);
+}
+
+/* Sends what is ready to be sent and closes. Workers stop first: they resume what they held, and
+ * the library must not be stopped while a connection is suspended. */
+static void end_service(struct http_server *server) {
+    http_workers_stop(server->service.workers);
+    if (atomic_load(&server->service.lost))
+        return;
+    for (int i = 0; server->daemon != NULL && i < FLUSH_TURNS; i++)
+        MHD_run(server->daemon);
+    http_connections_cut_all(&server->service.connections);
+    if (server->daemon != NULL)
+        MHD_stop_daemon(server->daemon);
+    view_symbols_destroy(server->service.context.symbols);
+    if (server->listen_fd >= 0) {
+        http_endpoint_remove(&server->endpoint);
+        close(server->listen_fd);
+    }
+    if (server->service.wake_fd >= 0)
+        close(server->service.wake_fd);
+}
+
+static void report(struct http_server *server, enum state state, int error) {
+    pthread_mutex_lock(&server->lock);
+    server->state = state;
+    server->error = error;
+    pthread_cond_signal(&server->changed);
+    pthread_mutex_unlock(&server->lock);
+}
+
+static void *server_main(void *argument) {
+    struct http_server *server = argument;
+    if (server->options.thread_begin != NULL)
+        server->options.thread_begin();
+    prctl(PR_SET_NAME, (unsigned long)"mallard-http", 0, 0, 0);
+    loop_server = server;
+    int error = open_all(server);
+    if (error == 0)
+        error = begin_service(server);
+    if (error == 0) {
+        report(server, STATE_SERVING, 0);
+        while (!atomic_load(&server->stopping) && !atomic_load(&server->service.lost))
+            loop_turn(server);
+    }
+    end_service(server);
+    if (error < 0)
+        report(server, STATE_FAILED, error);
+    return NULL;
+}
+
+/* ---- for the starter ---- */
+
+/* The rule of §8: outside this machine only with a token, or on one's own word. */
+static int check_exposure(const struct http_options *options, const struct http_endpoint *endpoint,
+                          char ret_problem[HTTP_PROBLEM_BYTES]) {
+    if (options->token != NULL &&
+        (*options->token == '\0' || strlen(options->token) >= HTTP_TOKEN_BYTES)) {
+        snprintf(ret_problem, HTTP_PROBLEM_BYTES, "the token must have 1 to %d characters",
+                 HTTP_TOKEN_BYTES - 1);
+        return -EINVAL;
+    }
+    if (endpoint->local || options->token != NULL || options->flags & HTTP_ALLOW_INSECURE)
+        return 0;
+    snprintf(ret_problem, HTTP_PROBLEM_BYTES,
+             "%.100s can be reached from other machines and needs a token", options->address);
+    return -EACCES;
+}
+
+static void prepare(struct http_server *server, const struct http_options *options) {
+    server->options = *options;
+    server->listen_fd = -1;
+    server->service.wake_fd = -1;
+    server->epoll_fd = -1;
+    server->service.context.source = &server->options.source;
+    server->service.checks_host = server->endpoint.local &&
+                                  server->endpoint.address.ss_family != AF_UNIX &&
+                                  options->token == NULL;
+    if (options->token != NULL) {
+        memcpy(server->token, options->token, strlen(options->token) + 1);
+        server->service.token = server->token;
+    }
+    pthread_mutex_init(&server->lock, NULL);
+    pthread_cond_init(&server->changed, NULL);
+}
+
+static void dispose(struct http_server *server) {
+    pthread_cond_destroy(&server->changed);
+    pthread_mutex_destroy(&server->lock);
+    free(server);
+}
+
+/* Starts the loop's thread and waits until it serves or has failed. */
+static int launch(struct http_server *server) {
+    int error = http_thread_create(&server->thread, server_main, server);
+    if (error < 0)
+        return error;
+    pthread_mutex_lock(&server->lock);
+    while (server->state == STATE_STARTING)
+        pthread_cond_wait(&server->changed, &server->lock);
+    error = server->error;
+    pthread_mutex_unlock(&server->lock);
+    if (error < 0)
+        pthread_join(server->thread, NULL);
+    return error;
+}
+
+int http_server_start(const struct http_options *options, struct http_server **ret_server,
+                      char ret_problem[HTTP_PROBLEM_BYTES]) {
+    struct http_server *server = calloc(1, sizeof *server);
+    if (server == NULL) {
+        snprintf(ret_problem, HTTP_PROBLEM_BYTES, "not enough memory");
+        return -ENOMEM;
+    }
+    int error = http_endpoint_parse(options->address, &server->endpoint, ret_problem);
+    if (error == 0)
+        error = check_exposure(options, &server->endpoint, ret_problem);
+    if (error < 0) {
+        free(server);
+        return error;
+    }
+    prepare(server, options);
+    snprintf(server->problem, sizeof server->problem, "the server cannot be started");
+    error = launch(server);
+    if (error < 0) {
+        snprintf(ret_problem, HTTP_PROBLEM_BYTES, "%s", server->problem);
+        dispose(server);
+        return error;
+    }
+    *ret_server = server;
+    return 0;
+}
+
+void http_server_stop(struct http_server *server) {
+    if (server == NULL)
+        return;
+    atomic_store(&server->stopping, true);
+    http_workers_ask_stop(server->service.workers);
+    pthread_join(server->thread, NULL);
+    if (!atomic_load(&server->service.lost))
+        dispose(server);
+}
+
+/* The threads are the parent's, and so are the library's structures: closing an epoll set through
+ * them would change the parent's. So only our own numbers are closed, where they are in this table
+ * at all, and the memory stays. */
+void http_server_forget(struct http_server *server) {
+    if (server == NULL || server->own_table || atomic_load(&server->service.lost))
+        return;
+    close(server->listen_fd);
+    close(server->service.wake_fd);
+    close(server->epoll_fd);
+}
+
+const char *http_server_address(const struct http_server *server) {
+    return server->address;
+}
+
+int http_token_read(const char *path, char ret_token[HTTP_TOKEN_BYTES],
+                    char ret_problem[HTTP_PROBLEM_BYTES]) {
+    FILE *file = fopen(path, "re");
+    if (file == NULL) {
+        int error = -errno;
+        snprintf(ret_problem, HTTP_PROBLEM_BYTES, "cannot read the token file %.150s: %s", path,
+                 strerror(-error));
+        return error;
+    }
+    char *line = fgets(ret_token, HTTP_TOKEN_BYTES, file);
+    fclose(file);
+    if (line != NULL)
+        line[strcspn(line, "\r\n")] = '\0';
+    if (line != NULL && *line != '\0')
+        return 0;
+    snprintf(ret_problem, HTTP_PROBLEM_BYTES, "the token file %.150s is empty", path);
+    return -EINVAL;
+}

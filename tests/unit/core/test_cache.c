@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The per-CPU caches, in both modes: the program starts itself once per mode, because the mode is
+ * chosen before main. Under sanitizers, and where the kernel registers nothing, both are lock mode.
+ *
+ * Exact counts of mallocs and frees against what threads really did, the budget, draining.
+ */
+#include "cache/percpu_cache.h"
+#include "central/central.h"
+#include "mallard/mallard.h"
+#include "meta/classes.h"
+#include "os/vm.h"
+#include "pageheap/pageheap.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "support/seeded.h"
+
+#define THREADS 6
+#define CPU_BUDGET_BYTES (2u << 20) /* as in cache/percpu_cache.c */
+
+/* Per class, what the program itself knows. */
+struct truth {
+    uint64_t mallocs[MAL_CLASS_COUNT];
+    uint64_t frees[MAL_CLASS_COUNT];
+};
+
+static void check_exact(const struct truth *truth, const struct truth *before) {
+    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++) {
+        struct mal_cache_stats stats = mal_cache_stats(class);
+        if (stats.mallocs != before->mallocs[class] + truth->mallocs[class] ||
+            stats.frees != before->frees[class] + truth->frees[class])
+            fail_msg("class %u: %lu mallocs and %lu frees, not %lu and %lu; MAL_TEST_SEED=%lu",
+                     class, (unsigned long)stats.mallocs, (unsigned long)stats.frees,
+                     (unsigned long)(before->mallocs[class] + truth->mallocs[class]),
+                     (unsigned long)(before->frees[class] + truth->frees[class]),
+                     (unsigned long)seeded_seed);
+    }
+}
+
+static struct truth counters_now(void) {
+    struct truth truth = {0};
+    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++) {
+        truth.mallocs[class] = mal_cache_stats(class).mallocs;
+        truth.frees[class] = mal_cache_stats(class).frees;
+    }
+    return truth;
+}
+
+static uint64_t cached_bytes(void) {
+    uint64_t bytes = 0;
+    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++)
+        bytes += mal_cache_stats(class).cached * mal_class[class].size_bytes;
+    return bytes;
+}
+
+static unsigned populated_cpus(void) {
+    unsigned count = 0;
+    for (unsigned cpu = 0; cpu < mal_cache_cpus(); cpu++)
+        count += mal_cache_cpu_is_populated(cpu);
+    return count;
+}
+
+/* What may overshoot the budget: one batch that was in flight per class. */
+static uint64_t budget_bytes(void) {
+    return (uint64_t)populated_cpus() * (CPU_BUDGET_BYTES + (256u << 10));
+}
+
+static void *allocate(struct truth *truth, size_t bytes) {
+    truth->mallocs[mal_class_for(bytes)]++;
+    void *object = mallard_malloc(bytes);
+    if (!object)
+        abort();
+    memset(object, 0xa5, bytes < 64 ? bytes : 64);
+    return object;
+}
+
+static void release(struct truth *truth, void *object) {
+    truth->frees[mal_class_for(mallard_malloc_usable_size(object))]++;
+    mallard_free(object);
+}
+
+struct worker {
+    uint64_t random;
+    struct truth truth;
+    pthread_t thread;
+};
+
+static void hop(uint64_t *random) {
+    cpu_set_t all;
+    if (sched_getaffinity(0, sizeof all, &all) != 0)
+        return;
+    int cpu = (int)seeded_below(random, (uint64_t)CPU_COUNT(&all));
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    for (int i = 0; i < CPU_SETSIZE; i++)
+        if (CPU_ISSET(i, &all) && cpu-- == 0)
+            CPU_SET(i, &one);
+    sched_setaffinity(0, sizeof one, &one);
+    sched_setaffinity(0, sizeof all, &all);
+}
+
+static void *work(void *argument) {
+    struct worker *worker = argument;
+    void *held[500] = {0};
+    for (int step = 0; step < 40000; step++) {
+        size_t at = seeded_below(&worker->random, 500);
+        if (held[at])
+            release(&worker->truth, held[at]);
+        held[at] = seeded_below(&worker->random, 3) == 0
+                       ? NULL
+                       : allocate(&worker->truth, seeded_size(&worker->random, 17));
+        if (step % 1000 == 0)
+            hop(&worker->random);
+    }
+    for (size_t at = 0; at < 500; at++)
+        if (held[at])
+            release(&worker->truth, held[at]);
+    return NULL;
+}
+
+static void add_truth(struct truth *sum, const struct truth *part) {
+    for (uint32_t class = 0; class < MAL_CLASS_COUNT; class ++) {
+        sum->mallocs[class] += part->mallocs[class];
+        sum->frees[class] += part->frees[class];
+    }
+}
+
+static void counters_are_exact_with_threads(void **state) {
+    (void)state;
+    static struct worker worker[THREADS];
+    struct truth before = counters_now();
+    struct truth sum = {0};
+    uint64_t random = seeded_start(10);
+    for (int i = 0; i < THREADS; i++) {
+        worker[i].random = seeded_next(&random);
+        assert_int_equal(pthread_create(&worker[i].thread, NULL, work, &worker[i]), 0);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(worker[i].thread, NULL);
+        add_truth(&sum, &worker[i].truth);
+    }
+    check_exact(&sum, &before);
+    assert_true(cached_bytes() <= budget_bytes());
+}
+
+/* While mallocs and frees move, a reader never sees more frees than mallocs, nor a step back. */
+static void *read_all_the_time(void *argument) {
+    const int *stop = argument;
+    uint64_t before = 0;
+    while (!__atomic_load_n(stop, __ATOMIC_ACQUIRE)) {
+        struct mal_cache_stats stats = mal_cache_stats(4);
+        if ((int64_t)(stats.mallocs - before) < -64)
+            return (void *)1;
+        before = stats.mallocs;
+    }
+    return NULL;
+}
+
+static void counters_move_forward_while_read(void **state) {
+    (void)state;
+    static struct worker worker;
+    int stop = 0;
+    void *complaint;
+    pthread_t reader;
+    uint64_t random = seeded_start(11);
+    worker.random = seeded_next(&random);
+    assert_int_equal(pthread_create(&reader, NULL, read_all_the_time, &stop), 0);
+    work(&worker);
+    __atomic_store_n(&stop, 1, __ATOMIC_RELEASE);
+    pthread_join(reader, &complaint);
+    if (complaint)
+        fail_msg("the count of mallocs went back by more than a batch; MAL_TEST_SEED=%lu",
+                 (unsigned long)seeded_seed);
+}
+
+static void drain_here(unsigned cpu, enum mal_drain drain) {
+    cpu_set_t all, one;
+    if (!mal_cache_cpu_is_populated(cpu) || sched_getaffinity(0, sizeof all, &all) != 0)
+        return;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    if (mal_cache_mode() == MAL_PERCPU_RSEQ && sched_setaffinity(0, sizeof one, &one) != 0)
+        return;
+    mal_cache_drain_cpu(cpu, drain);
+    sched_setaffinity(0, sizeof all, &all);
+}
+
+static void drain_all_here(void) {
+    for (unsigned cpu = 0; cpu < mal_cache_cpus(); cpu++)
+        drain_here(cpu, MAL_DRAIN_ALL);
+}
+
+/* A pair of calls after another is served by the CPU's own cache: nothing new is asked for. The
+ * caches start empty, for a budget full of other classes' objects leaves no room. */
+static void a_pair_stays_in_the_cache(void **state) {
+    (void)state;
+    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++) {
+        size_t bytes = mal_class[class].size_bytes;
+        drain_all_here();
+        mallard_free(mallard_malloc(bytes));
+        uint64_t taken = mal_central_stats(class).taken;
+        for (int i = 0; i < 100; i++)
+            mallard_free(mallard_malloc(bytes));
+        /* A change of CPU may cost a batch or two. */
+        assert_true(mal_central_stats(class).taken - taken <= 4u * mal_class[class].batch + 4);
+    }
+}
+
+/* Floods every class in turn: capacity moves, and the sum stays within the budget. */
+static void capacity_moves_within_the_budget(void **state) {
+    (void)state;
+    static void *held[4000];
+    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++) {
+        size_t bytes = mal_class[class].size_bytes;
+        size_t count = bytes > 8192 ? 40 : 4000;
+        for (size_t i = 0; i < count; i++)
+            assert_non_null(held[i] = mallard_malloc(bytes));
+        for (size_t i = 0; i < count; i++)
+            mallard_free(held[i]);
+        if (cached_bytes() > budget_bytes())
+            fail_msg("%lu bytes in the caches of %u CPUs after class %u",
+                     (unsigned long)cached_bytes(), populated_cpus(), class);
+    }
+}
+
+static void a_drain_empties_everything(void **state) {
+    (void)state;
+    struct truth before = counters_now();
+    drain_all_here();
+    assert_int_equal(cached_bytes(), 0);
+    struct truth nothing = {0};
+    check_exact(&nothing, &before);
+    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++) {
+        mal_central_flush(class);
+        assert_int_equal(mal_central_stats(class).taken - mal_central_stats(class).given,
+                         before.mallocs[class] - before.frees[class]);
+    }
+}
+
+/* The second idle drain takes what was not used since the first; what was used stays. */
+static void an_idle_drain_spares_what_is_in_use(void **state) {
+    (void)state;
+    unsigned cpus = mal_cache_cpus();
+    drain_all_here();
+    mallard_free(mallard_malloc(64));
+    uint32_t class = mal_class_for(64);
+    assert_true(mal_cache_stats(class).cached > 0);
+    for (unsigned cpu = 0; cpu < cpus; cpu++)
+        drain_here(cpu, MAL_DRAIN_IDLE);
+    assert_true(mal_cache_stats(class).cached > 0);
+    for (unsigned cpu = 0; cpu < cpus; cpu++)
+        drain_here(cpu, MAL_DRAIN_IDLE);
+    assert_int_equal(mal_cache_stats(class).cached, 0);
+}
+
+static void no_memory_is_null_and_errno(void **state) {
+    (void)state;
+    static void *held[200000];
+    size_t count = 0;
+    mal_vm_inject_fault(1, MAL_VM_FAULT_FROM);
+    errno = 0;
+    while (count < 200000 && (held[count] = mallard_malloc(32768)) != NULL)
+        count++;
+    assert_int_equal(errno, ENOMEM);
+    assert_true(count < 200000);
+    mal_vm_inject_fault(0, MAL_VM_FAULT_ONCE);
+    while (count-- > 0)
+        mallard_free(held[count]);
+    void *again = mallard_malloc(32768);
+    assert_non_null(again);
+    mallard_free(again);
+}
+
+static int run_all(const char *mode) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(counters_are_exact_with_threads),
+        cmocka_unit_test(counters_move_forward_while_read),
+        cmocka_unit_test(a_pair_stays_in_the_cache),
+        cmocka_unit_test(capacity_moves_within_the_budget),
+        cmocka_unit_test(a_drain_empties_everything),
+        cmocka_unit_test(an_idle_drain_spares_what_is_in_use),
+        cmocka_unit_test(no_memory_is_null_and_errno),
+    };
+    if (strcmp(mode, "lock") == 0 && mal_cache_mode() != MAL_PERCPU_LOCK)
+        return 1;
+    return cmocka_run_group_tests_name(mode, tests, NULL, NULL);
+}
+
+static int run_in_mode(const char *program, const char *mode) {
+    int status = 0;
+    pid_t child = fork();
+    if (child == 0) {
+        setenv("MALLARD_CPU_CACHE", mode, 1);
+        execl("/proc/self/exe", program, mode, (char *)NULL);
+        _exit(127);
+    }
+    return waitpid(child, &status, 0) == child && status == 0 ? 0 : 1;
+}
+
+int main(int count, char **arguments) {
+    if (count > 1)
+        return run_all(arguments[1]);
+    int failed = run_in_mode(arguments[0], "rseq");
+    return run_in_mode(arguments[0], "lock") | failed;
+}

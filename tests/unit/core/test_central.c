@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The central lists: every object is in one place at a time, the counters add up, empty spans go
+ * back, several threads share a class, and running out of memory loses nothing.
+ */
+#include "central/central.h"
+#include "meta/classes.h"
+#include "meta/pagemap.h"
+#include "os/vm.h"
+#include "pageheap/pageheap.h"
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "support/seeded.h"
+
+#define HELD_MAX 20000u
+
+static void *held[HELD_MAX];
+static size_t held_count;
+
+/* A held object carries its class in its first bytes; were it handed out twice, the second owner
+ * would find it there. */
+static void paint(void *object, uint32_t class) {
+    memset(object, (int)(0x80 | class), 16);
+}
+
+static void take_some(uint32_t class, size_t count) {
+    void *batch[MAL_CENTRAL_BATCH_MAX];
+    size_t got = mal_central_take(class, batch, count);
+    assert_seeded(got >= 1 && got <= count);
+    for (size_t i = 0; i < got; i++) {
+        struct mal_span *span = mal_pagemap_span_of(batch[i]);
+        assert_seeded(span && span->class == class);
+        assert_seeded((size_t)((char *)batch[i] - span->base) % mal_class[class].size_bytes == 0);
+        assert_seeded(*(uint8_t *)batch[i] != (0x80 | class));
+        paint(batch[i], class);
+        held[held_count++] = batch[i];
+    }
+}
+
+static void give_some(uint32_t class, size_t count, uint64_t *random) {
+    void *batch[MAL_CENTRAL_BATCH_MAX];
+    for (size_t i = 0; i < count; i++) {
+        size_t at = seeded_below(random, held_count);
+        batch[i] = held[at];
+        assert_seeded(*(uint8_t *)batch[i] == (0x80 | class));
+        memset(batch[i], 0, 16);
+        held[at] = held[--held_count];
+    }
+    mal_central_give(class, batch, count);
+}
+
+static void check_numbers(uint32_t class, uint64_t out_before) {
+    struct mal_central_stats stats = mal_central_stats(class);
+    uint64_t out = stats.taken - stats.given;
+    assert_seeded(out == out_before + held_count);
+    assert_seeded(stats.spans * mal_class[class].span_objects ==
+                  out + stats.span_free + stats.transfer_objects);
+}
+
+static void random_traffic(uint32_t class, uint64_t *random) {
+    size_t most = class < 40 ? 2000 : 60;
+    held_count = 0;
+    for (int step = 0; step < 600; step++) {
+        size_t count = 1 + seeded_below(random, MAL_CENTRAL_BATCH_MAX);
+        if (held_count + MAL_CENTRAL_BATCH_MAX < most && seeded_below(random, 5) < 3)
+            take_some(class, count);
+        else if (held_count > 0)
+            give_some(class, count < held_count ? count : held_count, random);
+        else
+            take_some(class, 1);
+        check_numbers(class, 0);
+    }
+    while (held_count > 0)
+        give_some(class, held_count < 64 ? held_count : 64, random);
+}
+
+static void objects_are_in_one_place_at_a_time(void **state) {
+    (void)state;
+    uint64_t random = seeded_start(8);
+    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class += 4)
+        random_traffic(class, &random);
+}
+
+static void a_flush_returns_every_span(void **state) {
+    (void)state;
+    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++) {
+        mal_central_flush(class);
+        struct mal_central_stats stats = mal_central_stats(class);
+        assert_int_equal(stats.spans, 0);
+        assert_int_equal(stats.span_free, 0);
+        assert_int_equal(stats.transfer_objects, 0);
+    }
+    assert_int_equal(mal_pageheap_stats().inuse_pages, 0);
+}
+
+/* Newest first, without spans being asked. */
+static void the_transfer_cache_is_last_in_first_out(void **state) {
+    (void)state;
+    void *batch[4], *again[4];
+    assert_int_equal(mal_central_take(5, batch, 4), 4);
+    mal_central_give(5, batch, 4);
+    assert_int_equal(mal_central_take(5, again, 4), 4);
+    for (int i = 0; i < 4; i++)
+        assert_ptr_equal(again[i], batch[3 - i]);
+    mal_central_give(5, again, 4);
+    mal_central_flush(5);
+}
+
+static void spans_hand_out_their_lowest_objects(void **state) {
+    (void)state;
+    void *batch[64];
+    assert_int_equal(mal_central_take(9, batch, 8), 8);
+    for (int i = 1; i < 8; i++)
+        assert_ptr_equal(batch[i], (char *)batch[0] + i * mal_class[9].size_bytes);
+    mal_central_give(9, batch, 8);
+    mal_central_flush(9);
+}
+
+static void *share_a_class(void *argument) {
+    uint64_t random = *(uint64_t *)argument;
+    void *mine[256];
+    size_t count = 0;
+    for (int step = 0; step < 20000; step++) {
+        size_t batch = 1 + seeded_below(&random, 32);
+        if (count + batch <= 256 && seeded_below(&random, 2) == 0) {
+            count += mal_central_take(20, mine + count, batch);
+        } else if (count >= batch) {
+            count -= batch;
+            for (size_t i = 0; i < batch; i++)
+                *(uint64_t *)mine[count + i] = random;
+            mal_central_give(20, mine + count, batch);
+        }
+    }
+    for (; count > 0; count--)
+        mal_central_give(20, &mine[count - 1], 1);
+    return NULL;
+}
+
+static void threads_share_a_class(void **state) {
+    (void)state;
+    pthread_t thread[4];
+    uint64_t seed[4];
+    seeded_start(9);
+    for (int i = 0; i < 4; i++) {
+        seed[i] = seeded_seed + (uint64_t)i;
+        assert_int_equal(pthread_create(&thread[i], NULL, share_a_class, &seed[i]), 0);
+    }
+    for (int i = 0; i < 4; i++)
+        pthread_join(thread[i], NULL);
+    struct mal_central_stats stats = mal_central_stats(20);
+    assert_int_equal(stats.taken, stats.given);
+    mal_central_flush(20);
+    assert_int_equal(mal_central_stats(20).spans, 0);
+}
+
+/* Takes until memory is refused, gives all back, and everything is as before. */
+static void running_dry_loses_nothing(void **state) {
+    (void)state;
+    static void *taken[100000];
+    size_t count = 0, got;
+    uint32_t class = mal_class_for(32768);
+    mal_vm_inject_fault(20, MAL_VM_FAULT_FROM);
+    while ((got = mal_central_take(class, taken + count, 8)) > 0)
+        count += got;
+    assert_int_equal(mal_central_take(class, taken + count, 1), 0);
+    mal_vm_inject_fault(0, MAL_VM_FAULT_ONCE);
+    assert_true(count > 0 && count < 100000 - 64);
+    for (size_t i = 0; i < count; i++)
+        mal_central_give(class, &taken[i], 1);
+    assert_int_equal(mal_central_stats(class).taken, mal_central_stats(class).given);
+    mal_central_flush(class);
+    assert_int_equal(mal_pageheap_stats().inuse_pages, 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(objects_are_in_one_place_at_a_time),
+        cmocka_unit_test(a_flush_returns_every_span),
+        cmocka_unit_test(the_transfer_cache_is_last_in_first_out),
+        cmocka_unit_test(spans_hand_out_their_lowest_objects),
+        cmocka_unit_test(threads_share_a_class),
+        cmocka_unit_test(running_dry_loses_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

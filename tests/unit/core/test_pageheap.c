@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Spans in, spans out: the equation of the page counters after every step, alignment, resizing in
+ * place, borrowing for release, and the n-th request for memory failing at every n.
+ */
+#include "meta/pagemap.h"
+#include "os/vm.h"
+#include "pageheap/pageheap.h"
+#include "pageheap/scavenger.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "support/seeded.h"
+
+#define SLOTS 400
+
+static struct mal_span *slot[SLOTS];
+
+static void check_equation(void) {
+    struct mal_pageheap_stats stats = mal_pageheap_stats();
+    assert_seeded(stats.inuse_pages + stats.free_pages + stats.released_pages ==
+                  stats.mapped_pages);
+}
+
+/* The first and last bytes of a span carry its slot; another span over it would show. */
+static void paint(int i) {
+    size_t bytes = (size_t)slot[i]->pages * MAL_PAGE_BYTES;
+    slot[i]->base[0] = slot[i]->base[bytes - 1] = (char)(i + 1);
+}
+
+static void check_paint(int i) {
+    size_t bytes = (size_t)slot[i]->pages * MAL_PAGE_BYTES;
+    assert_seeded(slot[i]->base[0] == (char)(i + 1));
+    assert_seeded(slot[i]->base[bytes - 1] == (char)(i + 1));
+}
+
+static void check_zeroed(const struct mal_span *span) {
+    if (!(span->flags & MAL_SPAN_ZEROED))
+        return;
+    for (size_t at = 0; at < (size_t)span->pages * MAL_PAGE_BYTES; at += 509)
+        assert_seeded(span->base[at] == 0);
+}
+
+static struct mal_span *random_span(uint64_t *random) {
+    if (seeded_below(random, 2) == 0)
+        return mal_pageheap_new_class_span(1 + (uint32_t)seeded_below(random, MAL_CLASS_COUNT - 1));
+    size_t bytes = seeded_size(random, 22);
+    size_t alignment = (size_t)MAL_PAGE_BYTES << seeded_below(random, 8);
+    struct mal_span *span = mal_pageheap_new_large_span(bytes, alignment);
+    assert_seeded(span && (uintptr_t)span->base % alignment == 0);
+    assert_seeded((size_t)span->pages * MAL_PAGE_BYTES >= bytes);
+    return span;
+}
+
+static void free_slot(int i) {
+    check_paint(i);
+    mal_pageheap_free_span(slot[i]);
+    slot[i] = NULL;
+}
+
+static void spans_come_and_go(void **state) {
+    (void)state;
+    uint64_t random = seeded_start(7);
+    for (int step = 0; step < 20000; step++) {
+        int i = (int)seeded_below(&random, SLOTS);
+        if (slot[i]) {
+            free_slot(i);
+        } else {
+            slot[i] = random_span(&random);
+            assert_seeded(slot[i]);
+            check_zeroed(slot[i]);
+            paint(i);
+        }
+        if (step % 1000 == 0)
+            mal_scavenger_release_all();
+        check_equation();
+    }
+}
+
+static void everything_back_is_nothing_in_use(void **state) {
+    (void)state;
+    for (int i = 0; i < SLOTS; i++)
+        if (slot[i])
+            free_slot(i);
+    struct mal_pageheap_stats stats = mal_pageheap_stats();
+    assert_int_equal(stats.inuse_pages, 0);
+    assert_int_equal(stats.spans, 0);
+    assert_int_equal(stats.span_bytes, 0);
+    assert_int_equal(stats.large_bytes, 0);
+    check_equation();
+}
+
+static void all_idle_memory_can_be_released(void **state) {
+    (void)state;
+    uint64_t idle = mal_pageheap_stats().free_pages;
+    assert_int_equal(mal_scavenger_release_all(), idle * MAL_PAGE_BYTES);
+    struct mal_pageheap_stats stats = mal_pageheap_stats();
+    assert_int_equal(stats.free_pages, 0);
+    assert_int_equal(stats.released_pages, stats.mapped_pages);
+    struct mal_span *span = mal_pageheap_new_large_span(1 << 20, MAL_PAGE_BYTES);
+    assert_true(span->flags & MAL_SPAN_ZEROED);
+    check_zeroed(span);
+    mal_pageheap_free_span(span);
+    check_equation();
+}
+
+static void large_spans_resize_in_place(void **state) {
+    (void)state;
+    struct mal_span *span = mal_pageheap_new_large_span(100 * MAL_PAGE_BYTES, MAL_PAGE_BYTES);
+    char *base = span->base;
+    memset(base, 7, 100 * MAL_PAGE_BYTES);
+    assert_true(mal_pageheap_resize_large(span, 40 * MAL_PAGE_BYTES - 5));
+    assert_int_equal(span->pages, 40);
+    assert_null(mal_pagemap_span_of(base + 40 * MAL_PAGE_BYTES));
+    check_equation();
+    assert_true(mal_pageheap_resize_large(span, 90 * MAL_PAGE_BYTES));
+    assert_int_equal(span->pages, 90);
+    assert_ptr_equal(mal_pagemap_span_of(base + 90 * MAL_PAGE_BYTES - 1), span);
+    assert_int_equal(base[40 * MAL_PAGE_BYTES - 1], 7);
+    assert_int_equal(mal_pageheap_stats().large_bytes, 90 * MAL_PAGE_BYTES);
+    mal_pageheap_free_span(span);
+}
+
+static void a_taken_neighbour_stops_growth(void **state) {
+    (void)state;
+    struct mal_span *span = mal_pageheap_new_large_span(10 * MAL_PAGE_BYTES, MAL_PAGE_BYTES);
+    struct mal_span *next = mal_pageheap_new_large_span(10 * MAL_PAGE_BYTES, MAL_PAGE_BYTES);
+    assert_ptr_equal(next->base, span->base + 10 * MAL_PAGE_BYTES);
+    struct mal_pageheap_stats before = mal_pageheap_stats();
+    assert_false(mal_pageheap_resize_large(span, 11 * MAL_PAGE_BYTES));
+    assert_int_equal(span->pages, 10);
+    struct mal_pageheap_stats after = mal_pageheap_stats();
+    assert_memory_equal(&before, &after, sizeof before);
+    mal_pageheap_free_span(next);
+    assert_true(mal_pageheap_resize_large(span, 11 * MAL_PAGE_BYTES));
+    mal_pageheap_free_span(span);
+}
+
+static void impossible_sizes_are_refused(void **state) {
+    (void)state;
+    struct mal_pageheap_stats before = mal_pageheap_stats();
+    assert_null(mal_pageheap_new_large_span(SIZE_MAX, MAL_PAGE_BYTES));
+    assert_null(mal_pageheap_new_large_span(PTRDIFF_MAX, MAL_PAGE_BYTES));
+    assert_null(mal_pageheap_new_large_span(mal_pagemap.window_bytes + 1, MAL_PAGE_BYTES));
+    assert_null(mal_pageheap_new_large_span(1, (size_t)1 << 62));
+    struct mal_pageheap_stats after = mal_pageheap_stats();
+    assert_memory_equal(&before, &after, sizeof before);
+}
+
+static void a_borrowed_run_is_nobody_elses(void **state) {
+    (void)state;
+    struct mal_span *span = mal_pageheap_new_large_span(64 * MAL_PAGE_BYTES, MAL_PAGE_BYTES);
+    mal_pageheap_free_span(span);
+    size_t cursor = mal_pageheap_top_chunk(), first = 0;
+    size_t pages = mal_pageheap_borrow(16, &cursor, &first);
+    assert_int_equal(pages, 16);
+    struct mal_span *other = mal_pageheap_new_large_span(64 * MAL_PAGE_BYTES, MAL_PAGE_BYTES);
+    size_t other_first = mal_pagemap_page(other->base);
+    assert_true(other_first >= first + pages || other_first + 64 <= first);
+    check_equation();
+    mal_pageheap_return(first, pages, MAL_BORROW_KEPT);
+    check_equation();
+    mal_pageheap_free_span(other);
+}
+
+static struct mal_span *class_span(void) {
+    return mal_pageheap_new_class_span(30);
+}
+
+static struct mal_span *large_span(void) {
+    return mal_pageheap_new_large_span(200u << 20, (size_t)1 << 20);
+}
+
+/* Fails the n-th request from here on, for every n, until `make` succeeds without reaching it. */
+static void survive_every_fault(struct mal_span *(*make)(void), enum mal_vm_fault fault) {
+    for (uint64_t n = 1;; n++) {
+        assert_true(n < 1000);
+        struct mal_pageheap_stats before = mal_pageheap_stats();
+        mal_vm_inject_fault(n, fault);
+        struct mal_span *span = make();
+        mal_vm_inject_fault(0, MAL_VM_FAULT_ONCE);
+        check_equation();
+        if (span) {
+            memset(span->base, 1, MAL_PAGE_BYTES);
+            mal_pageheap_free_span(span);
+            check_equation();
+            return;
+        }
+        assert_int_equal(mal_pageheap_stats().spans, before.spans);
+        assert_int_equal(mal_pageheap_stats().inuse_pages, before.inuse_pages);
+    }
+}
+
+/* Everything the heap has is taken first, so that `make` has to grow it. */
+static void every_failing_mapping_is_survived(void **state) {
+    (void)state;
+    struct mal_span *all[64];
+    int count = 0;
+    mal_vm_inject_fault(1, MAL_VM_FAULT_FROM);
+    for (size_t bytes = 1u << 30; bytes >= MAL_PAGE_BYTES && count < 64;) {
+        all[count] = mal_pageheap_new_large_span(bytes, MAL_PAGE_BYTES);
+        if (all[count])
+            count++;
+        else
+            bytes /= 2;
+    }
+    mal_vm_inject_fault(0, MAL_VM_FAULT_ONCE);
+    survive_every_fault(class_span, MAL_VM_FAULT_FROM);
+    survive_every_fault(large_span, MAL_VM_FAULT_FROM);
+    survive_every_fault(large_span, MAL_VM_FAULT_ONCE);
+    while (count-- > 0)
+        mal_pageheap_free_span(all[count]);
+    everything_back_is_nothing_in_use(state);
+}
+
+static void the_goal_is_a_tenth_above_the_peak(void **state) {
+    (void)state;
+    assert_int_equal(mal_scavenger_goal_pages(0), 0);
+    assert_int_equal(mal_scavenger_goal_pages(1000), 1100);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(spans_come_and_go),
+        cmocka_unit_test(everything_back_is_nothing_in_use),
+        cmocka_unit_test(all_idle_memory_can_be_released),
+        cmocka_unit_test(large_spans_resize_in_place),
+        cmocka_unit_test(a_taken_neighbour_stops_growth),
+        cmocka_unit_test(impossible_sizes_are_refused),
+        cmocka_unit_test(a_borrowed_run_is_nobody_elses),
+        cmocka_unit_test(every_failing_mapping_is_survived),
+        cmocka_unit_test(the_goal_is_a_tenth_above_the_peak),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
