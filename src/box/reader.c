@@ -323,8 +323,15 @@ void mal_identity_free(struct mal_identity *identity) {
     identity->exe = identity->cmdline = identity->options = identity->cgroup = NULL;
 }
 
-/* Field 22 of /proc/PID/stat; the name in field 2 may hold anything, so count from its end. */
-static int start_ticks_of(uint32_t pid, uint64_t *ret_ticks) {
+/* What /proc/PID/stat says of a process. */
+struct process_stat {
+    char state;
+    long threads;
+    unsigned long long start_ticks;
+};
+
+/* Fields 3, 20 and 22. The name in field 2 may hold anything, so count from its end. */
+static int process_stat(uint32_t pid, struct process_stat *ret_stat) {
     char path[32], text[1024];
     snprintf(path, sizeof(path), "/proc/%u/stat", pid);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -336,24 +343,27 @@ static int start_ticks_of(uint32_t pid, uint64_t *ret_ticks) {
         return -ESRCH;
     text[got] = 0;
     const char *at = strrchr(text, ')');
-    for (int field = 2; at && field < 22; field++)
-        at = strchr(at + 1, ' ');
-    if (!at)
+    if (!at || sscanf(at,
+                      ") %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld "
+                      "%*d %llu",
+                      &ret_stat->state, &ret_stat->threads, &ret_stat->start_ticks) != 3)
         return -EBADMSG;
-    *ret_ticks = strtoull(at, NULL, 10);
     return 0;
 }
 
-/* Whether this process still runs. Unknown ticks on either side leave the verdict to the pid. */
+/* Whether this process still runs. Unknown ticks on either side leave the verdict to the pid. A
+ * zombie is gone, unless it is only the first thread of a process that goes on without it. */
 static bool process_is_alive(uint32_t pid, uint64_t start_ticks) {
+    struct process_stat stat;
     if (pid == 0 || pid > INT_MAX)
         return false;
     if (kill((pid_t)pid, 0) != 0 && errno == ESRCH)
         return false;
-    uint64_t ticks;
-    if (start_ticks == 0 || start_ticks_of(pid, &ticks) != 0)
+    if (process_stat(pid, &stat) != 0)
         return true;
-    return ticks == start_ticks;
+    if ((stat.state == 'Z' || stat.state == 'X') && stat.threads <= 1)
+        return false;
+    return start_ticks == 0 || stat.start_ticks == start_ticks;
 }
 
 int mal_reader_status(struct mal_box_reader *reader, struct mal_status *ret_status) {

@@ -45,7 +45,8 @@ struct mal_identity {
 int mal_reader_identity(struct mal_box_reader *reader, struct mal_identity *ret_identity);
 void mal_identity_free(struct mal_identity *identity);
 
-/* What is known of the process now. ALIVE: running, and the pid still has that start time. */
+/* What is known of the process now. ALIVE: running, and the pid still has that start time; a
+ * zombie is GONE. */
 enum mal_life { MAL_LIFE_ALIVE, MAL_LIFE_EXITED, MAL_LIFE_GONE };
 struct mal_status {
     enum mal_life life;
@@ -98,7 +99,8 @@ long mal_reader_history(struct mal_box_reader *reader, struct mal_box_history_ro
 long mal_reader_trace(struct mal_box_reader *reader, uint64_t *cursor, char *ret_text, size_t max);
 
 /* Sends one command through the mailbox and waits for the answer. -ESRCH: the process is gone or
- * nobody serves the mailbox; -EROFS: the box cannot be written by this user; -ETIMEDOUT. */
+ * nobody serves the mailbox; -EROFS: the box cannot be written by this user; -ETIMEDOUT; -EBUSY:
+ * another reader wrote over the order. Else what the process answered, 0 or a negative errno. */
 int mal_reader_command(struct mal_box_reader *reader, enum mal_box_command command,
                        int64_t argument, unsigned timeout_ms, int64_t *ret_result);
 

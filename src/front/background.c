@@ -55,6 +55,10 @@ void mal_background_allow(void) {
     mal_store_release(&run_state, (uint32_t)ALLOWED);
 }
 
+void mal_background_hurry(void) {
+    allowed_at_ns = 0;
+}
+
 void mal_background_forget_in_child(void) {
     if (mal_load_relaxed(&run_state) == RUNNING)
         mal_background_allow();

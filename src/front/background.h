@@ -16,6 +16,9 @@ void mal_background_tick(void);
 /* Starts it now; used where somebody has asked to watch this process. */
 void mal_background_start(void);
 
+/* The process's age does not matter any more: the next tick starts the thread. */
+void mal_background_hurry(void);
+
 /* From here on the thread may be started: main's constructors are done. */
 void mal_background_allow(void);
 

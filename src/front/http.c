@@ -162,6 +162,8 @@ void mal_http_forget_in_child(void) {
     plugin.after_fork_child(NULL);
     serving = false;
     waiting_for_parent = getppid();
+    mal_background_hurry();
+    mal_thread_hurry();
 }
 
 void mal_http_follow_process(void) {

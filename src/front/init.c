@@ -133,9 +133,9 @@ static void after_fork_in_parent(void) {
 }
 
 static void become_child(void) {
+    mal_background_forget_in_child();
     mal_thread_forget_others();
     mal_profile_forget_in_child();
-    mal_background_forget_in_child();
     mal_http_forget_in_child();
     mal_guard_arm();
 }

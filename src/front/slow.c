@@ -34,6 +34,7 @@
 /* ---- path up ---- */
 
 static bool record(void *object, uint64_t size_bytes, enum mal_due due, uint64_t rate) {
+    mal_init_check_fork();
     if (due == MAL_DUE_OWN)
         return mal_profile_own_alloc((uintptr_t)object, size_bytes);
     mal_thread.flags |= MAL_THREAD_BUSY;
@@ -103,18 +104,23 @@ void *mal_alloc_miss(uint32_t class) {
     return object;
 }
 
-static void *alloc_large(size_t bytes, size_t alignment) {
+/* A large object has come to be, or has changed its size: counts and charges it as it is now. */
+static void count_and_charge_large(struct mal_span *span) {
     uint64_t rate = 0;
     enum mal_due due = MAL_DUE_NOTHING;
-    struct mal_span *span = mal_pageheap_new_large_span(bytes, alignment);
-    if (!span)
-        return fail();
     uint64_t size = (uint64_t)span->pages << MAL_PAGE_SHIFT;
     mal_stats_count_large(size);
     if (mal_countdown_charge(&mal_thread.countdown, size))
         due = mal_thread_due(size, &rate);
     if (due != MAL_DUE_NOTHING)
         span->sampled = record(span->base, size, due, rate);
+}
+
+static void *alloc_large(size_t bytes, size_t alignment) {
+    struct mal_span *span = mal_pageheap_new_large_span(bytes, alignment);
+    if (!span)
+        return fail();
+    count_and_charge_large(span);
     return span->base;
 }
 
@@ -183,11 +189,16 @@ static bool lies_in_heap(const void *pointer) {
     return (uintptr_t)pointer - mal_pagemap.base < mal_pagemap.extent_granules << MAL_GRANULE_SHIFT;
 }
 
+/* What it is called when a freed object is handed in again. */
+static const char *fault_of_freed(const char *what) {
+    return strcmp(what, "free") == 0 ? "double free" : "use after free";
+}
+
 /* Pages that hold no span were given out once, or never: a pointer there was freed long ago. A
  * pointer outside the heap may come from an allocator that was there before us. */
 static void misuse_outside_spans(const void *pointer, const char *what) {
     if (lies_in_heap(pointer))
-        mal_die("%s(%p): double free: the memory there was given back", what, pointer);
+        mal_die("%s(%p): %s: no object is there any more", what, pointer, fault_of_freed(what));
     mal_die("%s(%p): foreign pointer: Mallard never gave it out", what, pointer);
 }
 
@@ -204,7 +215,7 @@ void mal_misuse(const void *pointer, const char *what) {
     if (facts.kind == INTERIOR)
         mal_die("%s(%p): interior pointer: %zu bytes into an object of size class %u", what,
                 pointer, (size_t)((const char *)pointer - span->base) % size, size);
-    mal_die("%s(%p): double free of an object of size class %u", what, pointer, size);
+    mal_die("%s(%p): %s of an object of size class %u", what, pointer, fault_of_freed(what), size);
 }
 
 /* ---- path down ---- */
@@ -260,7 +271,8 @@ size_t mal_usable_bytes(const void *pointer, const char *what) {
     return (size_t)facts.span->pages << MAL_PAGE_SHIFT;
 }
 
-/* A sampled object's size is part of its bucket, so it is not changed under the profiler's feet. */
+/* A sampled object's size is part of its bucket, so it is not changed under the profiler's feet.
+ * Any other counts as freed and allocated anew, or what grows in place would never be sampled. */
 bool mal_resize_in_place(void *pointer, size_t bytes) {
     struct pointer_facts facts = facts_of(pointer);
     if (facts.kind != LARGE || facts.span->sampled || bytes <= MAL_MEDIUM_MAX_BYTES)
@@ -268,9 +280,8 @@ bool mal_resize_in_place(void *pointer, size_t bytes) {
     uint64_t before = (uint64_t)facts.span->pages << MAL_PAGE_SHIFT;
     if (!mal_pageheap_resize_large(facts.span, bytes))
         return false;
-    uint64_t after = (uint64_t)facts.span->pages << MAL_PAGE_SHIFT;
-    if (after != before) {
-        mal_stats_count_large(after);
+    if ((uint64_t)facts.span->pages << MAL_PAGE_SHIFT != before) {
+        count_and_charge_large(facts.span);
         mal_stats_uncount_large(before);
     }
     return true;

@@ -151,6 +151,11 @@ void mal_thread_become_own(void) {
     mal_store_relaxed(&mal_thread.countdown, -1);
 }
 
+void mal_thread_hurry(void) {
+    mal_thread.beyond += mal_thread.countdown;
+    mal_store_relaxed(&mal_thread.countdown, 0);
+}
+
 /* Stores a negative countdown wherever it is still needed; true when it was nowhere. */
 static bool poke_all_locked(void) {
     bool settled = true;

@@ -54,6 +54,9 @@ uint64_t mal_thread_rate(void);
 /* Marks the calling thread as one of Mallard's own. */
 void mal_thread_become_own(void);
 
+/* Makes the calling thread's next allocation a tick. */
+void mal_thread_hurry(void);
+
 /* Once, at init. */
 void mal_thread_init(uint64_t rate_bytes);
 

@@ -37,7 +37,8 @@ unsigned mal_percpu_possible_cpus(void) {
 }
 
 static const struct rseq *libc_area(void) {
-    return (const struct rseq *)((char *)__builtin_thread_pointer() + __rseq_offset);
+    const void *area = (char *)__builtin_thread_pointer() + __rseq_offset;
+    return area;
 }
 
 bool mal_percpu_have_rseq(void) {
@@ -54,8 +55,9 @@ void mal_percpu_init(char *slabs, enum mal_percpu_mode mode) {
 }
 
 int mal_percpu_current(void) {
-    const char *area = (char *)__builtin_thread_pointer() + mal_percpu_area_offset;
-    return (int32_t)mal_load_relaxed(&((const struct rseq *)area)->cpu_id);
+    const void *address = (char *)__builtin_thread_pointer() + mal_percpu_area_offset;
+    const struct rseq *area = address;
+    return (int32_t)mal_load_relaxed(&area->cpu_id);
 }
 
 unsigned mal_percpu_ask_kernel(unsigned cpus) {

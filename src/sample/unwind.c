@@ -275,7 +275,8 @@ static uint64_t absorb_notes(uint64_t print, const char *page, uint64_t offset, 
     return print;
 }
 
-/* Build-ids stand in the first page, behind the program headers, unless someone moved them. */
+/* Build-ids stand in the object's first page, behind the ELF header and the program headers, unless
+ * someone moved them. That page is mapped from the file, whatever it holds. */
 static uint64_t absorb_build_id(uint64_t print, uintptr_t lo) {
     const ElfW(Ehdr) *elf = (const ElfW(Ehdr) *)lo;
     if (memcmp(elf->e_ident, ELFMAG, SELFMAG) != 0 || elf->e_phentsize != sizeof(ElfW(Phdr)) ||
@@ -504,9 +505,7 @@ static bool is_sigreturn(struct walk *w, const struct frame *f) {
     uintptr_t pc = f->reg[MAL_UNWIND_RA];
     if (!load(&w->stack, link_at, &link) || link != 0)
         return false;
-    if (!mal_unwind_arch_readable(pc) || page_of(pc) != page_of(pc + 7))
-        return false;
-    return mal_unwind_arch_load(pc) == MAL_UNWIND_SIGRETURN_CODE;
+    return mal_unwind_arch_readable(pc) && mal_unwind_arch_load(pc) == MAL_UNWIND_SIGRETURN_CODE;
 }
 
 /* By the frame pointer: the caller's frame pointer and the return address lie where it points. */

@@ -9,6 +9,7 @@
  */
 #include "view/align.h"
 #include "view/number.h"
+#include "view/places.h"
 #include "view/symbols.h"
 #include "view/view.h"
 
@@ -81,7 +82,7 @@ static void align_frame(struct view_align *align, uint64_t address,
 }
 
 static int align_pc(struct view_align *align, struct view_session *session, uint64_t pc) {
-    uint64_t address = pc ? pc - 1 : 0;
+    uint64_t address = view_call_address(pc);
     size_t module = view_module_of(session->snapshot, pc);
     if (module == VIEW_NO_MODULE) {
         char text[32];

@@ -5,6 +5,7 @@
 #ifndef MAL_TESTS_SUPPORT_GUNZIP_H
 #define MAL_TESTS_SUPPORT_GUNZIP_H
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <zlib.h>
 

@@ -393,7 +393,7 @@ static void the_heap_works_after_many_threads_have_gone(void **state) {
     (void)state;
     static struct parcel parcel;
     parcel.random = seeded_start(20);
-    for (int i = 0; i < 300; i++) {
+    for (int i = 0; i < 60; i++) {
         run_in_thread(pack, &parcel);
         run_in_thread(unpack, &parcel);
     }

@@ -29,7 +29,7 @@ struct scene {
 static int scene_begin(void **state) {
     struct scene *scene = calloc(1, sizeof(*scene));
     assert_non_null(scene);
-    strcpy(scene->folder, "/tmp/mallard-test-XXXXXX");
+    snprintf(scene->folder, sizeof(scene->folder), "/tmp/mallard-test-XXXXXX");
     assert_non_null(mkdtemp(scene->folder));
     scene->box = box_fixture_typical();
     *state = scene;
@@ -145,6 +145,10 @@ static void test_life(void **state) {
     pid_t child = fork();
     if (child == 0)
         _exit(0);
+    siginfo_t info;
+    assert_int_equal(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT), 0);
+    box_fixture_set_process(scene->box, (uint32_t)child, box_fixture_start_ticks((uint32_t)child));
+    assert_int_equal(life_of(scene), MAL_LIFE_GONE); /* a zombie */
     waitpid(child, NULL, 0);
     box_fixture_set_process(scene->box, (uint32_t)child, 0);
     assert_int_equal(life_of(scene), MAL_LIFE_GONE);

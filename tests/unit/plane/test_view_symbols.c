@@ -191,7 +191,7 @@ static bool run(struct scene *scene, const char *format) {
 }
 
 static void make_folder(struct scene *scene) {
-    strcpy(scene->folder, "/tmp/mallard-test-XXXXXX");
+    snprintf(scene->folder, sizeof(scene->folder), "/tmp/mallard-test-XXXXXX");
     assert_non_null(mkdtemp(scene->folder));
 }
 
