@@ -53,8 +53,8 @@ PLANE_FLAGS := $(BASE_FLAGS) -fPIC -I$(OUT)/gen
 PLANE_LIBS := -lmicrohttpd -lprotobuf-c -ldw -lelf -liberty -lz -lm
 
 CORE_DIRS := base os meta box pageheap central cache sample front
-CORE_SRC := $(filter-out src/box/reader.c,$(foreach d,$(CORE_DIRS),$(wildcard src/$(d)/*.c)))
-READER_SRC := src/box/reader.c
+CORE_SRC := $(filter-out src/box/reader%.c,$(foreach d,$(CORE_DIRS),$(wildcard src/$(d)/*.c)))
+READER_SRC := $(wildcard src/box/reader*.c)
 VIEW_SRC := $(wildcard src/view/*.c)
 HTTP_SRC := $(wildcard src/http/*.c)
 CLI_SRC := $(wildcard src/cli/*.c)

@@ -44,6 +44,7 @@
 #include <unistd.h>
 
 #define READY_STEP_BYTES (16u << 10)
+#define TRACE_STEP_BYTES 4096u /* readers rely on it to know what may be half overwritten */
 #define CMDLINE_MAX_BYTES (32u << 10)
 
 static struct mal_lock box_lock = MAL_LOCK_INIT(MAL_RANK_BOX);
@@ -51,6 +52,7 @@ static struct mal_lock box_lock = MAL_LOCK_INIT(MAL_RANK_BOX);
 static struct {
     char *base;                             /* rule 3 */
     char *parent_base;                      /* a forked child's view of its parent's box */
+    uint32_t answering;                     /* number of the request being served; its server */
     uint64_t ready_bytes[MAL_BOX_SECTIONS]; /* of each section, from its start, that may be touched */
     char path[PATH_MAX];                    /* "" for anonymous */
 } box;
@@ -137,7 +139,8 @@ static int populate_basics(char *base) {
     bool complete = ensure_in(base, MAL_BOX_STATS, sizeof(struct mal_box_stats)) &&
                     ensure_in(base, MAL_BOX_MAILBOX, sizeof(struct mal_box_mailbox)) &&
                     ensure_in(base, MAL_BOX_MODULES, 1) && ensure_in(base, MAL_BOX_STRINGS, 1) &&
-                    ensure_in(base, MAL_BOX_STACKS, 1) && ensure_in(base, MAL_BOX_BUCKETS, 1);
+                    ensure_in(base, MAL_BOX_STACKS, 1) && ensure_in(base, MAL_BOX_BUCKETS, 1) &&
+                    ensure_in(base, MAL_BOX_HISTORY, 1) && ensure_in(base, MAL_BOX_TRACE, 1);
     return complete ? 0 : -ENOSPC;
 }
 
@@ -406,8 +409,6 @@ static struct mal_box_history_row row_of(const struct mal_box_stats *stats) {
 /* At most one row a second, whoever publishes. */
 static void append_history_locked(const struct mal_box_stats *stats) {
     struct mal_box_history *history = section_of(MAL_BOX_HISTORY);
-    if (!ensure(MAL_BOX_HISTORY, offsetof(struct mal_box_history, row)))
-        return;
     uint64_t slot = history->written % MAL_BOX_HISTORY_ROWS;
     uint64_t last = (history->written - 1) % MAL_BOX_HISTORY_ROWS;
     if (history->written > 0 &&
@@ -438,12 +439,12 @@ static void copy_into_ring(struct mal_box_trace *trace, const char *text, size_t
 }
 
 void mal_writer_trace(const char *text, size_t bytes) {
+    if (bytes > TRACE_STEP_BYTES)
+        return;
     mal_lock(&box_lock);
     struct mal_box_trace *trace = section_of(MAL_BOX_TRACE);
-    uint64_t reach = mal_min(ensure(MAL_BOX_TRACE, 1) ? trace->written + bytes : 0,
-                             MAL_BOX_TRACE_BYTES);
-    if (bytes <= MAL_BOX_TRACE_BYTES && reach > 0 &&
-        ensure(MAL_BOX_TRACE, offsetof(struct mal_box_trace, text) + reach)) {
+    uint64_t reach = mal_min(trace->written + bytes, MAL_BOX_TRACE_BYTES);
+    if (ensure(MAL_BOX_TRACE, offsetof(struct mal_box_trace, text) + reach)) {
         copy_into_ring(trace, text, bytes);
         mal_store_release(&trace->written, trace->written + bytes);
     }
@@ -461,7 +462,8 @@ bool mal_writer_await_request(uint64_t timeout_ns, enum mal_box_command *ret_com
     uint32_t done = mal_load_relaxed(&mail->done);
     if (mal_load_acquire(&mail->request) == done)
         mal_futex_wait_shared(&mail->request, done, timeout_ns);
-    if (mal_load_acquire(&mail->request) == done)
+    box.answering = mal_load_acquire(&mail->request);
+    if (box.answering == done)
         return false;
     *ret_command = (enum mal_box_command)mal_load_relaxed(&mail->command);
     *ret_argument = mal_load_relaxed(&mail->argument);
@@ -472,7 +474,7 @@ void mal_writer_answer(int64_t result, int error) {
     struct mal_box_mailbox *mail = mailbox();
     mal_store_relaxed(&mail->result, result);
     mal_store_relaxed(&mail->error, error);
-    mal_store_release(&mail->done, mal_load_acquire(&mail->request));
+    mal_store_release(&mail->done, box.answering);
     mal_futex_wake_shared(&mail->done, INT_MAX);
 }
 

@@ -48,6 +48,7 @@ void mal_writer_drop(uint64_t bytes);
 
 void mal_writer_set_rate(uint64_t rate_bytes);
 void mal_writer_publish(const struct mal_box_stats *stats);
+/* Whole lines, at most 4096 bytes at once. */
 void mal_writer_trace(const char *text, size_t bytes);
 
 /* The background thread's side of the mailbox: waits up to timeout_ns for a request. True, and the

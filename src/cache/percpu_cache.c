@@ -119,7 +119,7 @@ static void populate_locked(struct slab *slab) {
 
 static struct slab *lock_slab(unsigned cpu) {
     struct slab *slab = slab_of(cpu);
-    slab->lock.rank = MAL_RANK_CPU_CACHE;
+    mal_store_relaxed(&slab->lock.rank, (uint16_t)MAL_RANK_CPU_CACHE); /* zero pages know none */
     mal_lock(&slab->lock);
     if (!slab->populated)
         populate_locked(slab);

@@ -38,11 +38,12 @@ struct central {
     struct mal_central_stats stats;
 };
 
-static struct central centrals[MAL_CLASS_COUNT];
+static struct central centrals[MAL_CLASS_COUNT] = {
+    [0 ... MAL_CLASS_COUNT - 1] = {.lock = MAL_LOCK_INIT(MAL_RANK_CENTRAL)},
+};
 
 static struct central *lock_class(uint32_t class) {
     struct central *central = &centrals[class];
-    central->lock.rank = MAL_RANK_CENTRAL;
     mal_lock(&central->lock);
     return central;
 }

@@ -17,7 +17,7 @@
 #define SPINS_BEFORE_SLEEP 64
 
 void mal_lock_init(struct mal_lock *lock, enum mal_lock_rank rank) {
-    lock->rank = (uint16_t)rank;
+    mal_store_relaxed(&lock->rank, (uint16_t)rank);
     mal_store_release(&lock->state, 0u);
 }
 
@@ -41,15 +41,16 @@ static MAL_THREAD uint32_t held_ranks; /* bit r: a lock of rank r is held; debug
 void mal_lock_note_taken(const struct mal_lock *lock) {
     if (MAL_DEBUG == 0)
         return;
-    if (held_ranks >> lock->rank)
-        mal_die("lock order: rank %u taken while holding ranks 0x%x", lock->rank, held_ranks);
-    held_ranks |= 1u << lock->rank;
+    uint16_t rank = mal_load_relaxed(&lock->rank);
+    if (held_ranks >> rank)
+        mal_die("lock order: rank %u taken while holding ranks 0x%x", (unsigned)rank, held_ranks);
+    held_ranks |= 1u << rank;
 }
 
 void mal_lock_note_released(const struct mal_lock *lock) {
     if (MAL_DEBUG == 0)
         return;
-    held_ranks &= ~(1u << lock->rank);
+    held_ranks &= ~(1u << mal_load_relaxed(&lock->rank));
 }
 
 void mal_lock_forget_ranks(void) {

@@ -18,7 +18,7 @@
 
 struct mal_lock {
     uint32_t state; /* 0 free, 1 held, 2 held and somebody may sleep; atomic */
-    uint16_t rank;  /* enum mal_lock_rank; constant */
+    uint16_t rank;  /* enum mal_lock_rank; every writer stores the same value; relaxed */
 };
 
 #define MAL_LOCK_INIT(rank_) {0, (rank_)}

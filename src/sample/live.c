@@ -34,7 +34,9 @@ struct shard {
     struct mal_live *table;
 };
 
-static struct shard shards[SHARDS];
+static struct shard shards[SHARDS] = {
+    [0 ... SHARDS - 1] = {.lock = MAL_LOCK_INIT(MAL_RANK_LIVE)},
+};
 
 static uint64_t hash(uintptr_t address) {
     return mal_mix(address >> 4);
@@ -42,7 +44,6 @@ static uint64_t hash(uintptr_t address) {
 
 static struct shard *lock_shard(uintptr_t address) {
     struct shard *shard = &shards[hash(address) % SHARDS];
-    shard->lock.rank = MAL_RANK_LIVE;
     mal_lock(&shard->lock);
     return shard;
 }
@@ -143,7 +144,6 @@ uint64_t mal_live_count(void) {
 /* Nobody else ever holds two shards. */
 void mal_live_lock_all(void) {
     for (unsigned i = 0; i < SHARDS; i++) {
-        shards[i].lock.rank = MAL_RANK_LIVE;
         mal_lock(&shards[i].lock);
         mal_lock_note_released(&shards[i].lock);
     }

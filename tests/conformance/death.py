@@ -42,6 +42,8 @@ EXPECTED = {
 
 def fault(library, program, sentence, knobs):
     """What is wrong with one run; empty when all is well."""
+    if not program.exists():
+        return "there is no such program"
     done = subprocess.run([program], env=dict(os.environ, LD_PRELOAD=str(library), **knobs),
                           capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
     if sentence is None:

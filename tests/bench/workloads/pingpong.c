@@ -11,7 +11,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 
-enum { LANES = 64, MESSAGES = 6000000, SPINS = 50 };
+enum { LANES = 64, MESSAGES = 14000000, SPINS = 50 };
 
 struct lane {
     _Atomic(char *) ball;

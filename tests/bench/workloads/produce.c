@@ -7,7 +7,7 @@
  */
 #include "load.h"
 
-enum { PAIRS = 2, BATCH = 64, SLOTS = 64, BATCHES = 60000 };
+enum { PAIRS = 2, BATCH = 64, SLOTS = 64, BATCHES = 120000 };
 
 struct batch {
     char *item[BATCH];

@@ -7,7 +7,7 @@
  */
 #include "load.h"
 
-enum { WORKERS = 4, ROUNDS = 12, OBJECTS = 5000, REPLACEMENTS = 400000 };
+enum { WORKERS = 4, ROUNDS = 12, OBJECTS = 5000, REPLACEMENTS = 1000000 };
 
 struct worker {
     char *object[OBJECTS];

@@ -9,7 +9,7 @@
 
 #include <unistd.h>
 
-enum { THREADS = 64, GENERATIONS = 40, BLOCKS = 2000, TURNS = 4 };
+enum { THREADS = 64, GENERATIONS = 20, BLOCKS = 2000, TURNS = 4 };
 
 struct worker {
     uint64_t seed;

@@ -12,6 +12,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wuse-after-free"
+#endif
+
 /* Kept from the optimiser, which knows that this is wrong. */
 static inline void *hide(void *pointer) {
     __asm__ volatile("" : "+r"(pointer));

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the files of the reader share. See reader.c.
+ */
+#ifndef MAL_BOX_READER_PRIVATE_H
+#define MAL_BOX_READER_PRIVATE_H
+
+#include "box/layout.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+struct mal_box_reader {
+    int fd;                       /* -1: memory */
+    bool writable;                /* the descriptor is open for writing */
+    const uint8_t *base;          /* memory only */
+    uint64_t bytes;               /* length at open */
+    struct mal_box_header header; /* as checked at open */
+    char *path;
+};
+
+/* Copies `bytes` from offset `at` of a section; -EBADMSG outside of it or of the file. */
+int mal_reader_section(const struct mal_box_reader *reader, enum mal_box_section_id id, uint64_t at,
+                       void *to, size_t bytes);
+
+/* The header as it is now; its lengths fit the sections known from open. A fence orders the
+ * lengths before the entries that the caller copies next. */
+int mal_reader_header(const struct mal_box_reader *reader, struct mal_box_header *ret_header);
+
+/* Whether this process still runs. Unknown ticks on either side leave the verdict to the pid. A
+ * zombie is gone, unless it is only the first thread of a process that goes on without it. */
+bool mal_reader_process_is_alive(uint32_t pid, uint64_t start_ticks);
+
+uint64_t mal_reader_clock_ns(clockid_t id);
+void mal_reader_nap_ns(long ns);
+
+#endif
