@@ -1,14 +1,21 @@
 # How the tests are built and run. Included by the Makefile.
 #
-# tests/unit/core/test_*.c   link the core's objects, prefixed names only (mallard_malloc ...)
-# tests/unit/plane/test_*.c  link reader, view and http; no core
-# tests/support/*.c          goes into every unit test
+# tests/unit/core/test_*.c     link the core's objects, prefixed names only (mallard_malloc ...)
+# tests/unit/plane/test_*.c    link reader, view and http; no core
+# tests/support/*.c            goes into every unit test
+# tests/conformance/*.c        plain programs, run under the library; the scripts beside them judge
+# tests/conformance/death/*.c  one misuse each
+# tests/fuzz/fuzz_*.c          libFuzzer targets; replayed over a corpus without libFuzzer
+#
+# Every target installs what it needs first: tests/support/install-deps.sh names the sets.
 
+DEPS = sh tests/support/install-deps.sh
+RUNNER = python3 tests/support/runner.py
+
+TEST_FLAGS := $(BASE_FLAGS) -Itests -I$(OUT)/gen -Wno-missing-prototypes
 UNIT_CORE := $(patsubst tests/unit/core/%.c,$(OUT)/tests/core/%,$(wildcard tests/unit/core/test_*.c))
 UNIT_PLANE := $(patsubst tests/unit/plane/%.c,$(OUT)/tests/plane/%,$(wildcard tests/unit/plane/test_*.c))
-SUPPORT_SRC := $(wildcard tests/support/*.c)
-SUPPORT_OBJ := $(call obj,$(SUPPORT_SRC))
-TEST_FLAGS := $(BASE_FLAGS) -Itests -I$(OUT)/gen -Wno-missing-prototypes
+SUPPORT_OBJ := $(call obj,$(wildcard tests/support/*.c))
 
 # Unit tests call prefixed names; their own copy of the core never overrides malloc.
 UNIT_CORE_OBJ := $(patsubst %.c,$(OUT)/unit/%.o,$(CORE_SRC))
@@ -19,12 +26,124 @@ $(UNIT_CORE_OBJ): $(OUT)/unit/%.o: %.c $(OUT)/flags.stamp
 $(SUPPORT_OBJ): $(OUT)/%.o: %.c $(OUT)/flags.stamp
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(TEST_FLAGS) $(VARIANT_FLAGS) -c $< -o $@
-$(UNIT_CORE): $(OUT)/tests/core/%: tests/unit/core/%.c $(UNIT_CORE_OBJ) $(SUPPORT_OBJ)
+$(UNIT_CORE): $(OUT)/tests/core/%: tests/unit/core/%.c $(UNIT_CORE_OBJ)
 	$(call say,TEST,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(TEST_FLAGS) $(VARIANT_FLAGS) $< $(UNIT_CORE_OBJ) $(SUPPORT_OBJ) -o $@ $(LDFLAGS) -lcmocka -lm -ldl
+	$(Q)$(CC) $(CFLAGS) $(TEST_FLAGS) $(VARIANT_FLAGS) $< $(UNIT_CORE_OBJ) -o $@ $(LDFLAGS) -lcmocka -lm -ldl
 $(UNIT_PLANE): $(OUT)/tests/plane/%: tests/unit/plane/%.c $(PLANE_OBJ) $(SUPPORT_OBJ)
 	$(call say,TEST,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(TEST_FLAGS) $(VARIANT_FLAGS) $< $(PLANE_OBJ) $(SUPPORT_OBJ) -o $@ $(LDFLAGS) -lcmocka $(PLANE_LIBS) -lm
+	$(Q)$(CC) $(CFLAGS) $(TEST_FLAGS) $(VARIANT_FLAGS) $< $(PLANE_OBJ) $(SUPPORT_OBJ) -o $@ $(LDFLAGS) -lcmocka $(PLANE_LIBS)
 -include $(UNIT_CORE_OBJ:.o=.d) $(SUPPORT_OBJ:.o=.d) $(UNIT_CORE:=.d) $(UNIT_PLANE:=.d)
+
+# Programs that know nothing of Mallard, or only its public API and the reader.
+PROGRAM_SRC := $(wildcard tests/conformance/*.c tests/conformance/death/*.c tests/stress/*.c tests/programs/*.c tests/bench/*.c tests/bench/workloads/*.c)
+PROGRAMS := $(patsubst tests/%.c,$(OUT)/tests/bin/%,$(PROGRAM_SRC)) $(OUT)/tests/bin/programs/demo_cpp
+PROGRAM_FLAGS := -std=gnu11 -D_GNU_SOURCE -Isrc -Iinclude -O2 -g -fno-builtin-malloc -fno-builtin-free -fno-builtin-realloc -fno-builtin-calloc -pthread -Wall -Wextra
+$(OUT)/tests/bin/%: tests/%.c $(PROGRAM_EXTRA)
+	$(call say,TEST,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(PROGRAM_FLAGS) $< -o $@ $(PROGRAM_LIBS_$(notdir $*)) -lm -ldl
+$(OUT)/tests/bin/programs/demo_cpp: tests/programs/demo_cpp.cc
+	$(call say,TEST,$<)
+	@mkdir -p $(@D)
+	$(Q)g++ -O2 -g -Wall -Wextra -pthread $< -o $@
+
+# What of them needs more than libc.
+READER_OBJ := $(call obj,$(READER_SRC) src/box/place.c src/base/format.c)
+READERS := look truth survivors
+PROGRAM_LIBS_look = $(READER_OBJ)
+PROGRAM_LIBS_truth = -L$(OUT) -lmallard
+PROGRAM_LIBS_memstats = -L$(OUT) -lmallard
+PROGRAM_LIBS_example = -L$(OUT) -lmallard
+PROGRAM_LIBS_unwind = $(UNIT_CORE_OBJ) -lunwind
+$(patsubst %,$(OUT)/tests/bin/conformance/%,$(READERS)): $(READER_OBJ)
+$(OUT)/tests/bin/conformance/% $(OUT)/tests/bin/programs/%: | $(CORE_SO)
+$(OUT)/tests/bin/bench/unwind: $(UNIT_CORE_OBJ)
+
+# Fuzzing: the same target as a replayer (any compiler) and as a fuzzer (clang).
+FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_OBJ_alloc = $(UNIT_CORE_OBJ)
+FUZZ_OBJ_box_reader = $(PLANE_OBJ) $(SUPPORT_OBJ)
+FUZZ_OBJ_http = $(PLANE_OBJ) $(SUPPORT_OBJ)
+FUZZ_LIBS_box_reader = $(PLANE_LIBS)
+FUZZ_LIBS_http = $(PLANE_LIBS)
+FUZZ_SECONDS ?= 60
+define FUZZ_RULES
+$(OUT)/tests/replay_$(1): tests/fuzz/fuzz_$(1).c tests/fuzz/replay_main.c $$(FUZZ_OBJ_$(1))
+	$$(call say,FUZZ,$$<)
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(CFLAGS) $$(TEST_FLAGS) $$(VARIANT_FLAGS) $$^ -o $$@ $$(FUZZ_LIBS_$(1)) -lm -ldl
+$(OUT)/tests/fuzz_$(1): tests/fuzz/fuzz_$(1).c $$(FUZZ_OBJ_$(1))
+	$$(call say,FUZZ,$$<)
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(CFLAGS) $$(TEST_FLAGS) $$(VARIANT_FLAGS) -fsanitize=fuzzer $$^ -o $$@ $$(FUZZ_LIBS_$(1)) -lm -ldl
+endef
+$(foreach f,$(FUZZERS),$(eval $(call FUZZ_RULES,$(f))))
+$(OUT)/tests/corpus_box_reader: tests/fuzz/corpus_box_reader.c $(SUPPORT_OBJ)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(TEST_FLAGS) $(VARIANT_FLAGS) $^ -o $@
+
+.PHONY: check check-unit check-conformance check-programs check-aarch64 stress fuzz bench demo lint format deps tests
+deps: ## install the packages that building and testing need
+	@$(DEPS) build test demo
+
+tests: $(UNIT_CORE) $(UNIT_PLANE) $(PROGRAMS) ## build every test program
+
+unit_runs = $(foreach t,$(1),$(notdir $(t))=$(t))
+REPLAYS = $(foreach f,$(FUZZERS),replay_$(f)='mkdir -p tests/fuzz/corpus/$(f) && $(OUT)/tests/replay_$(f) -random=2000,1 tests/fuzz/corpus/$(f)/*')
+
+CONFORMANCE_RUNS = \
+  death='python3 tests/conformance/death.py $(CORE_SO) $(OUT)/tests/bin/conformance/death' \
+  truth='python3 tests/conformance/truth.py $(CORE_SO) $(OUT)/tests/bin/conformance' \
+  example='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/programs/example $(OUT)/tests/example.pb.gz && go tool pprof -top $(OUT)/tests/example.pb.gz >/dev/null'
+LINT_RUNS = \
+  layers='python3 tests/lint/layers.py' \
+  length='python3 tests/lint/length.py' \
+  needed='sh tests/lint/needed.sh $(OUT)' \
+  headers='sh tests/lint/headers.sh $(OUT)' \
+  format='sh tests/lint/format.sh'
+
+check: ## install what is missing, build, run every test, end with the counts
+	@$(DEPS) build test demo
+	@$(MAKE) --no-print-directory all tests $(foreach f,$(FUZZERS),$(OUT)/tests/replay_$(f))
+	@$(RUNNER) $(call unit_runs,$(UNIT_CORE) $(UNIT_PLANE)) $(CONFORMANCE_RUNS) $(REPLAYS) $(LINT_RUNS)
+
+check-unit: ## unit tests of this VARIANT
+	@$(DEPS) build test
+	@$(MAKE) --no-print-directory $(UNIT_CORE) $(UNIT_PLANE)
+	@$(RUNNER) $(call unit_runs,$(UNIT_CORE) $(UNIT_PLANE))
+
+check-programs: ## real programs with and without the library, outputs compared
+	@$(DEPS) build programs
+	@$(MAKE) --no-print-directory core
+	@python3 tests/programs/run.py --lib $(CURDIR)/$(CORE_SO)
+
+check-aarch64: ## build for aarch64 and run the core's unit tests under qemu
+	@$(DEPS) build aarch64
+	@sh tests/support/aarch64.sh
+
+stress: ## torture in both cache modes; MAL_STRESS_SECONDS, THREADS, SEED
+	@$(MAKE) --no-print-directory core $(OUT)/tests/bin/stress/torture
+	@for mode in rseq lock; do echo "== $$mode"; MALLARD_CPU_CACHE=$$mode LD_PRELOAD=$(CURDIR)/$(CORE_SO) $(OUT)/tests/bin/stress/torture || exit 1; done
+
+fuzz: ## libFuzzer on every target, FUZZ_SECONDS each (VARIANT asan, clang)
+	@$(DEPS) build test
+	@$(MAKE) --no-print-directory VARIANT=asan CC=clang $(foreach f,$(FUZZERS),build/asan/tests/fuzz_$(f))
+	@for f in $(FUZZERS); do mkdir -p build/corpus/$$f tests/fuzz/corpus/$$f; echo "== $$f"; \
+	  build/asan/tests/fuzz_$$f -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 build/corpus/$$f tests/fuzz/corpus/$$f || exit 1; done
+
+bench: ## workloads and real programs beside glibc, jemalloc, tcmalloc, mimalloc; BENCH= PEERS= EXTRA= REPS=
+	@$(DEPS) build bench
+	@$(MAKE) --no-print-directory core $(filter $(OUT)/tests/bin/bench/%,$(PROGRAMS))
+	@python3 tests/bench/bench.py --build $(OUT) $(if $(BENCH),--bench $(BENCH)) $(if $(PEERS),--peers $(PEERS)) $(if $(EXTRA),--extra $(EXTRA)) $(if $(REPS),--reps $(REPS))
+
+demo: ## redis under a load, its heap through go tool pprof; endpoints on 127.0.0.1:6060 until Ctrl-C
+	@$(DEPS) build demo
+	@$(MAKE) --no-print-directory all $(OUT)/tests/bin/programs/demo_c $(OUT)/tests/bin/programs/demo_cpp
+	@sh tests/support/demo.sh $(OUT)
+
+lint: ## formatting, layers, lengths, headers, exports
+	@$(RUNNER) $(LINT_RUNS)
+format: ## run clang-format over all sources
+	git ls-files -co --exclude-standard 'src/*.[ch]' 'include/*.h' 'tests/*.[ch]' | xargs clang-format -i

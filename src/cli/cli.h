@@ -1,50 +1,90 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the subcommands of `mallard` share.
- *
- * Exit statuses: 0 done, 1 failed, 2 called wrongly. `run` exits as its program does: with its
- * status, or 128 + N when signal N ended it; 126 when it cannot be executed, 127 when it is not found.
+ * The `mallard` command: one table of subcommands, one file each, and what they share.
  */
 #ifndef MAL_CLI_CLI_H
 #define MAL_CLI_CLI_H
 
 #include "base/attr.h"
 #include "box/reader.h"
+#include "http/source.h"
 
-#include <stdbool.h>
+#include <limits.h>
 #include <stddef.h>
 
-enum cli_status { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
+/* Exit statuses. `run` gives the program's own instead. */
+enum cli_exit {
+    CLI_OK = 0,
+    CLI_FAILED = 1,
+    CLI_USAGE = 2,
+    CLI_CANNOT_EXECUTE = 126,
+    CLI_NOT_FOUND = 127,
+    CLI_SIGNALLED = 128 /* plus the number of the signal */
+};
 
 struct cli_command {
     const char *name;
-    int (*run)(int argc, char **argv); /* argv[0] is the command's own name */
-    const char *summary;               /* one line for the list */
-    const char *help;                  /* the whole text of --help */
+    const char *summary; /* one line, for the list of commands */
+    const char *help;    /* everything, for --help */
+    /* arguments[0] is the command's name. */
+    int (*run)(const struct cli_command *command, int count, char **arguments);
 };
 
-extern const struct cli_command cli_run, cli_ps, cli_stat, cli_heap, cli_allocs, cli_trace, cli_check;
+extern const struct cli_command cli_run, cli_ps, cli_stat, cli_heap, cli_allocs, cli_trace,
+    cli_check;
 
-/* "mallard: <sentence>\n" to standard error; returns CLI_FAILED. */
-int cli_fail(const char *format, ...) MAL_PRINTF(1, 2);
-/* The same, followed by a hint at --help; returns CLI_USAGE. */
-int cli_misuse(const char *command, const char *format, ...) MAL_PRINTF(2, 3);
+/* "mallard: <text>\n" on standard error, in one write. */
+void cli_say(const char *format, ...) MAL_PRINTF(1, 2);
 
-/* True when the argument asks for help; then the command's text has been printed. */
-bool cli_help_asked(const struct cli_command *command, int argc, char **argv);
+/* For wrong arguments: the sentence and where to read more. Returns CLI_USAGE. */
+int cli_usage(const struct cli_command *command, const char *format, ...) MAL_PRINTF(2, 3);
 
-/* A decimal pid, or -1. */
-long cli_parse_pid(const char *text);
+/* One long option. Values are taken as "--name VALUE" or "--name=VALUE". */
+struct cli_option {
+    const char *name;   /* "--http" */
+    const char *letter; /* "-a", or NULL */
+    const char **value; /* where to put the value; NULL: takes none */
+    unsigned flag;      /* set in *flags when there is no value */
+};
+struct cli_options {
+    const struct cli_option *option;
+    size_t count;
+    unsigned flags;
+};
 
-/* Opens the newest box of a pid, alive or dead, or the file that `what` names. 0, or the status of
- * the sentence it has printed. */
-int cli_open(const char *what, struct mal_box_reader **ret_reader);
+/* Reads options up to the first argument that is none, or "--". Returns the index of the next
+ * argument, CLI_HELP after --help was answered, or CLI_BAD after the complaint. */
+enum { CLI_HELP = -1, CLI_BAD = -2 };
+int cli_parse(const struct cli_command *command, struct cli_options *options, int count,
+              char **arguments);
 
-/* Calls for every box that can be found from here: the folder of this environment and, below it,
- * those of running `mallard run`s. */
-void cli_each_box(int (*visit)(const char *path, void *context), void *context);
+/* The same for commands whose options may also follow their one argument: "heap PID -o FILE".
+ * Returns CLI_OK and the argument (NULL when there was none), CLI_HELP or CLI_BAD. */
+int cli_parse_one(const struct cli_command *command, struct cli_options *options, int count,
+                  char **arguments, const char **ret_argument);
 
-/* Asks a living process to publish its statistics now; the dead and the deaf stay as they are. */
-void cli_refresh(struct mal_box_reader *reader);
+/* What a finished parse means as an exit status. */
+int cli_parse_status(int parsed);
+
+/* The boxes of this environment: the folder and the private folders of `mallard run` in it.
+ * -ENOENT when there is no folder. */
+struct cli_boxes {
+    char folder[PATH_MAX];
+    struct http_folder_source source;
+};
+int cli_boxes_find(struct cli_boxes *ret_boxes);
+
+/* Opens the box of the process that `text` names, living or dead, or the box file at a path with a
+ * slash in it. Complains and returns -errno otherwise. */
+int cli_open(const char *text, struct mal_box_reader **ret_reader);
+
+/* A pid from text: -EINVAL for anything but a positive number. */
+int cli_parse_pid(const char *text, uint32_t *ret_pid);
+
+/* Writes a rendered document to `path`, or to standard output for NULL. Complains on failure. */
+int cli_write(const char *path, const void *data, size_t bytes);
+
+/* Finds a program as the shell would. -ENOENT. */
+int cli_find_program(const char *name, char ret_path[PATH_MAX]);
 
 #endif

@@ -1,147 +1,124 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * `mallard heap PID` and `mallard allocs PID`: a profile without HTTP, of the living and the dead.
+ * mallard heap, mallard allocs: one process's profile to a file or a pipe, without HTTP.
+ *
+ * Both are one function; which of the two profiles is meant is the name of the command.
+ *
+ * SYNCHRONIZATION  One thread.
  */
-#include "cli/heap.h"
-
 #include "cli/cli.h"
+
 #include "view/view.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define HELP(name, view)                                                                           \
-    "Usage: mallard " name " [-o FILE] [--text] PID|FILE\n\n"                                      \
-    "Writes the heap profile of a process, living or dead, for 'go tool pprof' (which shows " view \
-    "\nby default). FILE is a box, as a killed process leaves it.\n\n"                              \
-    "  -o FILE   write there; '-' is standard output; default: mallard.PID." name ".pb.gz\n"        \
-    "  --text    the readable form that '?debug=1' gives, to standard output by default\n\n"        \
-    "Exit status: 0, 1 no such box or not writable, 2 usage.\n"
+enum { TEXT = 1u << 0 };
 
-struct request {
-    enum view_heap_kind kind;
-    const char *name; /* of the command, and in the default file name */
-    const char *what;
-    const char *output; /* NULL: the default */
-    bool as_text;
-};
+static int render_text(struct mal_box_reader *reader, const struct mal_snapshot *snapshot,
+                       struct view_symbols *symbols, struct view_buffer *out) {
+    struct mal_box_stats *stats = malloc(sizeof *stats);
+    int error = stats != NULL ? mal_reader_stats(reader, stats) : -ENOMEM;
+    if (error == 0)
+        error = view_heap_text(snapshot, stats, symbols, out);
+    free(stats);
+    return error;
+}
 
-static int render(struct mal_box_reader *reader, const struct request *request,
+static int render(struct mal_box_reader *reader, enum view_heap_kind kind, unsigned flags,
                   struct view_buffer *out) {
-    static struct mal_box_stats stats;
-    struct mal_snapshot *snapshot = NULL;
-    struct view_symbols *symbols = NULL;
+    struct mal_snapshot *snapshot;
+    struct view_symbols *symbols;
     int error = mal_reader_snapshot(reader, &snapshot);
-    if (!error)
-        error = view_symbols_create(&symbols);
-    if (!error && request->as_text)
-        error = mal_reader_stats(reader, &stats);
-    if (!error)
-        error = request->as_text ? view_heap_text(snapshot, &stats, symbols, out)
-                                 : view_heap_proto(snapshot, symbols, request->kind, out);
-    view_symbols_destroy(symbols);
+    if (error < 0)
+        return error;
+    error = view_symbols_create(&symbols);
+    if (error == 0) {
+        error = flags & TEXT ? render_text(reader, snapshot, symbols, out)
+                             : view_heap_proto(snapshot, symbols, kind, out);
+        view_symbols_destroy(symbols);
+    }
     mal_snapshot_free(snapshot);
     return error;
 }
 
-static int write_all(int fd, const char *data, size_t bytes) {
-    while (bytes > 0) {
-        ssize_t done = write(fd, data, bytes);
-        if (done < 0 && errno != EINTR)
-            return -errno;
-        if (done > 0) {
-            data += done;
-            bytes -= (size_t)done;
-        }
-    }
-    return 0;
+struct request {
+    const char *name; /* of the command */
+    const char *process;
+    const char *path; /* as given; NULL: not */
+    unsigned flags;
+};
+
+/* Where to write: to standard output, unless that is a terminal and the profile is not text. */
+static const char *output_path(const struct request *request, char *default_path, size_t bytes) {
+    const char *slash = strrchr(request->process, '/');
+    if (request->path != NULL)
+        return strcmp(request->path, "-") == 0 ? NULL : request->path;
+    if (request->flags & TEXT || !isatty(STDOUT_FILENO))
+        return NULL;
+    snprintf(default_path, bytes, "mallard.%s.%s.pb.gz",
+             slash != NULL ? slash + 1 : request->process, request->name);
+    return default_path;
 }
 
-static int write_file(const char *path, const struct view_buffer *out) {
-    if (strcmp(path, "-") == 0)
-        return write_all(STDOUT_FILENO, out->data, out->bytes);
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return -errno;
-    int error = write_all(fd, out->data, out->bytes);
-    if (close(fd) != 0 && !error)
-        error = -errno;
-    return error;
-}
-
-int cli_write_heap(struct mal_box_reader *reader, const char *path) {
-    struct request request = {.kind = VIEW_HEAP};
-    struct view_buffer out = {0};
-    int error = render(reader, &request, &out);
-    if (!error)
-        error = write_file(path, &out);
-    view_buffer_free(&out);
-    return error;
-}
-
-static int deliver(const struct request *request, const struct view_buffer *out) {
-    char path[64];
-    snprintf(path, sizeof path, "mallard.%.20s.%.10s.pb.gz",
-             strrchr(request->what, '/') ? "box" : request->what, request->name);
-    const char *target = request->output ? request->output : request->as_text ? "-" : path;
-    int error = write_file(target, out);
-    if (error)
-        return cli_fail("%s cannot be written: %s", target, strerror(-error));
-    if (strcmp(target, "-") != 0)
-        fprintf(stderr, "%s: %zu bytes; go tool pprof %s\n", target, out->bytes, target);
-    return CLI_OK;
-}
-
-static int answer(const struct request *request) {
+static int write_profile(const struct request *request) {
     struct mal_box_reader *reader;
     struct view_buffer out = {0};
-    int status = cli_open(request->what, &reader);
-    if (status != CLI_OK)
-        return status;
-    cli_refresh(reader);
-    int error = render(reader, request, &out);
-    status = error ? cli_fail("%s cannot be read: %s", mal_reader_path(reader), strerror(-error))
-                   : deliver(request, &out);
+    char default_path[PATH_MAX];
+    const char *path = output_path(request, default_path, sizeof default_path);
+    enum view_heap_kind kind = strcmp(request->name, "allocs") == 0 ? VIEW_ALLOCS : VIEW_HEAP;
+    if (cli_open(request->process, &reader) < 0)
+        return CLI_FAILED;
+    int error = render(reader, kind, request->flags, &out);
+    if (error < 0)
+        cli_say("the profile of %s cannot be made: %s", request->process, strerror(-error));
+    else
+        error = cli_write(path, out.data, out.bytes);
+    if (error == 0 && path == default_path)
+        cli_say("wrote %s", path);
     view_buffer_free(&out);
     mal_reader_close(reader);
-    return status;
+    return error < 0 ? CLI_FAILED : CLI_OK;
 }
 
-static int parse(int argc, char **argv, struct request *request) {
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--text") == 0)
-            request->as_text = true;
-        else if (strcmp(argv[i], "-o") == 0 && i + 1 < argc)
-            request->output = argv[++i];
-        else if ((argv[i][0] == '-' && argv[i][1]) || request->what)
-            return cli_misuse(request->name, "unexpected argument '%s'", argv[i]);
-        else
-            request->what = argv[i];
-    }
-    return request->what ? CLI_OK : cli_misuse(request->name, "which process?");
+static int run_heap(const struct cli_command *command, int count, char **arguments) {
+    struct request request = {.name = command->name};
+    const struct cli_option known[] = {{"--output", "-o", &request.path, 0},
+                                       {"--text", NULL, NULL, TEXT}};
+    struct cli_options options = {known, MAL_COUNT_OF(known), 0};
+    int parsed = cli_parse_one(command, &options, count, arguments, &request.process);
+    if (parsed < 0)
+        return cli_parse_status(parsed);
+    if (request.process == NULL)
+        return cli_usage(command, "%s needs a process id or the path of a box", command->name);
+    request.flags = options.flags;
+    return write_profile(&request);
 }
 
-static int run_heap(int argc, char **argv) {
-    struct request request = {.kind = VIEW_HEAP, .name = "heap"};
-    if (cli_help_asked(&cli_heap, argc, argv))
-        return CLI_OK;
-    int status = parse(argc, argv, &request);
-    return status == CLI_OK ? answer(&request) : status;
-}
+#define OPTIONS_HELP                                                                               \
+    "BOX is the path of a box that a process left. Without a file it goes to standard output, "    \
+    "or\n"                                                                                         \
+    "to ./mallard.PID.NAME.pb.gz when that is a terminal.\n\n"                                     \
+    "  -o, --output FILE   write there; - is standard output\n"                                    \
+    "  --text              the text form, with the statistics behind it\n\n"                       \
+    "Read it with 'go tool pprof FILE' or any tool that takes pprof's format.\n"
 
-static int run_allocs(int argc, char **argv) {
-    struct request request = {.kind = VIEW_ALLOCS, .name = "allocs"};
-    if (cli_help_asked(&cli_allocs, argc, argv))
-        return CLI_OK;
-    int status = parse(argc, argv, &request);
-    return status == CLI_OK ? answer(&request) : status;
-}
+const struct cli_command cli_heap = {
+    .name = "heap",
+    .summary = "write one process's heap profile: what is live",
+    .help = "usage: mallard heap PID|BOX [-o FILE] [--text]\n\n"
+            "The profile of live memory by call stack, gzipped, in pprof's format.\n" OPTIONS_HELP,
+    .run = run_heap,
+};
 
-const struct cli_command cli_heap = {"heap", run_heap, "write the profile of live memory",
-                                     HELP("heap", "inuse_space")};
-const struct cli_command cli_allocs = {"allocs", run_allocs, "write the profile of all allocations",
-                                       HELP("allocs", "alloc_space")};
+const struct cli_command cli_allocs = {
+    .name = "allocs",
+    .summary = "write one process's allocation profile: all since its start",
+    .help = "usage: mallard allocs PID|BOX [-o FILE] [--text]\n\n"
+            "The profile of all memory ever allocated, by call stack, gzipped, in pprof's "
+            "format.\n" OPTIONS_HELP,
+    .run = run_heap,
+};

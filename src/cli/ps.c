@@ -1,84 +1,143 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * `mallard ps`: one line for each process that has a box.
+ * mallard ps: the processes that have a box here.
+ *
+ * SYNCHRONIZATION  One thread.
  */
 #include "cli/cli.h"
+
 #include "view/view.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
-static const char help_text[] =
-    "Usage: mallard ps [-a]\n\n"
-    "Lists the processes that run under Mallard.\n\n"
-    "  -a   also those that ended without removing their box: killed ones, mostly\n\n"
-    "Columns: pid; state; resident bytes; live heap bytes; samples; sampling rate; command line.\n"
-    "Exit status: 0, also when there are none.\n";
+enum { ALL = 1u << 0 };
 
-static const char *state_name(enum mal_life life) {
-    static const char *const names[] = {
-        [MAL_LIFE_ALIVE] = "alive", [MAL_LIFE_EXITED] = "exited", [MAL_LIFE_GONE] = "killed"};
-    return names[life];
-}
+struct row {
+    uint32_t pid;
+    enum mal_life life;
+    uint64_t rate, rss_bytes, heap_bytes, samples;
+    char *command;
+};
 
-static void print_command(const struct mal_identity *identity) {
-    for (size_t i = 0; i < identity->cmdline_bytes; i++) {
-        unsigned char c = (unsigned char)identity->cmdline[i];
-        putchar(c == '\0' ? ' ' : c < ' ' || c == 127 ? '?' : c);
+struct table {
+    unsigned flags;
+    size_t count;
+    struct row *rows;
+};
+
+/* The command line as one line: NULs become spaces, what would move the cursor becomes '?'. */
+static char *printable(const struct mal_identity *identity) {
+    const char *text = identity->cmdline_bytes > 0 ? identity->cmdline : identity->exe;
+    size_t bytes = identity->cmdline_bytes > 0 ? identity->cmdline_bytes : strlen(text);
+    char *copy = malloc(bytes + 1);
+    if (copy == NULL)
+        return NULL;
+    for (size_t i = 0; i < bytes; i++) {
+        unsigned char c = (unsigned char)text[i];
+        copy[i] = c == '\0' ? ' ' : c < ' ' || c == 0x7f ? '?' : (char)c;
     }
-    putchar('\n');
+    copy[bytes] = '\0';
+    return copy;
 }
 
-static void print_row(const struct mal_identity *identity, const struct mal_status *status,
-                      const struct mal_box_stats *stats) {
-    char rss[16], live[16];
-    view_human_bytes(stats->value[MAL_STAT_RSS], rss);
-    view_human_bytes(stats->value[MAL_STAT_HEAP_ALLOC], live);
-    printf("%8" PRIu32 " %-6s %10s %10s %8" PRIu64 " %8" PRIu64 " ", identity->pid,
-           state_name(status->life), rss, live, stats->value[MAL_STAT_SAMPLES],
-           status->mem_profile_rate);
-    print_command(identity);
-}
-
-static void show(struct mal_box_reader *reader, bool with_dead) {
-    static struct mal_box_stats stats;
-    struct mal_identity identity;
-    struct mal_status status;
-    if (mal_reader_status(reader, &status) != 0 || mal_reader_identity(reader, &identity) != 0)
-        return;
-    if (status.life == MAL_LIFE_ALIVE)
-        cli_refresh(reader);
-    if (mal_reader_stats(reader, &stats) != 0)
+static int add_row(const struct http_process *process, void *visit_context) {
+    struct table *table = visit_context;
+    struct mal_box_stats stats;
+    const struct mal_status *status = process->status;
+    if (status->life != MAL_LIFE_ALIVE && !(table->flags & ALL))
+        return 0;
+    struct row *rows = reallocarray(table->rows, table->count + 1, sizeof *rows);
+    if (rows == NULL)
+        return 0;
+    table->rows = rows;
+    if (mal_reader_stats(process->reader, &stats) < 0)
         memset(&stats, 0, sizeof stats);
-    if (with_dead || status.life == MAL_LIFE_ALIVE)
-        print_row(&identity, &status, &stats);
-    mal_identity_free(&identity);
-}
-
-static int visit(const char *path, void *context) {
-    struct mal_box_reader *reader;
-    if (mal_reader_open(path, &reader) == 0) {
-        show(reader, *(bool *)context);
-        mal_reader_close(reader);
-    }
+    rows[table->count++] = (struct row){
+        .pid = process->identity->pid,
+        .life = status->life,
+        .rate = status->mem_profile_rate,
+        .rss_bytes = stats.value[MAL_STAT_RSS],
+        .heap_bytes = stats.value[MAL_STAT_HEAP_ALLOC],
+        .samples = stats.value[MAL_STAT_SAMPLES],
+        .command = printable(process->identity),
+    };
     return 0;
 }
 
-static int run(int argc, char **argv) {
-    bool with_dead = false;
-    if (cli_help_asked(&cli_ps, argc, argv))
-        return CLI_OK;
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "-a") != 0)
-            return cli_misuse("ps", "unexpected argument '%s'", argv[i]);
-        with_dead = true;
+static int by_pid(const void *a, const void *b) {
+    uint32_t left = ((const struct row *)a)->pid;
+    uint32_t right = ((const struct row *)b)->pid;
+    return (left > right) - (left < right);
+}
+
+/* Columns that the command may take: the rest of a terminal's line, all elsewhere. */
+static int command_width(void) {
+    struct winsize size;
+    const int before = 62;
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_col <= before)
+        return INT_MAX;
+    return size.ws_col - before;
+}
+
+static void print_row(const struct row *row, bool colours, int width) {
+    static const char *const states[] = {
+        [MAL_LIFE_ALIVE] = "running", [MAL_LIFE_EXITED] = "exited", [MAL_LIFE_GONE] = "killed"};
+    bool dim = colours && row->life != MAL_LIFE_ALIVE;
+    char rss[16];
+    char heap[16];
+    view_human_bytes(row->rss_bytes, rss);
+    view_human_bytes(row->heap_bytes, heap);
+    printf("%s%7" PRIu32 "  %-7s  %9s  %9s  %8" PRIu64 "  %8" PRIu64 "  %.*s%s\n",
+           dim ? "\033[2m" : "", row->pid, states[row->life], rss, heap, row->samples, row->rate,
+           width, row->command != NULL ? row->command : "", dim ? "\033[0m" : "");
+}
+
+static void print_table(const struct table *table) {
+    bool colours = isatty(STDOUT_FILENO);
+    int width = command_width();
+    printf("%s%7s  %-7s  %9s  %9s  %8s  %8s  %s%s\n", colours ? "\033[1m" : "", "PID", "STATE",
+           "RSS", "HEAP", "SAMPLES", "RATE", "COMMAND", colours ? "\033[0m" : "");
+    for (size_t i = 0; i < table->count; i++)
+        print_row(&table->rows[i], colours, width);
+}
+
+static int run_ps(const struct cli_command *command, int count, char **arguments) {
+    static const struct cli_option known[] = {{"--all", "-a", NULL, ALL}};
+    struct cli_options options = {known, MAL_COUNT_OF(known), 0};
+    struct cli_boxes boxes;
+    int at = cli_parse(command, &options, count, arguments);
+    if (at < 0)
+        return cli_parse_status(at);
+    if (at < count)
+        return cli_usage(command, "ps takes no argument, not '%s'", arguments[at]);
+    struct table table = {.flags = options.flags};
+    if (cli_boxes_find(&boxes) == 0) {
+        struct http_source source = http_folder_source(&boxes.source);
+        source.each(source.context, add_row, &table);
     }
-    printf("%8s %-6s %10s %10s %8s %8s %s\n", "PID", "STATE", "RSS", "HEAP", "SAMPLES", "RATE",
-           "COMMAND");
-    cli_each_box(visit, &with_dead);
+    if (table.count > 0)
+        qsort(table.rows, table.count, sizeof *table.rows, by_pid);
+    print_table(&table);
+    for (size_t i = 0; i < table.count; i++)
+        free(table.rows[i].command);
+    free(table.rows);
     return CLI_OK;
 }
 
-const struct cli_command cli_ps = {"ps", run, "list the processes that run under Mallard", help_text};
+const struct cli_command cli_ps = {
+    .name = "ps",
+    .summary = "list the processes that run on Mallard",
+    .help = "usage: mallard ps [-a]\n\n"
+            "Lists the processes that have a box in this environment's folder ($MALLARD_DIR,\n"
+            "/run/mallard, $XDG_RUNTIME_DIR/mallard or /dev/shm/mallard.UID) and in the private\n"
+            "folders of 'mallard run' in it.\n\n"
+            "  -a, --all   also those that exited or were killed\n\n"
+            "RSS is the resident set, HEAP the bytes of live objects, RATE the mean number of\n"
+            "bytes between two samples.\n",
+    .run = run_ps,
+};

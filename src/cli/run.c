@@ -1,21 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * `mallard run -- CMD`: a program and all that it starts, under the allocator, with the endpoints.
+ * mallard run: a program on Mallard, with a server beside it.
  *
- * The boxes of the whole process tree lie in one private folder, which the children inherit by
- * MALLARD_DIR; the server reads that folder. The order is: folder, server, program, so that an
- * address that cannot be had is known before the program runs. Afterwards: the program's exit status
- * becomes ours; if a signal ended it, its box is still there, and its last heap profile is written
- * where the user can find it. Descendants that live on keep their boxes; nobody serves them.
+ * Order: the folder, the server (so that a taken port is known before anything runs), the
+ * program. Then we are nothing but its shadow: signals go through, its status becomes ours. When
+ * it was killed its box is still there, and its last heap profile is written to a file.
+ *
+ * A program that puts itself in the background ends, for us, when the process that we started
+ * does: like env(1) we end with its status, and the server with us. What lives on keeps its box.
+ *
+ * SYNCHRONIZATION  The server's threads read the folder; `main_pid` is atomic.
+ *
+ * It must never end before the program without a word, nor change what the program sees beyond
+ * LD_PRELOAD and the MALLARD_ variables DIR, EAGER, KEEP and HTTP.
  */
-#include "cli/child.h"
 #include "cli/cli.h"
-#include "cli/heap.h"
-#include "cli/place.h"
+
+#include "cli/check.h"
+#include "cli/run_child.h"
+#include "cli/run_place.h"
+#include "http/heap_file.h"
 #include "http/server.h"
 
 #include <errno.h>
-#include <limits.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,182 +31,195 @@
 #include <unistd.h>
 
 #define DEFAULT_ADDRESS "127.0.0.1:6060"
-#define ANY_PORT_ADDRESS "127.0.0.1:0"
-#define CANNOT_EXECUTE 126
-#define NOT_FOUND 127
+#define FREE_ADDRESS "127.0.0.1:0"
 
-static const char help_text[] =
-    "Usage: mallard run [OPTIONS] [--] CMD [ARGUMENTS]\n\n"
-    "Runs CMD and all that it starts under Mallard and serves /debug/pprof/ for them.\n\n"
-    "  --http ADDR      serve there (default 127.0.0.1:6060, or a free port when that is taken);\n"
-    "                   HOST:PORT, [HOST]:PORT, unix:PATH, or off\n"
-    "  --token-file F   ask clients for the token in F; needed for addresses that are not local\n"
-    "  --keep DIR       keep the boxes there, and the last profile of a killed program\n"
-    "  --quiet          say nothing unless something fails\n\n"
-    "Signals are passed on. When a signal ends CMD, its last heap profile is written and named.\n"
-    "Exit status: CMD's own; 128 + N when signal N ended it; 126 CMD cannot be executed, 127 it is\n"
-    "not found; 1 Mallard failed before CMD began; 2 usage.\n";
-
-enum run_flags { RUN_QUIET = 1u << 0, RUN_ADDRESS_GIVEN = 1u << 1, RUN_NO_HTTP = 1u << 2 };
+enum { QUIET = 1u << 0, INSECURE = 1u << 1 };
 
 struct run {
-    const char *address;
+    const char *http; /* NULL: the default, or a free port when that is taken; or "off" */
     const char *token_file;
     const char *keep;
-    unsigned flags; /* enum run_flags */
-    char **command;
+    unsigned flags;
+    char **program;
     char folder[PATH_MAX];
-    char library[PATH_MAX];
-    char token[HTTP_TOKEN_BYTES];
-    struct http_folder_source boxes;
+    struct http_folder_source source;
     struct http_server *server;
+    struct run_child child;
 };
 
-/* The value of an option: "--http ADDR" or "--http=ADDR". NULL when `argument` is another one. */
-static const char *value_of(const char *option, char **argv, int *at) {
-    size_t length = strlen(option);
-    if (strncmp(argv[*at], option, length) != 0)
-        return NULL;
-    if (argv[*at][length] == '=')
-        return argv[*at] + length + 1;
-    return argv[*at][length] == '\0' && argv[*at + 1] ? argv[++*at] : NULL;
-}
+/* ---- before ---- */
 
-static bool take_option(struct run *run, char **argv, int *at) {
-    const char *value;
-    if (strcmp(argv[*at], "--quiet") == 0 || strcmp(argv[*at], "-q") == 0)
-        run->flags |= RUN_QUIET;
-    else if ((value = value_of("--http", argv, at)) != NULL) {
-        run->address = value;
-        run->flags |= strcmp(value, "off") == 0 ? RUN_NO_HTTP : RUN_ADDRESS_GIVEN;
-    } else if ((value = value_of("--token-file", argv, at)) != NULL)
-        run->token_file = value;
-    else if ((value = value_of("--keep", argv, at)) != NULL)
-        run->keep = value;
-    else
-        return false;
-    return true;
-}
-
-static int parse(struct run *run, char **argv) {
-    int i = 1;
-    for (; argv[i] && argv[i][0] == '-' && strcmp(argv[i], "--") != 0; i++)
-        if (!take_option(run, argv, &i))
-            return cli_misuse("run", "unexpected option '%s', or its value is missing", argv[i]);
-    if (argv[i] && strcmp(argv[i], "--") == 0)
-        i++;
-    run->command = argv + i;
-    return argv[i] ? CLI_OK : cli_misuse("run", "which program?");
-}
-
-static int start_at(struct run *run, const char *address, char problem[HTTP_PROBLEM_BYTES]) {
-    struct http_options options = {
-        .address = address,
-        .token = run->token_file ? run->token : NULL,
-        .source = http_folder_source(&run->boxes),
-    };
-    return http_server_start(&options, &run->server, problem);
-}
-
-/* A taken default port is no reason not to run; one that was asked for is. */
 static int start_server(struct run *run) {
-    char problem[HTTP_PROBLEM_BYTES] = "";
-    if (run->flags & RUN_NO_HTTP)
-        return CLI_OK;
-    if (run->token_file && http_token_read(run->token_file, run->token, problem) != 0)
-        return cli_fail("%s", problem);
-    int error = start_at(run, run->address, problem);
-    if (error == -EADDRINUSE && !(run->flags & RUN_ADDRESS_GIVEN)) {
-        fprintf(stderr, "mallard: %s is taken: using a free port\n", run->address);
-        error = start_at(run, ANY_PORT_ADDRESS, problem);
+    char problem[HTTP_PROBLEM_BYTES];
+    char token[HTTP_TOKEN_BYTES];
+    run->source = (struct http_folder_source){.folder = run->folder};
+    struct http_options options = {
+        .address = run->http != NULL ? run->http : DEFAULT_ADDRESS,
+        .flags = run->flags & INSECURE ? HTTP_ALLOW_INSECURE : 0,
+        .source = http_folder_source(&run->source),
+    };
+    int error = 0;
+    if (run->http != NULL && strcmp(run->http, "off") == 0)
+        return 0;
+    if (run->token_file != NULL) {
+        error = http_token_read(run->token_file, token, problem);
+        options.token = token;
     }
-    return error ? cli_fail("%s", problem) : CLI_OK;
-}
-
-static void announce(const struct run *run, pid_t pid) {
-    if (run->flags & RUN_QUIET || !run->server)
-        return;
-    const char *address = http_server_address(run->server);
-    bool is_unix = strncmp(address, "unix:", 5) == 0;
-    fprintf(stderr, "mallard: %s%s/debug/pprof/ serves process %d\n", is_unix ? "" : "http://",
-            address, pid);
-}
-
-/* The name of the program's file, for the profile it leaves. */
-static const char *base_name(const char *path) {
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
-
-static void save_profile(const struct run *run, struct mal_box_reader *reader, pid_t pid) {
-    char path[PATH_MAX + 128];
-    snprintf(path, sizeof path, "%s/mallard.%.60s.%d.heap.pb.gz", run->keep ? run->folder : ".",
-             base_name(run->command[0]), pid);
-    int error = cli_write_heap(reader, path);
-    if (error)
-        cli_fail("its last heap profile cannot be written to %s: %s", path, strerror(-error));
-    else
-        fprintf(stderr, "mallard: its last heap profile: go tool pprof %s\n", path);
-}
-
-static void report_death(struct run *run, pid_t pid, int signal) {
-    struct http_source source = http_folder_source(&run->boxes);
-    struct mal_box_reader *reader;
-    fprintf(stderr, "mallard: process %d was ended by signal %d (%s)\n", pid, signal,
-            strsignal(signal));
-    if (source.open(source.context, (uint32_t)pid, &reader) != 0) {
-        cli_fail("it left no box, so there is no profile of it");
-        return;
+    if (error == 0)
+        error = http_server_start(&options, &run->server, problem);
+    if (error == -EADDRINUSE && run->http == NULL) {
+        options.address = FREE_ADDRESS;
+        error = http_server_start(&options, &run->server, problem);
     }
-    save_profile(run, reader, pid);
-    mal_reader_close(reader);
-}
-
-static int exit_status(struct run *run, pid_t pid, int status) {
-    if (!WIFSIGNALED(status))
-        return WEXITSTATUS(status);
-    report_death(run, pid, WTERMSIG(status));
-    return 128 + WTERMSIG(status);
-}
-
-static int run_program(struct run *run) {
-    struct cli_child_options options = {run->command, run->library, run->folder};
-    pid_t pid = cli_child_start(&options);
-    if (pid < 0) {
-        cli_fail("%s cannot be executed: %s", run->command[0], strerror(-pid));
-        return pid == -ENOENT ? NOT_FOUND : CANNOT_EXECUTE;
-    }
-    atomic_store(&run->boxes.main_pid, (uint32_t)pid);
-    announce(run, pid);
-    return exit_status(run, pid, cli_child_wait(pid));
+    if (error < 0)
+        cli_say("%s", problem);
+    return error;
 }
 
 static int prepare(struct run *run) {
-    int error = cli_make_folder(run->keep, run->folder, sizeof run->folder);
-    if (error)
-        return cli_fail("%s cannot hold the boxes: %s", run->keep ? run->keep : "no folder",
-                        strerror(-error));
-    cli_find_library(run->library, sizeof run->library);
-    run->boxes.folder = run->folder;
-    cli_child_block_signals();
-    return start_server(run);
+    char library[PATH_MAX];
+    int error =
+        run->keep != NULL ? run_folder_keep(run->keep, run->folder) : run_folder_make(run->folder);
+    if (error < 0)
+        return error;
+    run_library_find(library);
+    error = run_environment_set(library, run->folder);
+    if (error == 0 && run->keep != NULL)
+        error = setenv("MALLARD_KEEP", "1", 1) != 0 ? -ENOMEM : 0;
+    return error;
 }
 
-static int run_command(int argc, char **argv) {
-    static struct run run = {.address = DEFAULT_ADDRESS};
-    if (cli_help_asked(&cli_run, argc, argv))
-        return CLI_OK;
-    int status = parse(&run, argv);
-    if (status != CLI_OK)
-        return status;
-    status = prepare(&run);
-    if (status == CLI_OK)
-        status = run_program(&run);
-    http_server_stop(run.server);
-    if (!run.keep && run.folder[0])
-        cli_remove_folder(run.folder);
+static void announce(const struct run *run) {
+    const char *problem = cli_check_program(run->program[0]);
+    if (run->flags & QUIET)
+        return;
+    if (problem != NULL)
+        cli_say("%s will not show up: %s", run->program[0], problem);
+    if (run->server == NULL)
+        return;
+    const char *address = http_server_address(run->server);
+    bool unix_socket = strncmp(address, "unix:", 5) == 0;
+    bool moved = run->http == NULL && strcmp(address, DEFAULT_ADDRESS) != 0;
+    cli_say("%s%s%s serves pid %d%s", unix_socket ? "" : "http://", address,
+            unix_socket ? "" : "/debug/pprof/", (int)run->child.pid,
+            moved ? " (" DEFAULT_ADDRESS " is taken)" : "");
+}
+
+/* ---- after ---- */
+
+/* The program's name as part of a file name. */
+static void file_part(const char *program, char ret_part[64]) {
+    const char *slash = strrchr(program, '/');
+    snprintf(ret_part, 64, "%.63s", slash != NULL ? slash + 1 : program);
+    for (char *c = ret_part; *c != '\0'; c++)
+        if (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-", *c) == NULL)
+            *c = '_';
+}
+
+static int write_last_heap(struct run *run, const char *path) {
+    struct mal_box_reader *reader;
+    struct http_source source = http_folder_source(&run->source);
+    int error = source.open(source.context, (uint32_t)run->child.pid, &reader);
+    if (error < 0)
+        return error;
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    error = fd < 0 ? -errno : http_heap_write(reader, VIEW_HEAP, fd);
+    if (fd >= 0 && close(fd) < 0 && error == 0)
+        error = -errno;
+    mal_reader_close(reader);
+    return error;
+}
+
+static void tell_death(struct run *run, int signal) {
+    char part[64];
+    char path[PATH_MAX + 128];
+    file_part(run->program[0], part);
+    snprintf(path, sizeof path, "%s/mallard.%s.%d.heap.pb.gz",
+             run->keep != NULL ? run->folder : ".", part, (int)run->child.pid);
+    int error = write_last_heap(run, path);
+    if (run->flags & QUIET)
+        return;
+    if (error == 0)
+        cli_say("pid %d was ended by SIG%s; its last heap profile is %s", (int)run->child.pid,
+                sigabbrev_np(signal) != NULL ? sigabbrev_np(signal) : "RT", path);
+    else if (error == -ENOENT)
+        cli_say("pid %d was ended by SIG%s and left no box", (int)run->child.pid,
+                sigabbrev_np(signal) != NULL ? sigabbrev_np(signal) : "RT");
+    else
+        cli_say("the last heap profile cannot be written to %s: %s", path, strerror(-error));
+}
+
+static int program_status(struct run *run, int status) {
+    if (!WIFSIGNALED(status))
+        return WEXITSTATUS(status);
+    tell_death(run, WTERMSIG(status));
+    return CLI_SIGNALLED + WTERMSIG(status);
+}
+
+/* ---- the whole ---- */
+
+static int run_program(struct run *run) {
+    int error = run_child_start(&run->child, run->program);
+    if (error < 0) {
+        cli_say("cannot execute %s: %s", run->program[0], strerror(-error));
+        return error == -ENOENT ? CLI_NOT_FOUND : CLI_CANNOT_EXECUTE;
+    }
+    atomic_store(&run->source.main_pid, (uint32_t)run->child.pid);
+    announce(run);
+    return program_status(run, run_child_wait(&run->child));
+}
+
+static int run_all(struct run *run) {
+    int status = CLI_FAILED;
+    run_child_prepare(&run->child);
+    if (prepare(run) == 0 && start_server(run) == 0)
+        status = run_program(run);
+    http_server_stop(run->server);
+    if (run->keep == NULL && *run->folder != '\0')
+        run_folder_remove(run->folder);
     return status;
 }
 
-const struct cli_command cli_run = {"run", run_command, "run a program and serve its profiles",
-                                    help_text};
+static int run_run(const struct cli_command *command, int count, char **arguments) {
+    struct run run = {0};
+    const struct cli_option known[] = {
+        {"--http", NULL, &run.http, 0},       {"--token-file", NULL, &run.token_file, 0},
+        {"--keep", NULL, &run.keep, 0},       {"--quiet", "-q", NULL, QUIET},
+        {"--insecure", NULL, NULL, INSECURE},
+    };
+    struct cli_options options = {known, MAL_COUNT_OF(known), 0};
+    int at = cli_parse(command, &options, count, arguments);
+    if (at < 0)
+        return cli_parse_status(at);
+    if (at >= count)
+        return cli_usage(command, "run needs a program");
+    run.flags = options.flags;
+    run.program = arguments + at;
+    return run_all(&run);
+}
+
+const struct cli_command cli_run = {
+    .name = "run",
+    .summary = "run a program on Mallard and serve its memory over HTTP",
+    .help =
+        "usage: mallard run [OPTIONS] [--] PROGRAM [ARGUMENTS]\n\n"
+        "Runs the program, unchanged, with Mallard as its allocator, and serves what it and its\n"
+        "descendants use at http://127.0.0.1:6060/debug/pprof/ until it ends.\n\n"
+        "  --http ADDRESS     listen there instead: 127.0.0.1:7070, [::1]:0, unix:/path; off: "
+        "serve\n"
+        "                     nothing. Without this option a free port is taken when 6060 is not\n"
+        "                     free\n"
+        "  --token-file FILE  clients need the token in this file; other machines can be let in\n"
+        "                     only with one\n"
+        "  --insecure         let other machines in without a token\n"
+        "  --keep DIR         put the boxes of all processes in DIR and leave them there\n"
+        "  -q, --quiet        say nothing unless something is wrong\n\n"
+        "Signals sent to mallard go to the program. When the program is killed, its last heap\n"
+        "profile is written to ./mallard.NAME.PID.heap.pb.gz, or into DIR with --keep. When the\n"
+        "program puts itself in the background, mallard ends with it; what lives on is still in\n"
+        "'mallard ps'.\n\n"
+        "Exit status: the program's own; 128+N when signal N ended it; 126 it cannot be\n"
+        "executed; 127 it was not found; 1 nothing was started because something else failed;\n"
+        "2 wrong arguments.\n",
+    .run = run_run,
+};

@@ -1,65 +1,64 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * `mallard stat PID`: the statistics of one process.
+ * mallard stat: one process's statistics, for people or as JSON.
+ *
+ * SYNCHRONIZATION  One thread.
  */
 #include "cli/cli.h"
+
 #include "view/view.h"
 
-#include <stdio.h>
-#include <string.h>
+enum { JSON = 1u << 0 };
 
-static const char help_text[] =
-    "Usage: mallard stat [--json] PID|FILE\n\n"
-    "Prints where the memory of a process is, in human units.\n\n"
-    "  --json   as JSON with the field names of Go's runtime.MemStats, in bytes\n\n"
-    "FILE is a box, as a killed process leaves it. Exit status: 0, 1 no such box, 2 usage.\n";
+/* A process that answers publishes first, so that the figures are of this moment. */
+#define PUBLISH_TIMEOUT_MS 200
 
-static int load(struct mal_box_reader *reader, struct view_process *process) {
-    cli_refresh(reader);
-    int error = mal_reader_status(reader, &process->status);
-    if (!error)
-        error = mal_reader_stats(reader, &process->stats);
-    if (!error)
-        error = mal_reader_identity(reader, &process->identity);
+static int render(struct mal_box_reader *reader, unsigned flags, struct view_buffer *out) {
+    struct view_process process;
+    int64_t result;
+    mal_reader_command(reader, MAL_BOX_CMD_PUBLISH, 0, PUBLISH_TIMEOUT_MS, &result);
+    int error = mal_reader_stats(reader, &process.stats);
+    if (error < 0 || flags & JSON)
+        return error < 0 ? error : view_memstats_json(&process.stats, out);
+    error = mal_reader_status(reader, &process.status);
+    if (error == 0)
+        error = mal_reader_identity(reader, &process.identity);
+    if (error < 0)
+        return error;
+    error = view_stat_text(&process, out);
+    mal_identity_free(&process.identity);
     return error;
 }
 
-static int print(struct mal_box_reader *reader, bool as_json) {
-    static struct view_process process;
+static int run_stat(const struct cli_command *command, int count, char **arguments) {
+    static const struct cli_option known[] = {{"--json", NULL, NULL, JSON}};
+    struct cli_options options = {known, MAL_COUNT_OF(known), 0};
     struct view_buffer out = {0};
-    int error = load(reader, &process);
-    if (error)
-        return cli_fail("%s cannot be read: %s", mal_reader_path(reader), strerror(-error));
-    error = as_json ? view_memstats_json(&process.stats, &out) : view_stat_text(&process, &out);
-    if (!error)
-        fwrite(out.data, 1, out.bytes, stdout);
-    view_buffer_free(&out);
-    mal_identity_free(&process.identity);
-    return error ? cli_fail("out of memory") : CLI_OK;
-}
-
-static int run(int argc, char **argv) {
-    const char *what = NULL;
-    bool as_json = false;
-    if (cli_help_asked(&cli_stat, argc, argv))
-        return CLI_OK;
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--json") == 0)
-            as_json = true;
-        else if (argv[i][0] == '-' || what)
-            return cli_misuse("stat", "unexpected argument '%s'", argv[i]);
-        else
-            what = argv[i];
-    }
-    if (!what)
-        return cli_misuse("stat", "which process?");
     struct mal_box_reader *reader;
-    int status = cli_open(what, &reader);
-    if (status != CLI_OK)
-        return status;
-    status = print(reader, as_json);
+    const char *pid;
+    int parsed = cli_parse_one(command, &options, count, arguments, &pid);
+    if (parsed < 0)
+        return cli_parse_status(parsed);
+    if (pid == NULL)
+        return cli_usage(command, "stat needs a process id or the path of a box");
+    if (cli_open(pid, &reader) < 0)
+        return CLI_FAILED;
+    int error = render(reader, options.flags, &out);
+    if (error < 0)
+        cli_say("the statistics of process %s cannot be read", pid);
+    else
+        error = cli_write(NULL, out.data, out.bytes);
+    view_buffer_free(&out);
     mal_reader_close(reader);
-    return status;
+    return error < 0 ? CLI_FAILED : CLI_OK;
 }
 
-const struct cli_command cli_stat = {"stat", run, "where the memory of a process is", help_text};
+const struct cli_command cli_stat = {
+    .name = "stat",
+    .summary = "where one process's memory is",
+    .help = "usage: mallard stat PID|BOX [--json]\n\n"
+            "Prints who the process is, what is resident, and where the bytes obtained from the\n"
+            "system are. Works for a process that was killed, too.\n\n"
+            "  --json   Go's MemStats and every figure of Mallard's, as JSON\n",
+    .run = run_stat,
+};

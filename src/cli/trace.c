@@ -1,29 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * `mallard trace PID`: the trace lines that a process has written.
+ * mallard trace: the trace lines that a process's box still holds.
+ *
+ * SYNCHRONIZATION  One thread.
  */
 #include "cli/cli.h"
 
-#include <stdio.h>
-#include <string.h>
 #include <time.h>
 
-static const char help_text[] =
-    "Usage: mallard trace [--follow] PID|FILE\n\n"
-    "Prints the trace lines (gctrace, scavtrace and events) kept in the box of a process.\n\n"
-    "  --follow   goes on printing as lines come, until the process ends\n\n"
-    "Exit status: 0, 1 no such box, 2 usage.\n";
+#define CHUNK_BYTES 16384
+#define FOLLOW_NS 200000000
 
-#define CHUNK_BYTES 65536
-#define POLL_NS (200 * 1000 * 1000)
+enum { FOLLOW = 1u << 0 };
 
+/* Prints what is new since the cursor, at most a whole ring of it. */
 static long print_new(struct mal_box_reader *reader, uint64_t *cursor) {
-    static char text[CHUNK_BYTES];
-    long got;
-    while ((got = mal_reader_trace(reader, cursor, text, sizeof text)) > 0)
-        fwrite(text, 1, (size_t)got, stdout);
-    fflush(stdout);
-    return got;
+    char chunk[CHUNK_BYTES];
+    uint64_t printed = 0;
+    long bytes = 1;
+    while (bytes > 0 && printed < MAL_BOX_TRACE_BYTES) {
+        bytes = mal_reader_trace(reader, cursor, chunk, sizeof chunk);
+        if (bytes > 0 && cli_write(NULL, chunk, (size_t)bytes) < 0)
+            return -1;
+        printed += bytes > 0 ? (uint64_t)bytes : 0;
+    }
+    if (bytes < 0)
+        cli_say("the trace cannot be read");
+    return bytes < 0 ? bytes : 0;
 }
 
 static bool is_alive(struct mal_box_reader *reader) {
@@ -31,40 +34,41 @@ static bool is_alive(struct mal_box_reader *reader) {
     return mal_reader_status(reader, &status) == 0 && status.life == MAL_LIFE_ALIVE;
 }
 
-static int print_all(struct mal_box_reader *reader, bool follow) {
+/* Life is asked before the last look, so that the lines of a process's end are printed too. */
+static long print_all(struct mal_box_reader *reader, unsigned flags) {
     uint64_t cursor = 0;
-    long error = print_new(reader, &cursor);
-    while (follow && error == 0 && is_alive(reader)) {
-        nanosleep(&(struct timespec){.tv_nsec = POLL_NS}, NULL);
-        error = print_new(reader, &cursor);
+    for (;;) {
+        bool goes_on = flags & FOLLOW && is_alive(reader);
+        long error = print_new(reader, &cursor);
+        if (error < 0 || !goes_on)
+            return error;
+        nanosleep(&(struct timespec){.tv_nsec = FOLLOW_NS}, NULL);
     }
-    return error < 0 ? cli_fail("%s cannot be read: %s", mal_reader_path(reader),
-                                strerror((int)-error))
-                     : CLI_OK;
 }
 
-static int run(int argc, char **argv) {
-    const char *what = NULL;
-    bool follow = false;
-    if (cli_help_asked(&cli_trace, argc, argv))
-        return CLI_OK;
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--follow") == 0)
-            follow = true;
-        else if (argv[i][0] == '-' || what)
-            return cli_misuse("trace", "unexpected argument '%s'", argv[i]);
-        else
-            what = argv[i];
-    }
-    if (!what)
-        return cli_misuse("trace", "which process?");
+static int run_trace(const struct cli_command *command, int count, char **arguments) {
+    static const struct cli_option known[] = {{"--follow", "-f", NULL, FOLLOW}};
+    struct cli_options options = {known, MAL_COUNT_OF(known), 0};
     struct mal_box_reader *reader;
-    int status = cli_open(what, &reader);
-    if (status != CLI_OK)
-        return status;
-    status = print_all(reader, follow);
+    const char *pid;
+    int parsed = cli_parse_one(command, &options, count, arguments, &pid);
+    if (parsed < 0)
+        return cli_parse_status(parsed);
+    if (pid == NULL)
+        return cli_usage(command, "trace needs a process id");
+    if (cli_open(pid, &reader) < 0)
+        return CLI_FAILED;
+    long result = print_all(reader, options.flags);
     mal_reader_close(reader);
-    return status;
+    return result < 0 ? CLI_FAILED : CLI_OK;
 }
 
-const struct cli_command cli_trace = {"trace", run, "print the trace lines of a process", help_text};
+const struct cli_command cli_trace = {
+    .name = "trace",
+    .summary = "print one process's trace lines",
+    .help = "usage: mallard trace PID|BOX [-f]\n\n"
+            "Prints the newest lines of the collector, the scavenger and other events that the\n"
+            "process wrote into its box, oldest first. Works for a process that was killed.\n\n"
+            "  -f, --follow   go on printing until the process ends\n",
+    .run = run_trace,
+};

@@ -120,14 +120,17 @@ static bool gap_has_ended(struct mal_thread *thread, uint64_t size_bytes) {
 }
 
 static enum mal_due look(struct mal_thread *thread, uint64_t size_bytes, uint64_t *ret_rate) {
+    enum mal_due due = MAL_DUE_NOTHING;
     if (thread->random == 0)
         set_up(thread);
+    if (gap_has_ended(thread, size_bytes)) {
+        *ret_rate = thread->rate;
+        draw(thread);
+        due = *ret_rate == 0 ? MAL_DUE_NOTHING : MAL_DUE_SAMPLE;
+    }
+    /* Last, because starting a thread allocates, and that charges the countdown. */
     mal_background_tick();
-    if (!gap_has_ended(thread, size_bytes))
-        return MAL_DUE_NOTHING;
-    *ret_rate = thread->rate;
-    draw(thread);
-    return *ret_rate == 0 ? MAL_DUE_NOTHING : MAL_DUE_SAMPLE;
+    return due;
 }
 
 enum mal_due mal_thread_due(uint64_t size_bytes, uint64_t *ret_rate) {
@@ -137,7 +140,9 @@ enum mal_due mal_thread_due(uint64_t size_bytes, uint64_t *ret_rate) {
         return MAL_DUE_OWN;
     }
     if (thread->flags & MAL_THREAD_BUSY) {
-        mal_store_relaxed(&thread->countdown, 0);
+        /* The gap ends unseen; the next allocation that may be sampled draws a new one. */
+        mal_store_relaxed(&thread->generation, 0u);
+        mal_store_relaxed(&thread->countdown, -1);
         return MAL_DUE_NOTHING;
     }
     thread->flags |= MAL_THREAD_BUSY;

@@ -55,6 +55,7 @@ static void reply_failure(struct http_reply *reply, int error) {
         {-EROFS, 403, "this user may read the process's box but not send it commands"},
         {-ETIMEDOUT, 504, "the process did not answer in time"},
         {-EINVAL, 400, "the process refused the value"},
+        {-ENOSYS, 501, "this process has no such knob"},
     };
     for (size_t i = 0; i < sizeof failures / sizeof failures[0]; i++)
         if (failures[i].error == error) {

@@ -70,7 +70,10 @@ int http_request_open(const struct http_request *request, struct http_reply *rep
                       struct mal_box_reader **ret_reader) {
     const struct http_source *source = request->context->source;
     int error = source->open(source->context, request->pid, ret_reader);
-    if (error == -ENOENT)
+    if (error == -ENOENT && request->pid == 0)
+        http_reply_pprof_error(
+            reply, 503, "no box yet: the program has just begun, or does not run on Mallard");
+    else if (error == -ENOENT)
         http_reply_pprof_error(reply, 404, "no such process");
     else if (error < 0)
         http_reply_pprof_error(reply, 500, "the process's box cannot be read");

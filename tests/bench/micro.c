@@ -73,7 +73,7 @@ static void shuffled(size_t size, size_t count) {
     }
 }
 
-/* One batch at a time is on its way from the allocating to the freeing thread. */
+/* The batch being freed; NULL again once that is done. Meanwhile the next one is allocated. */
 static _Atomic(char **) mail;
 
 struct crossing {
@@ -84,10 +84,11 @@ static void *free_batches(void *argument) {
     struct crossing *crossing = argument;
     for (size_t done = 0; done < crossing->count; done += BATCH) {
         char **batch;
-        while (!(batch = atomic_exchange_explicit(&mail, NULL, memory_order_acquire)))
+        while (!(batch = atomic_load_explicit(&mail, memory_order_acquire)))
             sched_yield();
         for (int i = 0; i < BATCH; i++)
             free(batch[i]);
+        atomic_store_explicit(&mail, NULL, memory_order_release);
     }
     return NULL;
 }
