@@ -38,10 +38,10 @@ size_t mallard_malloc_usable_size(void *pointer);
 /* ---- statistics ------------------------------------------------------------------------------ */
 
 /* What the heap is made of, in bytes unless said. Mirrors Go's runtime.MemStats, field by field:
- *     sys        = heap_sys + stack_sys + mspan_sys + mcache_sys + buck_hash_sys + gc_sys + other_sys
- *     heap_sys   = heap_idle + heap_inuse;   heap_released <= heap_idle
- *     heap_alloc = total_alloc - bytes ever freed <= heap_inuse;   heap_objects = mallocs - frees
- * Objects count with the size of their size class. */
+ *     sys        = heap_sys + stack_sys + mspan_sys + mcache_sys + buck_hash_sys + gc_sys +
+ * other_sys heap_sys   = heap_idle + heap_inuse;   heap_released <= heap_idle heap_alloc =
+ * total_alloc - bytes ever freed <= heap_inuse;   heap_objects = mallocs - frees Objects count with
+ * the size of their size class. */
 struct mallard_memstats {
     uint64_t size; /* set to sizeof(struct mallard_memstats) by the caller */
     uint64_t alloc;
@@ -93,8 +93,9 @@ uint64_t mallard_free_os_memory(void);
 
 /* Serves /debug/pprof/ and its companions from a thread of this process. `address` is HOST:PORT,
  * [HOST]:PORT or unix:PATH; port 0 takes a free one. Anything but loopback or a Unix socket needs
- * the environment variable MALLARD_HTTP_TOKEN. Go: importing net/http/pprof and http.ListenAndServe.
- * -EALREADY: it is serving; -ENOSYS: libmallard-http.so is not installed; others from the bind. */
+ * the environment variable MALLARD_HTTP_TOKEN. Go: importing net/http/pprof and
+ * http.ListenAndServe. -EALREADY: it is serving; -ENOSYS: libmallard-http.so is not installed;
+ * others from the bind. */
 int mallard_http_listen(const char *address);
 
 /* Stops serving; waits for the thread to end. -ENOENT: it was not serving. */

@@ -91,11 +91,11 @@ struct mal_box_header {
     uint32_t pid; /* in the writer's own pid namespace */
     uint32_t parent_pid;
     uint32_t uid;
-    uint32_t flags;            /* enum mal_box_header_flags */
-    uint64_t start_ticks;      /* field 22 of /proc/PID/stat; 0 where unknown */
-    uint64_t started_unix_ns;  /* when this image began, wall clock */
-    uint64_t started_mono_ns;  /* the same instant, CLOCK_MONOTONIC */
-    uint32_t cpus;             /* per-CPU caches that may exist */
+    uint32_t flags;           /* enum mal_box_header_flags */
+    uint64_t start_ticks;     /* field 22 of /proc/PID/stat; 0 where unknown */
+    uint64_t started_unix_ns; /* when this image began, wall clock */
+    uint64_t started_mono_ns; /* the same instant, CLOCK_MONOTONIC */
+    uint32_t cpus;            /* per-CPU caches that may exist */
     uint32_t os_page_bytes;
     struct mal_box_string exe;     /* absolute path of the program */
     struct mal_box_string cmdline; /* argv joined by NUL, no final NUL */
@@ -103,8 +103,8 @@ struct mal_box_header {
     struct mal_box_string cgroup;  /* the line of /proc/self/cgroup that names the unified group */
 
     /* state: any thread, atomic */
-    uint32_t state;     /* enum mal_box_state */
-    int32_t exit_code;  /* valid when EXITED */
+    uint32_t state;    /* enum mal_box_state */
+    int32_t exit_code; /* valid when EXITED */
     uint64_t ended_unix_ns;
     uint64_t mem_profile_rate; /* in force now, bytes; 0 off */
 
@@ -137,10 +137,10 @@ enum mal_box_kind { MAL_BOX_KIND_MALLOC = 0, MAL_BOX_KIND_GC = 1 };
 /* Samples of one size class taken at one stack at one rate. An estimate of the true numbers is
  * count / (1 - e^(-size/rate)), see src/sample/sampler.c; rate <= 1 means exact. */
 struct mal_box_bucket {
-    uint32_t stack; /* word index of the stack's depth in STACKS */
-    uint32_t kind;  /* enum mal_box_kind */
-    uint64_t size;  /* size-class bytes of one object */
-    uint64_t rate;  /* mean bytes between samples when these were drawn */
+    uint32_t stack;  /* word index of the stack's depth in STACKS */
+    uint32_t kind;   /* enum mal_box_kind */
+    uint64_t size;   /* size-class bytes of one object */
+    uint64_t rate;   /* mean bytes between samples when these were drawn */
     uint64_t allocs; /* sampled objects ever allocated; atomic, only grows */
     uint64_t frees;  /* sampled objects freed; atomic, only grows, <= allocs */
     uint64_t first_unix_ns;
@@ -282,7 +282,7 @@ struct mal_box_mailbox {
     uint32_t command; /* enum mal_box_command */
     int64_t argument;
     int64_t result;
-    int32_t error; /* 0 or a negative errno */
+    int32_t error;   /* 0 or a negative errno */
     uint32_t served; /* 1 once a thread of the process answers here */
 };
 

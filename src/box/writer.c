@@ -50,11 +50,12 @@
 static struct mal_lock box_lock = MAL_LOCK_INIT(MAL_RANK_BOX);
 
 static struct {
-    char *base;                             /* rule 3 */
-    char *parent_base;                      /* a forked child's view of its parent's box */
-    uint32_t answering;                     /* number of the request being served; its server */
-    uint64_t ready_bytes[MAL_BOX_SECTIONS]; /* of each section, from its start, that may be touched */
-    char path[PATH_MAX];                    /* "" for anonymous */
+    char *base;         /* rule 3 */
+    char *parent_base;  /* a forked child's view of its parent's box */
+    uint32_t answering; /* number of the request being served; its server */
+    uint64_t
+        ready_bytes[MAL_BOX_SECTIONS]; /* of each section, from its start, that may be touched */
+    char path[PATH_MAX];               /* "" for anonymous */
 } box;
 
 static const uint64_t section_bytes[MAL_BOX_SECTIONS] = {

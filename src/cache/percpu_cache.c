@@ -60,16 +60,16 @@ struct class_counters {
 };
 
 static struct {
-    enum mal_percpu_mode mode;              /* constant after init */
-    unsigned cpus;                          /* constant after init */
-    uint16_t first_slot[MAL_SLAB_CLASSES];  /* the zero word below each class's slots; constant */
+    enum mal_percpu_mode mode;             /* constant after init */
+    unsigned cpus;                         /* constant after init */
+    uint16_t first_slot[MAL_SLAB_CLASSES]; /* the zero word below each class's slots; constant */
 } cache;
 static struct class_counters counters[MAL_CLASS_COUNT]; /* rule 3 */
 
 /* Lays the classes' slots out one behind the other. */
 static void lay_out_slots(void) {
     uint32_t next = sizeof(struct slab) / sizeof(uint64_t);
-    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class++) {
+    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++) {
         cache.first_slot[class] = (uint16_t)next;
         next += 1u + mal_class[class].cache_limit;
     }
@@ -110,9 +110,9 @@ bool mal_cache_cpu_is_populated(unsigned cpu) {
 
 /* Headers before limits: the proof in os/percpu.h needs that order. */
 static void populate_locked(struct slab *slab) {
-    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class++)
+    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++)
         mal_store_relaxed(&slab->header[class], (uint64_t)cache.first_slot[class]);
-    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class++)
+    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++)
         mal_store_release(&slab->limit[class], cache.first_slot[class]);
     mal_store_release(&slab->populated, 1u);
 }
@@ -327,7 +327,7 @@ void mal_cache_drain_cpu(unsigned cpu, enum mal_drain drain) {
     struct slab *slab = slab_of(cpu);
     if (!mal_cache_cpu_is_populated(cpu))
         return;
-    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class++) {
+    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++) {
         mal_lock(&slab->lock);
         bool idle = note_idle_locked(slab, class);
         bool wanted = capacity_of(slab, class) > 0 && (drain == MAL_DRAIN_ALL || idle);

@@ -201,13 +201,13 @@ struct mal_central_stats mal_central_stats(uint32_t class) {
 
 /* fork holds every class at once, in class order; nobody else ever holds two. */
 void mal_central_before_fork(void) {
-    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class++) {
+    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++) {
         lock_class(class);
         mal_lock_note_released(&centrals[class].lock);
     }
 }
 
 void mal_central_after_fork(void) {
-    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class++)
+    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++)
         mal_unlock(&centrals[class].lock);
 }

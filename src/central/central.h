@@ -25,8 +25,8 @@ void mal_central_flush(uint32_t class);
 
 /* A snapshot of one class. */
 struct mal_central_stats {
-    uint64_t taken;            /* objects ever handed out */
-    uint64_t given;            /* objects ever taken back */
+    uint64_t taken; /* objects ever handed out */
+    uint64_t given; /* objects ever taken back */
     uint64_t spans;
     uint64_t span_free;        /* objects free in spans */
     uint64_t transfer_objects; /* objects in the transfer cache */

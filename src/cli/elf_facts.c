@@ -12,6 +12,8 @@
  */
 #include "cli/elf_facts.h"
 
+#include "os/machine.h"
+
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -23,14 +25,6 @@
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
-
-#if defined(__x86_64__)
-#define OUR_MACHINE EM_X86_64
-#elif defined(__aarch64__)
-#define OUR_MACHINE EM_AARCH64
-#else
-#error "this machine's ELF number is needed"
-#endif
 
 /* Rights gained make the loader ignore LD_PRELOAD. Root gains none from capabilities. */
 static bool raises_rights(int fd) {
@@ -142,7 +136,7 @@ static void read_sections(Elf *elf, struct elf_facts *facts) {
 static void read_elf(Elf *elf, struct elf_facts *facts) {
     GElf_Ehdr header;
     facts->flags |= ELF_IS_ELF;
-    if (gelf_getehdr(elf, &header) == NULL || header.e_machine != OUR_MACHINE ||
+    if (gelf_getehdr(elf, &header) == NULL || header.e_machine != MAL_MACHINE_ELF ||
         gelf_getclass(elf) != ELFCLASS64) {
         facts->flags |= ELF_OTHER_MACHINE;
         return;

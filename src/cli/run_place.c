@@ -12,6 +12,8 @@
  */
 #include "cli/run_place.h"
 
+#include "os/machine.h"
+
 #include "box/place.h"
 #include "box/reader.h"
 #include "cli/cli.h"
@@ -28,16 +30,8 @@
 #define LIBRARY "libmallard.so.0"
 #define FOLDER_PREFIX "run."
 
-#if defined(__x86_64__)
-#define MACHINE_FOLDER "x86_64-linux-gnu"
-#elif defined(__aarch64__)
-#define MACHINE_FOLDER "aarch64-linux-gnu"
-#else
-#error "this machine's library folder is needed"
-#endif
-
 void run_library_find(char ret_path[PATH_MAX]) {
-    static const char *const places[] = {"/", "/../lib/", "/../lib/" MACHINE_FOLDER "/"};
+    static const char *const places[] = {"/", "/../lib/", "/../lib/" MAL_MACHINE_FOLDER "/"};
     char own[PATH_MAX];
     char candidate[PATH_MAX + 64];
     ssize_t bytes = readlink("/proc/self/exe", own, sizeof own - 1);

@@ -42,9 +42,9 @@
 #define SCAVENGE_BUDGET_NS (ROUND_NS / 100) /* one percent of one CPU */
 
 enum run_state { FORBIDDEN, ALLOWED, RUNNING };
-static uint32_t run_state;      /* enum run_state; atomic */
-static uint64_t allowed_at_ns;  /* written before ALLOWED */
-static uint32_t round_count;    /* background thread */
+static uint32_t run_state;     /* enum run_state; atomic */
+static uint64_t allowed_at_ns; /* written before ALLOWED */
+static uint32_t round_count;   /* background thread */
 
 bool mal_background_is_running(void) {
     return mal_load_relaxed(&run_state) == RUNNING;

@@ -2,9 +2,9 @@
  *
  * glibc's malloc extensions: mallinfo, mallopt, malloc_trim, malloc_stats, malloc_info.
  *
- * All answer from the same statistics as the box. mallopt's parameters tune an allocator that is not
- * here: known ones are accepted and have no effect, as glibc allows. malloc_set_state and its kin
- * are gone from glibc and are not here.
+ * All answer from the same statistics as the box. mallopt's parameters tune an allocator that is
+ * not here: known ones are accepted and have no effect, as glibc allows. malloc_set_state and its
+ * kin are gone from glibc and are not here.
  *
  * The statistics row is large, so one copy lies here under a lock of its own rank.
  */

@@ -5,9 +5,9 @@
  * A forked child usually ends so. The box is marked and removed, then the process ends exactly as
  * libc would end it.
  */
+#include "os/exit.h"
 #include "front/init.h"
 #include "os/alias.h"
-#include "os/exit.h"
 
 _Noreturn void mallard__exit(int status);
 

@@ -6,8 +6,8 @@
  * loaded by an explicit call or by the constructor when MALLARD_HTTP is set, reads this process's
  * own box and nothing else of ours, and marks its threads as Mallard's own.
  *
- * Fork: a child closes the sockets it inherited. When its parent ends (a program that puts itself in
- * the background), the child's background thread takes the address over.
+ * Fork: a child closes the sockets it inherited. When its parent ends (a program that puts itself
+ * in the background), the child's background thread takes the address over.
  *
  * SYNCHRONIZATION: `keeper_lock` serialises start and stop; it is a libc mutex of its own, since
  * both allocate. `wanted` and `parent` change in the forked child before it has other threads.
@@ -66,8 +66,8 @@ static bool load_plugin_locked(void) {
         .after_fork_child = mal_library_symbol(library, "mallard_http_plugin_after_fork_child"),
         .write_heap = mal_library_symbol(library, "mallard_http_plugin_write_heap"),
     };
-    bool complete = found.start && found.stop && found.address && found.after_fork_child &&
-                    found.write_heap;
+    bool complete =
+        found.start && found.stop && found.address && found.after_fork_child && found.write_heap;
     if (complete)
         plugin = found;
     return complete;

@@ -75,8 +75,8 @@ static void configure_profile(void) {
 static bool bring_up_locked(void) {
     read_options();
     mal_classes_init();
-    if (!heap_failed_once && mal_pagemap_init(mal_random_seed()) == 0 &&
-        mal_pageheap_init() == 0 && mal_cache_init(cache_mode()) == 0) {
+    if (!heap_failed_once && mal_pagemap_init(mal_random_seed()) == 0 && mal_pageheap_init() == 0 &&
+        mal_cache_init(cache_mode()) == 0) {
         mal_thread_init(mal_options.mem_profile_rate);
         configure_profile();
         mal_break_remember();

@@ -49,7 +49,8 @@ MAL_PUBLIC void *mallard_calloc(size_t count, size_t bytes) {
     return object;
 }
 
-/* Where the old block may stay: it is large enough, and not so large that moving would save half. */
+/* Where the old block may stay: it is large enough, and not so large that moving would save half.
+ */
 static int fits_in_place(size_t usable_bytes, size_t bytes) {
     return bytes <= usable_bytes && (bytes >= usable_bytes / 2 || usable_bytes <= 64);
 }

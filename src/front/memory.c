@@ -36,7 +36,7 @@ uint64_t mal_memory_release(void) {
         drain_every_cpu();
     else
         drain_this_cpu();
-    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class++)
+    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++)
         mal_central_flush(class);
     return mal_scavenger_release_all();
 }

@@ -94,7 +94,8 @@ void mal_options_read(void) {
 
 const char *mal_options_text(void) {
     static char text[512];
-    mal_format(text, sizeof text, "MALLARD_MEMPROFILERATE=%lu\nMALLARD_CPU_CACHE=%s\nMALLARD_HTTP=%s\n",
+    mal_format(text, sizeof text,
+               "MALLARD_MEMPROFILERATE=%lu\nMALLARD_CPU_CACHE=%s\nMALLARD_HTTP=%s\n",
                (unsigned long)mal_options.mem_profile_rate,
                mal_options.cpu_cache == MAL_PERCPU_LOCK ? "lock" : "rseq",
                mal_options.http ? mal_options.http : "off");

@@ -32,7 +32,7 @@
 #include <string.h>
 
 static struct mal_lock stats_lock = MAL_LOCK_INIT(MAL_RANK_STATS);
-static struct mal_box_stats previous; /* stats_lock */
+static struct mal_box_stats previous;   /* stats_lock */
 static struct mal_box_stats publishing; /* stats_lock: too large for a stack */
 
 static uint64_t foreign_frees; /* relaxed atomics */
@@ -91,7 +91,7 @@ static void collect_large(struct mal_box_stats *stats) {
 
 static void sum_classes(struct mal_box_stats *stats) {
     uint64_t *v = stats->value;
-    for (uint32_t class = 0; class < MAL_CLASS_COUNT; class++) {
+    for (uint32_t class = 0; class < MAL_CLASS_COUNT; class ++) {
         const struct mal_box_class *row = &stats->by_class[class];
         v[MAL_STAT_MALLOCS] += row->mallocs;
         v[MAL_STAT_FREES] += row->frees;
@@ -175,7 +175,7 @@ static void collect_locked(struct mal_box_stats *ret_stats) {
     memset(ret_stats, 0, sizeof *ret_stats);
     ret_stats->class_count = MAL_CLASS_COUNT;
     collect_large(ret_stats);
-    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class++)
+    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++)
         collect_class(ret_stats, class);
     sum_classes(ret_stats);
     collect_pages(ret_stats->value);

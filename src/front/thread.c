@@ -4,7 +4,8 @@
  *
  * Holds the registry of threads that allocate, and the sampling rate. Path up: a thread's first
  * allocation finds its countdown negative (it starts so) and registers; from then on the countdown
- * goes negative when a sample or a tick is due. Path down: a thread's end takes it off the registry.
+ * goes negative when a sample or a tick is due. Path down: a thread's end takes it off the
+ * registry.
  *
  * SYNCHRONIZATION
  *   1. `registry_lock` (rank THREADS) guards the list and rate changes.
@@ -37,7 +38,7 @@
 MAL_THREAD struct mal_thread mal_thread = {.countdown = -1};
 
 static struct mal_lock registry_lock = MAL_LOCK_INIT(MAL_RANK_THREADS);
-static struct mal_thread *registry; /* rule 1 */
+static struct mal_thread *registry;            /* rule 1 */
 static uint64_t rate = MAL_RATE_DEFAULT_BYTES; /* rule 2 */
 static uint32_t generation = 1;                /* rule 2 */
 static pthread_key_t exit_key;
@@ -86,7 +87,8 @@ static void set_up(struct mal_thread *thread) {
 
 /* Splits the distance to the next sample into countdown and beyond. */
 static void set_distance(struct mal_thread *thread, int64_t distance) {
-    int64_t piece = mal_background_is_running() ? distance : (int64_t)mal_min((uint64_t)distance, TICK_BYTES);
+    int64_t piece =
+        mal_background_is_running() ? distance : (int64_t)mal_min((uint64_t)distance, TICK_BYTES);
     thread->beyond = distance - piece;
     mal_store_relaxed(&thread->countdown, piece);
 }

@@ -27,13 +27,13 @@ enum mal_thread_flags {
 };
 
 struct mal_thread {
-    int64_t countdown;  /* owner subtracts; others may store a negative value, see os/countdown.h */
-    int64_t beyond;     /* bytes to the next sample after the countdown; owner */
-    uint64_t random;    /* sampler state, never 0 once set up; owner */
-    uint64_t rate;      /* the rate that the current gap was drawn at; owner */
-    uint32_t generation; /* of the rate; owner writes, others read; relaxed */
-    uint8_t state;      /* enum mal_thread_state; owner */
-    uint8_t flags;      /* enum mal_thread_flags; owner */
+    int64_t countdown; /* owner subtracts; others may store a negative value, see os/countdown.h */
+    int64_t beyond;    /* bytes to the next sample after the countdown; owner */
+    uint64_t random;   /* sampler state, never 0 once set up; owner */
+    uint64_t rate;     /* the rate that the current gap was drawn at; owner */
+    uint32_t generation;     /* of the rate; owner writes, others read; relaxed */
+    uint8_t state;           /* enum mal_thread_state; owner */
+    uint8_t flags;           /* enum mal_thread_flags; owner */
     struct mal_thread *next; /* registry; THREADS lock */
     struct mal_thread *previous;
 };

@@ -42,8 +42,10 @@ struct mal_class_info {
 };
 
 extern MAL_HIDDEN struct mal_class_info mal_class[MAL_CLASS_COUNT];
-extern MAL_HIDDEN uint8_t mal_class_of_small[MAL_SMALL_MAX_BYTES / 16 + 1];          /* by (size + 15) / 16 */
-extern MAL_HIDDEN uint8_t mal_class_of_medium[MAL_MEDIUM_MAX_BYTES / MAL_PAGE_BYTES + 1]; /* by pages */
+extern MAL_HIDDEN uint8_t
+    mal_class_of_small[MAL_SMALL_MAX_BYTES / 16 + 1]; /* by (size + 15) / 16 */
+extern MAL_HIDDEN uint8_t
+    mal_class_of_medium[MAL_MEDIUM_MAX_BYTES / MAL_PAGE_BYTES + 1]; /* by pages */
 
 /* Fills the tables; once, before any other use. */
 void mal_classes_init(void);

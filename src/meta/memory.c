@@ -26,9 +26,9 @@
 #define LAST_BLOCK_BYTES (4u << 20)
 
 static struct mal_lock meta_lock = MAL_LOCK_INIT(MAL_RANK_META);
-static char *block_next;        /* guarded by meta_lock */
-static char *block_end;         /* guarded by meta_lock */
-static size_t next_block_bytes; /* guarded by meta_lock */
+static char *block_next;                   /* guarded by meta_lock */
+static char *block_end;                    /* guarded by meta_lock */
+static size_t next_block_bytes;            /* guarded by meta_lock */
 static uint64_t used_bytes[MAL_META_USES]; /* relaxed atomics; OTHER also counts unused block */
 
 static void account(enum mal_meta_use use, int64_t bytes) {

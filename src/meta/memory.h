@@ -41,13 +41,13 @@ int mal_table_commit(struct mal_table *table, size_t bytes);
 
 /* Objects of one size, recycled. All calls under the owner's lock. */
 struct mal_pool {
-    void *free;           /* linked through the first word */
+    void *free;            /* linked through the first word */
     uint32_t object_bytes; /* multiple of a cache line */
     enum mal_meta_use use;
     uint64_t in_use;
 };
 #define MAL_POOL_INIT(bytes, use_)                                                                 \
-    {NULL, (uint32_t)(((bytes) + 63) & ~(size_t)63), (use_), 0}
+    { NULL, (uint32_t)(((bytes) + 63) & ~(size_t)63), (use_), 0 }
 void *mal_pool_take(struct mal_pool *pool); /* contents undefined */
 void mal_pool_give(struct mal_pool *pool, void *object);
 

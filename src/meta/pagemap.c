@@ -17,7 +17,8 @@
 
 struct mal_pagemap mal_pagemap;
 
-/* A place counts as free when one page can be had there: the rest is asked for as the heap grows. */
+/* A place counts as free when one page can be had there: the rest is asked for as the heap grows.
+ */
 static uintptr_t choose_base(uint64_t random) {
     size_t probe_bytes = mal_round_up(MAL_PAGE_BYTES, mal_vm_page_bytes());
     for (unsigned attempt = 0; attempt < HINT_ATTEMPTS; attempt++) {

@@ -46,11 +46,11 @@
 struct mal_span;
 
 struct mal_pagemap {
-    uintptr_t base;             /* constant after init */
-    uint64_t extent_granules;   /* tables are valid below this; acquire/release */
-    uint64_t *entry;            /* constant after init */
-    struct mal_span **span;     /* constant after init */
-    size_t window_bytes;        /* constant after init */
+    uintptr_t base;               /* constant after init */
+    uint64_t extent_granules;     /* tables are valid below this; acquire/release */
+    uint64_t *entry;              /* constant after init */
+    struct mal_span **span;       /* constant after init */
+    size_t window_bytes;          /* constant after init */
     struct mal_table entry_table; /* commits under the page heap's lock */
     struct mal_table span_table;
 };

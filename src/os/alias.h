@@ -11,7 +11,8 @@
 
 #if MAL_OVERRIDE
 #define MAL_ALIAS(name, ours)                                                                      \
-    extern __typeof__(ours) name __attribute__((alias(#ours), visibility("default"), used, copy(ours)))
+    extern __typeof__(ours) name                                                                   \
+        __attribute__((alias(#ours), visibility("default"), used, copy(ours)))
 #else
 #define MAL_ALIAS(name, ours) struct mal_alias_unused
 #endif

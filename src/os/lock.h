@@ -21,7 +21,8 @@ struct mal_lock {
     uint16_t rank;  /* enum mal_lock_rank; every writer stores the same value; relaxed */
 };
 
-#define MAL_LOCK_INIT(rank_) {0, (rank_)}
+#define MAL_LOCK_INIT(rank_)                                                                       \
+    { 0, (rank_) }
 
 void mal_lock_init(struct mal_lock *lock, enum mal_lock_rank rank);
 MAL_SLOW void mal_lock_wait(struct mal_lock *lock);

@@ -13,7 +13,8 @@
  * slab of zero pages is valid as it is: top 0 names header[0], which stays 0, so every pop finds
  * "empty", and every push finds top >= limit. The slow path then sets the slab up, perhaps from
  * another CPU: it stores the headers first and the limits after them (release), and a push loads
- * its limit before its header (acquire), so whoever sees a limit sees the header that belongs to it.
+ * its limit before its header (acquire), so whoever sees a limit sees the header that belongs to
+ * it.
  *
  * WHY ONE STORE IS ENOUGH. The kernel restarts a thread inside [start, post-commit) of a
  * registered sequence at its abort handler whenever it was preempted, migrated or got a signal.
@@ -23,8 +24,9 @@
  * Until the last instruction nothing that anyone reads has changed: the slot above top is dead
  * storage. If the thread reaches its last instruction, no other thread ran on this CPU since it
  * read the header, so the store cannot lose another one's update; and once a slab is set up only
- * this CPU's threads write its headers. Hence each operation happens entirely or not at all. The pop counter lives in the
- * same word, so it counts exactly the pops that happened: exact statistics cost nothing.
+ * this CPU's threads write its headers. Hence each operation happens entirely or not at all. The
+ * pop counter lives in the same word, so it counts exactly the pops that happened: exact statistics
+ * cost nothing.
  *
  * A thread that is not registered (old kernel, valgrind, qemu, tunable off, lock mode) reads CPU -1
  * and meets the slab before the first one, which stays zero for ever: every operation fails there
@@ -49,8 +51,8 @@
 enum mal_percpu_mode { MAL_PERCPU_RSEQ, MAL_PERCPU_LOCK };
 
 /* Both are written once by mal_percpu_init, before any thread uses them. */
-extern MAL_HIDDEN char *mal_percpu_slabs;            /* slab of CPU 0; slab of CPU -1 lies before it */
-extern MAL_HIDDEN intptr_t mal_percpu_area_offset;   /* of struct rseq from the thread pointer */
+extern MAL_HIDDEN char *mal_percpu_slabs; /* slab of CPU 0; slab of CPU -1 lies before it */
+extern MAL_HIDDEN intptr_t mal_percpu_area_offset; /* of struct rseq from the thread pointer */
 
 /* How many CPUs this kernel can ever have. At least 1. */
 unsigned mal_percpu_possible_cpus(void);
@@ -96,20 +98,19 @@ unsigned mal_percpu_ask_kernel(unsigned cpus);
 MAL_FAST void *mal_percpu_pop(size_t class) {
     void *object;
     uint64_t slab, header, top;
-    __asm__ goto volatile(MAL_RSEQ_DESCRIPTOR
-                          "movq (%[slab], %[class], 8), %[header]\n\t"
-                          "movzwl %w[header], %k[top]\n\t"
-                          "movq (%[slab], %[top], 8), %[object]\n\t"
-                          "testq %[object], %[object]\n\t"
-                          "jz %l[empty]\n\t"
-                          "addq $0xffff, %[header]\n\t"
-                          "movq %[header], (%[slab], %[class], 8)\n" MAL_RSEQ_ABORT
-                          : [object] "=&r"(object), [slab] "=&r"(slab), [header] "=&r"(header),
-                            [top] "=&r"(top)
-                          : [area] "r"(mal_percpu_area_offset), [slabs] "r"(mal_percpu_slabs),
-                            [class] "r"(class), [shift] "i"(MAL_SLAB_SHIFT)
-                          : "memory", "cc"
-                          : empty);
+    __asm__ goto volatile(
+        MAL_RSEQ_DESCRIPTOR "movq (%[slab], %[class], 8), %[header]\n\t"
+                            "movzwl %w[header], %k[top]\n\t"
+                            "movq (%[slab], %[top], 8), %[object]\n\t"
+                            "testq %[object], %[object]\n\t"
+                            "jz %l[empty]\n\t"
+                            "addq $0xffff, %[header]\n\t"
+                            "movq %[header], (%[slab], %[class], 8)\n" MAL_RSEQ_ABORT
+        : [object] "=&r"(object), [slab] "=&r"(slab), [header] "=&r"(header), [top] "=&r"(top)
+        : [area] "r"(mal_percpu_area_offset), [slabs] "r"(mal_percpu_slabs), [class] "r"(class),
+          [shift] "i"(MAL_SLAB_SHIFT)
+        : "memory", "cc"
+        : empty);
     return object;
 empty:
     return NULL;
@@ -117,22 +118,20 @@ empty:
 
 MAL_FAST bool mal_percpu_push(size_t class, void *object) {
     uint64_t slab, header, top, limit;
-    __asm__ goto volatile(MAL_RSEQ_DESCRIPTOR
-                          "movzwl %c[limits](%[slab], %[class], 2), %k[limit]\n\t"
-                          "movq (%[slab], %[class], 8), %[header]\n\t"
-                          "movzwl %w[header], %k[top]\n\t"
-                          "cmpl %k[limit], %k[top]\n\t"
-                          "jae %l[full]\n\t"
-                          "movq %[object], 8(%[slab], %[top], 8)\n\t"
-                          "addq $1, %[header]\n\t"
-                          "movq %[header], (%[slab], %[class], 8)\n" MAL_RSEQ_ABORT
-                          : [slab] "=&r"(slab), [header] "=&r"(header), [top] "=&r"(top),
-                            [limit] "=&r"(limit)
-                          : [area] "r"(mal_percpu_area_offset), [slabs] "r"(mal_percpu_slabs),
-                            [class] "r"(class), [object] "r"(object), [shift] "i"(MAL_SLAB_SHIFT),
-                            [limits] "i"(MAL_SLAB_LIMIT_OFFSET)
-                          : "memory", "cc"
-                          : full);
+    __asm__ goto volatile(
+        MAL_RSEQ_DESCRIPTOR "movzwl %c[limits](%[slab], %[class], 2), %k[limit]\n\t"
+                            "movq (%[slab], %[class], 8), %[header]\n\t"
+                            "movzwl %w[header], %k[top]\n\t"
+                            "cmpl %k[limit], %k[top]\n\t"
+                            "jae %l[full]\n\t"
+                            "movq %[object], 8(%[slab], %[top], 8)\n\t"
+                            "addq $1, %[header]\n\t"
+                            "movq %[header], (%[slab], %[class], 8)\n" MAL_RSEQ_ABORT
+        : [slab] "=&r"(slab), [header] "=&r"(header), [top] "=&r"(top), [limit] "=&r"(limit)
+        : [area] "r"(mal_percpu_area_offset), [slabs] "r"(mal_percpu_slabs), [class] "r"(class),
+          [object] "r"(object), [shift] "i"(MAL_SLAB_SHIFT), [limits] "i"(MAL_SLAB_LIMIT_OFFSET)
+        : "memory", "cc"
+        : full);
     return true;
 full:
     return false;
@@ -167,20 +166,19 @@ MAL_FAST void *mal_percpu_pop(size_t class) {
     void *object;
     uint64_t slab, header, top;
     char *area = (char *)__builtin_thread_pointer() + mal_percpu_area_offset;
-    __asm__ goto volatile(MAL_RSEQ_DESCRIPTOR
-                          "ldr %[header], [%[slab], %[class], lsl #3]\n\t"
-                          "and %[top], %[header], #0xffff\n\t"
-                          "ldr %[object], [%[slab], %[top], lsl #3]\n\t"
-                          "cbz %[object], %l[empty]\n\t"
-                          "add %[header], %[header], #16, lsl #12\n\t"
-                          "sub %[header], %[header], #1\n\t"
-                          "str %[header], [%[slab], %[class], lsl #3]\n" MAL_RSEQ_ABORT
-                          : [object] "=&r"(object), [slab] "=&r"(slab), [header] "=&r"(header),
-                            [top] "=&r"(top)
-                          : [area] "r"(area), [slabs] "r"(mal_percpu_slabs), [class] "r"(class),
-                            [shift] "i"(MAL_SLAB_SHIFT)
-                          : "memory", "cc"
-                          : empty);
+    __asm__ goto volatile(
+        MAL_RSEQ_DESCRIPTOR "ldr %[header], [%[slab], %[class], lsl #3]\n\t"
+                            "and %[top], %[header], #0xffff\n\t"
+                            "ldr %[object], [%[slab], %[top], lsl #3]\n\t"
+                            "cbz %[object], %l[empty]\n\t"
+                            "add %[header], %[header], #16, lsl #12\n\t"
+                            "sub %[header], %[header], #1\n\t"
+                            "str %[header], [%[slab], %[class], lsl #3]\n" MAL_RSEQ_ABORT
+        : [object] "=&r"(object), [slab] "=&r"(slab), [header] "=&r"(header), [top] "=&r"(top)
+        : [area] "r"(area), [slabs] "r"(mal_percpu_slabs), [class] "r"(class),
+          [shift] "i"(MAL_SLAB_SHIFT)
+        : "memory", "cc"
+        : empty);
     return object;
 empty:
     return NULL;
@@ -189,25 +187,23 @@ empty:
 MAL_FAST bool mal_percpu_push(size_t class, void *object) {
     uint64_t slab, header, top, limit;
     char *area = (char *)__builtin_thread_pointer() + mal_percpu_area_offset;
-    __asm__ goto volatile(MAL_RSEQ_DESCRIPTOR
-                          "add %[limit], %[slab], %[limits]\n\t"
-                          "add %[limit], %[limit], %[class], lsl #1\n\t"
-                          "ldarh %w[limit], [%[limit]]\n\t"
-                          "ldr %[header], [%[slab], %[class], lsl #3]\n\t"
-                          "and %[top], %[header], #0xffff\n\t"
-                          "cmp %[top], %[limit]\n\t"
-                          "b.hs %l[full]\n\t"
-                          "add %[top], %[slab], %[top], lsl #3\n\t"
-                          "str %[object], [%[top], #8]\n\t"
-                          "add %[header], %[header], #1\n\t"
-                          "str %[header], [%[slab], %[class], lsl #3]\n" MAL_RSEQ_ABORT
-                          : [slab] "=&r"(slab), [header] "=&r"(header), [top] "=&r"(top),
-                            [limit] "=&r"(limit)
-                          : [area] "r"(area), [slabs] "r"(mal_percpu_slabs), [class] "r"(class),
-                            [object] "r"(object), [shift] "i"(MAL_SLAB_SHIFT),
-                            [limits] "i"(MAL_SLAB_LIMIT_OFFSET)
-                          : "memory", "cc"
-                          : full);
+    __asm__ goto volatile(
+        MAL_RSEQ_DESCRIPTOR "add %[limit], %[slab], %[limits]\n\t"
+                            "add %[limit], %[limit], %[class], lsl #1\n\t"
+                            "ldarh %w[limit], [%[limit]]\n\t"
+                            "ldr %[header], [%[slab], %[class], lsl #3]\n\t"
+                            "and %[top], %[header], #0xffff\n\t"
+                            "cmp %[top], %[limit]\n\t"
+                            "b.hs %l[full]\n\t"
+                            "add %[top], %[slab], %[top], lsl #3\n\t"
+                            "str %[object], [%[top], #8]\n\t"
+                            "add %[header], %[header], #1\n\t"
+                            "str %[header], [%[slab], %[class], lsl #3]\n" MAL_RSEQ_ABORT
+        : [slab] "=&r"(slab), [header] "=&r"(header), [top] "=&r"(top), [limit] "=&r"(limit)
+        : [area] "r"(area), [slabs] "r"(mal_percpu_slabs), [class] "r"(class), [object] "r"(object),
+          [shift] "i"(MAL_SLAB_SHIFT), [limits] "i"(MAL_SLAB_LIMIT_OFFSET)
+        : "memory", "cc"
+        : full);
     return true;
 full:
     return false;

@@ -159,8 +159,7 @@ static void enter_shared_locked(struct mal_span *span, unsigned shift) {
 static void enter_single_locked(struct mal_span *span, unsigned shift) {
     size_t first = mal_pagemap_page(span->base);
     mal_store_relaxed(&mal_pagemap.span[first], span);
-    mal_store_relaxed(&mal_pagemap.entry[first],
-                      mal_entry_make(span->class, shift, span->states));
+    mal_store_relaxed(&mal_pagemap.entry[first], mal_entry_make(span->class, shift, span->states));
     set_entries_locked(first + 1, span->pages - 1, MAL_CLASS_INSIDE);
 }
 
@@ -183,7 +182,7 @@ static void fill_free_bits(struct mal_span *span) {
 static void set_up_class_span_locked(struct mal_span *span, uint32_t class) {
     const struct mal_class_info *info = &mal_class[class];
     unsigned shift = mal_class_state_shift(info->size_bytes);
-    span->class = (uint8_t)class;
+    span->class = (uint8_t) class;
     span->state = MAL_SPAN_CENTRAL;
     span->object_count = info->span_objects;
     fill_free_bits(span);

@@ -18,8 +18,8 @@ struct mal_pageheap_stats {
     uint64_t free_pages;     /* idle and resident, or at least never given back since touched */
     uint64_t released_pages; /* idle, and the OS has the memory */
     uint64_t spans;
-    uint64_t span_bytes;     /* descriptors and states in use */
-    uint64_t large_bytes;    /* in spans of one large object */
+    uint64_t span_bytes;  /* descriptors and states in use */
+    uint64_t large_bytes; /* in spans of one large object */
 };
 
 /* 0 or -ENOMEM. Once, after mal_pagemap_init. */

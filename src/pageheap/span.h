@@ -27,9 +27,9 @@ enum mal_span_flags {
 struct mal_span {
     char *base;
     uint32_t pages;
-    uint8_t class;  /* size class, or MAL_CLASS_LARGE */
-    uint8_t state;  /* enum mal_span_state */
-    uint8_t flags;  /* enum mal_span_flags */
+    uint8_t class;   /* size class, or MAL_CLASS_LARGE */
+    uint8_t state;   /* enum mal_span_state */
+    uint8_t flags;   /* enum mal_span_flags */
     uint8_t sampled; /* LARGE: the profiler knows the object; owner of the object */
 
     /* CENTRAL, under the class's lock */

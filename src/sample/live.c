@@ -30,7 +30,7 @@
 struct shard {
     MAL_LINE_ALIGNED struct mal_lock lock;
     uint32_t slots; /* power of two, 0 before the first insertion */
-    uint32_t used; /* written under the lock, read relaxed by mal_live_count */
+    uint32_t used;  /* written under the lock, read relaxed by mal_live_count */
     struct mal_live *table;
 };
 
@@ -98,7 +98,8 @@ static bool may_move(const struct shard *shard, uint32_t home, uint32_t gap, uin
 
 static void close_gap(struct shard *shard, uint32_t gap) {
     uint32_t mask = shard->slots - 1;
-    for (uint32_t from = (gap + 1) & mask; shard->table[from].address != 0; from = (from + 1) & mask)
+    for (uint32_t from = (gap + 1) & mask; shard->table[from].address != 0;
+         from = (from + 1) & mask)
         if (may_move(shard, home_of(shard, shard->table[from].address), gap, from)) {
             shard->table[gap] = shard->table[from];
             gap = from;

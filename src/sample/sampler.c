@@ -9,15 +9,15 @@
  *     P(sampled) = p = 1 - e^(-S/R)
  *
  * whatever was allocated before, because the process has no memory. So c sampled objects of S bytes
- * stand for c/p real ones: E[c] = n p. That is what readers multiply by, and it needs exactly S, the
- * number of bytes the countdown was charged with, and R, the rate of the draw: both are part of a
- * bucket's key. The variance of c/p is n (1-p)/p, for small objects about n R/S: the relative error
- * of a call site with L live bytes is about sqrt(R/L).
+ * stand for c/p real ones: E[c] = n p. That is what readers multiply by, and it needs exactly S,
+ * the number of bytes the countdown was charged with, and R, the rate of the draw: both are part of
+ * a bucket's key. The variance of c/p is n (1-p)/p, for small objects about n R/S: the relative
+ * error of a call site with L live bytes is about sqrt(R/L).
  *
  * A gap between points is exponential: -ln(U) R with U uniform in (0, 1]. Drawn once per sample.
  *
- * The random numbers are xorshift64*: 64 bits of state per thread, seeded from the kernel. log2 is a
- * short series because libm is not ours to load.
+ * The random numbers are xorshift64*: 64 bits of state per thread, seeded from the kernel. log2 is
+ * a short series because libm is not ours to load.
  */
 #include "sample/sampler.h"
 

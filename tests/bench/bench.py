@@ -100,8 +100,8 @@ def sql_script(scale):
     for i in range(int(2500 * scale)):
         lines.append(f"insert into t values({i}, 'key{rng.randrange(3000)}', {rng.random()}, zeroblob({rng.randrange(600)}));")
     lines.append("commit;")
-    for i in range(int(8 * scale)):
-        lines.append(f"select k, count(*), group_concat(a) from t where k like 'key{i % 90}%' group by k order by sum(v);")
+    for i in range(int(25 * scale)):
+        lines.append(f"select v, count(*), group_concat(a), hex(max(b)) from t where k = 'key{i}' group by a % 7 order by sum(v);")
     lines.append("select json_group_array(json_object('k', k, 'v', v)) from t;")
     return "\n".join(lines)
 

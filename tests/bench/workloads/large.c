@@ -7,7 +7,14 @@
  */
 #include "load.h"
 
-enum { WORKERS = 2, HELD = 24, OPERATIONS = 160000, PAGE = 4096, LEAST = 64 * 1024, MOST = 4 << 20 };
+enum {
+    WORKERS = 2,
+    HELD = 24,
+    OPERATIONS = 160000,
+    PAGE = 4096,
+    LEAST = 64 * 1024,
+    MOST = 4 << 20
+};
 
 struct worker {
     uint64_t seed;
