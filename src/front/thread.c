@@ -131,7 +131,9 @@ static enum mal_due look(struct mal_thread *thread, uint64_t size_bytes, uint64_
         due = *ret_rate == 0 ? MAL_DUE_NOTHING : MAL_DUE_SAMPLE;
     }
     /* Last, because starting a thread allocates, and that charges the countdown. */
-    mal_background_tick();
+    /* A thread in its last destructors is no place to start another one from. */
+    if (thread->state != MAL_THREAD_ENDING)
+        mal_background_tick();
     return due;
 }
 
