@@ -212,6 +212,7 @@ static int forks(void) {
     return works();
 }
 
+/* Each child says "works" too. */
 static int vforks(const char *self) {
     for (int i = 0; i < 50; i++) {
         pid_t child = vfork();
