@@ -22,13 +22,14 @@ OUT := build/$(VARIANT)
 Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),,@printf '  %-8s %s\n' '$(1)' '$(2)')
 
-ifeq ($(filter $(VARIANT),release debug asan tsan aarch64),)
-$(error VARIANT is '$(VARIANT)': one of release, debug, asan, tsan, aarch64)
+ifeq ($(filter $(VARIANT),release debug asan tsan fuzz aarch64),)
+$(error VARIANT is '$(VARIANT)': one of release, debug, asan, tsan, fuzz, aarch64)
 endif
 
 # What each variant adds. Sanitizer builds keep the sanitizer's malloc: prefixed names only.
 debug_FLAGS := -O1 -fno-omit-frame-pointer -DMAL_DEBUG=2
 asan_FLAGS := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined -DMAL_DEBUG=1 -DMAL_SANITIZED=1
+fuzz_FLAGS := $(asan_FLAGS) -fsanitize=fuzzer-no-link
 tsan_FLAGS := -O1 -fno-omit-frame-pointer -fsanitize=thread -DMAL_DEBUG=1 -DMAL_SANITIZED=1
 aarch64_FLAGS := -DMAL_DEBUG=1
 VARIANT_FLAGS := $($(VARIANT)_FLAGS)

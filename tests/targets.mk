@@ -91,11 +91,13 @@ deps: ## install the packages that building and testing need
 tests: $(UNIT_CORE) $(UNIT_PLANE) $(PROGRAMS) ## build every test program
 
 unit_runs = $(foreach t,$(1),$(notdir $(t))=$(t))
-REPLAYS = $(foreach f,$(FUZZERS),replay_$(f)='mkdir -p tests/fuzz/corpus/$(f) && $(OUT)/tests/replay_$(f) -random=2000,1 tests/fuzz/corpus/$(f)/*')
+REPLAYS = $(foreach f,$(FUZZERS),replay_$(f)='$(OUT)/tests/replay_$(f) -random=2000,1 tests/fuzz/corpus/$(f)/*')
 
 CONFORMANCE_RUNS = \
   death='python3 tests/conformance/death.py $(CORE_SO) $(OUT)/tests/bin/conformance/death' \
   truth='python3 tests/conformance/truth.py $(CORE_SO) $(OUT)/tests/bin/conformance' \
+  memstats='LD_PRELOAD=$(CORE_SO) $(OUT)/tests/bin/conformance/memstats' \
+  faults='python3 tests/conformance/faults.py $(CORE_SO) $(OUT)/tests/bin/conformance' \
   example='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/programs/example $(OUT)/tests/example.pb.gz && go tool pprof -top $(OUT)/tests/example.pb.gz >/dev/null'
 LINT_RUNS = \
   layers='python3 tests/lint/layers.py' \
@@ -127,11 +129,12 @@ stress: ## torture in both cache modes; MAL_STRESS_SECONDS, THREADS, SEED
 	@$(MAKE) --no-print-directory core $(OUT)/tests/bin/stress/torture
 	@for mode in rseq lock; do echo "== $$mode"; MALLARD_CPU_CACHE=$$mode LD_PRELOAD=$(CURDIR)/$(CORE_SO) $(OUT)/tests/bin/stress/torture || exit 1; done
 
-fuzz: ## libFuzzer on every target, FUZZ_SECONDS each (VARIANT asan, clang)
+fuzz: ## libFuzzer on every target, FUZZ_SECONDS each
 	@$(DEPS) build test
-	@$(MAKE) --no-print-directory VARIANT=asan CC=clang $(foreach f,$(FUZZERS),build/asan/tests/fuzz_$(f))
+	@$(MAKE) --no-print-directory VARIANT=fuzz CC=clang $(foreach f,$(FUZZERS),build/fuzz/tests/fuzz_$(f)) build/fuzz/tests/corpus_box_reader
+	@mkdir -p build/corpus/box_reader && build/fuzz/tests/corpus_box_reader build/corpus/box_reader
 	@for f in $(FUZZERS); do mkdir -p build/corpus/$$f tests/fuzz/corpus/$$f; echo "== $$f"; \
-	  build/asan/tests/fuzz_$$f -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 build/corpus/$$f tests/fuzz/corpus/$$f || exit 1; done
+	  build/fuzz/tests/fuzz_$$f -max_len=65536 -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 build/corpus/$$f tests/fuzz/corpus/$$f || exit 1; done
 
 bench: ## workloads and real programs beside glibc, jemalloc, tcmalloc, mimalloc; BENCH= PEERS= EXTRA= REPS=
 	@$(DEPS) build bench

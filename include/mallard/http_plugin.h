@@ -26,6 +26,8 @@ struct mallard_http_plugin_args {
     const char *address;        /* HOST:PORT, [HOST]:PORT or unix:PATH */
     const char *token;          /* NULL: none */
     void (*thread_begin)(void); /* called first in each thread of the server; may be NULL */
+    char *problem;              /* gets a sentence when the start fails; may be NULL */
+    size_t problem_bytes;
 };
 
 /* -EALREADY while a server is running. */

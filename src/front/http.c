@@ -25,6 +25,7 @@
 #include "front/thread.h"
 #include "mallard/http_plugin.h"
 #include "mallard/mallard.h"
+#include "os/env.h"
 #include "os/library.h"
 #include "os/say.h"
 #include "sample/profile.h"
@@ -37,6 +38,8 @@
 
 #define PLUGIN_NAME "libmallard-http.so"
 #define ADDRESS_BYTES 256
+#define PROBLEM_BYTES 256
+#define KNOB "MALLARD_HTTP"
 
 struct plugin {
     __typeof__(&mallard_http_plugin_start) start;
@@ -84,6 +87,8 @@ static void end_own(uint8_t before) {
     mal_thread.flags = before;
 }
 
+static char problem[PROBLEM_BYTES]; /* keeper_lock; why the last start failed */
+
 static int start_locked(const char *address) {
     if (serving)
         return -EALREADY;
@@ -98,6 +103,8 @@ static int start_locked(const char *address) {
         .address = address,
         .token = mal_options.http_token,
         .thread_begin = mal_thread_become_own,
+        .problem = problem,
+        .problem_bytes = sizeof problem,
     };
     int error = plugin.start(&args);
     serving = error == 0;
@@ -148,11 +155,18 @@ MAL_PUBLIC int mallard_write_heap_profile(int fd) {
     return error;
 }
 
+/* A program that inherited the knob from one that serves finds the address taken: that is how it
+ * should be, and not worth a line from each of a build's thousand children. */
 void mal_http_start_from_options(void) {
+    problem[0] = '\0';
     int error = mallard_http_listen(mal_options.http);
-    if (error)
-        mal_warn("MALLARD_HTTP=%s cannot be served (error %d): going on without", mal_options.http,
-                 -error);
+    if (error == 0 || (error == -EADDRINUSE && mal_env_parent_has(KNOB, mal_options.http)))
+        return;
+    if (error == -ENOSYS)
+        mal_warn(KNOB "=%s: " PLUGIN_NAME " is not installed: going on without", mal_options.http);
+    else
+        mal_warn(KNOB "=%s: %s: going on without", mal_options.http,
+                 problem[0] ? problem : "no memory");
 }
 
 void mal_http_forget_in_child(void) {

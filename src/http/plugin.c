@@ -20,17 +20,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 static struct http_server *running;
 static struct http_memory_source own_box;
-
-static void complain(const char *problem) {
-    char line[HTTP_PROBLEM_BYTES + 32];
-    int bytes = snprintf(line, sizeof line, "mallard: http: %s\n", problem);
-    ssize_t written = write(STDERR_FILENO, line, (size_t)bytes);
-    (void)written; /* nobody is left to tell */
-}
 
 MAL_PUBLIC int mallard_http_plugin_start(const struct mallard_http_plugin_args *args) {
     char problem[HTTP_PROBLEM_BYTES];
@@ -48,8 +40,8 @@ MAL_PUBLIC int mallard_http_plugin_start(const struct mallard_http_plugin_args *
         .thread_begin = args->thread_begin,
     };
     int error = http_server_start(&options, &running, problem);
-    if (error < 0)
-        complain(problem);
+    if (error < 0 && args->problem != NULL)
+        snprintf(args->problem, args->problem_bytes, "%s", problem);
     return error;
 }
 

@@ -41,6 +41,7 @@
 #define WORKERS 2
 #define ACCEPT_BATCH 64
 #define ACCEPT_PAUSE_MS 100
+#define LOSS_CHECK_MS 1000 /* a wait does not notice that its descriptors were closed */
 #define CONNECTION_MEMORY_BYTES (64u << 10)
 #define PER_ADDRESS_MAX 64u
 #define FLUSH_TURNS 10
@@ -159,6 +160,8 @@ static int loop_timeout_ms(struct http_server *server) {
     int timeout = http_connections_expire(&server->service.connections);
     if (MHD_get_timeout(server->daemon, &library_ms) == MHD_YES)
         timeout = sooner(timeout, library_ms < 1000 ? (int)library_ms : 1000);
+    if (is_exposed(server))
+        timeout = sooner(timeout, LOSS_CHECK_MS);
     return server->accept_pauses ? sooner(timeout, ACCEPT_PAUSE_MS) : timeout;
 }
 

@@ -8,6 +8,7 @@
 #include "os/env.h"
 
 #include "base/bits.h"
+#include "base/format.h"
 #include "os/clock.h"
 #include "os/vm.h"
 
@@ -29,6 +30,28 @@ const char *mal_env(const char *name) {
 
 bool mal_process_is_secure(void) {
     return getauxval(AT_SECURE) != 0;
+}
+
+#define ENVIRON_BYTES (256u << 10) /* of the parent's that are looked at */
+
+static bool environ_has(const char *text, size_t bytes, const char *name, const char *value) {
+    size_t name_bytes = strlen(name);
+    for (size_t at = 0; at < bytes; at += strnlen(text + at, bytes - at) + 1)
+        if (strncmp(text + at, name, name_bytes) == 0 && text[at + name_bytes] == '=')
+            return strcmp(text + at + name_bytes + 1, value) == 0;
+    return false;
+}
+
+bool mal_env_parent_has(const char *name, const char *value) {
+    char path[40];
+    char *text = mal_vm_map(ENVIRON_BYTES);
+    if (!text)
+        return false;
+    mal_format(path, sizeof path, "/proc/%d/environ", getppid());
+    long got = mal_read_file(path, text, ENVIRON_BYTES - 1);
+    bool found = got > 0 && environ_has(text, (size_t)got, name, value);
+    mal_vm_unmap(text, ENVIRON_BYTES);
+    return found;
 }
 
 uint64_t mal_random_seed(void) {

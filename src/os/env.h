@@ -16,6 +16,10 @@ bool mal_env_ready(void);
 /* The value of a variable or NULL. */
 const char *mal_env(const char *name);
 
+/* True when the parent process has the variable with that value too, as far as can be known: it was
+ * inherited, not given to this process alone. */
+bool mal_env_parent_has(const char *name, const char *value);
+
 /* 64 bits that differ between processes: the kernel's AT_RANDOM mixed with time and pid. */
 uint64_t mal_random_seed(void);
 

@@ -467,7 +467,7 @@ test_ctypes test_dbm test_decimal test_deque test_dict test_epoll test_exception
 test_generators test_hashlib test_heapq test_itertools test_json test_list test_long test_lzma
 test_marshal test_memoryio test_memoryview test_mmap test_multiprocessing_main_handling test_os test_pickle
 test_popen test_posix test_pyexpat test_queue test_re test_resource test_select test_set test_shelve
-test_signal test_socketserver test_sqlite3 test_struct test_subprocess test_tempfile test_thread
+test_socketserver test_sqlite3 test_struct test_subprocess test_tempfile test_thread
 test_threading test_threading_local test_threadsignals test_tracemalloc test_unicode test_wait3 test_wait4
 test_weakref test_xml_etree test_zlib""".split()
 
@@ -837,6 +837,9 @@ def main():
     if options.list:
         print("\n".join(f"{name:16} {' '.join(modes)}" for name, (_, _, modes, _) in CASES.items()))
         return 0
+    # Started in the background of a script, SIGINT would be ignored in everything we test.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     shm = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     work = pathlib.Path(tempfile.mkdtemp(prefix="mallard-programs.", dir=shm))
     work.chmod(0o755)

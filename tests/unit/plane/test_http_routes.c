@@ -317,8 +317,8 @@ static void test_root_escapes_what_a_process_calls_itself(void **state) {
 
 /* ---- commands ---- */
 
-static uint32_t seen_command;
-static int64_t seen_argument;
+static _Atomic uint32_t seen_command;
+static _Atomic int64_t seen_argument;
 
 static int64_t answer_command(uint32_t command, int64_t argument, int32_t *ret_error) {
     seen_command = command;
