@@ -28,6 +28,7 @@
 #include "base/check.h"
 #include "base/format.h"
 #include "box/place.h"
+#include "box/reader.h"
 #include "os/clock.h"
 #include "os/env.h"
 #include "os/futex.h"
@@ -90,10 +91,6 @@ static void *section_of(enum mal_box_section_id section) {
 
 bool mal_writer_is_open(void) {
     return mal_load_acquire(&box.base) != NULL;
-}
-
-bool mal_writer_is_of_process(void) {
-    return header_of(box.base)->pid == (uint32_t)getpid();
 }
 
 const void *mal_writer_base(void) {
@@ -168,6 +165,25 @@ static int create_file(const char *path) {
     return fd;
 }
 
+/* Every box's name holds the pid and the start time of its process. */
+static void name_box(const char *folder, uint64_t start_ticks) {
+    mal_format(box.path, sizeof box.path, "%s/%u.%lu.mallard", folder, (unsigned)getpid(),
+               (unsigned long)start_ticks);
+}
+
+/* An image that is replaced by exec cannot remove its box; the next image does, box or no box of
+ * its own. */
+void mal_writer_remove_predecessor(void) {
+    char folder[MAL_BOX_FOLDER_BYTES];
+    int saved_errno = errno;
+    if (mal_box_folder(folder, sizeof folder) == 0) {
+        name_box(folder, mal_process_start_ticks());
+        unlink(box.path);
+        box.path[0] = '\0';
+    }
+    errno = saved_errno;
+}
+
 static char *give_up(char *base, const char *path, int error) {
     if (base)
         munmap(base, MAL_BOX_BYTES);
@@ -197,8 +213,7 @@ static char *try_file_box(uint64_t start_ticks) {
                      mal_env("MALLARD_DIR"));
         return NULL;
     }
-    mal_format(box.path, sizeof box.path, "%s/%u.%lu.mallard", folder, (unsigned)getpid(),
-               (unsigned long)start_ticks);
+    name_box(folder, start_ticks);
     return open_file_box(box.path);
 }
 
@@ -484,14 +499,20 @@ void mal_writer_wake(void) {
         mal_futex_wake_shared(&mailbox()->request, INT_MAX);
 }
 
+/* A process that gave up its rights may not remove its file: whoever collects boxes will. All but
+ * the header's page goes back to the tmpfs at once. */
+static void give_memory_back(void) {
+    madvise(box.base + MAL_BOX_PAGE_BYTES, MAL_BOX_BYTES - MAL_BOX_PAGE_BYTES, MADV_REMOVE);
+}
+
 void mal_writer_finish(int exit_code, enum mal_writer_end end) {
     int saved_errno = errno;
     struct mal_box_header *header = header_of(box.base);
     header->exit_code = exit_code;
     header->ended_unix_ns = mal_clock_unix_ns();
     mal_store_release(&header->state, (uint32_t)MAL_BOX_EXITED);
-    if (end == MAL_WRITER_REMOVE && box.path[0])
-        unlink(box.path);
+    if (end == MAL_WRITER_REMOVE && box.path[0] && unlink(box.path) != 0 && errno != ENOENT)
+        give_memory_back();
     errno = saved_errno;
 }
 

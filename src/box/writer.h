@@ -23,9 +23,6 @@ bool mal_writer_is_open(void);
  * -ENOMEM. PROFILE lock held. */
 int mal_writer_open(const char *options, unsigned cpus);
 
-/* False in a child that shares the mapping, by vfork for one. */
-bool mal_writer_is_of_process(void);
-
 /* The mapping, for the reader in this process. */
 const void *mal_writer_base(void);
 /* The file, "" for anonymous memory. */
@@ -62,6 +59,9 @@ void mal_writer_wake(void);
 /* Marks a clean exit and removes the file unless it is to be kept. */
 enum mal_writer_end { MAL_WRITER_REMOVE, MAL_WRITER_KEEP };
 void mal_writer_finish(int exit_code, enum mal_writer_end end);
+
+/* Removes what an earlier image of this process left behind an exec. Once, before a box is made. */
+void mal_writer_remove_predecessor(void);
 
 /* In a forked child: from here on the parent's box is only read. */
 void mal_writer_forget_in_child(void);

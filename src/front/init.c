@@ -41,12 +41,14 @@
 #include <pthread.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 uint32_t mal_init_done;
 
 static struct mal_lock init_lock = MAL_LOCK_INIT(MAL_RANK_INIT);
 static bool options_known; /* init_lock, then constructor only */
 static bool heap_failed_once;
+static pid_t own_pid; /* set by init and in forked children */
 
 static enum mal_percpu_mode cache_mode(void) {
     bool usable = mal_percpu_have_rseq() && mal_text_allows_rseq();
@@ -81,6 +83,7 @@ static bool bring_up_locked(void) {
         configure_profile();
         mal_break_remember();
         mal_guard_arm();
+        own_pid = getpid();
         mal_store_release(&mal_init_done, 1u);
         return true;
     }
@@ -133,6 +136,7 @@ static void after_fork_in_parent(void) {
 }
 
 static void become_child(void) {
+    own_pid = getpid();
     mal_background_forget_in_child();
     mal_thread_forget_others();
     mal_profile_forget_in_child();
@@ -151,17 +155,20 @@ void mal_init_check_fork(void) {
         become_child();
 }
 
-/* A vfork child shares this memory but not this process: it must not end its parent's box. */
+/* May run in a signal handler that interrupted malloc (_exit is allowed there), so no lock but the
+ * profile's is asked for, and that one not for ever. A vfork child shares this memory but not this
+ * process: it must not end its parent's box. */
 void mal_init_end(int exit_code) {
-    if (!mal_writer_is_open() || mal_guard_is_wiped() || !mal_writer_is_of_process())
+    if (getpid() != own_pid)
         return;
-    mal_stats_publish();
-    mal_writer_finish(exit_code,
-                      mal_options.flags & MAL_OPTION_KEEP ? MAL_WRITER_KEEP : MAL_WRITER_REMOVE);
+    mal_profile_end(exit_code,
+                    mal_options.flags & MAL_OPTION_KEEP ? MAL_WRITER_KEEP : MAL_WRITER_REMOVE);
 }
 
 static void end_at_exit(int exit_code, void *unused) {
     (void)unused;
+    if (mal_options.flags & MAL_OPTION_KEEP)
+        mal_stats_publish();
     mal_init_end(exit_code);
 }
 
@@ -174,6 +181,7 @@ __attribute__((constructor(101))) static void come_up(void) {
         mal_thread_set_rate(mal_options.mem_profile_rate);
         configure_profile();
     }
+    mal_writer_remove_predecessor();
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
     on_exit(end_at_exit, NULL);
     mal_background_allow();

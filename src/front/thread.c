@@ -130,8 +130,8 @@ static enum mal_due look(struct mal_thread *thread, uint64_t size_bytes, uint64_
         draw(thread);
         due = *ret_rate == 0 ? MAL_DUE_NOTHING : MAL_DUE_SAMPLE;
     }
-    /* Last, because starting a thread allocates, and that charges the countdown. */
-    /* A thread in its last destructors is no place to start another one from. */
+    /* Last, because starting a thread allocates, and that charges the countdown. A thread in its last
+     * destructors is no place to start another one from. */
     if (thread->state != MAL_THREAD_ENDING)
         mal_background_tick();
     return due;

@@ -49,6 +49,9 @@ static inline bool mal_lock_try(struct mal_lock *lock) {
     return true;
 }
 
+/* Gives up after about `patience_ns`. For callers that may have interrupted the holder. */
+MAL_SLOW bool mal_lock_try_for(struct mal_lock *lock, uint64_t patience_ns);
+
 static inline void mal_unlock(struct mal_lock *lock) {
     mal_lock_note_released(lock);
     if (mal_exchange_release(&lock->state, 0u) == 2)

@@ -31,6 +31,7 @@
 
 #include <string.h>
 
+#define END_PATIENCE_NS (50u * 1000 * 1000)
 #define INDEX_SLOTS (2u * MAL_BOX_BUCKETS_MAX)
 
 struct key {
@@ -44,6 +45,7 @@ struct key {
 static struct mal_lock profile_lock = MAL_LOCK_INIT(MAL_RANK_PROFILE);
 static struct mal_profile_config config; /* constant after init */
 static uint32_t *bucket_index;           /* rule 1; set once under the lock */
+static bool ended;                       /* no box is opened any more; profile_lock */
 static uint64_t sample_count;            /* relaxed atomic */
 static uint64_t own_bytes;               /* relaxed atomic */
 
@@ -88,9 +90,18 @@ bool mal_profile_ensure_box(void) {
     if (mal_writer_is_open())
         return true;
     mal_lock(&profile_lock);
-    bool open = mal_writer_is_open() || open_box_locked();
+    bool open = mal_writer_is_open() || (!ended && open_box_locked());
     mal_unlock(&profile_lock);
     return open;
+}
+
+void mal_profile_end(int exit_code, enum mal_writer_end end) {
+    bool locked = mal_lock_try_for(&profile_lock, END_PATIENCE_NS);
+    ended = true;
+    if (mal_writer_is_open())
+        mal_writer_finish(exit_code, end);
+    if (locked)
+        mal_unlock(&profile_lock);
 }
 
 static uint64_t hash_stack(const uintptr_t *pcs, size_t depth) {
@@ -227,6 +238,7 @@ struct mal_profile_stats mal_profile_stats(void) {
 }
 
 void mal_profile_forget_in_child(void) {
+    ended = false;
     mal_writer_forget_in_child();
 }
 

@@ -6,6 +6,7 @@
 #define MAL_SAMPLE_PROFILE_H
 
 #include "box/layout.h"
+#include "box/writer.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -24,6 +25,10 @@ void mal_profile_configure(const struct mal_profile_config *config);
 
 /* Makes the box if there is none. False when memory is short; then nothing is ever sampled. */
 bool mal_profile_ensure_box(void);
+
+/* The process ends: marks its box, if there is one, and opens none from here on. Waits a moment for
+ * a box that is just being opened, but not for ever: the caller may be a signal handler. */
+void mal_profile_end(int exit_code, enum mal_writer_end end);
 
 /* Records a sample of an object at `address` that was drawn at `rate_bytes`: takes the caller's
  * stack and counts it. False when it could not be remembered (and was counted as dropped): the

@@ -6,9 +6,8 @@
  *
  *     byte 0   operation      byte 1   slot      bytes 2, 3   size and how it is scaled
  *
- * Links the core's objects with prefixed names. With libFuzzer: clang -fsanitize=fuzzer,address.
- * Without (MAL_FUZZ_MAIN): main replays the files given, or with none runs MAL_FUZZ_RUNS (2000)
- * programs drawn from MAL_FUZZ_SEED (1).
+ * Links the core's objects with prefixed names; runs under libFuzzer, or is replayed by
+ * tests/fuzz/replay_main.c.
  */
 #include "mallard/mallard.h"
 
@@ -165,50 +164,3 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
     mallard_set_mem_profile_rate(524288);
     return 0;
 }
-
-#ifdef MAL_FUZZ_MAIN
-
-static uint64_t next_random(uint64_t *state) {
-    uint64_t x = *state += 0x9e3779b97f4a7c15ull;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
-    return x ^ (x >> 31);
-}
-
-static void run_random(uint64_t seed) {
-    static uint8_t program[4 * 500];
-    uint64_t random = seed;
-    for (size_t at = 0; at < sizeof program; at++)
-        program[at] = (uint8_t)next_random(&random);
-    LLVMFuzzerTestOneInput(program, sizeof program);
-}
-
-static void replay(const char *path) {
-    static uint8_t program[1 << 20];
-    FILE *file = fopen(path, "rb");
-    size_t bytes = file ? fread(program, 1, sizeof program, file) : 0;
-    expect(file != NULL, "the input file can be opened");
-    fclose(file);
-    LLVMFuzzerTestOneInput(program, bytes);
-}
-
-static uint64_t knob(const char *name, uint64_t otherwise) {
-    const char *value = getenv(name);
-    return value ? strtoull(value, NULL, 0) : otherwise;
-}
-
-/* The seed is printed before it is used: an abort leaves it as the last line. */
-int main(int count, char **paths) {
-    uint64_t runs = knob("MAL_FUZZ_RUNS", 2000), first = knob("MAL_FUZZ_SEED", 1);
-    for (int i = 1; i < count; i++)
-        replay(paths[i]);
-    for (uint64_t seed = first; count == 1 && seed < first + runs; seed++) {
-        if (seed % 100 == 1 || runs == 1)
-            fprintf(stderr, "MAL_FUZZ_SEED=%lu\n", (unsigned long)seed);
-        run_random(seed);
-    }
-    printf("1 passed, 0 failed\n");
-    return 0;
-}
-
-#endif

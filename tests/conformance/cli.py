@@ -1,0 +1,354 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The mallard command: exit statuses, messages, signals, job control, files left and not left.
+
+    cli.py MALLARD
+"""
+import gzip
+import json
+import os
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+import live
+
+WORKER = "import time\nx = [bytes(1000) for i in range(50000)]\ntime.sleep(60)\n"
+
+
+class Scene:
+    """A folder of its own for boxes and for the current directory."""
+
+    def __init__(self, checks, mallard, folder):
+        self.checks, self.mallard, self.folder = checks, os.path.abspath(mallard), folder
+        self.boxes = os.path.join(folder, "boxes")
+        os.mkdir(self.boxes)
+        self.env = dict(os.environ, MALLARD_DIR=self.boxes)
+        for name in ("LD_PRELOAD", "MALLARD_HTTP", "MALLARD_KEEP"):
+            self.env.pop(name, None)
+
+    def run(self, *arguments, **keywords):
+        return subprocess.run([self.mallard, *arguments], cwd=self.folder, env=self.env, text=True,
+                              capture_output=True, timeout=60, stdin=subprocess.DEVNULL, **keywords)
+
+    def expect(self, name, arguments, status, out=None, err=None):
+        done = self.run(*arguments)
+        good = (done.returncode == status and (out is None or re.search(out, done.stdout))
+                and (err is None or re.search(err, done.stderr)))
+        self.checks.check(name, good, f"status {done.returncode}, out {done.stdout[-300:]!r}, err {done.stderr[-300:]!r}")
+        return done
+
+    def start(self, *options, program=("sleep", "600")):
+        return live.start(self.mallard, *options, program=program, folder=self.folder, env=self.env)
+
+    def left(self):
+        return sorted(name for name in os.listdir(self.folder) if name.startswith("mallard."))
+
+    def runs(self):
+        return [name for name in os.listdir(self.boxes) if name.startswith("run.")]
+
+
+def check_usage(scene):
+    scene.expect("no command is a usage error", [], 2, err="usage: mallard COMMAND")
+    scene.expect("--help", ["--help"], 0, out="usage: mallard COMMAND")
+    scene.expect("--version", ["--version"], 0, out=r"^mallard \d+\.\d+\.\d+\n$")
+    scene.expect("an unknown command", ["dance"], 2, err="'dance' is no command")
+    scene.expect("help of an unknown command", ["help", "dance"], 2, err="no command")
+    for command in ("run", "ps", "stat", "heap", "allocs", "trace", "check"):
+        scene.expect(f"{command} --help", [command, "--help"], 0, out=f"usage: mallard {command}")
+        scene.expect(f"help {command}", ["help", command], 0, out=f"usage: mallard {command}")
+        scene.expect(f"{command} with an unknown option", [command, "--nonsense"], 2, err="does not know the option --nonsense")
+    for command in ("stat", "heap", "allocs", "trace", "check", "run"):
+        scene.expect(f"{command} without its argument", [command], 2, err="needs a")
+    for command in ("stat", "heap", "trace"):
+        scene.expect(f"{command} of no pid", [command, "abc"], 1, err="no process id")
+        scene.expect(f"{command} of a process without a box", [command, "1"], 1, err="has no box here")
+        scene.expect(f"{command} of two processes", [command, "1", "2"], 2, err="takes one argument")
+    scene.expect("an option without its value", ["run", "--http"], 2, err="--http needs a value")
+    scene.expect("an option with a value too many", ["ps", "--all=1"], 2, err="takes no value")
+    scene.expect("ps of nothing", ["ps"], 0, out=r"PID +STATE +RSS +HEAP +SAMPLES +RATE +COMMAND\n$")
+    full = subprocess.run(f"{scene.mallard} --help > /dev/full", shell=True, stderr=subprocess.PIPE, text=True, check=False)
+    scene.checks.equal("a full disk is a failure", full.returncode, 1)
+
+
+def check_statuses(scene):
+    cases = {"0": ["true"], "1": ["false"], "7": ["sh", "-c", "exit 7"], "255": ["sh", "-c", "exit 255"]}
+    for wanted, program in cases.items():
+        scene.expect(f"status {wanted} goes through", ["run", "-q", "--", *program], int(wanted), err="^$")
+    scene.expect("a program that is not there", ["run", "--", "/no/such"], 127, err="cannot execute /no/such: No such file")
+    scene.expect("a name that is not there", ["run", "no-such-program"], 127, err="cannot execute")
+    scene.expect("a file that is no program", ["run", "--", "/etc/passwd"], 126, err="cannot execute /etc/passwd: Permission denied")
+    scene.expect("a folder", ["run", "--", "/tmp"], 126, err="cannot execute /tmp")
+    scene.expect("options of the program are its own", ["run", "-q", "sh", "-c", "exit 3", "--help"], 3)
+    scene.checks.equal("nothing is left behind", (scene.left(), scene.runs()), ([], []))
+
+
+def check_output(scene):
+    done = scene.expect("output goes through", ["run", "--", "sh", "-c", "echo out; echo err >&2"], 0, out="^out\n$",
+                        err=r"mallard: http://127\.0\.0\.1:\d+/debug/pprof/ serves pid \d+")
+    scene.checks.equal("one line of ours", done.stderr.count("mallard:"), 1)
+    done = scene.run("run", "-q", "--", "sh", "-c", "cat; echo $LD_PRELOAD; echo $MALLARD_DIR; echo $MALLARD_HTTP")
+    lines = done.stdout.splitlines()
+    scene.checks.check("the library is in LD_PRELOAD", lines[0].endswith("libmallard.so.0"), done.stdout)
+    scene.checks.check("the folder is a private one", re.search(r"/run\.\d+$", lines[1]), done.stdout)
+    env = dict(scene.env, LD_PRELOAD="libm.so.6", MALLARD_HTTP="127.0.0.1:1")
+    done = subprocess.run([scene.mallard, "run", "-q", "--", "sh", "-c", "echo $LD_PRELOAD; echo h=$MALLARD_HTTP"], env=env,
+                          text=True, capture_output=True, check=False)
+    scene.checks.check("what was preloaded stays", re.search(r"libmallard\.so\.0:libm\.so\.6\nh=\n", done.stdout), done.stdout)
+
+
+def check_addresses(scene):
+    process, port, _ = scene.start()
+    scene.expect("an address that is taken", ["run", "--http", f"127.0.0.1:{port}", "--", "touch", "ran"], 1,
+                 err=f"cannot listen on 127.0.0.1:{port}: Address already in use")
+    scene.checks.check("and nothing ran", not os.path.exists(os.path.join(scene.folder, "ran")))
+    live.stop(process)
+    scene.expect("an open address without a token", ["run", "--http", "0.0.0.0:0", "--", "true"], 1, err="needs a token")
+    scene.expect("an address that is none", ["run", "--http", "here", "--", "true"], 1, err="an address is written as")
+    scene.expect("an empty token", ["run", "--token-file", "/dev/null", "--", "true"], 1, err="token file /dev/null is empty")
+    scene.expect("an open address, insecure", ["run", "--insecure", "--http", "0.0.0.0:0", "--", "true"], 0)
+    scene.expect("no server", ["run", "--http", "off", "--", "true"], 0, err="^$")
+    path = os.path.join(scene.folder, "s")
+    scene.expect("a socket", ["run", "--http", f"unix:{path}", "--", "sh", "-c", f"curl -s --unix-socket {path} http://localhost/healthz"],
+                        0, out="ok", err="unix:/.* serves pid")
+    scene.checks.check("the socket's file is gone", not os.path.exists(path))
+
+
+def default_port(scene):
+    """Two runs without --http: at most one gets 6060; the other takes a free port and says so."""
+    command = [scene.mallard, "run", "--", "sleep", "600"]
+    both = [subprocess.Popen(command, cwd=scene.folder, env=scene.env, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    lines = [one.stderr.readline() for one in both]
+    taken = [line for line in lines if "(127.0.0.1:6060 is taken)" in line]
+    scene.checks.check("the second run takes a free port", len(taken) >= 1 and all("serves pid" in line for line in lines), lines)
+    for one in both:
+        live.stop(one)
+    for name in scene.left():
+        os.unlink(os.path.join(scene.folder, name))
+
+
+def check_signals(scene):
+    script = ("trap 'echo got USR1' USR1; trap 'echo got HUP' HUP; trap 'echo got TERM; exit 9' TERM; echo ready; "
+              "while :; do sleep 0.05; done")
+    process = subprocess.Popen([scene.mallard, "run", "-q", "--http", "off", "--", "sh", "-c", script], cwd=scene.folder,
+                               env=scene.env, stdout=subprocess.PIPE, text=True)
+    process.stdout.readline()
+    for number, name in ((signal.SIGUSR1, "USR1"), (signal.SIGHUP, "HUP"), (signal.SIGTERM, "TERM")):
+        process.send_signal(number)
+        scene.checks.equal(f"SIG{name} goes through", process.stdout.readline().strip(), f"got {name}")
+    scene.checks.equal("and the status after it", process.wait(timeout=10), 9)
+    process.stdout.close()
+
+
+def check_death(scene):
+    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGABRT):
+        process, _, pid = scene.start(program=("/usr/bin/python3", "-c", WORKER))
+        time.sleep(0.5)
+        os.kill(pid, number)
+        scene.checks.equal(f"status after {number.name}", process.wait(timeout=20), 128 + number)
+        said = process.stderr.read()
+        process.stderr.close()
+        name = f"mallard.python3.{pid}.heap.pb.gz"
+        scene.checks.check(f"{number.name}: says where the profile is",
+                           re.search(rf"pid {pid} was ended by {number.name}; its last heap profile is \./{name}", said), said)
+        path = os.path.join(scene.folder, name)
+        scene.checks.check(f"{number.name}: it is a profile", os.path.exists(path) and len(gzip.open(path).read()) > 100)
+        top = subprocess.run(["go", "tool", "pprof", "-top", path], capture_output=True, text=True, check=False)
+        scene.checks.check(f"{number.name}: go tool pprof reads it", "Type: inuse_space" in top.stdout, top.stdout + top.stderr)
+        os.unlink(path)
+    scene.checks.equal("no folder is left", scene.runs(), [])
+
+
+def check_keep(scene):
+    kept = os.path.join(scene.folder, "kept")
+    scene.expect("--keep", ["run", "-q", "--keep", kept, "--", "/usr/bin/python3", "-c", "x=[bytes(1000) for i in range(50000)]"], 0)
+    boxes = [name for name in os.listdir(kept) if name.endswith(".mallard")]
+    scene.checks.check("--keep keeps the box of a clean exit", len(boxes) >= 1, os.listdir(kept))
+    box = os.path.join(kept, boxes[0]) if boxes else "/nonexistent"
+    scene.expect("stat of a box", ["stat", box], 0, out="exited with 0")
+    scene.expect("heap --text of a box", ["heap", "--text", box], 0, out="^heap profile: ")
+    scene.expect("a file that is no box", ["stat", "/etc/passwd"], 1, err="cannot be read as a box")
+    scene.expect("--keep where nothing can be", ["run", "--keep", "/proc/no", "--", "true"], 1, err="cannot keep boxes in /proc/no")
+
+
+def fetch(port, path):
+    return urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10).read()
+
+
+def check_readers(scene):
+    process, port, pid = scene.start(program=("/usr/bin/python3", "-c", WORKER))
+    live.wait_until(lambda: live.answers("127.0.0.1", port, "/debug/pprof/heap"))
+    time.sleep(0.5)
+    scene.expect("ps", ["ps"], 0, out=rf"\n +{pid}  running .*python3")
+    scene.expect("stat", ["stat", str(pid)], 0, out=rf"{pid} .*running")
+    done = scene.expect("stat --json", ["stat", "--json", str(pid)], 0)
+    stats = json.loads(done.stdout)
+    scene.checks.check("stat --json has Go's and our names", stats["HeapAlloc"] > 10 << 20 and "heap_alloc_bytes" in stats["Mallard"])
+    for command in ("heap", "allocs"):
+        path = os.path.join(scene.folder, command)
+        scene.expect(f"{command} -o", [command, str(pid), "-o", path], 0)
+        scene.checks.check(f"{command} -o writes a profile", len(gzip.open(path).read()) > 100)
+        scene.expect(f"{command} --text", [command, str(pid), "--text"], 0, out="^heap profile: .*@ heap/1048576")
+        data = subprocess.run([scene.mallard, command, str(pid)], env=scene.env, capture_output=True, check=False).stdout
+        scene.checks.check(f"{command} to a pipe", data[:2] == b"\x1f\x8b")
+    scene.expect("a file that cannot be written", ["heap", str(pid), "-o", "/no/such/file"], 1, err="cannot write /no/such/file")
+    scene.expect("trace", ["trace", str(pid)], 0)
+    scene.expect("check of a process that runs on Mallard", ["check", str(pid)], 0, out="works\n$")
+    page = fetch(port, "/").decode()
+    scene.checks.check("the server lists the process", f"/p/{pid}/debug/pprof/" in page)
+    scene.checks.equal("by prefix", fetch(port, f"/p/{pid}/debug/pprof/cmdline").split(b"\0")[0], b"/usr/bin/python3")
+    scene.checks.equal("by parameter", fetch(port, f"/debug/pprof/cmdline?proc={pid}").split(b"\0")[0], b"/usr/bin/python3")
+    live.stop(process)
+    for name in scene.left():
+        os.unlink(os.path.join(scene.folder, name))
+
+
+def check_tree(scene):
+    """A shell with two children: all three are there, the shell is the default."""
+    script = f"/usr/bin/python3 -c \"{WORKER}\" & /usr/bin/python3 -c \"{WORKER}\" & wait"
+    process, port, pid = scene.start(program=("sh", "-c", script))
+    found = live.wait_until(lambda: fetch(port, "/").decode().count("/debug/pprof/\"") >= 3)
+    scene.checks.check("the whole tree is served", found, fetch(port, "/").decode())
+    scene.checks.check("the default is what was started", fetch(port, "/debug/pprof/cmdline").startswith(b"sh\0"))
+    samples = re.findall(r'mallard_process_alive\{pid="(\d+)"', fetch(port, "/metrics").decode())
+    scene.checks.check("/metrics has all of them", len(samples) >= 3 and str(pid) in samples, samples)
+    children = [int(one) for one in samples if int(one) != pid]
+    live.stop(process)
+    scene.checks.check("descendants live on", all(os.path.exists(f"/proc/{one}") for one in children))
+    scene.checks.equal("and keep their folder", len(scene.runs()), 1)
+    scene.expect("mallard ps still sees them", ["ps"], 0, out=rf"\n +{children[0]}  running")
+    for one in children:
+        os.kill(one, signal.SIGKILL)
+    live.wait_until(lambda: not any(os.path.exists(f"/proc/{one}") for one in children))
+    scene.expect("another run", ["run", "-q", "--", "true"], 0)
+    scene.checks.equal("another run removes what is left", scene.runs(), [])
+    for name in scene.left():
+        os.unlink(os.path.join(scene.folder, name))
+
+
+def check_check(scene):
+    scene.expect("check of a program", ["check", "ls"], 0, out="works\n$")
+    scene.expect("check of a path", ["check", "/bin/ls"], 0, out="works\n$")
+    scene.expect("check of nothing", ["check", "/no/such"], 1, out="does not work: there is no such program")
+    scene.expect("check of text", ["check", "/etc/passwd"], 1, out="neither an ELF file nor a script")
+    scene.expect("check of a process without Mallard", ["check", str(os.getpid())], 1, out="was not started with Mallard")
+    script = os.path.join(scene.folder, "script")
+    for first in ("#!/bin/sh", "#!/usr/bin/env sh", "#! /usr/bin/env -S sh -e"):
+        with open(script, "w", encoding="ascii") as out:
+            out.write(first + "\n")
+        scene.expect(f"check of a script: {first}", ["check", script], 0, out=r"is a script for .*\n[^$]*works\n$")
+    with open(script, "w", encoding="ascii") as out:
+        out.write(f"#!{script}\n")
+    scene.expect("check of a script that runs itself", ["check", script], 1)
+    program = os.path.join(scene.folder, "program")
+    own = "void *malloc(unsigned long n) { (void)n; return 0; }\nint main(void) { return malloc(1) != 0; }\n"
+    builds = {
+        "a static program": ("-static", "int main(void) { return 0; }\n", "statically linked"),
+        "a program that exports malloc": ("-fno-builtin", own, "exports it"),
+        "a program with a malloc inside": ("-fno-builtin", "static __attribute__((noinline)) " + own, "malloc of its own"),
+    }
+    for name, (flag, text, wanted) in builds.items():
+        built = subprocess.run(["gcc", "-w", "-x", "c", "-", "-o", program, flag], input=text, text=True,
+                               capture_output=True, check=False)
+        scene.checks.equal(f"{name} can be built", built.returncode, 0)
+        scene.expect(f"check of {name}", ["check", program], 1, out=f"does not work: .*{wanted}")
+    shutil.copy("/bin/ls", program)
+    os.chmod(program, 0o4755)
+    if os.getuid() == 0:
+        os.chown(program, 65534, 65534)
+        os.chmod(program, 0o4755)
+        scene.expect("check of a setuid program", ["check", program], 1, out="ignores LD_PRELOAD")
+
+
+def wait_state(pid, states, seconds=5):
+    def look():
+        text = open(f"/proc/{pid}/stat", encoding="utf-8").read()
+        return text.rsplit(")", 1)[1].split()[0] in states
+    return live.wait_until(look, seconds)
+
+
+def check_terminal(scene):
+    """In a terminal of its own: Ctrl-Z stops both, fg continues both, Ctrl-C arrives once."""
+    script = "trap 'echo INT; n=$((n+1))' INT; trap 'echo n=$n; exit 5' TERM; n=0; echo ready; while :; do sleep 0.05; done"
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(scene.folder)
+        os.execve(scene.mallard, [scene.mallard, "run", "-q", "--http", "off", "--", "sh", "-c", script], scene.env)
+    seen = b""
+
+    def read_until(text):
+        nonlocal seen
+        end = time.monotonic() + 10
+        while text not in seen and time.monotonic() < end:
+            try:
+                seen += os.read(terminal, 4096)
+            except OSError:
+                break
+        return text in seen
+
+    scene.checks.check("runs in a terminal", read_until(b"ready"), seen)
+    os.write(terminal, b"\x03")
+    scene.checks.check("Ctrl-C arrives", read_until(b"INT\r\n"), seen)
+    time.sleep(0.3)
+    os.kill(pid, signal.SIGTERM)
+    scene.checks.check("Ctrl-C arrived once", read_until(b"n=1"), seen)
+    scene.checks.equal("status through a terminal", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 5)
+    os.close(terminal)
+
+
+def check_job_control(scene):
+    """A shell with job control in a terminal: Ctrl-Z gives the prompt back, fg goes on."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(scene.folder)
+        os.execve("/bin/bash", ["bash", "--norc", "-i"], dict(scene.env, PS1="P> ", HISTFILE=""))
+    seen = b""
+
+    def read_until(text, after=0):
+        nonlocal seen
+        end = time.monotonic() + 10
+        while text not in seen[after:] and time.monotonic() < end:
+            try:
+                seen += os.read(terminal, 4096)
+            except OSError:
+                break
+        return text in seen[after:]
+
+    command = f"{scene.mallard} run -q --http off -- sh -c 'echo rea''dy; while :; do sleep 0.05; done'\n"
+    os.write(terminal, command.encode())
+    scene.checks.check("runs under a shell", read_until(b"ready\r\n"), seen)
+    os.write(terminal, b"\x1a")
+    scene.checks.check("Ctrl-Z stops the job", read_until(b"Stopped"), seen)
+    at = len(seen)
+    os.write(terminal, b"fg; echo st''atus=$?\n")
+    time.sleep(0.5)
+    os.write(terminal, b"\x03")
+    scene.checks.check("fg continues it and Ctrl-C ends it", read_until(b"status=130", at), seen[at:])
+    os.write(terminal, b"exit\n")
+    os.waitpid(pid, 0)
+    os.close(terminal)
+    for name in scene.left():
+        os.unlink(os.path.join(scene.folder, name))
+
+
+def main(arguments):
+    if len(arguments) != 1:
+        print(__doc__, file=sys.stderr)
+        return 2
+    checks = live.Checks()
+    steps = (check_usage, check_statuses, check_output, check_addresses, default_port, check_signals, check_death, check_keep,
+             check_readers, check_tree, check_check, check_terminal, check_job_control)
+    for step in steps:
+        with tempfile.TemporaryDirectory() as folder:
+            step(Scene(checks, arguments[0], folder))
+    return checks.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
