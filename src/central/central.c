@@ -8,7 +8,9 @@
  *
  * Path up: the top of the transfer cache; then spans from the list, lowest free object first; then
  * a new span from the page heap. Path down: onto the transfer cache; what does not fit goes into
- * the bits of its span. A span whose objects are all back goes to the page heap at once.
+ * the bits of its span. A span whose objects are all back stays for the next taker while the class
+ * has few of them; else it goes to the page heap. What a class has not touched for a whole tick of
+ * the background thread goes all the way down.
  *
  *     taken - given = objects in CPU caches or in the program's hands
  *     sum of object_count over spans = (taken - given) + span_free + transfer_objects
@@ -27,7 +29,9 @@
 #include "pageheap/pageheap.h"
 
 #define TRANSFER_BATCHES 16u
-#define TRANSFER_BYTES_MAX (512u << 10)
+#define TRANSFER_OBJECTS_MIN 16u
+#define TRANSFER_BYTES_MAX (1u << 20)
+#define EMPTY_BYTES_MAX (128u << 10) /* of spans without an object out that a class may keep */
 
 struct central {
     MAL_LINE_ALIGNED struct mal_lock lock;
@@ -35,6 +39,8 @@ struct central {
     uint32_t transfer_capacity; /* 0 until the first object comes back */
     void **transfer;
     struct mal_span *partial; /* spans with free objects, doubly linked, newest first */
+    uint32_t empty_spans;     /* of those, the ones with no object out */
+    uint64_t taken_at_trim;   /* stats.taken when the class was last looked at by trim */
     struct mal_central_stats stats;
 };
 
@@ -91,6 +97,7 @@ static struct mal_span *span_with_room(struct central *central, uint32_t class) 
     struct mal_span *span = mal_pageheap_new_class_span(class);
     if (span) {
         central->stats.spans++;
+        central->empty_spans++;
         central->stats.span_free += span->free_count;
         list_push(central, span);
     }
@@ -104,6 +111,7 @@ static size_t take_from_spans(struct central *central, uint32_t class, void **re
         struct mal_span *span = span_with_room(central, class);
         if (!span)
             break;
+        central->empty_spans -= span->free_count == span->object_count;
         size_t step = span_take(span, mal_class[class].size_bytes, ret_objects + got, count - got);
         if (span->free_count == 0)
             list_remove(central, span);
@@ -144,6 +152,20 @@ static void span_put_one(struct mal_span *span, uint32_t class, void *object) {
         span->first_word = (uint16_t)(index / 64);
 }
 
+static uint32_t empty_spans_max(uint32_t class) {
+    return EMPTY_BYTES_MAX >> MAL_PAGE_SHIFT > mal_class[class].span_pages
+               ? (EMPTY_BYTES_MAX >> MAL_PAGE_SHIFT) / mal_class[class].span_pages
+               : 0;
+}
+
+static void release_empty(struct central *central, struct mal_span *span) {
+    list_remove(central, span);
+    central->empty_spans--;
+    central->stats.span_free -= span->object_count;
+    central->stats.spans--;
+    mal_pageheap_free_span(span);
+}
+
 static void put_into_span(struct central *central, uint32_t class, void *object) {
     struct mal_span *span = mal_pagemap_span_at(object);
     MAL_CHECK(span && span->class == class, "a cached object's span is gone");
@@ -152,10 +174,9 @@ static void put_into_span(struct central *central, uint32_t class, void *object)
     span_put_one(span, class, object);
     central->stats.span_free++;
     if (span->free_count == span->object_count) {
-        list_remove(central, span);
-        central->stats.span_free -= span->object_count;
-        central->stats.spans--;
-        mal_pageheap_free_span(span);
+        central->empty_spans++;
+        if (central->empty_spans > empty_spans_max(class))
+            release_empty(central, span);
     }
 }
 
@@ -164,8 +185,8 @@ static void ensure_transfer(struct central *central, uint32_t class) {
     const struct mal_class_info *info = &mal_class[class];
     if (central->transfer_capacity > 0)
         return;
-    size_t capacity = mal_min((size_t)info->batch * TRANSFER_BATCHES,
-                              mal_max(TRANSFER_BYTES_MAX / info->size_bytes, 1));
+    size_t capacity = mal_max((size_t)info->batch * TRANSFER_BATCHES, TRANSFER_OBJECTS_MIN);
+    capacity = mal_min(mal_max(capacity, 256), mal_max(TRANSFER_BYTES_MAX / info->size_bytes, 4));
     central->transfer = mal_meta_alloc(capacity * sizeof(void *), MAL_META_CACHE);
     if (central->transfer)
         central->transfer_capacity = (uint32_t)capacity;
@@ -184,10 +205,27 @@ void mal_central_give(uint32_t class, void **objects, size_t count) {
     mal_unlock(&central->lock);
 }
 
-void mal_central_flush(uint32_t class) {
-    struct central *central = lock_class(class);
+static void flush_locked(struct central *central, uint32_t class) {
     while (central->transfer_used > 0)
         put_into_span(central, class, central->transfer[--central->transfer_used]);
+    for (struct mal_span *span = central->partial, *next; span; span = next) {
+        next = span->next;
+        if (span->free_count == span->object_count)
+            release_empty(central, span);
+    }
+}
+
+void mal_central_flush(uint32_t class) {
+    struct central *central = lock_class(class);
+    flush_locked(central, class);
+    mal_unlock(&central->lock);
+}
+
+void mal_central_trim_idle(uint32_t class) {
+    struct central *central = lock_class(class);
+    if (central->taken_at_trim == central->stats.taken)
+        flush_locked(central, class);
+    central->taken_at_trim = central->stats.taken;
     mal_unlock(&central->lock);
 }
 

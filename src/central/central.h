@@ -23,6 +23,9 @@ void mal_central_give(uint32_t class, void **objects, size_t count);
 /* Moves everything in transfer caches back to its spans; empty spans go to the page heap. */
 void mal_central_flush(uint32_t class);
 
+/* The same, if nothing was taken since the last call for this class. */
+void mal_central_trim_idle(uint32_t class);
+
 /* A snapshot of one class. */
 struct mal_central_stats {
     uint64_t taken; /* objects ever handed out */

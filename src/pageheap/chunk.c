@@ -2,7 +2,8 @@
  *
  * Bit arithmetic on one chunk.
  *
- * Runs are walked edge by edge with count-trailing-zeros, at most one step per word and edge. The
+ * Measuring goes word by word, with shifts inside a word; finding walks edge by edge with
+ * count-trailing-zeros. The
  * shapes are those of Go's page allocator: first fit from low addresses for allocation, from high
  * addresses for release, so that the two meet in the middle and the heap's top empties first.
  * Stateless; the caller holds the page heap's lock.
@@ -37,16 +38,45 @@ static uint32_t next_free(const struct mal_chunk *chunk, uint32_t from) {
     return next_edge(chunk->used, from, ~0ull);
 }
 
-struct mal_chunk_runs mal_chunk_measure(const struct mal_chunk *chunk) {
-    struct mal_chunk_runs runs = {next_used(chunk, 0), 0, 0};
-    uint32_t first = 0;
-    while ((first = next_free(chunk, first)) < MAL_CHUNK_PAGES) {
-        uint32_t limit = next_used(chunk, first);
-        runs.longest = (uint32_t)mal_max(runs.longest, limit - first);
-        if (limit == MAL_CHUNK_PAGES)
-            runs.end = limit - first;
-        first = limit;
+/* Bit i of the result: pages i .. i + length of the word are all free. */
+static uint64_t starts_of_runs(uint64_t free_bits, uint32_t length) {
+    for (uint32_t have = 1, step; have < length; have += step) {
+        step = (uint32_t)mal_min(have, length - have);
+        free_bits &= free_bits >> step;
     }
+    return free_bits;
+}
+
+/* The longest run inside one word, if it is longer than `longest`. */
+static uint32_t longest_in_word(uint64_t free_bits, uint32_t longest) {
+    if ((uint32_t)__builtin_popcountll(free_bits) <= longest)
+        return longest;
+    uint64_t starts = starts_of_runs(free_bits, longest + 1);
+    for (; starts; starts &= starts >> 1)
+        longest++;
+    return longest;
+}
+
+/* Word by word: a run that crosses words is the high end of one and the low end of the next. */
+struct mal_chunk_runs mal_chunk_measure(const struct mal_chunk *chunk) {
+    struct mal_chunk_runs runs = {0, 0, 0};
+    uint32_t all_before_free = 1;
+    for (uint32_t word = 0; word < MAL_CHUNK_WORDS; word++) {
+        uint64_t used = chunk->used[word];
+        if (used == 0) {
+            runs.end += 64;
+            continue;
+        }
+        runs.end += (uint32_t)__builtin_ctzll(used);
+        if (all_before_free)
+            runs.start = runs.end;
+        all_before_free = 0;
+        runs.longest = longest_in_word(~used, (uint32_t)mal_max(runs.longest, runs.end));
+        runs.end = (uint32_t)__builtin_clzll(used);
+    }
+    if (all_before_free)
+        runs.start = runs.end;
+    runs.longest = (uint32_t)mal_max(runs.longest, runs.end);
     return runs;
 }
 
