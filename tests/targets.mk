@@ -97,6 +97,7 @@ CONFORMANCE_RUNS = \
   death='python3 tests/conformance/death.py $(CORE_SO) $(OUT)/tests/bin/conformance/death' \
   truth='python3 tests/conformance/truth.py $(CORE_SO) $(OUT)/tests/bin/conformance' \
   memstats='LD_PRELOAD=$(CORE_SO) $(OUT)/tests/bin/conformance/memstats' \
+  regressions='LD_PRELOAD=$(CORE_SO) $(OUT)/tests/bin/conformance/regressions' \
   faults='python3 tests/conformance/faults.py $(CORE_SO) $(OUT)/tests/bin/conformance' \
   example='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/programs/example $(OUT)/tests/example.pb.gz && go tool pprof -top $(OUT)/tests/example.pb.gz >/dev/null'
 LINT_RUNS = \

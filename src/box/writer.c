@@ -17,7 +17,9 @@
  *   1. Appends happen under the caller's PROFILE lock; readers of this process use the published
  *      counts (acquire).
  *   2. `box_lock` (rank BOX) guards publish, trace and history.
- *   3. `box.base` is set once per process image and once per forked child (release).
+ *   3. `box.base` is set once per process image and once per forked child, under the PROFILE lock;
+ *      `announced` follows, by store-release, when everything that a child inherits is in place.
+ *      Who does not hold the PROFILE lock looks at the box only when it is announced.
  *
  * Must never allocate, never fail the program, never write a parent's box.
  */
@@ -52,6 +54,7 @@ static struct mal_lock box_lock = MAL_LOCK_INIT(MAL_RANK_BOX);
 
 static struct {
     char *base;         /* rule 3 */
+    uint32_t announced; /* rule 3; 1 once the box is complete */
     char *parent_base;  /* a forked child's view of its parent's box */
     uint32_t answering; /* number of the request being served; its server */
     uint64_t
@@ -90,7 +93,11 @@ static void *section_of(enum mal_box_section_id section) {
 }
 
 bool mal_writer_is_open(void) {
-    return mal_load_acquire(&box.base) != NULL;
+    return mal_load_acquire(&box.announced) != 0;
+}
+
+void mal_writer_announce(void) {
+    mal_store_release(&box.announced, 1u);
 }
 
 const void *mal_writer_base(void) {
@@ -521,6 +528,7 @@ void mal_writer_forget_in_child(void) {
     if (box.base)
         box.parent_base = box.base;
     box.path[0] = '\0';
+    mal_store_release(&box.announced, 0u);
     mal_store_release(&box.base, NULL);
 }
 

@@ -23,6 +23,9 @@ bool mal_writer_is_open(void);
  * -ENOMEM. PROFILE lock held. */
 int mal_writer_open(const char *options, unsigned cpus);
 
+/* Makes the box known to threads that do not hold the PROFILE lock: everything is in place. */
+void mal_writer_announce(void);
+
 /* The mapping, for the reader in this process. */
 const void *mal_writer_base(void);
 /* The file, "" for anonymous memory. */

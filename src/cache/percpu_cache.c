@@ -81,10 +81,10 @@ int mal_cache_init(enum mal_percpu_mode mode) {
     cache.cpus = mal_percpu_possible_cpus();
     lay_out_slots();
     /* Slab -1 stays zero for ever: see os/percpu.h. */
-    char *slabs = mal_vm_map((size_t)(cache.cpus + 1) * MAL_SLAB_BYTES);
+    char *slabs = mal_vm_map((size_t)(cache.cpus + 2) * MAL_SLAB_BYTES);
     if (!slabs)
         return -ENOMEM;
-    mal_percpu_init(slabs + MAL_SLAB_BYTES, mode);
+    mal_percpu_init(slabs + 2 * MAL_SLAB_BYTES, mode);
     return 0;
 }
 

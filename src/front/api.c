@@ -21,6 +21,15 @@ MAL_PUBLIC const char *mallard_version(void) {
     return MAL_VERSION;
 }
 
+void mal_api_before_fork(void) {
+    mal_lock(&api_lock);
+    mal_lock_note_released(&api_lock);
+}
+
+void mal_api_after_fork(void) {
+    mal_unlock(&api_lock);
+}
+
 static void translate(const uint64_t *v, struct mallard_memstats *stats) {
     stats->alloc = stats->heap_alloc = v[MAL_STAT_HEAP_ALLOC];
     stats->total_alloc = v[MAL_STAT_TOTAL_ALLOC];

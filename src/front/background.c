@@ -12,8 +12,8 @@
  * like any thread there. No protocol with other CPUs is needed, and the proof of os/percpu.h holds
  * as it stands. A CPU that the thread may not run on keeps what it has.
  *
- * SYNCHRONIZATION: `run_state` goes FORBIDDEN -> ALLOWED -> RUNNING by compare-and-swap, and back
- * to ALLOWED in a forked child.
+ * SYNCHRONIZATION: `run_state` goes FORBIDDEN -> ALLOWED -> RUNNING by compare-and-swap, to
+ * IMPOSSIBLE where no thread can be had, and back to ALLOWED in a forked child.
  *
  * Must never hold a lock while it sleeps, and never run the program's code.
  */
@@ -35,19 +35,20 @@
 #include "sample/profile.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #define START_AGE_NS (20u * 1000 * 1000)
 #define ROUND_NS 1000000000ull
 #define SCAVENGE_BUDGET_NS (ROUND_NS / 100) /* one percent of one CPU */
 
-enum run_state { FORBIDDEN, ALLOWED, RUNNING };
+enum run_state { FORBIDDEN, ALLOWED, RUNNING, IMPOSSIBLE };
 static uint32_t run_state;     /* enum run_state; atomic */
 static uint64_t allowed_at_ns; /* written before ALLOWED */
 static uint32_t round_count;   /* background thread */
 
-bool mal_background_is_running(void) {
-    return mal_load_relaxed(&run_state) == RUNNING;
+bool mal_background_is_settled(void) {
+    return mal_load_relaxed(&run_state) >= RUNNING;
 }
 
 void mal_background_allow(void) {
@@ -60,7 +61,7 @@ void mal_background_hurry(void) {
 }
 
 void mal_background_forget_in_child(void) {
-    if (mal_load_relaxed(&run_state) == RUNNING)
+    if (mal_background_is_settled())
         mal_background_allow();
 }
 
@@ -73,7 +74,7 @@ static void visit_cpus(void) {
     }
     if (mal_cache_mode() == MAL_PERCPU_RSEQ)
         mal_thread_restore_cpus();
-    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class++)
+    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++)
         mal_central_trim_idle(class);
 }
 
@@ -104,7 +105,14 @@ static void answer_requests(uint64_t wait_ns) {
     }
 }
 
+/* libc ends a process when its last thread ends, and counts this one. */
+static void end_with_the_program(void) {
+    if (mal_process_is_deserted(1 + mal_http_threads()))
+        exit(0);
+}
+
 static void do_round(void) {
+    end_with_the_program();
     mal_http_follow_process();
     if (round_count++ % 2 == 1)
         visit_cpus();
@@ -133,9 +141,9 @@ void mal_background_start(void) {
     uint32_t allowed = ALLOWED;
     if (!mal_cas_acquire(&run_state, &allowed, (uint32_t)RUNNING))
         return;
-    /* No thread to be had: the process does without, slow paths keep looking at the clock. */
+    /* No thread to be had: the process does without. */
     if (mal_thread_start("mallard", body) != 0)
-        mal_store_release(&run_state, (uint32_t)FORBIDDEN);
+        mal_store_release(&run_state, (uint32_t)IMPOSSIBLE);
 }
 
 void mal_background_tick(void) {

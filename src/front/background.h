@@ -7,7 +7,8 @@
 
 #include <stdbool.h>
 
-bool mal_background_is_running(void);
+/* False while slow paths should look at the clock, to start the thread when it is time. */
+bool mal_background_is_settled(void);
 
 /* Called now and then from slow paths without locks: starts the thread once the process is old
  * enough to be worth one. Cheap. */

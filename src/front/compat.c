@@ -32,6 +32,15 @@ int mallard_malloc_info(int options, FILE *stream);
 
 static struct mal_lock compat_lock = MAL_LOCK_INIT(MAL_RANK_API);
 
+void mal_compat_before_fork(void) {
+    mal_lock(&compat_lock);
+    mal_lock_note_released(&compat_lock);
+}
+
+void mal_compat_after_fork(void) {
+    mal_unlock(&compat_lock);
+}
+
 static void read_values(uint64_t *ret_values) {
     static struct mal_box_stats stats; /* compat_lock */
     mal_lock(&compat_lock);

@@ -40,6 +40,7 @@
 #define ADDRESS_BYTES 256
 #define PROBLEM_BYTES 256
 #define KNOB "MALLARD_HTTP"
+#define SERVER_THREADS 3u /* a loop and two workers, src/http/server.c */
 
 struct plugin {
     __typeof__(&mallard_http_plugin_start) start;
@@ -51,7 +52,7 @@ struct plugin {
 
 static pthread_mutex_t keeper_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct plugin plugin; /* keeper_lock; complete or all NULL */
-static bool serving;         /* keeper_lock */
+static bool serving;         /* keeper_lock; read relaxed by the background thread */
 
 static char served_address[ADDRESS_BYTES]; /* what a child is to take over; "" for nothing */
 static pid_t waiting_for_parent;           /* 0: not waiting */
@@ -85,6 +86,7 @@ static uint8_t begin_own(void) {
 
 static void end_own(uint8_t before) {
     mal_thread.flags = before;
+    mal_thread_redraw();
 }
 
 static char problem[PROBLEM_BYTES]; /* keeper_lock; why the last start failed */
@@ -178,6 +180,10 @@ void mal_http_forget_in_child(void) {
     waiting_for_parent = getppid();
     mal_background_hurry();
     mal_thread_hurry();
+}
+
+unsigned mal_http_threads(void) {
+    return mal_load_relaxed(&serving) ? SERVER_THREADS : 0;
 }
 
 void mal_http_follow_process(void) {

@@ -11,6 +11,9 @@ void mal_http_start_from_options(void);
 /* A forked child gives up its parent's sockets; it serves itself once the parent is gone. */
 void mal_http_forget_in_child(void);
 
+/* How many threads of this process serve; 0 when it does not. */
+unsigned mal_http_threads(void);
+
 /* Background thread, every round: takes over the address of a parent that has ended. */
 void mal_http_follow_process(void);
 

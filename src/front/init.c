@@ -46,9 +46,9 @@
 uint32_t mal_init_done;
 
 static struct mal_lock init_lock = MAL_LOCK_INIT(MAL_RANK_INIT);
-static bool options_known; /* init_lock, then constructor only */
-static bool heap_failed_once;
-static pid_t own_pid; /* set by init and in forked children */
+static bool options_known;   /* init_lock, then constructor only */
+static unsigned stages_done; /* init_lock */
+static pid_t own_pid;        /* set by init and in forked children */
 
 static enum mal_percpu_mode cache_mode(void) {
     bool usable = mal_percpu_have_rseq() && mal_text_allows_rseq();
@@ -74,21 +74,34 @@ static void configure_profile(void) {
     mal_profile_configure(&config);
 }
 
+static bool bring_up_pagemap(void) {
+    return mal_pagemap_init(mal_random_seed()) == 0;
+}
+
+static bool bring_up_pageheap(void) {
+    return mal_pageheap_init() == 0;
+}
+
+static bool bring_up_caches(void) {
+    return mal_cache_init(cache_mode()) == 0;
+}
+
+/* Each stage is tried again after a failure until it has succeeded once. */
+static bool (*const stages[])(void) = {bring_up_pagemap, bring_up_pageheap, bring_up_caches};
+
 static bool bring_up_locked(void) {
     read_options();
     mal_classes_init();
-    if (!heap_failed_once && mal_pagemap_init(mal_random_seed()) == 0 && mal_pageheap_init() == 0 &&
-        mal_cache_init(cache_mode()) == 0) {
-        mal_thread_init(mal_options.mem_profile_rate);
-        configure_profile();
-        mal_break_remember();
-        mal_guard_arm();
-        own_pid = getpid();
-        mal_store_release(&mal_init_done, 1u);
-        return true;
-    }
-    heap_failed_once = true;
-    return false;
+    for (; stages_done < MAL_COUNT_OF(stages); stages_done++)
+        if (!stages[stages_done]())
+            return false;
+    mal_thread_init(mal_options.mem_profile_rate);
+    configure_profile();
+    mal_break_remember();
+    mal_guard_arm();
+    own_pid = getpid();
+    mal_store_release(&mal_init_done, 1u);
+    return true;
 }
 
 bool mal_init(void) {
@@ -108,6 +121,8 @@ bool mal_init_tolerates_foreign(const void *pointer) {
 }
 
 static void before_fork(void) {
+    mal_api_before_fork();
+    mal_compat_before_fork();
     mal_lock(&init_lock);
     mal_stats_before_fork();
     mal_profile_before_fork();
@@ -117,9 +132,11 @@ static void before_fork(void) {
     mal_central_before_fork();
     mal_pageheap_before_fork();
     mal_meta_before_fork();
+    mal_lock_holds_all = true;
 }
 
 static void release_all(enum mal_fork_side side) {
+    mal_lock_holds_all = false;
     mal_meta_after_fork();
     mal_pageheap_after_fork();
     mal_central_after_fork();
@@ -129,6 +146,8 @@ static void release_all(enum mal_fork_side side) {
     mal_profile_after_fork();
     mal_stats_after_fork();
     mal_unlock(&init_lock);
+    mal_compat_after_fork();
+    mal_api_after_fork();
 }
 
 static void after_fork_in_parent(void) {
@@ -181,7 +200,9 @@ __attribute__((constructor(101))) static void come_up(void) {
         mal_thread_set_rate(mal_options.mem_profile_rate);
         configure_profile();
     }
-    mal_writer_remove_predecessor();
+    /* A box that is open already took its predecessor's name over. */
+    if (!mal_writer_is_open())
+        mal_writer_remove_predecessor();
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
     on_exit(end_at_exit, NULL);
     mal_background_allow();

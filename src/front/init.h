@@ -31,4 +31,10 @@ bool mal_init_tolerates_foreign(const void *pointer);
 /* Marks this process's box as a clean exit. Harmless when called twice or in a child. */
 void mal_init_end(int exit_code);
 
+/* The API locks of front/api.c and front/compat.c, for fork. */
+void mal_api_before_fork(void);
+void mal_api_after_fork(void);
+void mal_compat_before_fork(void);
+void mal_compat_after_fork(void);
+
 #endif

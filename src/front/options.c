@@ -40,14 +40,26 @@ static bool parse_cpu_cache(const char *value) {
     return true;
 }
 
+/* Programs overwrite their environment to change how ps shows them: texts are copied. NULL for one
+ * that does not fit. */
+static const char *copy(char *to, size_t bytes, const char *value) {
+    return mal_format(to, bytes, "%s", value) == strlen(value) ? to : NULL;
+}
+
 static bool parse_http(const char *value) {
-    mal_options.http = *value && strcmp(value, "off") != 0 ? value : NULL;
-    return true;
+    static char text[256];
+    if (!*value || strcmp(value, "off") == 0)
+        return true;
+    mal_options.http = copy(text, sizeof text, value);
+    return mal_options.http != NULL;
 }
 
 static bool parse_token(const char *value) {
-    mal_options.http_token = *value ? value : NULL;
-    return true;
+    static char text[512];
+    if (!*value)
+        return true;
+    mal_options.http_token = copy(text, sizeof text, value);
+    return mal_options.http_token != NULL;
 }
 
 static bool parse_flag(const char *value, enum mal_option_flags flag) {

@@ -24,6 +24,7 @@
 #include "os/clock.h"
 #include "os/env.h"
 #include "os/lock.h"
+#include "os/thread.h"
 #include "os/vm.h"
 #include "pageheap/pageheap.h"
 #include "pageheap/scavenger.h"
@@ -172,6 +173,7 @@ static void collect_rest(uint64_t *v) {
 }
 
 static void collect_locked(struct mal_box_stats *ret_stats) {
+    int cancel = mal_thread_forbid_cancel();
     memset(ret_stats, 0, sizeof *ret_stats);
     ret_stats->class_count = MAL_CLASS_COUNT;
     collect_large(ret_stats);
@@ -185,6 +187,7 @@ static void collect_locked(struct mal_box_stats *ret_stats) {
     ret_stats->published_unix_ns = mal_clock_unix_ns();
     ret_stats->published_mono_ns = mal_clock_mono_ns();
     previous = *ret_stats;
+    mal_thread_restore_cancel(cancel);
 }
 
 void mal_stats_collect(struct mal_box_stats *ret_stats) {

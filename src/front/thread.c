@@ -88,7 +88,7 @@ static void set_up(struct mal_thread *thread) {
 /* Splits the distance to the next sample into countdown and beyond. */
 static void set_distance(struct mal_thread *thread, int64_t distance) {
     int64_t piece =
-        mal_background_is_running() ? distance : (int64_t)mal_min((uint64_t)distance, TICK_BYTES);
+        mal_background_is_settled() ? distance : (int64_t)mal_min((uint64_t)distance, TICK_BYTES);
     thread->beyond = distance - piece;
     mal_store_relaxed(&thread->countdown, piece);
 }
@@ -130,8 +130,8 @@ static enum mal_due look(struct mal_thread *thread, uint64_t size_bytes, uint64_
         draw(thread);
         due = *ret_rate == 0 ? MAL_DUE_NOTHING : MAL_DUE_SAMPLE;
     }
-    /* Last, because starting a thread allocates, and that charges the countdown. A thread in its last
-     * destructors is no place to start another one from. */
+    /* Last, because starting a thread allocates, and that charges the countdown. A thread in its
+     * last destructors is no place to start another one from. */
     if (thread->state != MAL_THREAD_ENDING)
         mal_background_tick();
     return due;
@@ -157,6 +157,11 @@ enum mal_due mal_thread_due(uint64_t size_bytes, uint64_t *ret_rate) {
 
 void mal_thread_become_own(void) {
     mal_thread.flags |= MAL_THREAD_OWN;
+    mal_store_relaxed(&mal_thread.countdown, -1);
+}
+
+void mal_thread_redraw(void) {
+    mal_store_relaxed(&mal_thread.generation, 0u);
     mal_store_relaxed(&mal_thread.countdown, -1);
 }
 
@@ -207,5 +212,6 @@ void mal_thread_forget_others(void) {
     registry = self->state == MAL_THREAD_REGISTERED ? self : NULL;
     /* The child has no background thread, and must not repeat its parent's random gaps. */
     self->random = self->random ? mal_mix(self->random ^ mal_random_seed()) | 1 : 0;
-    set_distance(self, mal_max((uint64_t)(self->countdown + self->beyond), 0));
+    int64_t left = self->countdown + self->beyond;
+    set_distance(self, left > 0 ? left : 0);
 }

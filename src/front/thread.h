@@ -57,6 +57,9 @@ void mal_thread_become_own(void);
 /* Makes the calling thread's next allocation a tick. */
 void mal_thread_hurry(void);
 
+/* Forgets the rest of the gap: the next allocation draws a new one before it is charged. */
+void mal_thread_redraw(void);
+
 /* Once, at init. */
 void mal_thread_init(uint64_t rate_bytes);
 

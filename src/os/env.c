@@ -103,6 +103,19 @@ uint64_t mal_process_start_ticks(void) {
     return parse_decimal(&field);
 }
 
+bool mal_process_is_deserted(unsigned own) {
+    char text[1024];
+    long got = mal_read_file("/proc/self/stat", text, sizeof text - 1);
+    if (got <= 0)
+        return false;
+    text[got] = '\0';
+    const char *state = strrchr(text, ')');
+    if (!state || state[1] != ' ' || state[2] != 'Z')
+        return false;
+    const char *threads = skip_fields(state, 18); /* field 20 */
+    return parse_decimal(&threads) <= own + 1;
+}
+
 uint64_t mal_process_resident_bytes(void) {
     char text[128];
     long got = mal_read_file("/proc/self/statm", text, sizeof text - 1);

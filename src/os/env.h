@@ -29,6 +29,9 @@ long mal_read_file(const char *path, char *ret_data, size_t bytes);
 /* Field 22 of /proc/self/stat, 0 where unknown. */
 uint64_t mal_process_start_ticks(void);
 
+/* True when the first thread has ended by pthread_exit and no more than `own` others are left. */
+bool mal_process_is_deserted(unsigned own);
+
 /* Resident bytes, now and at most; 0 where /proc is missing. */
 uint64_t mal_process_resident_bytes(void);
 uint64_t mal_process_max_resident_bytes(void);

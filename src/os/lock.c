@@ -16,6 +16,8 @@
 
 #define SPINS_BEFORE_SLEEP 64
 
+MAL_THREAD bool mal_lock_holds_all;
+
 void mal_lock_init(struct mal_lock *lock, enum mal_lock_rank rank) {
     mal_store_relaxed(&lock->rank, (uint16_t)rank);
     mal_store_release(&lock->state, 0u);

@@ -73,3 +73,13 @@ void mal_thread_remember_cpus(void) {
 void mal_thread_restore_cpus(void) {
     sched_setaffinity(0, sizeof remembered_cpus, &remembered_cpus);
 }
+
+int mal_thread_forbid_cancel(void) {
+    int before;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+    return before;
+}
+
+void mal_thread_restore_cancel(int before) {
+    pthread_setcancelstate(before, NULL);
+}

@@ -16,4 +16,9 @@ int mal_thread_move_to(unsigned cpu);
 void mal_thread_remember_cpus(void);
 void mal_thread_restore_cpus(void);
 
+/* A cancellation must not end a thread inside malloc: what lies between these has calls that are
+ * cancellation points. */
+int mal_thread_forbid_cancel(void);
+void mal_thread_restore_cancel(int before);
+
 #endif

@@ -92,7 +92,10 @@ void mal_vm_unmap(void *address, size_t bytes) {
     errno = saved_errno;
 }
 
+/* The kernel rounds a length up to its own page: what lies behind would be lost. */
 int mal_vm_release(void *address, size_t bytes) {
+    if ((((uintptr_t)address | bytes) & (mal_vm_page_bytes() - 1)) != 0)
+        return -EINVAL;
     int saved_errno = errno;
     int error = madvise(address, bytes, MADV_DONTNEED) == 0 ? 0 : -errno;
     errno = saved_errno;

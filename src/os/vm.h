@@ -23,7 +23,7 @@ int mal_vm_commit(void *address, size_t bytes);
 
 void mal_vm_unmap(void *address, size_t bytes);
 
-/* Gives the pages back; they read as zero afterwards. */
+/* Gives the pages back; they read as zero afterwards. -EINVAL for less than whole OS pages. */
 int mal_vm_release(void *address, size_t bytes);
 
 /* The largest window of addresses worth reserving tables for, and a place where it is likely to

@@ -25,6 +25,7 @@
 #include "meta/memory.h"
 #include "os/clock.h"
 #include "os/lock.h"
+#include "os/thread.h"
 #include "sample/live.h"
 #include "sample/modules.h"
 #include "sample/unwind.h"
@@ -76,22 +77,25 @@ static bool open_box_locked(void) {
         bucket_index = mal_meta_map(INDEX_SLOTS * sizeof *bucket_index, MAL_META_BUCKET);
     mal_live_lock_all();
     bool open = bucket_index && mal_writer_open(config.options, config.cpus) == 0;
-    if (open)
+    if (open) {
         take_stock(had_parent);
-    mal_live_unlock_all();
-    if (open)
+        if (mal_writer_module_count() == 0)
+            mal_modules_note_program();
+        mal_writer_announce();
         mal_writer_set_rate(config.current_rate());
-    if (open && mal_writer_module_count() == 0)
-        mal_modules_note_program();
+    }
+    mal_live_unlock_all();
     return open;
 }
 
 bool mal_profile_ensure_box(void) {
     if (mal_writer_is_open())
         return true;
+    int cancel = mal_thread_forbid_cancel();
     mal_lock(&profile_lock);
     bool open = mal_writer_is_open() || (!ended && open_box_locked());
     mal_unlock(&profile_lock);
+    mal_thread_restore_cancel(cancel);
     return open;
 }
 

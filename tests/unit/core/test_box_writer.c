@@ -60,6 +60,7 @@ static void a_box_is_a_private_sparse_file(void **state) {
     struct stat status;
     assert_false(mal_writer_is_open());
     assert_int_equal(mal_writer_open("KNOB=1\nOTHER=x\n", 4), 0);
+    mal_writer_announce();
     assert_true(mal_writer_is_open());
     assert_memory_equal(mal_writer_path(), folder, strlen(folder));
     box_fd = open(mal_writer_path(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC);

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What once went wrong around malloc: ends, forks, cancellations.
+ *
+ *     LD_PRELOAD=libmallard.so.0 regressions          runs every case in a process of its own
+ *     LD_PRELOAD=libmallard.so.0 regressions CASE     runs one in this process
+ *
+ * A case passes when its process ends with status 0 within LIMIT_SECONDS: most of these faults were
+ * deadlocks.
+ */
+#include <malloc.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define LIMIT_SECONDS 20
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static void *volatile sink;
+
+static void work(size_t rounds, size_t bytes) {
+    for (size_t i = 0; i < rounds; i++) {
+        sink = malloc(bytes + i % 5000);
+        free(sink);
+    }
+}
+
+static void end_here(int signal) {
+    (void)signal;
+    _exit(0);
+}
+
+/* _exit is allowed in a handler that interrupted malloc: it must not wait for malloc's locks. */
+static int exit_in_a_handler(void) {
+    struct itimerval soon = {.it_value = {.tv_usec = 40000 + getpid() % 5000}};
+    signal(SIGALRM, end_here);
+    setitimer(ITIMER_REAL, &soon, NULL);
+    for (;;) {
+        void *kept[300];
+        for (size_t i = 0; i < COUNT(kept); i++)
+            kept[i] = malloc(40000 + i);
+        for (size_t i = 0; i < COUNT(kept); i++)
+            free(kept[i]);
+    }
+}
+
+static void *work_a_while(void *unused) {
+    work(200000, 100);
+    return unused;
+}
+
+/* A process whose first thread leaves by pthread_exit ends with its last thread, ours not counted.
+ */
+static int main_leaves_by_pthread_exit(void) {
+    pthread_t thread;
+    work_a_while(NULL);
+    usleep(50000);
+    work_a_while(NULL);
+    if (pthread_create(&thread, NULL, work_a_while, NULL) != 0)
+        return 1;
+    pthread_exit(NULL);
+}
+
+static void *allocate_cancelled(void *unused) {
+    pthread_cancel(pthread_self());
+    work(2000, 5000);
+    return unused;
+}
+
+/* malloc is no cancellation point: a thread must not end while it holds malloc's locks. */
+static int cancelled_inside_malloc(void) {
+    pthread_t thread;
+    void *result;
+    if (pthread_create(&thread, NULL, allocate_cancelled, NULL) != 0)
+        return 1;
+    pthread_join(thread, &result);
+    work(200000, 1000);
+    return result == PTHREAD_CANCELED;
+}
+
+static void *ask_for_ever(void *unused) {
+    for (;;)
+        sink = (void *)(size_t)mallinfo2().uordblks;
+    return unused;
+}
+
+/* A child of a fork beside a thread that reads statistics can read them too. */
+static int fork_beside_statistics(void) {
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, ask_for_ever, NULL) != 0)
+        return 1;
+    for (int i = 0; i < 200; i++) {
+        int status;
+        pid_t child = fork();
+        if (child == 0)
+            _exit(mallinfo2().arena == 0);
+        if (waitpid(child, &status, 0) != child || status != 0)
+            return 1;
+    }
+    return 0;
+}
+
+static void allocate_before_fork(void) {
+    void *kept[3000];
+    for (size_t i = 0; i < COUNT(kept); i++)
+        kept[i] = malloc(2000);
+    for (size_t i = 0; i < COUNT(kept); i++)
+        free(kept[i]);
+}
+
+/* Handlers that were registered before ours run while ours holds every lock. */
+__attribute__((constructor)) static void register_early(void) {
+    pthread_atfork(allocate_before_fork, NULL, allocate_before_fork);
+}
+
+static int handlers_of_fork_may_allocate(void) {
+    int status;
+    pid_t child = fork();
+    if (child == 0) {
+        work(1000, 3000);
+        _exit(0);
+    }
+    return waitpid(child, &status, 0) != child || status != 0;
+}
+
+struct regression {
+    const char *name;
+    int (*run)(void);
+};
+
+static const struct regression all[] = {
+    {"exit_in_a_handler", exit_in_a_handler},
+    {"main_leaves_by_pthread_exit", main_leaves_by_pthread_exit},
+    {"cancelled_inside_malloc", cancelled_inside_malloc},
+    {"fork_beside_statistics", fork_beside_statistics},
+    {"handlers_of_fork_may_allocate", handlers_of_fork_may_allocate},
+};
+
+static bool ends_well(pid_t child) {
+    int status;
+    for (int waited_ms = 0; waited_ms < LIMIT_SECONDS * 1000; waited_ms += 10) {
+        if (waitpid(child, &status, WNOHANG) == child)
+            return status == 0;
+        usleep(10000);
+    }
+    kill(child, SIGKILL);
+    waitpid(child, &status, 0);
+    return false;
+}
+
+static bool passes(const char *program, const char *name) {
+    pid_t child = fork();
+    if (child == 0) {
+        execl("/proc/self/exe", program, name, (char *)NULL);
+        _exit(127);
+    }
+    bool well = ends_well(child);
+    printf("%s %s\n", well ? "ok  " : "FAIL", name);
+    return well;
+}
+
+int main(int count, char **arguments) {
+    size_t passed = 0;
+    for (size_t i = 0; count > 1 && i < COUNT(all); i++)
+        if (strcmp(arguments[1], all[i].name) == 0)
+            return all[i].run();
+    for (size_t i = 0; i < COUNT(all); i++)
+        passed += passes(arguments[0], all[i].name);
+    printf("%zu passed, %zu failed\n", passed, COUNT(all) - passed);
+    return passed != COUNT(all);
+}
