@@ -99,6 +99,9 @@ CONFORMANCE_RUNS = \
   memstats='LD_PRELOAD=$(CORE_SO) $(OUT)/tests/bin/conformance/memstats' \
   regressions='LD_PRELOAD=$(CORE_SO) $(OUT)/tests/bin/conformance/regressions' \
   faults='python3 tests/conformance/faults.py $(CORE_SO) $(OUT)/tests/bin/conformance' \
+  http='python3 tests/conformance/http_conformance.py $(OUT)/mallard' \
+  http_security='python3 tests/conformance/http_security.py $(OUT)/mallard' \
+  cli='python3 tests/conformance/cli.py $(OUT)/mallard' \
   example='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/programs/example $(OUT)/tests/example.pb.gz && go tool pprof -top $(OUT)/tests/example.pb.gz >/dev/null'
 LINT_RUNS = \
   layers='python3 tests/lint/layers.py' \

@@ -41,13 +41,15 @@ static int exit_in_a_handler(void) {
     struct itimerval soon = {.it_value = {.tv_usec = 40000 + getpid() % 5000}};
     signal(SIGALRM, end_here);
     setitimer(ITIMER_REAL, &soon, NULL);
-    for (;;) {
+    static volatile bool for_ever = true;
+    while (for_ever) {
         void *kept[300];
         for (size_t i = 0; i < COUNT(kept); i++)
             kept[i] = malloc(40000 + i);
         for (size_t i = 0; i < COUNT(kept); i++)
             free(kept[i]);
     }
+    return 1;
 }
 
 static void *work_a_while(void *unused) {
