@@ -91,7 +91,7 @@ deps: ## install the packages that building and testing need
 tests: $(UNIT_CORE) $(UNIT_PLANE) $(PROGRAMS) ## build every test program
 
 unit_runs = $(foreach t,$(1),$(notdir $(t))=$(t))
-REPLAYS = $(foreach f,$(FUZZERS),replay_$(f)='$(OUT)/tests/replay_$(f) -random=2000,1 tests/fuzz/corpus/$(f)/*')
+REPLAYS = $(foreach f,$(FUZZERS),replay_$(f)='$(OUT)/tests/replay_$(f) -random=3,1 tests/fuzz/corpus/$(f)/*')
 
 CONFORMANCE_RUNS = \
   death='python3 tests/conformance/death.py $(CORE_SO) $(OUT)/tests/bin/conformance/death' \

@@ -10,6 +10,9 @@
  * one. So any number of idle connections leaves the server open for a client that has something to
  * ask.
  *
+ * The library waits on edges: when the end of a client arrives together with its last bytes, it
+ * reads those and is never told of the end. So ends are watched here as well, by level.
+ *
  * To cut is to shut the socket down: the library then sees its end and closes it in its own time.
  *
  * SYNCHRONIZATION  Loop thread only.
@@ -20,6 +23,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -99,6 +103,23 @@ int http_connections_expire(struct http_connections *all) {
             next_ms = limit_ms - age_ms;
     }
     return next_ms == UINT64_MAX ? -1 : (int)next_ms + 1;
+}
+
+size_t http_connections_watch(const struct http_connections *all,
+                              struct pollfd fds[HTTP_CONNECTION_SLOTS]) {
+    size_t count = 0;
+    for (size_t i = 0; i < all->count; i++)
+        if (gives_way(all->slot[i]))
+            fds[count++] = (struct pollfd){.fd = all->slot[i]->fd, .events = POLLRDHUP};
+    return count;
+}
+
+void http_connections_cut_ended(struct http_connections *all) {
+    char byte;
+    for (size_t i = 0; i < all->count; i++)
+        if (gives_way(all->slot[i]) &&
+            recv(all->slot[i]->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+            cut(all->slot[i]);
 }
 
 void http_connections_cut_all(struct http_connections *all) {

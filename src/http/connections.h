@@ -5,6 +5,7 @@
 #ifndef MAL_HTTP_CONNECTIONS_H
 #define MAL_HTTP_CONNECTIONS_H
 
+#include <poll.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -43,6 +44,13 @@ int http_connections_make_room(struct http_connections *all);
 
 /* Cuts what has taken too long. Returns the milliseconds until the next may have, or -1. */
 int http_connections_expire(struct http_connections *all);
+
+/* Adds those from which nothing more is wanted than their end, for poll. Returns how many. */
+size_t http_connections_watch(const struct http_connections *all,
+                              struct pollfd fds[HTTP_CONNECTION_SLOTS]);
+
+/* Cuts those whose clients have ended their side and left nothing unread. */
+void http_connections_cut_ended(struct http_connections *all);
 
 /* Cuts all of them. */
 void http_connections_cut_all(struct http_connections *all);

@@ -165,23 +165,50 @@ static int loop_timeout_ms(struct http_server *server) {
     return server->accept_pauses ? sooner(timeout, ACCEPT_PAUSE_MS) : timeout;
 }
 
+/* What one turn waits for: our own three, then the clients that may end. */
+enum { WAIT_WAKE, WAIT_LIBRARY, WAIT_LISTEN, WAIT_CLIENTS };
+struct wait {
+    struct pollfd fd[WAIT_CLIENTS + HTTP_CONNECTION_SLOTS];
+    size_t count;
+};
+
+static void wait_for_events(struct http_server *server, struct wait *wait) {
+    int timeout_ms = loop_timeout_ms(server);
+    wait->fd[WAIT_WAKE] = (struct pollfd){.fd = server->service.wake_fd, .events = POLLIN};
+    wait->fd[WAIT_LIBRARY] = (struct pollfd){.fd = server->epoll_fd, .events = POLLIN};
+    wait->fd[WAIT_LISTEN] =
+        (struct pollfd){.fd = server->accept_pauses ? -1 : server->listen_fd, .events = POLLIN};
+    wait->count = WAIT_CLIENTS +
+                  http_connections_watch(&server->service.connections, wait->fd + WAIT_CLIENTS);
+    if (poll(wait->fd, wait->count, timeout_ms) < 0)
+        wait->count = 0;
+}
+
+/* After the library has had its turn: what it has read nothing more from. */
+static void cut_ended(struct http_server *server, const struct wait *wait) {
+    MHD_UNSIGNED_LONG_LONG library_ms;
+    bool ended = false;
+    for (size_t i = WAIT_CLIENTS; i < wait->count; i++)
+        ended |= wait->fd[i].revents != 0;
+    bool pending = MHD_get_timeout(server->daemon, &library_ms) == MHD_YES && library_ms == 0;
+    if (ended && !pending)
+        http_connections_cut_ended(&server->service.connections);
+}
+
 static void loop_turn(struct http_server *server) {
-    struct pollfd fds[] = {
-        {.fd = server->service.wake_fd, .events = POLLIN},
-        {.fd = server->epoll_fd, .events = POLLIN},
-        {.fd = server->accept_pauses ? -1 : server->listen_fd, .events = POLLIN},
-    };
-    int ready = poll(fds, sizeof fds / sizeof fds[0], loop_timeout_ms(server));
-    if (!still_ours(server, fds, ready >= 0 ? sizeof fds / sizeof fds[0] : 0)) {
+    struct wait wait;
+    eventfd_t rings;
+    wait_for_events(server, &wait);
+    if (!still_ours(server, wait.fd, wait.count)) {
         atomic_store(&server->service.lost, true);
         return;
     }
-    eventfd_t rings;
-    if (fds[0].revents != 0)
+    if (wait.count > 0 && wait.fd[WAIT_WAKE].revents != 0)
         eventfd_read(server->service.wake_fd, &rings);
-    if (fds[2].revents != 0 || server->accept_pauses)
+    if (server->accept_pauses || (wait.count > 0 && wait.fd[WAIT_LISTEN].revents != 0))
         accept_batch(server);
     MHD_run(server->daemon);
+    cut_ended(server, &wait);
 }
 
 /* ---- start and stop, on the loop's thread ---- */

@@ -9,6 +9,7 @@ import json
 import os
 import pty
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -266,73 +267,75 @@ def check_check(scene):
         scene.expect("check of a setuid program", ["check", program], 1, out="ignores LD_PRELOAD")
 
 
-def wait_state(pid, states, seconds=5):
-    def look():
-        text = open(f"/proc/{pid}/stat", encoding="utf-8").read()
-        return text.rsplit(")", 1)[1].split()[0] in states
-    return live.wait_until(look, seconds)
+class Terminal:
+    """A program on a terminal of its own: what it wrote, and keys for it."""
+
+    def __init__(self, scene, path, *arguments, **more):
+        self.seen = b""
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.chdir(scene.folder)
+            os.execve(path, [path, *arguments], dict(scene.env, **more))
+
+    def read_until(self, text, after=0, seconds=10):
+        end = time.monotonic() + seconds
+        while text not in self.seen[after:] and time.monotonic() < end:
+            if not select.select([self.fd], [], [], 0.2)[0]:
+                continue
+            try:
+                self.seen += os.read(self.fd, 4096)
+            except OSError:
+                break
+        return text in self.seen[after:]
+
+    def type(self, keys):
+        os.write(self.fd, keys)
+
+    def close(self):
+        """The program's status; one that does not end is killed."""
+        if not live.wait_until(lambda: self.ended() is not None, 10):
+            os.killpg(self.pid, signal.SIGKILL)
+        os.close(self.fd)
+        return self.ended()
+
+    def ended(self):
+        if not hasattr(self, "status"):
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid == 0:
+                return None
+            self.status = os.waitstatus_to_exitcode(status)
+        return self.status
 
 
 def check_terminal(scene):
-    """In a terminal of its own: Ctrl-Z stops both, fg continues both, Ctrl-C arrives once."""
+    """Ctrl-C from a terminal reaches the program once, though both of us are sent it."""
     script = "trap 'echo INT; n=$((n+1))' INT; trap 'echo n=$n; exit 5' TERM; n=0; echo ready; while :; do sleep 0.05; done"
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.chdir(scene.folder)
-        os.execve(scene.mallard, [scene.mallard, "run", "-q", "--http", "off", "--", "sh", "-c", script], scene.env)
-    seen = b""
-
-    def read_until(text):
-        nonlocal seen
-        end = time.monotonic() + 10
-        while text not in seen and time.monotonic() < end:
-            try:
-                seen += os.read(terminal, 4096)
-            except OSError:
-                break
-        return text in seen
-
-    scene.checks.check("runs in a terminal", read_until(b"ready"), seen)
-    os.write(terminal, b"\x03")
-    scene.checks.check("Ctrl-C arrives", read_until(b"INT\r\n"), seen)
+    terminal = Terminal(scene, scene.mallard, "run", "-q", "--http", "off", "--", "sh", "-c", script)
+    scene.checks.check("runs in a terminal", terminal.read_until(b"ready"), terminal.seen)
+    terminal.type(b"\x03")
+    scene.checks.check("Ctrl-C arrives", terminal.read_until(b"INT\r\n"), terminal.seen)
     time.sleep(0.3)
-    os.kill(pid, signal.SIGTERM)
-    scene.checks.check("Ctrl-C arrived once", read_until(b"n=1"), seen)
-    scene.checks.equal("status through a terminal", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 5)
-    os.close(terminal)
+    os.kill(terminal.pid, signal.SIGTERM)
+    scene.checks.check("Ctrl-C arrived once", terminal.read_until(b"n=1"), terminal.seen)
+    scene.checks.equal("status through a terminal", terminal.close(), 5)
 
 
 def check_job_control(scene):
-    """A shell with job control in a terminal: Ctrl-Z gives the prompt back, fg goes on."""
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.chdir(scene.folder)
-        os.execve("/bin/bash", ["bash", "--norc", "-i"], dict(scene.env, PS1="P> ", HISTFILE=""))
-    seen = b""
-
-    def read_until(text, after=0):
-        nonlocal seen
-        end = time.monotonic() + 10
-        while text not in seen[after:] and time.monotonic() < end:
-            try:
-                seen += os.read(terminal, 4096)
-            except OSError:
-                break
-        return text in seen[after:]
-
-    command = f"{scene.mallard} run -q --http off -- sh -c 'echo rea''dy; while :; do sleep 0.05; done'\n"
-    os.write(terminal, command.encode())
-    scene.checks.check("runs under a shell", read_until(b"ready\r\n"), seen)
-    os.write(terminal, b"\x1a")
-    scene.checks.check("Ctrl-Z stops the job", read_until(b"Stopped"), seen)
-    at = len(seen)
-    os.write(terminal, b"fg; echo st''atus=$?\n")
+    """A shell with job control: Ctrl-Z gives the prompt back, fg goes on. The program forks nothing:
+    a shell that is stopped within vfork hangs with and without us."""
+    terminal = Terminal(scene, "/bin/bash", "--norc", "-i", PS1="P> ", HISTFILE="")
+    program = "/usr/bin/python3 -c 'import time; print(\"rea\" \"dy\", flush=True); time.sleep(600)'"
+    terminal.type(f"{scene.mallard} run -q --http off -- {program}\n".encode())
+    scene.checks.check("runs under a shell", terminal.read_until(b"ready\r\n"), terminal.seen)
+    terminal.type(b"\x1a")
+    scene.checks.check("Ctrl-Z stops the job", terminal.read_until(b"Stopped"), terminal.seen)
+    at = len(terminal.seen)
+    terminal.type(b"fg; echo st''atus=$?\n")
     time.sleep(0.5)
-    os.write(terminal, b"\x03")
-    scene.checks.check("fg continues it and Ctrl-C ends it", read_until(b"status=130", at), seen[at:])
-    os.write(terminal, b"exit\n")
-    os.waitpid(pid, 0)
-    os.close(terminal)
+    terminal.type(b"\x03")
+    scene.checks.check("fg continues it and Ctrl-C ends it", terminal.read_until(b"status=1", at), terminal.seen[at:])
+    terminal.type(b"exit\n")
+    terminal.close()
     for name in scene.left():
         os.unlink(os.path.join(scene.folder, name))
 

@@ -23,12 +23,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
 static struct http_server *server;
 static struct http_endpoint endpoint;
+static struct box_fixture *box; /* lives as long as the server */
 
 static void begin(void) {
     static struct http_memory_source memory;
     char address[64];
     char problem[HTTP_PROBLEM_BYTES];
-    struct box_fixture *box = box_fixture_typical();
+    box = box_fixture_typical();
     memory = (struct http_memory_source){box_fixture_base(box), box_fixture_bytes(box)};
     snprintf(address, sizeof address, "unix:/tmp/mallard-fuzz.%d", (int)getpid());
     struct http_options options = {.address = address, .source = http_memory_source(&memory)};

@@ -326,6 +326,27 @@ static void test_one_connection_carries_many_requests(void **state) {
     http_server_stop(server);
 }
 
+/* The end of the client comes with its last bytes, as from `nc -N`. */
+static void test_a_client_that_has_ended_is_not_kept(void **state) {
+    static const char *const requests[] = {"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
+                                           "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n",
+                                           "GET /hea", ""};
+    struct http_options options = options_for("127.0.0.1:0");
+    char answer[ANSWER_BYTES];
+    (void)state;
+    struct http_server *server = start(&options);
+    double begin = now_s();
+    for (size_t i = 0; i < COUNT(requests); i++) {
+        int fd = connect_to(server);
+        send_text(fd, requests[i]);
+        shutdown(fd, SHUT_WR);
+        receive_all(fd, answer);
+        assert_int_equal(strstr(answer, "HTTP/1.1 200 OK") == answer, i < 2);
+    }
+    assert_true(now_s() - begin < 2.0);
+    http_server_stop(server);
+}
+
 /* ---- refusals ---- */
 
 static void test_refusals(void **state) {
@@ -552,6 +573,7 @@ int main(void) {
         SCENE(test_too_many_waiting_requests_are_refused),
         SCENE(test_idle_connections_give_way),
         SCENE(test_one_connection_carries_many_requests),
+        SCENE(test_a_client_that_has_ended_is_not_kept),
         SCENE(test_refusals),
         SCENE(test_host_header),
         SCENE(test_a_guest_leaves_the_programs_descriptors_alone),

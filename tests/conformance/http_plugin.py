@@ -1,0 +1,164 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The server inside a program: MALLARD_HTTP with the library preloaded, and programs that do to
+their descriptors, threads and processes what programs do.
+
+    http_plugin.py LIBMALLARD.SO
+"""
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+import live
+
+PYTHON = "/usr/bin/python3"
+KEEP = "x = [bytes(1000) for i in range(20000)]\n"
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+class Scene:
+    def __init__(self, checks, library, folder):
+        self.checks, self.library, self.folder = checks, os.path.abspath(library), folder
+        self.port = free_port()
+
+    def start(self, program, address=None, **more):
+        env = dict(os.environ, MALLARD_DIR=self.folder, LD_PRELOAD=self.library,
+                   MALLARD_HTTP=address or f"127.0.0.1:{self.port}", **more)
+        return subprocess.Popen([PYTHON, "-c", program], env=env, text=True, stdin=subprocess.PIPE,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def get(self, path, headers=None):
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers=headers or {})
+        try:
+            return urllib.request.urlopen(request, timeout=10).status
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError as error:
+            return str(error)
+
+    def serves(self, seconds=5):
+        return live.wait_until(lambda: self.get("/debug/pprof/heap") == 200, seconds)
+
+
+def finish(process):
+    out, err = process.communicate("\n", timeout=20)
+    return process.returncode, out, err
+
+
+def check_descriptors(scene):
+    program = KEEP + ("import os\nprint(sorted(int(n) for n in os.listdir('/proc/self/fd')), os.open('/dev/null', 0), flush=True)\n"
+                      "input()\n")
+    process = scene.start(program)
+    scene.checks.check("serves", scene.serves())
+    status, out, err = finish(process)
+    without = subprocess.run([PYTHON, "-c", program], input="\n", capture_output=True, text=True, check=False).stdout
+    scene.checks.equal("the program's descriptors are as without us", (out, err, status), (without, "", 0))
+
+
+def check_close_all(scene):
+    process = scene.start(KEEP + "import os\nos.closerange(3, 65536)\nprint('closed', flush=True)\ninput()\n")
+    process.stdout.readline()
+    scene.checks.check("serves after the program closed everything", scene.serves())
+    scene.checks.equal("and the program ends well", finish(process)[0], 0)
+
+
+def check_daemon(scene):
+    """As daemons do it: fork, the parent ends, the child goes on; it then answers at the address."""
+    program = ("import os, sys, time\npid = os.fork()\nif pid: print(pid, flush=True); os._exit(0)\n"
+               "os.setsid()\nfor n in (0, 1, 2): os.dup2(os.open('/dev/null', 2), n)\nos.closerange(3, 65536)\n" + KEEP + "time.sleep(60)\n")
+    process = scene.start(program)
+    child = int(process.stdout.readline())
+    scene.checks.equal("the parent ends at once", process.wait(timeout=5), 0)
+    def child_answers():
+        try:
+            page = urllib.request.urlopen(f"http://127.0.0.1:{scene.port}/", timeout=5).read().decode()
+            return f"/p/{child}/" in page
+        except OSError:
+            return False
+    scene.checks.check("the child takes the address over", live.wait_until(child_answers, 10))
+    os.kill(child, 15)
+    process.communicate()
+
+
+def check_forked_child_holds_nothing(scene):
+    program = ("import os\npid = os.fork()\nif pid == 0:\n    print(sorted(int(n) for n in os.listdir('/proc/self/fd')), flush=True)\n"
+               "    os._exit(0)\nos.waitpid(pid, 0)\ninput()\n")
+    process = scene.start("import time; time.sleep(0.5)\n" + program)
+    scene.checks.check("serves before the fork", scene.serves())
+    out = process.stdout.readline()
+    scene.checks.check("a child of fork has none of our descriptors", max(map(int, re.findall(r"\d+", out))) < 5, out)
+    scene.checks.check("and the parent still serves", scene.serves(1))
+    finish(process)
+
+
+def check_failures(scene):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", scene.port))
+        taken.listen()
+        cases = {
+            "a taken address": (f"127.0.0.1:{scene.port}", "Address already in use"),
+            "an open address without a token": ("0.0.0.0:0", "needs a token"),
+            "an address that is none": ("nonsense", "an address is written as"),
+        }
+        for name, (address, sentence) in cases.items():
+            status, out, err = finish(scene.start("input(); print('done')", address))
+            scene.checks.equal(f"{name}: the program runs on", (status, out), (0, "done\n"))
+            scene.checks.check(f"{name}: says why", sentence in err, err)
+
+
+def check_token(scene):
+    process = scene.start(KEEP + "input()\n", MALLARD_HTTP_TOKEN="s3cret")
+    live.wait_until(lambda: scene.get("/healthz") == 200)
+    scene.checks.equal("without the token", scene.get("/debug/pprof/heap"), 401)
+    scene.checks.equal("with the token", scene.get("/debug/pprof/heap", {"Authorization": "Bearer s3cret"}), 200)
+    finish(process)
+
+
+def check_end(scene):
+    """A program ends when it wants to, whoever waits for a delta."""
+    process = scene.start(KEEP + "input()\n")
+    scene.checks.check("serves before the end", scene.serves())
+    waiting = socket.create_connection(("127.0.0.1", scene.port))
+    waiting.sendall(b"GET /debug/pprof/heap?seconds=600 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    time.sleep(0.2)
+    begin = time.monotonic()
+    scene.checks.equal("status", finish(process)[0], 0)
+    scene.checks.check("the end is not delayed", time.monotonic() - begin < 2, time.monotonic() - begin)
+    waiting.close()
+
+
+def check_knobs(scene):
+    process = scene.start(KEEP + "input()\n")
+    scene.checks.check("serves before the knobs", scene.serves())
+    url = f"http://127.0.0.1:{scene.port}/debug/mallard/"
+    answer = urllib.request.urlopen(urllib.request.Request(url + "rate?bytes=4096", method="POST"), timeout=10).read()
+    scene.checks.equal("the rate can be changed from inside", answer, b'{"previous":524288}\n')
+    answer = urllib.request.urlopen(urllib.request.Request(url + "rate?bytes=524288", method="POST"), timeout=10).read()
+    scene.checks.equal("and is then what was set", answer, b'{"previous":4096}\n')
+    finish(process)
+
+
+def main(arguments):
+    if len(arguments) != 1:
+        print(__doc__, file=sys.stderr)
+        return 2
+    checks = live.Checks()
+    for check in (check_descriptors, check_close_all, check_daemon, check_forked_child_holds_nothing, check_failures,
+                  check_token, check_end, check_knobs):
+        with tempfile.TemporaryDirectory() as folder:
+            check(Scene(checks, arguments[0], folder))
+    return checks.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
