@@ -101,6 +101,7 @@ CONFORMANCE_RUNS = \
   faults='python3 tests/conformance/faults.py $(CORE_SO) $(OUT)/tests/bin/conformance' \
   http='python3 tests/conformance/http_conformance.py $(OUT)/mallard' \
   http_security='python3 tests/conformance/http_security.py $(OUT)/mallard' \
+  http_plugin='python3 tests/conformance/http_plugin.py $(CORE_SO)' \
   cli='python3 tests/conformance/cli.py $(OUT)/mallard' \
   example='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/programs/example $(OUT)/tests/example.pb.gz && go tool pprof -top $(OUT)/tests/example.pb.gz >/dev/null'
 LINT_RUNS = \
