@@ -171,13 +171,13 @@ void mal_http_start_from_options(void) {
                  problem[0] ? problem : "no memory");
 }
 
-void mal_http_forget_in_child(void) {
+void mal_http_forget_in_child(int parent_pid) {
     pthread_mutex_init(&keeper_lock, NULL);
     if (!serving)
         return;
     plugin.after_fork_child(NULL);
     serving = false;
-    waiting_for_parent = getppid();
+    waiting_for_parent = parent_pid;
     mal_background_hurry();
     mal_thread_hurry();
 }

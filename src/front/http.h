@@ -8,8 +8,9 @@
 /* Starts serving as MALLARD_HTTP says; one line on standard error when that fails. */
 void mal_http_start_from_options(void);
 
-/* A forked child gives up its parent's sockets; it serves itself once the parent is gone. */
-void mal_http_forget_in_child(void);
+/* A forked child gives up its parent's sockets; it serves itself once `parent_pid` is gone, which
+ * may be so already. */
+void mal_http_forget_in_child(int parent_pid);
 
 /* How many threads of this process serve; 0 when it does not. */
 unsigned mal_http_threads(void);

@@ -155,11 +155,12 @@ static void after_fork_in_parent(void) {
 }
 
 static void become_child(void) {
+    pid_t parent_pid = own_pid;
     own_pid = getpid();
     mal_background_forget_in_child();
     mal_thread_forget_others();
     mal_profile_forget_in_child();
-    mal_http_forget_in_child();
+    mal_http_forget_in_child(parent_pid);
     mal_guard_arm();
 }
 
