@@ -40,7 +40,7 @@ $(UNIT_PLANE): $(OUT)/tests/plane/%: tests/unit/plane/%.c $(PLANE_OBJ) $(SUPPORT
 PROGRAM_SRC := $(wildcard tests/conformance/*.c tests/conformance/death/*.c tests/stress/*.c tests/programs/*.c tests/bench/*.c tests/bench/workloads/*.c)
 PROGRAMS := $(patsubst tests/%.c,$(OUT)/tests/bin/%,$(PROGRAM_SRC)) $(OUT)/tests/bin/programs/demo_cpp
 PROGRAM_FLAGS := -std=gnu11 -D_GNU_SOURCE -Isrc -Iinclude -O2 -g -fno-builtin-malloc -fno-builtin-free -fno-builtin-realloc -fno-builtin-calloc -pthread -Wall -Wextra
-$(OUT)/tests/bin/%: tests/%.c $(PROGRAM_EXTRA)
+$(OUT)/tests/bin/%: tests/%.c
 	$(call say,TEST,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(PROGRAM_FLAGS) $< -o $@ $(PROGRAM_LIBS_$(notdir $*)) -lm -ldl
@@ -51,13 +51,11 @@ $(OUT)/tests/bin/programs/demo_cpp: tests/programs/demo_cpp.cc
 
 # What of them needs more than libc.
 READER_OBJ := $(call obj,$(READER_SRC) src/box/place.c src/base/format.c)
-READERS := look truth survivors
 PROGRAM_LIBS_look = $(READER_OBJ)
-PROGRAM_LIBS_truth = -L$(OUT) -lmallard
-PROGRAM_LIBS_memstats = -L$(OUT) -lmallard
+PROGRAM_LIBS_faults = -rdynamic
 PROGRAM_LIBS_example = -L$(OUT) -lmallard
 PROGRAM_LIBS_unwind = $(UNIT_CORE_OBJ) -lunwind
-$(patsubst %,$(OUT)/tests/bin/conformance/%,$(READERS)): $(READER_OBJ)
+$(OUT)/tests/bin/conformance/look: $(READER_OBJ)
 $(OUT)/tests/bin/conformance/% $(OUT)/tests/bin/programs/%: | $(CORE_SO)
 $(OUT)/tests/bin/bench/unwind: $(UNIT_CORE_OBJ)
 
@@ -84,7 +82,7 @@ $(OUT)/tests/corpus_box_reader: tests/fuzz/corpus_box_reader.c $(SUPPORT_OBJ)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(TEST_FLAGS) $(VARIANT_FLAGS) $^ -o $@
 
-.PHONY: check check-unit check-conformance check-programs check-aarch64 stress fuzz bench demo lint format deps tests
+.PHONY: check check-unit check-conformance check-programs check-aarch64 stress fuzz bench bench-unwind demo lint format deps tests
 deps: ## install the packages that building and testing need
 	@$(DEPS) build test demo
 
@@ -143,8 +141,11 @@ fuzz: ## libFuzzer on every target, FUZZ_SECONDS each
 
 bench: ## workloads and real programs beside glibc, jemalloc, tcmalloc, mimalloc; BENCH= PEERS= EXTRA= REPS=
 	@$(DEPS) build bench
-	@$(MAKE) --no-print-directory core $(filter $(OUT)/tests/bin/bench/%,$(PROGRAMS))
-	@python3 tests/bench/bench.py --build $(OUT) $(if $(BENCH),--bench $(BENCH)) $(if $(PEERS),--peers $(PEERS)) $(if $(EXTRA),--extra $(EXTRA)) $(if $(REPS),--reps $(REPS))
+	@$(MAKE) --no-print-directory core
+	@python3 tests/bench/bench.py --lib $(CORE_SO) $(if $(BENCH),--bench $(BENCH)) $(if $(PEERS),--peers $(PEERS)) $(if $(EXTRA),--extra $(EXTRA)) $(if $(REPS),--reps $(REPS))
+
+bench-unwind: $(OUT)/tests/bin/bench/unwind ## one stack capture beside libgcc and libunwind
+	@$<
 
 demo: ## redis under a load, its heap through go tool pprof; endpoints on 127.0.0.1:6060 until Ctrl-C
 	@$(DEPS) build demo
