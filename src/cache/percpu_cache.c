@@ -238,14 +238,16 @@ static void announce(uint64_t *counter, size_t count) {
     __atomic_thread_fence(__ATOMIC_RELEASE);
 }
 
+/* Last first: a stack hands them out again in the order they came in, which is that of addresses
+ * for a new span and that of their frees for used ones. Programs walk memory in that order. */
 static void push_rest(uint32_t class, void **objects, size_t count) {
-    size_t pushed = 0;
+    size_t left = count;
     announce(&counters[class].filled, count);
-    while (pushed < count && push_anyhow(class, objects[pushed]))
-        pushed++;
-    mal_sub_relaxed(&counters[class].filled, count - pushed);
-    if (pushed < count)
-        mal_central_give(class, objects + pushed, count - pushed);
+    while (left > 0 && push_anyhow(class, objects[left - 1]))
+        left--;
+    mal_sub_relaxed(&counters[class].filled, left);
+    if (left > 0)
+        mal_central_give(class, objects, left);
 }
 
 void *mal_cache_alloc_slow(uint32_t class) {
