@@ -41,7 +41,7 @@ struct http_connection *http_connections_add(struct http_connections *all, int f
     struct http_connection *one = malloc(sizeof *one);
     if (one == NULL)
         return NULL;
-    *one = (struct http_connection){fd, HTTP_PHASE_READING, http_now_ns()};
+    *one = (struct http_connection){fd, HTTP_PHASE_READING, http_now_ns(), NULL};
     all->slot[all->count++] = one;
     return one;
 }

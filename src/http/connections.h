@@ -24,6 +24,7 @@ struct http_connection {
     int fd;
     enum http_phase phase;
     uint64_t since_ns; /* begin of the phase */
+    void *begun;       /* the exchange begun last and not ended yet; exchange.c's, NULL for none */
 };
 
 /* All fields: loop thread only. */

@@ -44,6 +44,32 @@ struct exchange {
     struct http_reply reply;
 };
 
+static struct http_connection *entry_of(struct MHD_Connection *connection) {
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info != NULL ? info->socket_context : NULL;
+}
+
+static void destroy(struct exchange *exchange) {
+    if (exchange == NULL)
+        return;
+    http_request_free(&exchange->request);
+    http_reply_free(&exchange->reply);
+    free(exchange->target);
+    free(exchange);
+}
+
+/* The library tells of the end of a request only if it was whole enough to be handled. One that was
+ * not is remembered with its connection, and goes when the next one begins or the connection ends.
+ */
+static void remember(struct MHD_Connection *connection, struct exchange *exchange) {
+    struct http_connection *entry = entry_of(connection);
+    if (entry == NULL)
+        return;
+    destroy(entry->begun);
+    entry->begun = exchange;
+}
+
 void *http_exchange_begin(void *context, const char *target, struct MHD_Connection *connection) {
     struct exchange *exchange = calloc(1, sizeof *exchange);
     if (exchange == NULL)
@@ -56,13 +82,8 @@ void *http_exchange_begin(void *context, const char *target, struct MHD_Connecti
     exchange->service = context;
     exchange->connection = connection;
     exchange->request.context = &exchange->service->context;
+    remember(connection, exchange);
     return exchange;
-}
-
-static struct http_connection *entry_of(struct MHD_Connection *connection) {
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    return info != NULL ? info->socket_context : NULL;
 }
 
 static void enter(struct MHD_Connection *connection, enum http_phase phase) {
@@ -73,17 +94,14 @@ static void enter(struct MHD_Connection *connection, enum http_phase phase) {
 
 void http_exchange_end(void *context, struct MHD_Connection *connection, void **exchange_slot,
                        enum MHD_RequestTerminationCode code) {
-    struct exchange *exchange = *exchange_slot;
+    struct http_connection *entry = entry_of(connection);
     (void)context;
+    if (entry != NULL && entry->begun == *exchange_slot)
+        entry->begun = NULL;
     if (code == MHD_REQUEST_TERMINATED_COMPLETED_OK)
         enter(connection, HTTP_PHASE_RESTING);
+    destroy(*exchange_slot);
     *exchange_slot = NULL;
-    if (exchange == NULL)
-        return;
-    http_request_free(&exchange->request);
-    http_reply_free(&exchange->reply);
-    free(exchange->target);
-    free(exchange);
 }
 
 void http_exchange_connection(void *context, struct MHD_Connection *connection, void **entry,
@@ -95,6 +113,7 @@ void http_exchange_connection(void *context, struct MHD_Connection *connection, 
         *entry =
             info != NULL ? http_connections_add(&service->connections, info->connect_fd) : NULL;
     } else if (*entry != NULL) {
+        destroy(((struct http_connection *)*entry)->begun);
         http_connections_remove(&service->connections, *entry);
         *entry = NULL;
     }
