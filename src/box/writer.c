@@ -501,11 +501,6 @@ void mal_writer_answer(int64_t result, int error) {
     mal_futex_wake_shared(&mail->done, INT_MAX);
 }
 
-void mal_writer_wake(void) {
-    if (mal_writer_is_open())
-        mal_futex_wake_shared(&mailbox()->request, INT_MAX);
-}
-
 /* A process that gave up its rights may not remove its file: whoever collects boxes will. All but
  * the header's page goes back to the tmpfs at once. */
 static void give_memory_back(void) {

@@ -56,8 +56,6 @@ void mal_writer_trace(const char *text, size_t bytes);
 bool mal_writer_await_request(uint64_t timeout_ns, enum mal_box_command *ret_command,
                               int64_t *ret_argument);
 void mal_writer_answer(int64_t result, int error);
-/* Makes a waiting background thread look up. */
-void mal_writer_wake(void);
 
 /* Marks a clean exit and removes the file unless it is to be kept. */
 enum mal_writer_end { MAL_WRITER_REMOVE, MAL_WRITER_KEEP };

@@ -80,7 +80,8 @@ int mal_cache_init(enum mal_percpu_mode mode) {
     cache.mode = mode;
     cache.cpus = mal_percpu_possible_cpus();
     lay_out_slots();
-    /* Slab -1 stays zero for ever: see os/percpu.h. */
+    /* Slabs -1 and -2, the CPUs of threads without registration, stay zero for ever: see
+     * os/percpu.h. */
     char *slabs = mal_vm_map((size_t)(cache.cpus + 2) * MAL_SLAB_BYTES);
     if (!slabs)
         return -ENOMEM;

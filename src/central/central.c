@@ -29,7 +29,8 @@
 #include "pageheap/pageheap.h"
 
 #define TRANSFER_BATCHES 16u
-#define TRANSFER_OBJECTS_MIN 16u
+#define TRANSFER_OBJECTS_MIN 256u /* unless so many would be more than TRANSFER_BYTES_MAX */
+#define TRANSFER_LARGE_OBJECTS_MIN 4u
 #define TRANSFER_BYTES_MAX (1u << 20)
 #define EMPTY_BYTES_MAX (128u << 10) /* of spans without an object out that a class may keep */
 
@@ -186,7 +187,8 @@ static void ensure_transfer(struct central *central, uint32_t class) {
     if (central->transfer_capacity > 0)
         return;
     size_t capacity = mal_max((size_t)info->batch * TRANSFER_BATCHES, TRANSFER_OBJECTS_MIN);
-    capacity = mal_min(mal_max(capacity, 256), mal_max(TRANSFER_BYTES_MAX / info->size_bytes, 4));
+    capacity = mal_min(capacity,
+                       mal_max(TRANSFER_BYTES_MAX / info->size_bytes, TRANSFER_LARGE_OBJECTS_MIN));
     central->transfer = mal_meta_alloc(capacity * sizeof(void *), MAL_META_CACHE);
     if (central->transfer)
         central->transfer_capacity = (uint32_t)capacity;

@@ -145,8 +145,7 @@ enum mal_due mal_thread_due(uint64_t size_bytes, uint64_t *ret_rate) {
     }
     if (thread->flags & MAL_THREAD_BUSY) {
         /* The gap ends unseen; the next allocation that may be sampled draws a new one. */
-        mal_store_relaxed(&thread->generation, 0u);
-        mal_store_relaxed(&thread->countdown, -1);
+        mal_thread_redraw();
         return MAL_DUE_NOTHING;
     }
     thread->flags |= MAL_THREAD_BUSY;

@@ -89,14 +89,21 @@ static const char *skip_fields(const char *text, unsigned count) {
     return text;
 }
 
-uint64_t mal_process_start_ticks(void) {
-    char text[1024];
-    long got = mal_read_file("/proc/self/stat", text, sizeof text - 1);
+#define STAT_BYTES 1024
+
+/* Reads /proc/self/stat; where field 2 ends, or NULL. The command may hold blanks and parentheses:
+ * later fields are counted from the last ')'. */
+static const char *read_own_stat(char text[STAT_BYTES]) {
+    long got = mal_read_file("/proc/self/stat", text, STAT_BYTES - 1);
     if (got <= 0)
-        return 0;
+        return NULL;
     text[got] = '\0';
-    /* The command may hold blanks and parentheses: count from the last ')', which ends field 2. */
-    const char *field = strrchr(text, ')');
+    return strrchr(text, ')');
+}
+
+uint64_t mal_process_start_ticks(void) {
+    char text[STAT_BYTES];
+    const char *field = read_own_stat(text);
     if (!field)
         return 0;
     field = skip_fields(field, 20);
@@ -104,12 +111,8 @@ uint64_t mal_process_start_ticks(void) {
 }
 
 bool mal_process_is_deserted(unsigned own) {
-    char text[1024];
-    long got = mal_read_file("/proc/self/stat", text, sizeof text - 1);
-    if (got <= 0)
-        return false;
-    text[got] = '\0';
-    const char *state = strrchr(text, ')');
+    char text[STAT_BYTES];
+    const char *state = read_own_stat(text);
     if (!state || state[1] != ' ' || state[2] != 'Z')
         return false;
     const char *threads = skip_fields(state, 18); /* field 20 */

@@ -24,6 +24,8 @@
 
 #include <cmocka.h>
 
+#include "support/box_snapshot.h"
+
 static volatile int sink;
 
 /* Two levels of inlined calls; each takes an address in its innermost body. */
@@ -52,16 +54,6 @@ __attribute__((noinline)) void *outer_function(void) {
     void *here = middle_call();
     sink += 5;
     return here;
-}
-
-static struct mal_snapshot *snapshot_of(struct box_fixture *box) {
-    struct mal_box_reader *reader;
-    struct mal_snapshot *snapshot;
-    assert_int_equal(mal_reader_from_memory(box_fixture_base(box), box_fixture_bytes(box), &reader),
-                     0);
-    assert_int_equal(mal_reader_snapshot(reader, &snapshot), 0);
-    mal_reader_close(reader);
-    return snapshot;
 }
 
 struct scene {

@@ -22,15 +22,7 @@
 
 #include <cmocka.h>
 
-static struct mal_snapshot *snapshot_of(struct box_fixture *box) {
-    struct mal_box_reader *reader;
-    struct mal_snapshot *snapshot;
-    assert_int_equal(mal_reader_from_memory(box_fixture_base(box), box_fixture_bytes(box), &reader),
-                     0);
-    assert_int_equal(mal_reader_snapshot(reader, &snapshot), 0);
-    mal_reader_close(reader);
-    return snapshot;
-}
+#include "support/box_snapshot.h"
 
 /* The text form of a box, to be freed. */
 static char *text_of(struct box_fixture *box) {
