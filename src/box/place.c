@@ -88,20 +88,32 @@ static int make_private(const char *path) {
     return require_private(path);
 }
 
+static void copy_variable(const char *name, char ret_value[MAL_BOX_FOLDER_BYTES]) {
+    const char *value = secure_getenv(name);
+    size_t bytes = value ? strnlen(value, MAL_BOX_FOLDER_BYTES - 1) : 0;
+    if (bytes > 0)
+        memcpy(ret_value, value, bytes);
+    ret_value[bytes] = '\0';
+}
+
+void mal_box_place_read(struct mal_box_place *ret_place) {
+    copy_variable("MALLARD_DIR", ret_place->named);
+    copy_variable("XDG_RUNTIME_DIR", ret_place->runtime);
+}
+
 /* The order of places. `check_private` decides about the two that belong to one user. */
-static int find_folder(struct path *path, int (*check_private)(const char *path)) {
-    const char *named = secure_getenv("MALLARD_DIR");
-    if (named && named[0]) {
-        path_add(path, named);
-        return path->failed ? -ENAMETOOLONG : require_folder(path->text);
+static int find_folder(const struct mal_box_place *place, struct path *path,
+                       int (*check_private)(const char *path)) {
+    if (place->named[0]) {
+        path_add(path, place->named);
+        return path->bytes + 1 == sizeof path->text ? -ENAMETOOLONG : require_folder(path->text);
     }
     if (require_shared(SHARED_FOLDER) == 0) {
         path_add(path, SHARED_FOLDER);
         return 0;
     }
-    const char *runtime = secure_getenv("XDG_RUNTIME_DIR");
-    if (runtime && runtime[0] == '/') {
-        path_add(path, runtime);
+    if (place->runtime[0] == '/') {
+        path_add(path, place->runtime);
         path_add(path, PRIVATE_NAME);
         if (!path->failed && check_private(path->text) == 0)
             return 0;
@@ -112,16 +124,25 @@ static int find_folder(struct path *path, int (*check_private)(const char *path)
     return check_private(path->text);
 }
 
-int mal_box_folder(char *ret_path, size_t bytes) {
+static int give_folder(const struct mal_box_place *place, char *ret_path, size_t bytes,
+                       int (*check_private)(const char *path)) {
     struct path path = {0};
-    int error = find_folder(&path, require_private);
+    int saved_errno = errno;
+    int error = find_folder(place, &path, check_private);
+    errno = saved_errno;
     return error ? error : path_give(&path, ret_path, bytes);
 }
 
-int mal_box_folder_make(char *ret_path, size_t bytes) {
-    struct path path = {0};
-    int saved_errno = errno;
-    int error = find_folder(&path, make_private);
-    errno = saved_errno;
-    return error ? error : path_give(&path, ret_path, bytes);
+int mal_box_folder_find(const struct mal_box_place *place, char *ret_path, size_t bytes) {
+    return give_folder(place, ret_path, bytes, require_private);
+}
+
+int mal_box_folder_make(const struct mal_box_place *place, char *ret_path, size_t bytes) {
+    return give_folder(place, ret_path, bytes, make_private);
+}
+
+int mal_box_folder(char *ret_path, size_t bytes) {
+    struct mal_box_place place;
+    mal_box_place_read(&place);
+    return mal_box_folder_find(&place, ret_path, bytes);
 }

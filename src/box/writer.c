@@ -62,6 +62,8 @@ static struct {
     char path[PATH_MAX];               /* "" for anonymous */
 } box;
 
+static struct mal_box_place place; /* written before a second thread exists */
+
 static const uint64_t section_bytes[MAL_BOX_SECTIONS] = {
     [MAL_BOX_STATS] = sizeof(struct mal_box_stats),
     [MAL_BOX_MODULES] = MAL_BOX_MODULES_MAX * sizeof(struct mal_box_module),
@@ -172,6 +174,10 @@ static int create_file(const char *path) {
     return fd;
 }
 
+void mal_writer_remember_place(void) {
+    mal_box_place_read(&place);
+}
+
 /* Every box's name holds the pid and the start time of its process. */
 static void name_box(const char *folder, uint64_t start_ticks) {
     mal_format(box.path, sizeof box.path, "%s/%u.%lu.mallard", folder, (unsigned)getpid(),
@@ -183,7 +189,7 @@ static void name_box(const char *folder, uint64_t start_ticks) {
 void mal_writer_remove_predecessor(void) {
     char folder[MAL_BOX_FOLDER_BYTES];
     int saved_errno = errno;
-    if (mal_box_folder(folder, sizeof folder) == 0) {
+    if (mal_box_folder_find(&place, folder, sizeof folder) == 0) {
         name_box(folder, mal_process_start_ticks());
         unlink(box.path);
         box.path[0] = '\0';
@@ -214,10 +220,10 @@ static char *open_file_box(const char *path) {
 /* Where there is no folder for boxes at all, silence: nobody expected one. */
 static char *try_file_box(uint64_t start_ticks) {
     char folder[PATH_MAX - 64];
-    if (mal_box_folder_make(folder, sizeof folder) != 0) {
-        if (mal_env("MALLARD_DIR"))
+    if (mal_box_folder_make(&place, folder, sizeof folder) != 0) {
+        if (place.named[0])
             mal_warn("MALLARD_DIR=%s cannot hold boxes: profiles of this process end with it",
-                     mal_env("MALLARD_DIR"));
+                     place.named);
         return NULL;
     }
     name_box(folder, start_ticks);

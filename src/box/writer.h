@@ -17,6 +17,10 @@
 /* True once a box exists; acquire. */
 bool mal_writer_is_open(void);
 
+/* Copies what the environment says about the place of boxes. Once, as early as there is an
+ * environment, from the thread that may change it. */
+void mal_writer_remember_place(void);
+
 /* Creates the box: a file where possible, else anonymous memory with one line on standard error
  * when a file was to be expected. After a fork it first copies what the parent's box said about
  * modules, stacks and buckets, with all counts zero. `options` is text for the header. 0 or

@@ -96,7 +96,9 @@ static void sweep(const char *parent) {
 
 int run_folder_make(char ret_path[PATH_MAX]) {
     char parent[MAL_BOX_FOLDER_BYTES];
-    int error = mal_box_folder_make(parent, sizeof parent);
+    struct mal_box_place place;
+    mal_box_place_read(&place);
+    int error = mal_box_folder_make(&place, parent, sizeof parent);
     if (error < 0) {
         cli_say("there is no folder for boxes (%s); name one with --keep", strerror(-error));
         return error;

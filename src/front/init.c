@@ -59,6 +59,7 @@ static void read_options(void) {
     if (options_known || !mal_env_ready())
         return;
     mal_options_read();
+    mal_writer_remember_place();
     options_known = true;
 }
 

@@ -8,6 +8,7 @@
  * A case passes when its process ends with status 0 within LIMIT_SECONDS: most of these faults were
  * deadlocks.
  */
+#include <dirent.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
@@ -131,6 +132,50 @@ static int handlers_of_fork_may_allocate(void) {
     return waitpid(child, &status, 0) != child || status != 0;
 }
 
+static bool has_box(const char *folder) {
+    bool found = false;
+    DIR *stream = opendir(folder);
+    for (struct dirent *entry; stream && (entry = readdir(stream)) != NULL;)
+        found |= strstr(entry->d_name, ".mallard") != NULL;
+    if (stream)
+        closedir(stream);
+    return found;
+}
+
+/* In the second image: the environment is gone before there is a box, and the box is to be where
+ * the environment said. */
+static int lose_environment(const char *folder) {
+    char expected[64];
+    snprintf(expected, sizeof expected, "%s", folder);
+    clearenv();
+    for (int tries = 0; tries < 1000 && !has_box(expected); tries++) {
+        work(1000, 3000);
+        usleep(5000);
+    }
+    return !has_box(expected);
+}
+
+/* Servers that set their title move or clear their environment, while the background thread comes
+ * to make the box. */
+static int box_is_where_the_environment_said(void) {
+    char folder[] = "/tmp/mallard-place-XXXXXX";
+    const char *given = getenv("REGRESSION_FOLDER");
+    if (given)
+        return lose_environment(given);
+    if (!mkdtemp(folder))
+        return 1;
+    setenv("MALLARD_DIR", folder, 1);
+    setenv("REGRESSION_FOLDER", folder, 1);
+    int status = -1;
+    pid_t child = fork();
+    if (child == 0) {
+        execl("/proc/self/exe", "regressions", __func__, (char *)NULL);
+        _exit(127);
+    }
+    waitpid(child, &status, 0);
+    return rmdir(folder) != 0 || status != 0;
+}
+
 struct regression {
     const char *name;
     int (*run)(void);
@@ -142,6 +187,7 @@ static const struct regression all[] = {
     {"cancelled_inside_malloc", cancelled_inside_malloc},
     {"fork_beside_statistics", fork_beside_statistics},
     {"handlers_of_fork_may_allocate", handlers_of_fork_may_allocate},
+    {"box_is_where_the_environment_said", box_is_where_the_environment_said},
 };
 
 static bool ends_well(pid_t child) {

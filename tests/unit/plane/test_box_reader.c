@@ -579,6 +579,12 @@ static void test_collect_stale(void **state) {
     assert_int_equal(mal_box_collect_stale(scene->folder, 0), 0);
 }
 
+static int folder_make(char *ret_path, size_t bytes) {
+    struct mal_box_place place;
+    mal_box_place_read(&place);
+    return mal_box_folder_make(&place, ret_path, bytes);
+}
+
 static void test_folder(void **state) {
     struct scene *scene = *state;
     char folder[256], made[256], expected[300];
@@ -586,14 +592,18 @@ static void test_folder(void **state) {
     assert_int_equal(mal_box_folder(folder, sizeof(folder)), 0);
     assert_string_equal(folder, scene->folder);
     assert_int_equal(mal_box_folder(folder, 5), -ENAMETOOLONG);
+    char longest[MAL_BOX_FOLDER_BYTES + 1] = {0};
+    memset(longest, '/', MAL_BOX_FOLDER_BYTES);
+    setenv("MALLARD_DIR", longest, 1);
+    assert_int_equal(folder_make(made, sizeof(made)), -ENAMETOOLONG);
     setenv("MALLARD_DIR", "/nonexistent/folder", 1);
-    assert_int_equal(mal_box_folder_make(made, sizeof(made)), -ENOENT);
+    assert_int_equal(folder_make(made, sizeof(made)), -ENOENT);
     unsetenv("MALLARD_DIR");
     if (access("/run/mallard", F_OK) == 0)
         skip();
     setenv("XDG_RUNTIME_DIR", scene->folder, 1);
     snprintf(expected, sizeof(expected), "%s/mallard", scene->folder);
-    assert_int_equal(mal_box_folder_make(made, sizeof(made)), 0);
+    assert_int_equal(folder_make(made, sizeof(made)), 0);
     assert_string_equal(made, expected);
     assert_int_equal(mal_box_folder(folder, sizeof(folder)), 0);
     assert_string_equal(folder, expected);
@@ -602,7 +612,7 @@ static void test_folder(void **state) {
     assert_int_equal(status.st_mode & 07777, 0700);
     /* A folder that others can write to is passed over. */
     assert_int_equal(chmod(expected, 0777), 0);
-    assert_int_equal(mal_box_folder_make(made, sizeof(made)), 0);
+    assert_int_equal(folder_make(made, sizeof(made)), 0);
     assert_string_not_equal(made, expected);
     rmdir(expected);
     unsetenv("XDG_RUNTIME_DIR");
