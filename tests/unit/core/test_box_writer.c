@@ -40,12 +40,17 @@ static uint64_t offset_of(enum mal_box_section_id section, uint64_t at) {
     return header.section[section].offset + at;
 }
 
+static void place_boxes_in(const char *path) {
+    setenv("MALLARD_DIR", path, 1);
+    mal_writer_remember_place();
+}
+
 static int make_folder(void **state) {
     (void)state;
     strcpy(folder, "/dev/shm/mallard-test-XXXXXX");
     if (!mkdtemp(folder))
         return -1;
-    setenv("MALLARD_DIR", folder, 1);
+    place_boxes_in(folder);
     return 0;
 }
 
@@ -380,13 +385,13 @@ static void without_a_place_the_box_is_anonymous(void **state) {
     static const char *const places[] = {"/nonexistent", "/dev/null", "/proc/self"};
     char errors[1024];
     for (size_t i = 0; i < 3; i++) {
-        setenv("MALLARD_DIR", places[i], 1);
+        place_boxes_in(places[i]);
         assert_int_equal(in_child(open_without_a_file, errors, sizeof errors), 0);
         assert_memory_equal(errors, "mallard: ", 9);
         assert_non_null(strstr(errors, places[i]));
         assert_ptr_equal(strchr(errors, '\n'), errors + strlen(errors) - 1);
     }
-    setenv("MALLARD_DIR", folder, 1);
+    place_boxes_in(folder);
 }
 
 /* ---- full tables ---- */
