@@ -58,6 +58,8 @@ CORE_SRC := $(filter-out src/box/reader%.c,$(foreach d,$(CORE_DIRS),$(wildcard s
 READER_SRC := $(wildcard src/box/reader*.c)
 VIEW_SRC := $(wildcard src/view/*.c)
 HTTP_SRC := $(wildcard src/http/*.c)
+KEEP_SRC := $(wildcard src/keep/*.c)
+DAEMON_SRC := $(wildcard src/daemon/*.c)
 CLI_SRC := $(wildcard src/cli/*.c)
 PLUGIN_SRC := $(filter src/http/plugin%.c,$(HTTP_SRC))
 HTTP_LIB_SRC := $(filter-out $(PLUGIN_SRC),$(HTTP_SRC))
@@ -65,9 +67,10 @@ HTTP_LIB_SRC := $(filter-out $(PLUGIN_SRC),$(HTTP_SRC))
 obj = $(patsubst %.c,$(OUT)/%.o,$(1))
 CORE_OBJ := $(call obj,$(CORE_SRC))
 # The folder of boxes is a matter of writers and readers alike.
-PLANE_OBJ := $(call obj,$(READER_SRC) src/box/place.c $(VIEW_SRC) $(HTTP_LIB_SRC)) $(OUT)/gen/profile.pb-c.o
+PLANE_OBJ := $(call obj,$(READER_SRC) src/box/place.c $(VIEW_SRC) $(KEEP_SRC) $(HTTP_LIB_SRC)) $(OUT)/gen/profile.pb-c.o
 PLUGIN_OBJ := $(call obj,$(PLUGIN_SRC))
 CLI_OBJ := $(call obj,$(CLI_SRC))
+DAEMON_OBJ := $(call obj,$(DAEMON_SRC))
 
 CORE_SO := $(OUT)/libmallard.so.$(SOVERSION)
 PLUGIN_SO := $(OUT)/libmallard-http.so
@@ -80,7 +83,7 @@ include tests/targets.mk
 
 .PHONY: core plane
 core: $(CORE_SO) $(OUT)/libmallard.a $(OUT)/mallard.pc ## the allocator: libmallard.so, libmallard.a, mallard.pc
-plane: $(PLUGIN_SO) $(OUT)/mallard ## what reads boxes: libmallard-http.so, mallard
+plane: $(PLUGIN_SO) $(OUT)/mallard $(if $(DAEMON_SRC),$(OUT)/mallardd) ## what reads boxes: libmallard-http.so, mallard, mallardd
 
 # A change of flags rebuilds what it touches.
 FLAGS_NOW := $(CC) $(CFLAGS) $(LDFLAGS) $(VARIANT_FLAGS) $(BASE_FLAGS) $(CORE_FLAGS)
@@ -96,7 +99,7 @@ $(CORE_OBJ): $(OUT)/%.o: %.c $(OUT)/flags.stamp
 	$(Q)$(CC) $(CFLAGS) $(CORE_FLAGS) $(VARIANT_FLAGS) -c $< -o $@
 	$(Q)$(ONE_SECTION) $@
 
-$(call obj,$(READER_SRC) $(VIEW_SRC) $(HTTP_SRC) $(CLI_SRC)): $(OUT)/%.o: %.c $(OUT)/flags.stamp | $(OUT)/gen/profile.pb-c.h
+$(call obj,$(READER_SRC) $(VIEW_SRC) $(KEEP_SRC) $(HTTP_SRC) $(CLI_SRC) $(DAEMON_SRC)): $(OUT)/%.o: %.c $(OUT)/flags.stamp | $(OUT)/gen/profile.pb-c.h
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(PLANE_FLAGS) $(VARIANT_FLAGS) -c $< -o $@
@@ -137,7 +140,11 @@ $(OUT)/mallard: $(CLI_OBJ) $(PLANE_OBJ)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(VARIANT_FLAGS) -o $@ $(CLI_OBJ) $(PLANE_OBJ) -Wl,--as-needed $(LDFLAGS) $(PLANE_LIBS)
 
--include $(CORE_OBJ:.o=.d) $(PLANE_OBJ:.o=.d) $(PLUGIN_OBJ:.o=.d) $(CLI_OBJ:.o=.d)
+$(OUT)/mallardd: $(DAEMON_OBJ) $(PLANE_OBJ)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(VARIANT_FLAGS) -o $@ $(DAEMON_OBJ) $(PLANE_OBJ) -Wl,--as-needed $(LDFLAGS) $(PLANE_LIBS)
+
+-include $(CORE_OBJ:.o=.d) $(PLANE_OBJ:.o=.d) $(PLUGIN_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(DAEMON_OBJ:.o=.d)
 
 .PHONY: install uninstall clean help debug asan tsan compile_commands.json
 install: ## install under DESTDIR/PREFIX; never builds
