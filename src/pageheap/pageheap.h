@@ -25,12 +25,16 @@ struct mal_pageheap_stats {
 /* 0 or -ENOMEM. Once, after mal_pagemap_init. */
 int mal_pageheap_init(void);
 
+/* Whether a new span may make the heap larger, or must fit between those that are there. */
+enum mal_growth { MAL_GROWTH_REFUSED, MAL_GROWTH_ALLOWED };
+
 /* A span for objects of a class; all free bits set, all states zero. NULL when memory is short. */
-struct mal_span *mal_pageheap_new_class_span(uint32_t class);
+struct mal_span *mal_pageheap_new_class_span(uint32_t class, enum mal_growth growth);
 
 /* A span of one object of at least `bytes`, aligned to `alignment` (a power of two, at least a
  * page). NULL when memory is short or the sizes overflow. */
-struct mal_span *mal_pageheap_new_large_span(size_t bytes, size_t alignment);
+struct mal_span *mal_pageheap_new_large_span(size_t bytes, size_t alignment,
+                                             enum mal_growth growth);
 
 void mal_pageheap_free_span(struct mal_span *span);
 
@@ -45,6 +49,21 @@ size_t mal_pageheap_borrow(size_t most, size_t *cursor_chunk, size_t *ret_first_
 enum mal_borrow_result { MAL_BORROW_KEPT, MAL_BORROW_RELEASED };
 void mal_pageheap_return(size_t first_page, size_t pages, enum mal_borrow_result result);
 size_t mal_pageheap_top_chunk(void);
+
+/* What a span looks like at one moment. */
+struct mal_span_view {
+    size_t page;
+    size_t pages;
+    uint32_t class;   /* or MAL_CLASS_LARGE */
+    uint32_t objects; /* that fit */
+    uint32_t live;    /* in the program's hands */
+};
+
+/* Copies views of at most `most` spans from *cursor_page on, in the order of addresses, and moves
+ * the cursor behind them. Looks at a bounded number of pages under the lock; done when the cursor
+ * is at mal_pageheap_end_page(). Returns how many views there are. Any thread. */
+size_t mal_pageheap_view(size_t *cursor_page, struct mal_span_view *ret_views, size_t most);
+size_t mal_pageheap_end_page(void);
 
 void mal_pageheap_before_fork(void);
 void mal_pageheap_after_fork(void);
