@@ -64,8 +64,10 @@ FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_OBJ_alloc = $(UNIT_CORE_OBJ)
 FUZZ_OBJ_box_reader = $(PLANE_OBJ) $(SUPPORT_OBJ)
 FUZZ_OBJ_http = $(PLANE_OBJ) $(SUPPORT_OBJ)
+FUZZ_OBJ_keep = $(PLANE_OBJ) $(SUPPORT_OBJ)
 FUZZ_LIBS_box_reader = $(PLANE_LIBS)
 FUZZ_LIBS_http = $(PLANE_LIBS)
+FUZZ_LIBS_keep = $(PLANE_LIBS)
 FUZZ_SECONDS ?= 60
 define FUZZ_RULES
 $(OUT)/tests/replay_$(1): tests/fuzz/fuzz_$(1).c tests/fuzz/replay_main.c $$(FUZZ_OBJ_$(1))
