@@ -50,7 +50,7 @@ static void ask_views(const struct mal_snapshot *snapshot, const struct view_pro
 }
 
 static void ask_everything(struct mal_box_reader *reader) {
-    struct view_process process;
+    struct view_process process = {0};
     struct mal_snapshot *snapshot;
     ask_rings(reader);
     if (mal_reader_identity(reader, &process.identity) != 0)
