@@ -70,10 +70,15 @@ static const struct http_route *route_lookup(const char *path) {
 
 /* The target without the scheme and authority that a proxy's form of it begins with. */
 static const char *origin_form(const char *target) {
-    if (strncasecmp(target, "http://", 7) != 0)
-        return target;
-    const char *slash = strchr(target + 7, '/');
-    return slash != NULL ? slash : "/";
+    static const char *const schemes[] = {"http://", "https://"};
+    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
+        size_t bytes = strlen(schemes[i]);
+        if (strncasecmp(target, schemes[i], bytes) != 0)
+            continue;
+        const char *slash = strchr(target + bytes, '/');
+        return slash != NULL ? slash : "/";
+    }
+    return target;
 }
 
 /* Takes "/p/ID" off the front of the path. What is not of that form stays and finds no route. */
