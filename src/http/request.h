@@ -8,6 +8,7 @@
 #define MAL_HTTP_REQUEST_H
 
 #include "http/form.h"
+#include "http/scrapers.h"
 #include "http/source.h"
 #include "view/view.h"
 
@@ -20,7 +21,9 @@ enum http_method { HTTP_GET = 1u << 0, HTTP_HEAD = 1u << 1, HTTP_POST = 1u << 2 
 struct http_context {
     const struct http_source *source;
     struct view_symbols *symbols;
-    const char *scheme;                                                /* "http" or "https" */
+    struct http_scrapers *scrapers; /* NULL: each scrape is a first one */
+    const char *address;            /* where the server listens */
+    const char *scheme;             /* "http" or "https" */
     void (*more_metrics)(void *more_context, struct view_buffer *out); /* may be NULL */
     void *more_context;
 };

@@ -261,9 +261,9 @@ static int begin_service(struct http_server *server) {
     if (info == NULL)
         return -ENOTSUP;
     server->epoll_fd = info->epoll_fd;
-    int error = 0;
     server->service.context.symbols = server->options.symbols;
-    if (server->options.symbols == NULL)
+    int error = http_scrapers_create(&server->service.context.scrapers);
+    if (error == 0 && server->options.symbols == NULL)
         error = view_symbols_create(&server->service.context.symbols);
     if (error < 0)
         return error;
@@ -285,6 +285,7 @@ static void end_service(struct http_server *server) {
         MHD_stop_daemon(server->daemon);
     if (server->options.symbols == NULL)
         view_symbols_destroy(server->service.context.symbols);
+    http_scrapers_destroy(server->service.context.scrapers);
     if (server->listen_fd >= 0) {
         http_endpoint_remove(&server->endpoint);
         close(server->listen_fd);
@@ -345,6 +346,7 @@ static void prepare(struct http_server *server, const struct http_options *optio
     server->endpoint.socket_mode = options->socket_mode;
     server->service.context = (struct http_context){
         .source = &server->options.source,
+        .address = server->address,
         .scheme = uses_tls(options) ? "https" : "http",
         .more_metrics = options->more_metrics,
         .more_context = options->more_context,
