@@ -110,6 +110,23 @@ int heap_rows_add(struct heap_rows *rows, const struct mal_snapshot *snapshot, i
     return 0;
 }
 
+static bool is_zero(const struct heap_row *row) {
+    for (int k = 0; k < HEAP_VALUES; k++) {
+        if (row->values[k] != 0)
+            return false;
+    }
+    return true;
+}
+
+void heap_rows_drop_zeros(struct heap_rows *rows) {
+    size_t kept = 0;
+    for (size_t i = 0; i < rows->count; i++) {
+        if (!is_zero(&rows->items[i]))
+            rows->items[kept++] = rows->items[i];
+    }
+    rows->count = kept;
+}
+
 void heap_rows_free(struct heap_rows *rows) {
     free(rows->items);
     view_table_free(&rows->table);
