@@ -100,12 +100,12 @@ class Scene:
         self.running.append(server)
         return [tuple(server.stdout.readline().split()) for _ in addresses]
 
-    def start_process(self, uid, *arguments, env=None):
+    def start_process(self, uid, *arguments, env=None, stdout=None):
         """A process of that user with a box; returns its id "PID.START"."""
         environment = {"PATH": os.environ["PATH"], "LD_PRELOAD": self.library, "MALLARD_DIR": self.boxes,
                        "MALLARD_EAGER": "1", **(env or {})}
         identity = {"user": uid, "group": uid, "extra_groups": []} if uid != os.geteuid() else {}
-        process = subprocess.Popen(arguments, stdin=subprocess.PIPE, env=environment, cwd="/", **identity)
+        process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=stdout, env=environment, cwd="/", **identity)
         self.running.append(process)
         def box():
             return [name for name in os.listdir(self.boxes) if name.startswith(f"{process.pid}.")]
