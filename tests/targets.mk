@@ -52,10 +52,12 @@ $(OUT)/tests/bin/programs/demo_cpp: tests/programs/demo_cpp.cc
 # What of them needs more than libc.
 READER_OBJ := $(call obj,$(READER_SRC) src/box/place.c src/base/format.c)
 PROGRAM_LIBS_look = $(READER_OBJ)
+PROGRAM_LIBS_serve = $(PLANE_OBJ) $(PLANE_LIBS)
 PROGRAM_LIBS_faults = -rdynamic
 PROGRAM_LIBS_example = -L$(OUT) -lmallard
 PROGRAM_LIBS_unwind = $(UNIT_CORE_OBJ) -lunwind
 $(OUT)/tests/bin/conformance/look: $(READER_OBJ)
+$(OUT)/tests/bin/conformance/serve: $(PLANE_OBJ)
 $(OUT)/tests/bin/conformance/% $(OUT)/tests/bin/programs/%: | $(CORE_SO)
 $(OUT)/tests/bin/bench/unwind: $(UNIT_CORE_OBJ)
 
@@ -101,6 +103,8 @@ CONFORMANCE_RUNS = \
   faults='python3 tests/conformance/faults.py $(CORE_SO) $(OUT)/tests/bin/conformance' \
   http='python3 tests/conformance/http_conformance.py $(OUT)/mallard' \
   http_security='python3 tests/conformance/http_security.py $(OUT)/mallard' \
+  http_viewers='python3 tests/conformance/http_viewers.py $(OUT)/tests/bin/conformance/serve $(CORE_SO)' \
+  http_scrapers='python3 tests/conformance/http_scrapers.py $(OUT)/tests/bin/conformance/serve $(CORE_SO)' \
   http_plugin='python3 tests/conformance/http_plugin.py $(CORE_SO)' \
   cli='python3 tests/conformance/cli.py $(OUT)/mallard' \
   example='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/programs/example $(OUT)/tests/example.pb.gz && go tool pprof -top $(OUT)/tests/example.pb.gz >/dev/null'
