@@ -267,6 +267,16 @@ const char *mal_reader_path(const struct mal_box_reader *reader) {
     return reader->path;
 }
 
+int mal_reader_owner(const struct mal_box_reader *reader, uint32_t *ret_uid) {
+    struct stat status;
+    if (reader->fd < 0)
+        return -ENOTSUP;
+    if (fstat(reader->fd, &status) != 0)
+        return -errno;
+    *ret_uid = status.st_uid;
+    return 0;
+}
+
 /* ---------------------------------------------------------------------- identity and status */
 
 /* A private, terminated copy of one string of the box. */

@@ -32,6 +32,10 @@ void mal_reader_close(struct mal_box_reader *reader);
 /* The file's path, or "" for memory. Lives as long as the handle. */
 const char *mal_reader_path(const struct mal_box_reader *reader);
 
+/* The user that the file belongs to: unlike what a box says, this cannot be made up. -ENOTSUP for
+ * memory. */
+int mal_reader_owner(const struct mal_box_reader *reader, uint32_t *ret_uid);
+
 /* Who wrote the box. Strings are owned by the structure; free with mal_identity_free. */
 struct mal_identity {
     uint32_t pid, parent_pid, uid, flags, cpus;

@@ -10,47 +10,47 @@
 #include "http/source.h"
 
 #include <errno.h>
-#include <string.h>
 
-static int memory_open(void *context, uint32_t pid, struct mal_box_reader **ret_reader) {
-    const struct http_memory_source *memory = context;
-    struct mal_box_reader *reader;
-    struct mal_identity identity;
-    int error = mal_reader_from_memory(memory->base, memory->bytes, &reader);
+/* Whose process it is needs no file to tell: the box is ours. */
+static int memory_read(const struct http_memory_source *memory, struct mal_box_reader **ret_reader,
+                       struct mal_identity *ret_identity) {
+    int error = mal_reader_from_memory(memory->base, memory->bytes, ret_reader);
     if (error < 0)
         return error;
-    error = mal_reader_identity(reader, &identity);
+    error = mal_reader_identity(*ret_reader, ret_identity);
     if (error < 0)
-        goto fail;
-    uint32_t own = identity.pid;
-    mal_identity_free(&identity);
-    error = pid != 0 && pid != own ? -ENOENT : 0;
-    if (error < 0)
-        goto fail;
-    *ret_reader = reader;
-    return 0;
-fail:
-    mal_reader_close(reader);
+        mal_reader_close(*ret_reader);
     return error;
 }
 
-static int memory_each(void *context, http_process_visit *visit, void *visit_context) {
+static int show(struct mal_box_reader *reader, uint32_t uid, http_process_visit *visit,
+                void *visit_context) {
+    struct http_facts facts = {.uid = uid, .folder = "", .root = ""};
+    int result = http_source_visit(reader, &facts, visit, visit_context);
+    return result == HTTP_UNREADABLE ? -EBADMSG : result;
+}
+
+static int memory_open(void *context, const struct http_ask *ask, http_process_visit *visit,
+                       void *visit_context) {
     struct mal_box_reader *reader;
     struct mal_identity identity;
-    struct mal_status status;
-    int result = memory_open(context, 0, &reader);
-    if (result < 0)
-        return result;
-    result = mal_reader_identity(reader, &identity);
-    if (result < 0)
-        goto out_reader;
-    result = mal_reader_status(reader, &status);
-    if (result == 0)
-        result = visit(&(struct http_process){reader, &identity, &status}, visit_context);
+    int error = memory_read(context, &reader, &identity);
+    if (error < 0)
+        return error;
+    uint32_t uid = identity.uid;
+    bool found = http_key_matches(&ask->key, &identity) && http_viewer_sees(ask->viewer_uid, uid);
     mal_identity_free(&identity);
-out_reader:
+    if (found)
+        return show(reader, uid, visit, visit_context);
     mal_reader_close(reader);
-    return result;
+    return -ENOENT;
+}
+
+static int memory_each(void *context, uint32_t viewer_uid, http_process_visit *visit,
+                       void *visit_context) {
+    const struct http_ask any = {.viewer_uid = viewer_uid};
+    int result = memory_open(context, &any, visit, visit_context);
+    return result == -ENOENT ? 0 : result;
 }
 
 struct http_source http_memory_source(struct http_memory_source *memory) {
