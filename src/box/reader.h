@@ -23,6 +23,10 @@ struct mal_box_reader;
 /* Opens the file without following a symbolic link in the last component. */
 int mal_reader_open(const char *path, struct mal_box_reader **ret_reader);
 
+/* The same for a file that is open already; takes the descriptor over, on failure too. It may be
+ * open for reading only: then there are no commands. `path` is what mal_reader_path will say. */
+int mal_reader_from_fd(int fd, const char *path, struct mal_box_reader **ret_reader);
+
 /* Reads from memory that stays mapped and at least `bytes` long until close: one's own box. */
 int mal_reader_from_memory(const void *base, size_t bytes, struct mal_box_reader **ret_reader);
 
@@ -31,6 +35,18 @@ void mal_reader_close(struct mal_box_reader *reader);
 
 /* The file's path, or "" for memory. Lives as long as the handle. */
 const char *mal_reader_path(const struct mal_box_reader *reader);
+
+/* The descriptor of the file, which works when the path does not any more; -1 for memory. It stays
+ * the reader's. */
+int mal_reader_fd(const struct mal_box_reader *reader);
+
+/* The user that the file belongs to: the only one whose word it is, whatever is written inside. For
+ * memory the effective user. */
+uint32_t mal_reader_owner(const struct mal_box_reader *reader);
+
+/* Where the files of the process are to be looked for: "" (the default) or the root of its mount
+ * namespace, "/proc/PID/root" with the pid as this process sees it. Snapshots carry a copy. */
+int mal_reader_set_root(struct mal_box_reader *reader, const char *root);
 
 /* Who wrote the box. Strings are owned by the structure; free with mal_identity_free. */
 struct mal_identity {
@@ -84,6 +100,8 @@ struct mal_snapshot {
     uint64_t mem_profile_rate;
     uint64_t dropped_samples, dropped_bytes; /* found a table full: in no bucket */
     uint32_t pid;                            /* as the box says; 0 unknown */
+    uint32_t owner_uid;                      /* mal_reader_owner */
+    const char *root;                        /* mal_reader_set_root; never NULL */
     size_t module_count, bucket_count, rejected;
     struct mal_snapshot_module *modules; /* [0] is the main program where known */
     struct mal_snapshot_bucket *buckets; /* oldest first */

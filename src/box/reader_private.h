@@ -18,7 +18,9 @@ struct mal_box_reader {
     const uint8_t *base;          /* memory only */
     uint64_t bytes;               /* length at open */
     struct mal_box_header header; /* as checked at open */
+    uint32_t owner_uid;           /* of the file; for memory the effective user */
     char *path;
+    char *root; /* NULL: none set */
 };
 
 /* Copies `bytes` from offset `at` of a section; -EBADMSG outside of it or of the file. */

@@ -82,6 +82,7 @@ void *http_exchange_begin(void *context, const char *target, struct MHD_Connecti
     exchange->service = context;
     exchange->connection = connection;
     exchange->request.context = &exchange->service->context;
+    exchange->request.viewer_uid = HTTP_VIEWER_ALL;
     remember(connection, exchange);
     return exchange;
 }

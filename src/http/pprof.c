@@ -19,7 +19,6 @@
 #include "http/routes.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,7 +37,7 @@ static void attach(struct http_reply *reply, const char *name, const char *suffi
 /* The default process's buckets; on failure the reply is the error. */
 static int open_snapshot(struct http_request *request, struct http_reply *reply,
                          struct mal_snapshot **ret_snapshot) {
-    int error = http_request_open(request, reply, &request->reader);
+    int error = http_request_open(request, reply);
     if (error < 0)
         return error;
     error = mal_reader_snapshot(request->reader, ret_snapshot);
@@ -50,10 +49,11 @@ static int open_snapshot(struct http_request *request, struct http_reply *reply,
 /* Go's mux keeps the query and, for the body, escapes the address. */
 void http_pprof_redirect(struct http_request *request, struct http_reply *reply) {
     const char *separator = *request->query != '\0' ? "?" : "";
-    char prefix[32] = "";
-    if (request->pid != 0 && *http_form_get(&request->form, "proc") == '\0')
-        snprintf(prefix, sizeof prefix, "/p/%" PRIu32, request->pid);
-    if (asprintf(&reply->location, "%s/debug/pprof/%s%s", prefix, separator, request->query) < 0) {
+    char id[HTTP_ID_BYTES] = "";
+    if (request->key.pid != 0 && *http_form_get(&request->form, "proc") == '\0')
+        http_key_text(&request->key, id);
+    if (asprintf(&reply->location, "%s%s/debug/pprof/%s%s", *id != '\0' ? "/p/" : "", id, separator,
+                 request->query) < 0) {
         reply->location = NULL;
         http_reply_error(reply, 500, "not enough memory for the answer");
         return;
@@ -192,7 +192,7 @@ static int named_render(const struct http_request *request, int64_t debug,
 static void named_now(struct http_request *request, struct http_reply *reply) {
     int64_t debug;
     http_parse_int(http_form_get(&request->form, "debug"), &debug);
-    if (http_request_open(request, reply, &request->reader) < 0)
+    if (http_request_open(request, reply) < 0)
         return;
     collect_if_asked(request, reply);
     if (debug != 0)
@@ -214,7 +214,7 @@ void http_pprof_named(struct http_request *request, struct http_reply *reply) {
 
 void http_pprof_cmdline(struct http_request *request, struct http_reply *reply) {
     struct mal_identity identity;
-    if (http_request_open(request, reply, &request->reader) < 0)
+    if (http_request_open(request, reply) < 0)
         return;
     if (mal_reader_identity(request->reader, &identity) < 0) {
         http_reply_pprof_error(reply, 500, collect_failed);

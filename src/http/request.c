@@ -20,6 +20,7 @@ void http_request_free(struct http_request *request) {
     mal_reader_close(request->reader);
     http_form_free(&request->form);
     view_buffer_free(&request->body);
+    free(request->facts_text);
     free(request->path);
 }
 
@@ -66,11 +67,12 @@ void http_html_text(struct view_buffer *out, const char *text, size_t bytes) {
     }
 }
 
-int http_request_open(const struct http_request *request, struct http_reply *reply,
-                      struct mal_box_reader **ret_reader) {
+int http_request_visit(const struct http_request *request, struct http_reply *reply,
+                       http_process_visit *visit, void *visit_context) {
     const struct http_source *source = request->context->source;
-    int error = source->open(source->context, request->pid, ret_reader);
-    if (error == -ENOENT && request->pid == 0)
+    const struct http_ask ask = {request->key, request->viewer_uid};
+    int error = source->open(source->context, &ask, visit, visit_context);
+    if (error == -ENOENT && request->key.pid == 0)
         http_reply_pprof_error(
             reply, 503, "no box yet: the program has just begun, or does not run on Mallard");
     else if (error == -ENOENT)
@@ -78,4 +80,27 @@ int http_request_open(const struct http_request *request, struct http_reply *rep
     else if (error < 0)
         http_reply_pprof_error(reply, 500, "the process's box cannot be read");
     return error;
+}
+
+static int keep_open(struct http_process *process, void *visit_context) {
+    struct http_request *request = visit_context;
+    const struct http_facts *facts = process->facts;
+    size_t folder_bytes = strlen(facts->folder) + 1;
+    size_t root_bytes = strlen(facts->root) + 1;
+    request->facts_text = malloc(folder_bytes + root_bytes);
+    if (request->facts_text == NULL)
+        return -ENOMEM;
+    memcpy(request->facts_text, facts->folder, folder_bytes);
+    memcpy(request->facts_text + folder_bytes, facts->root, root_bytes);
+    request->facts = *facts;
+    request->facts.folder = request->facts_text;
+    request->facts.root = request->facts_text + folder_bytes;
+    request->facts.kept = NULL;
+    request->reader = process->reader;
+    process->taken = true;
+    return 0;
+}
+
+int http_request_open(struct http_request *request, struct http_reply *reply) {
+    return http_request_visit(request, reply, keep_open, request);
 }

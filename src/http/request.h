@@ -25,15 +25,20 @@ struct http_context {
 struct http_request {
     const struct http_context *context;
     const struct http_route *route;
-    unsigned method;   /* one of enum http_method */
-    char *path;        /* decoded, without the /p/<pid> in front */
-    const char *query; /* as sent, behind the '?', or "" */
-    uint32_t pid;      /* of /p/<pid> or ?proc=; 0 means the default process */
+    unsigned method;     /* one of enum http_method */
+    char *path;          /* decoded, without the /p/ID in front */
+    const char *query;   /* as sent, behind the '?', or "" */
+    struct http_key key; /* of /p/ID or ?proc=; pid 0 means the default process */
+    uint32_t viewer_uid; /* for whom the answer is */
     struct http_form form;
     struct view_buffer body;
 
-    /* Kept by a provider between its two calls when it asked to wait. */
+    /* The process, once http_request_open found it. */
     struct mal_box_reader *reader;
+    struct http_facts facts; /* `kept` is NULL: it lives only during a visit */
+    char *facts_text;        /* owned: what `facts` points into */
+
+    /* Kept by a provider between its two calls when it asked to wait. */
     struct mal_snapshot *before;
 };
 
@@ -72,8 +77,12 @@ void http_reply_pprof_error(struct http_reply *reply, unsigned status, const cha
 /* Appends text with the five characters of HTML escaped; control characters become spaces. */
 void http_html_text(struct view_buffer *out, const char *text, size_t bytes);
 
-/* Opens the box that the request is about. On failure the reply is already the error. */
-int http_request_open(const struct http_request *request, struct http_reply *reply,
-                      struct mal_box_reader **ret_reader);
+/* Lets `visit` see the process that the request is about; the source's rules hold. On failure,
+ * which is any negative result, the reply is already the error. */
+int http_request_visit(const struct http_request *request, struct http_reply *reply,
+                       http_process_visit *visit, void *visit_context);
+
+/* Opens its box: fills `reader` and `facts` of the request. Same failures. */
+int http_request_open(struct http_request *request, struct http_reply *reply);
 
 #endif

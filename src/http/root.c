@@ -20,7 +20,7 @@ static const char *life_word(enum mal_life life) {
     return words[life];
 }
 
-static int list_process(const struct http_process *process, void *visit_context) {
+static int list_process(struct http_process *process, void *visit_context) {
     static const char *const links[] = {"debug/pprof/", "debug/pprof/heap?debug=1",
                                         "debug/memstats", "debug/gctrace", "metrics"};
     struct view_buffer *out = visit_context;
@@ -30,7 +30,7 @@ static int list_process(const struct http_process *process, void *visit_context)
     http_html_text(out, identity->cmdline, identity->cmdline_bytes);
     view_buffer_text(out, "</code>");
     for (size_t i = 0; i < sizeof links / sizeof links[0]; i++)
-        view_buffer_printf(out, " <a href=\"/p/%" PRIu32 "/%s\">%s</a>", identity->pid, links[i],
+        view_buffer_printf(out, " <a href=\"/p/%s/%s\">%s</a>", process->facts->id, links[i],
                            links[i]);
     view_buffer_text(out, "</li>\n");
     return 0;
@@ -41,6 +41,6 @@ void http_root(struct http_request *request, struct http_reply *reply) {
     reply->type = HTTP_TYPE_HTML;
     reply->flags |= HTTP_REPLY_PAGE;
     view_buffer_text(&reply->body, head);
-    source->each(source->context, list_process, &reply->body);
+    source->each(source->context, request->viewer_uid, list_process, &reply->body);
     view_buffer_text(&reply->body, "</ul>\n</body>\n</html>\n");
 }

@@ -5,6 +5,7 @@
  *   /debug/pprof/heap?debug=1             the default process
  *   /debug/pprof/heap?proc=12&debug=1     process 12, as scrapers can be told by discovery
  *   /p/12/debug/pprof/heap?debug=1        process 12, as people and `go tool pprof` write it
+ *   /p/12.3456/debug/pprof/heap           that process 12 which started at tick 3456
  *
  * A path is decoded once, compared whole with the table and never used as a file name. Everything
  * that is not in the table is 404. The steps of a request are: find (the target), admit (the
@@ -75,27 +76,15 @@ static const char *origin_form(const char *target) {
     return slash != NULL ? slash : "/";
 }
 
-/* A pid: 1 to 10 digits, nothing else, not 0. Returns the end of it, or NULL. */
-static const char *parse_pid(const char *text, uint32_t *ret_pid) {
-    size_t digits = strspn(text, "0123456789");
-    if (digits == 0 || digits > 10)
-        return NULL;
-    unsigned long long value = strtoull(text, NULL, 10);
-    if (value == 0 || value > UINT32_MAX)
-        return NULL;
-    *ret_pid = (uint32_t)value;
-    return text + digits;
-}
-
-/* Takes "/p/<pid>" off the front of the path. What is not of that form stays and finds no route. */
+/* Takes "/p/ID" off the front of the path. What is not of that form stays and finds no route. */
 static void take_process(struct http_request *request) {
+    struct http_key key;
     if (strncmp(request->path, "/p/", 3) != 0)
         return;
-    uint32_t pid;
-    const char *rest = parse_pid(request->path + 3, &pid);
+    const char *rest = http_key_parse(request->path + 3, &key);
     if (rest == NULL || *rest != '/')
         return;
-    request->pid = pid;
+    request->key = key;
     memmove(request->path, rest, strlen(rest) + 1);
 }
 
@@ -136,11 +125,14 @@ int http_route_admit(struct http_request *request, struct http_reply *reply) {
 
 static int take_proc_parameter(struct http_request *request, struct http_reply *reply) {
     const char *proc = http_form_get(&request->form, "proc");
-    if (*proc == '\0' || request->pid != 0)
+    struct http_key key;
+    if (*proc == '\0' || request->key.pid != 0)
         return 0;
-    const char *end = parse_pid(proc, &request->pid);
-    if (end != NULL && *end == '\0')
+    const char *end = http_key_parse(proc, &key);
+    if (end != NULL && *end == '\0') {
+        request->key = key;
         return 0;
+    }
     http_reply_pprof_error(reply, 400, "invalid value for \"proc\" - must be a process id");
     return -EINVAL;
 }

@@ -27,11 +27,12 @@ struct http_route {
     const char *argument; /* which of the things that the handler knows */
 };
 
-/* Fills route, path, query and pid of a request from the target of its request line, such as
+/* Fills route, path, query and key of a request from the target of its request line, such as
  * "/p/12/debug/pprof/heap?debug=1". On failure the reply is the error and the result -EINVAL. */
 int http_route_find(struct http_request *request, const char *target, struct http_reply *reply);
 
-/* Checks the method; fills `form`, and pid from ?proc=, once the body is complete. Same result. */
+/* Checks the method; fills `form`, and the key from ?proc=, once the body is complete. Same result.
+ */
 int http_route_admit(struct http_request *request, struct http_reply *reply);
 int http_route_parameters(struct http_request *request, const char *body_type,
                           struct http_reply *reply);

@@ -66,6 +66,7 @@ struct view_process {
     struct mal_identity identity;
     struct mal_status status;
     struct mal_box_stats stats;
+    uint32_t host_pid; /* its pid in our pid namespace; 0: not running, or unknown */
 };
 int view_metrics_text(const struct view_process *processes, size_t count, struct view_buffer *out);
 

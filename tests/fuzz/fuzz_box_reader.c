@@ -64,7 +64,7 @@ static void ask_spans(struct mal_box_reader *reader) {
 }
 
 static void ask_everything(struct mal_box_reader *reader) {
-    struct view_process process;
+    struct view_process process = {0};
     struct mal_snapshot *snapshot;
     ask_rings(reader);
     ask_spans(reader);
