@@ -107,4 +107,7 @@ enum view_effort { VIEW_EFFORT_SPEED, VIEW_EFFORT_DEFAULT };
 int view_profile_encode(const struct view_profile *profile, enum view_effort effort,
                         struct view_buffer *out);
 
+/* The bytes of the profile before compression, in *ret_bytes. Returns 0 or -ENOMEM. */
+int view_profile_bytes(const struct view_profile *profile, size_t *ret_bytes);
+
 #endif
