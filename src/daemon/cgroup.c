@@ -61,7 +61,8 @@ static void parse_mount(char *line, struct cgroup_mounts *mounts) {
     if (dash == NULL || sscanf(dash, " - %31s %*s %255s", type, options) != 2)
         return;
     *dash = '\0';
-    if (strncmp(type, "cgroup", 6) != 0 || sscanf(line, "%*s %*s %*s %4095s %4095s", root, point) != 2)
+    if (strncmp(type, "cgroup", 6) != 0 ||
+        sscanf(line, "%*s %*s %*s %4095s %4095s", root, point) != 2)
         return;
     if (strcmp(type, "cgroup2") == 0 && mounts->unified[0] == '\0') {
         unescape(root, mounts->unified_root);
@@ -136,8 +137,7 @@ void cgroup_free(struct cgroup *cgroup) {
     cgroup->path = cgroup->folder = NULL;
 }
 
-void cgroup_parse(const struct cgroup_mounts *mounts, const char *text,
-                  struct cgroup *ret_cgroup) {
+void cgroup_parse(const struct cgroup_mounts *mounts, const char *text, struct cgroup *ret_cgroup) {
     char line[PATH_MAX + 256];
     memset(ret_cgroup, 0, sizeof *ret_cgroup);
     while (*text != '\0') {

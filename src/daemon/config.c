@@ -30,8 +30,8 @@ struct parser {
 __attribute__((__format__(__printf__, 2, 3))) static int fault(const struct parser *parser,
                                                                const char *format, ...) {
     va_list arguments;
-    int head = snprintf(parser->problem, SETTINGS_PROBLEM_BYTES, "%.250s:%u: ",
-                        parser->settings->config, parser->line);
+    int head = snprintf(parser->problem, SETTINGS_PROBLEM_BYTES,
+                        "%.250s:%u: ", parser->settings->config, parser->line);
     va_start(arguments, format);
     vsnprintf(parser->problem + head, SETTINGS_PROBLEM_BYTES - (size_t)head, format, arguments);
     va_end(arguments);

@@ -53,14 +53,14 @@ int death_of_pidfd(int pidfd, int *ret_wait_status) {
 
 /* ---- the sentence ---- */
 
-static const char *signal_name(int signal, char ret_text[16]) {
+static const char *signal_name(int signal, char ret_text[32]) {
     const char *name = sigabbrev_np(signal);
     if (name != NULL)
-        snprintf(ret_text, 16, "SIG%s", name);
+        snprintf(ret_text, 32, "SIG%s", name);
     else if (signal >= SIGRTMIN && signal <= SIGRTMAX)
-        snprintf(ret_text, 16, "SIGRTMIN+%d", signal - SIGRTMIN);
+        snprintf(ret_text, 32, "SIGRTMIN+%d", signal - SIGRTMIN);
     else
-        snprintf(ret_text, 16, "signal %d", signal);
+        snprintf(ret_text, 32, "signal %d", signal);
     return ret_text;
 }
 
@@ -102,14 +102,14 @@ static char *oom_sentence(const struct death *death) {
                          "limit is set for cgroup %s (oom_kill rose by %" PRIu64 ")",
                          path, kills(death));
     else
-        bytes = asprintf(&text,
-                         "killed by SIGKILL; the OOM killer: cgroup %s was at %s of its limit of "
-                         "%s (oom_kill rose by %" PRIu64 ")",
-                         path,
-                         human(memory->peak_bytes != CGROUP_UNKNOWN ? memory->peak_bytes
-                                                                    : memory->current_bytes,
-                               used),
-                         human(memory->max_bytes, limit), kills(death));
+        bytes = asprintf(
+            &text,
+            "killed by SIGKILL; the OOM killer: cgroup %s was at %s of its limit of "
+            "%s (oom_kill rose by %" PRIu64 ")",
+            path,
+            human(memory->peak_bytes != CGROUP_UNKNOWN ? memory->peak_bytes : memory->current_bytes,
+                  used),
+            human(memory->max_bytes, limit), kills(death));
     return bytes < 0 ? NULL : text;
 }
 
@@ -127,12 +127,12 @@ static char *gone_sentence(const struct death *death) {
 }
 
 static bool group_vanished(const struct death *death) {
-    return death->after.oom_kills == CGROUP_UNKNOWN &&
-           death->before.oom_kills != CGROUP_UNKNOWN && death->before.max_bytes != CGROUP_UNKNOWN;
+    return death->after.oom_kills == CGROUP_UNKNOWN && death->before.oom_kills != CGROUP_UNKNOWN &&
+           death->before.max_bytes != CGROUP_UNKNOWN;
 }
 
 static char *signal_sentence(const struct death *death) {
-    char name[16];
+    char name[32];
     char *text = NULL;
     int signal = WTERMSIG(death->wait_status);
     if (was_oom(death))
@@ -150,8 +150,7 @@ static char *sentence(const struct death *death) {
         return strdup("ended, and nobody could tell how");
     if (WIFSIGNALED(death->wait_status))
         return signal_sentence(death);
-    int bytes = asprintf(&text, "exited with status %d",
-                         WEXITSTATUS(death->wait_status));
+    int bytes = asprintf(&text, "exited with status %d", WEXITSTATUS(death->wait_status));
     return bytes < 0 ? NULL : text;
 }
 
@@ -162,10 +161,10 @@ int death_judge(const struct death *death, struct keep_facts *facts) {
         return -ENOMEM;
     free(facts->sentence);
     facts->sentence = text;
-    facts->death = !death->known                       ? KEEP_DEATH_UNKNOWN
-                   : was_oom(death)                    ? KEEP_DEATH_OOM
-                   : WIFSIGNALED(death->wait_status)   ? KEEP_DEATH_SIGNAL
-                                                       : KEEP_DEATH_EXITED;
+    facts->death = !death->known                     ? KEEP_DEATH_UNKNOWN
+                   : was_oom(death)                  ? KEEP_DEATH_OOM
+                   : WIFSIGNALED(death->wait_status) ? KEEP_DEATH_SIGNAL
+                                                     : KEEP_DEATH_EXITED;
     facts->signal =
         death->known && WIFSIGNALED(death->wait_status) ? WTERMSIG(death->wait_status) : 0;
     facts->exit_code =

@@ -45,7 +45,7 @@ void discoverer_init(struct discoverer *discoverer) {
 
 void discoverer_end_batch(struct discoverer *discoverer) {
     proc_list_free(&discoverer->list);
-    discoverer->listed = false;
+    discoverer->listed = (struct timespec){0};
 }
 
 /* ---- the file ---- */
@@ -72,18 +72,28 @@ static int open_box(const struct folder *folder, const char *name, struct mal_bo
 
 static bool has_started(uint32_t pid, uint64_t start_ticks) {
     struct proc_stat stat;
-    return proc_stat_read(pid, &stat) == 0 &&
-           (start_ticks == 0 || stat.start_ticks == start_ticks);
+    return proc_stat_read(pid, &stat) == 0 && (start_ticks == 0 || stat.start_ticks == start_ticks);
+}
+
+/* Reads the list of processes unless it was read after the box was made. */
+static void refresh_list(struct discoverer *discoverer, const struct timespec *made) {
+    const struct timespec *listed = &discoverer->listed;
+    if (listed->tv_sec > made->tv_sec ||
+        (listed->tv_sec == made->tv_sec && listed->tv_nsec > made->tv_nsec))
+        return;
+    proc_list_free(&discoverer->list);
+    clock_gettime(CLOCK_REALTIME_COARSE, &discoverer->listed);
+    proc_list_read(&discoverer->list);
 }
 
 /* The pid here of the process that the box speaks of, or 0. */
-static uint32_t find_pid(struct discoverer *discoverer, const struct mal_identity *identity) {
+static uint32_t find_pid(struct discoverer *discoverer, const struct mal_identity *identity,
+                         const struct timespec *made) {
     if (has_started(identity->pid, identity->start_ticks))
         return identity->pid;
     if (identity->start_ticks == 0)
         return 0;
-    if (!discoverer->listed)
-        discoverer->listed = proc_list_read(&discoverer->list) == 0;
+    refresh_list(discoverer, made);
     return proc_list_find(&discoverer->list, identity->pid, identity->start_ticks);
 }
 
@@ -156,6 +166,7 @@ static void fill_facts(const struct discoverer *discoverer, struct process *proc
     memcpy(facts->boot, discoverer->boot, sizeof facts->boot);
     facts->pid = process->host_pid != 0 ? process->host_pid : identity->pid;
     facts->start_ticks = identity->start_ticks;
+    process->box_pid = identity->pid;
     facts->uid = mal_reader_owner(process->reader);
     facts->started_unix_ns = identity->started_unix_ns;
     facts->exe = identity->exe;
@@ -204,13 +215,14 @@ static enum discovery judge(const struct discoverer *discoverer, struct process 
     uint32_t process_uid = UINT32_MAX;
     if (process->host_pid == 0)
         return judge_absent(discoverer, process);
-    process->loop.pidfd = descriptor_of(process->host_pid, process->facts.start_ticks);
-    if (process->loop.pidfd == -ESRCH)
-        return DISCOVERED_ENDED;
-    if (process->loop.pidfd < 0)
-        return DISCOVERED_UNFINISHED;
-    if (!may_have_made(process->host_pid, process->facts.uid, &process_uid))
+    int pidfd = descriptor_of(process->host_pid, process->facts.start_ticks);
+    if (pidfd < 0)
+        return pidfd == -ESRCH ? DISCOVERED_ENDED : DISCOVERED_UNFINISHED;
+    if (!may_have_made(process->host_pid, process->facts.uid, &process_uid)) {
+        close(pidfd);
         return doubt(process, process_uid);
+    }
+    process->loop.pidfd = pidfd;
     return DISCOVERED_LIVING;
 }
 
@@ -226,7 +238,7 @@ static enum discovery examine(struct discoverer *discoverer, struct process *pro
     process->loop.inode = file.st_ino;
     enum discovery found = DISCOVERED_NOTHING;
     if (status.life != MAL_LIFE_EXITED) {
-        process->host_pid = find_pid(discoverer, &identity);
+        process->host_pid = find_pid(discoverer, &identity, &file.st_ctim);
         fill_facts(discoverer, process, &identity);
         look_around(discoverer, process, &identity);
         found = fill_labels(process) == 0 ? judge(discoverer, process) : DISCOVERED_UNFINISHED;
@@ -241,11 +253,11 @@ enum discovery discover(struct discoverer *discoverer, struct folder *folder, co
     if (process == NULL)
         return DISCOVERED_UNFINISHED;
     int error = open_box(folder, name, &process->reader);
-    enum discovery found = error == 0 ? examine(discoverer, process)
-                           : error == -EBADMSG || error == -EMFILE || error == -ENFILE ||
-                                   error == -ENOMEM
-                               ? DISCOVERED_UNFINISHED
-                               : DISCOVERED_NOTHING;
+    enum discovery found =
+        error == 0 ? examine(discoverer, process)
+        : error == -EBADMSG || error == -EMFILE || error == -ENFILE || error == -ENOMEM
+            ? DISCOVERED_UNFINISHED
+            : DISCOVERED_NOTHING;
     if (found == DISCOVERED_UNFINISHED || found == DISCOVERED_NOTHING) {
         process_free(process);
         return found;

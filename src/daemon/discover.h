@@ -9,14 +9,15 @@
 #include "daemon/process.h"
 
 #include <stdbool.h>
+#include <time.h>
 
 /* What serves many discoveries. */
 struct discoverer {
     struct cgroup_mounts mounts;
     char boot[KEEP_BOOT_BYTES];
-    bool sees_all;         /* of the machine's processes: none is hidden in another namespace */
-    bool listed;           /* `list` is filled, for this batch of discoveries */
-    struct proc_list list; /* for boxes from other pid namespaces */
+    bool sees_all;          /* of the machine's processes: none is hidden in another namespace */
+    struct proc_list list;  /* for boxes from other pid namespaces, as of this batch */
+    struct timespec listed; /* when it was read, by the clock of files; 0 it was not */
 };
 void discoverer_init(struct discoverer *discoverer);
 /* Ends a batch: what was read of /proc is old by the next. */

@@ -218,8 +218,8 @@ static void watch_parent(struct folders *folders) {
         snprintf(parent, sizeof parent, ".");
     else
         slash[slash == parent] = '\0';
-    folders->parent_watch = inotify_add_watch(folders->inotify_fd, parent,
-                                              IN_CREATE | IN_MOVED_TO | IN_ONLYDIR);
+    folders->parent_watch =
+        inotify_add_watch(folders->inotify_fd, parent, IN_CREATE | IN_MOVED_TO | IN_ONLYDIR);
 }
 
 /* Makes items[0] the folder that the path names now. */

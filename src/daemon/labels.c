@@ -46,8 +46,7 @@ static void set_label(char label[LABEL_BYTES], const char *text, size_t bytes) {
 
 static bool ends_with(const struct word *word, const char *suffix) {
     size_t bytes = strlen(suffix);
-    return word->bytes > bytes &&
-           strncmp(word->text + word->bytes - bytes, suffix, bytes) == 0;
+    return word->bytes > bytes && strncmp(word->text + word->bytes - bytes, suffix, bytes) == 0;
 }
 
 static bool begins_with(const struct word *word, const char *prefix) {

@@ -29,8 +29,8 @@ void daemon_notify(const char *state) {
     if (fd < 0)
         return;
     socklen_t address_bytes = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + bytes);
-    sendto(fd, state, strlen(state), MSG_NOSIGNAL | MSG_DONTWAIT,
-           (const struct sockaddr *)&address, address_bytes);
+    sendto(fd, state, strlen(state), MSG_NOSIGNAL | MSG_DONTWAIT, (const struct sockaddr *)&address,
+           address_bytes);
     close(fd);
 }
 

@@ -34,7 +34,7 @@ struct proc_list {
     struct proc_known {
         uint32_t pid, inner_pid;
         uint64_t start_ticks;
-    } *items;
+    } * items;
     size_t count, capacity;
 };
 int proc_list_read(struct proc_list *ret_list);

@@ -35,6 +35,7 @@ void process_free(struct process *process) {
     cgroup_free(&process->loop.cgroup);
     keep_entry_end(process->keep.entry);
     keep_facts_free(&process->facts);
+    keep_facts_free(&process->loop.verdict);
     mal_reader_close(process->reader);
     free(process->folder);
     free(process);

@@ -21,6 +21,7 @@
 #include "daemon/folders.h"
 #include "keep/keep.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -39,17 +40,21 @@ struct process_watch {
     ino_t inode;
     int pidfd; /* -1: life is told from what it publishes */
     struct cgroup cgroup;
-    struct cgroup_memory memory; /* as last looked at */
-    uint64_t keep_ns;            /* when to keep its next profile */
+    struct cgroup_memory memory; /* as last looked at while it lived */
+    struct cgroup_memory at_end; /* as its end was seen */
+    uint64_t ended_unix_ns;      /* when that was; 0 it was not seen */
+    uint64_t keep_ns;            /* when to keep its next profile, or to try again */
     uint64_t verdict_ns;         /* ENDED: until when to wait for how; PROCESS_NEVER decided */
     uint64_t published_ns;       /* without pidfd: what it had published when last looked at */
+    bool spread;                 /* its first profile is kept: the next comes at its own time */
+    struct keep_facts verdict;   /* ENDED and decided; the keeper reads it */
 };
 
 /* The keeper's part. */
 struct process_kept {
-    struct keep_entry *entry;     /* NULL: nothing is kept yet */
-    uint64_t samples, frees;      /* of the profile kept last */
-    uint64_t row_unix_ns;         /* of the row kept last */
+    struct keep_entry *entry; /* NULL: nothing is kept yet */
+    uint64_t samples, live;   /* samples of the profile kept last */
+    uint64_t mallocs, frees;  /* of the row kept last */
     bool has_profile;
 };
 
@@ -57,6 +62,7 @@ struct process {
     struct keep_facts facts;       /* pid: as we see it, where we see it */
     struct mal_box_reader *reader; /* its box, open; NULL when DEAD */
     uint32_t host_pid;             /* in our pid namespace; 0 unknown */
+    uint32_t box_pid;              /* in its own; 0 unknown */
     char root[PROCESS_ROOT_BYTES]; /* where its files are; "" here */
 
     enum process_state state; /* table lock */
@@ -65,6 +71,7 @@ struct process {
 
     struct process_watch loop;
     struct process_kept keep;
+    atomic_bool queued; /* the keeper has been asked for a profile and has not made it yet */
 };
 
 /* An object with nothing in it, one reference. NULL when there is no memory. */

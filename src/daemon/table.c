@@ -45,8 +45,7 @@ static int reserve_locked(struct table *table) {
     return 0;
 }
 
-static void append_locked(struct table *table, struct process *process,
-                          enum process_state state) {
+static void append_locked(struct table *table, struct process *process, enum process_state state) {
     process->state = state;
     process->references++;
     table->items[table->count++] = process;
