@@ -98,7 +98,7 @@ static char *oom_sentence(const struct death *death) {
     cgroup_path_above(death->cgroup, memory->levels_up, path);
     if (memory->max_bytes == CGROUP_UNKNOWN)
         bytes = asprintf(&text,
-                         "killed by SIGKILL; the OOM killer: the machine ran out of memory, no "
+                         "killed by SIGKILL; the OOM killer: the machine ran out of memory, and no "
                          "limit is set for cgroup %s (oom_kill rose by %" PRIu64 ")",
                          path, kills(death));
     else
