@@ -104,8 +104,9 @@ static char *oom_sentence(const struct death *death) {
     char path[PATH_MAX], used[16], limit[16];
     char *text = NULL;
     int bytes;
-    cgroup_path_above(death->cgroup, memory->levels_up, path);
-    if (memory->max_bytes == CGROUP_UNKNOWN)
+    bool limited = memory->max_bytes != CGROUP_UNKNOWN;
+    cgroup_path_above(death->cgroup, limited ? memory->levels_up : 0, path);
+    if (!limited)
         bytes = asprintf(&text,
                          "killed by SIGKILL; the OOM killer: the machine ran out of memory, and no "
                          "limit is set for cgroup %s (oom_kill rose by %" PRIu64 ")",
