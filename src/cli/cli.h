@@ -31,7 +31,7 @@ struct cli_command {
 };
 
 extern const struct cli_command cli_run, cli_ps, cli_stat, cli_heap, cli_allocs, cli_trace,
-    cli_check;
+    cli_check, cli_top;
 
 /* "mallard: <text>\n" on standard error, in one write. */
 void cli_say(const char *format, ...) MAL_PRINTF(1, 2);
@@ -73,6 +73,9 @@ struct cli_boxes {
     struct http_folder_source source;
 };
 int cli_boxes_find(struct cli_boxes *ret_boxes);
+
+/* Visits every process that has a box here, living or dead. Returns what ended the walk, or 0. */
+int cli_each(http_process_visit *visit, void *visit_context);
 
 /* Opens the box of the process that `text` names (PID or PID.START), living or dead, or the box
  * file at a path with a slash in it. Complains and returns -errno otherwise. */

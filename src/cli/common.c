@@ -147,6 +147,14 @@ int cli_boxes_find(struct cli_boxes *ret_boxes) {
     return error;
 }
 
+int cli_each(http_process_visit *visit, void *visit_context) {
+    struct cli_boxes boxes;
+    if (cli_boxes_find(&boxes) < 0)
+        return 0;
+    struct http_source source = http_folder_source(&boxes.source);
+    return source.each(source.context, HTTP_VIEWER_ALL, visit, visit_context);
+}
+
 int cli_parse_pid(const char *text, uint32_t *ret_pid) {
     size_t digits = strspn(text, "0123456789");
     unsigned long long value = strtoull(text, NULL, 10);
