@@ -60,6 +60,14 @@ bool http_viewer_sees(uint32_t viewer_uid, uint32_t uid) {
     return viewer_uid == HTTP_VIEWER_ALL || (viewer_uid == uid && viewer_uid != HTTP_VIEWER_NOBODY);
 }
 
+static void complete(struct http_facts *facts, const struct mal_identity *identity,
+                     const struct mal_status *status) {
+    if (*facts->id == '\0')
+        http_key_text(&(struct http_key){identity->pid, identity->start_ticks}, facts->id);
+    if (facts->host_pid == 0 && status->life == MAL_LIFE_ALIVE)
+        facts->host_pid = identity->pid;
+}
+
 int http_source_visit(struct mal_box_reader *reader, struct http_facts *facts,
                       http_process_visit *visit, void *visit_context) {
     struct mal_identity identity;
@@ -68,9 +76,10 @@ int http_source_visit(struct mal_box_reader *reader, struct http_facts *facts,
     int result = HTTP_UNREADABLE;
     if (mal_reader_identity(reader, &identity) < 0)
         goto out;
+    if (*facts->root != '\0')
+        mal_reader_set_root(reader, facts->root);
     if (mal_reader_status(reader, &status) == 0) {
-        http_key_text(&(struct http_key){identity.pid, identity.start_ticks}, facts->id);
-        facts->host_pid = status.life == MAL_LIFE_ALIVE ? identity.pid : 0;
+        complete(facts, &identity, &status);
         result = visit(&process, visit_context);
     }
     mal_identity_free(&identity);

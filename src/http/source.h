@@ -83,9 +83,9 @@ struct http_source {
 int http_source_take(const struct http_source *source, const struct http_ask *ask,
                      struct mal_box_reader **ret_reader);
 
-/* For sources: reads what a box says, and lets `visit` see it with the given facts; those that the
- * box tells (id, and host_pid of one that is alive) are filled in. Closes the reader unless it
- * was taken. Returns what the visit returned, or HTTP_UNREADABLE, which no visit returns. */
+/* For sources: reads what a box says, and lets `visit` see it with the given facts; of those, id
+ * and host_pid are filled in by what the box tells where they are empty. Closes the reader unless
+ * it was taken. Returns what the visit returned, or HTTP_UNREADABLE, which no visit returns. */
 #define HTTP_UNREADABLE INT_MIN
 int http_source_visit(struct mal_box_reader *reader, struct http_facts *facts,
                       http_process_visit *visit, void *visit_context);

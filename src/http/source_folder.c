@@ -35,7 +35,8 @@ static int show(const char *path, const struct walk *walk) {
     struct mal_box_reader *reader;
     if (mal_reader_open(path, &reader) < 0)
         return HTTP_UNREADABLE;
-    if (mal_reader_owner(reader, &facts.uid) == 0 && http_viewer_sees(walk->viewer_uid, facts.uid))
+    facts.uid = mal_reader_owner(reader);
+    if (http_viewer_sees(walk->viewer_uid, facts.uid))
         return http_source_visit(reader, &facts, walk->visit, walk->visit_context);
     mal_reader_close(reader);
     return HTTP_UNREADABLE;
