@@ -181,16 +181,25 @@ static int build(struct view_profile *profile, const struct mal_snapshot *snapsh
     return error;
 }
 
+int heap_profile_build(struct view_profile *profile, const struct mal_snapshot *snapshot,
+                       struct view_symbols *symbols) {
+    view_profile_init(profile);
+    heap_profile_head(profile, snapshot);
+    int error = build(profile, snapshot, symbols);
+    if (error)
+        view_profile_free(profile);
+    return error;
+}
+
 int view_heap_proto(const struct mal_snapshot *snapshot, struct view_symbols *symbols,
                     enum view_heap_kind kind, struct view_buffer *out) {
     struct view_profile profile;
-    view_profile_init(&profile);
-    heap_profile_head(&profile, snapshot);
+    int error = heap_profile_build(&profile, snapshot, symbols);
+    if (error)
+        return error;
     if (kind == VIEW_ALLOCS)
         profile.default_type = view_profile_string(&profile, "alloc_space");
-    int error = build(&profile, snapshot, symbols);
-    if (!error)
-        error = view_profile_encode(&profile, VIEW_EFFORT_SPEED, out);
+    error = view_profile_encode(&profile, VIEW_EFFORT_SPEED, out);
     view_profile_free(&profile);
     return error;
 }
