@@ -212,9 +212,14 @@ void cli_process_close(struct cli_process *process) {
     process->reader = NULL;
 }
 
-int cli_open(const struct cli_keeps *keeps, const char *text, struct mal_box_reader **ret_reader) {
+int cli_open(const char *keep, const char *text, struct mal_box_reader **ret_reader) {
+    struct cli_keeps keeps;
     struct cli_process process;
-    int error = cli_find(keeps, text, &process);
+    int error = cli_keeps_open(keep, &keeps);
+    if (error < 0)
+        return error;
+    error = cli_find(&keeps, text, &process);
+    cli_keeps_close(&keeps);
     if (error < 0)
         return error;
     if (process.reader == NULL) {

@@ -47,14 +47,15 @@ struct cli_process {
 int cli_find(const struct cli_keeps *keeps, const char *text, struct cli_process *ret_process);
 void cli_process_close(struct cli_process *process);
 
-/* The same for commands that need a box. The reader is the caller's. */
-int cli_open(const struct cli_keeps *keeps, const char *text, struct mal_box_reader **ret_reader);
+/* The box of a process that `text` names, for commands that need nothing else; `keep` is what the
+ * user named, or NULL. Complains. The reader is the caller's. */
+int cli_open(const char *keep, const char *text, struct mal_box_reader **ret_reader);
 
 /* The whole id, nothing behind it. -EINVAL. */
 int cli_parse_key(const char *text, struct http_key *ret_key);
 
-/* The newest profile kept that is not younger than that. -ENOENT when there is none; `ret_oldest_s`
- * then is the oldest one there is, 0 for none at all. */
+/* The newest profile kept that is not younger than `unix_s`. -ENOENT when there is none;
+ * `ret_oldest_s` then is the oldest one there is, 0 for none at all. */
 int cli_profile_before(const char *folder, uint64_t unix_s, uint64_t *ret_unix_s,
                        uint64_t *ret_oldest_s);
 

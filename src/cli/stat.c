@@ -5,6 +5,7 @@
  * SYNCHRONIZATION  One thread.
  */
 #include "cli/cli.h"
+#include "cli/processes.h"
 
 #include "view/view.h"
 
@@ -31,7 +32,8 @@ static int render(struct mal_box_reader *reader, unsigned flags, struct view_buf
 }
 
 static int run_stat(const struct cli_command *command, int count, char **arguments) {
-    static const struct cli_option known[] = {{"--json", NULL, NULL, JSON}};
+    const char *keep = NULL;
+    const struct cli_option known[] = {{"--keep", NULL, &keep, 0}, {"--json", NULL, NULL, JSON}};
     struct cli_options options = {known, MAL_COUNT_OF(known), 0};
     struct view_buffer out = {0};
     struct mal_box_reader *reader;
@@ -41,7 +43,7 @@ static int run_stat(const struct cli_command *command, int count, char **argumen
         return cli_parse_status(parsed);
     if (pid == NULL)
         return cli_usage(command, "stat needs a process id or the path of a box");
-    if (cli_open(pid, &reader) < 0)
+    if (cli_open(keep, pid, &reader) < 0)
         return CLI_FAILED;
     int error = render(reader, options.flags, &out);
     if (error < 0)
@@ -56,9 +58,10 @@ static int run_stat(const struct cli_command *command, int count, char **argumen
 const struct cli_command cli_stat = {
     .name = "stat",
     .summary = "where one process's memory is",
-    .help = "usage: mallard stat PID|BOX [--json]\n\n"
+    .help = "usage: mallard stat PID|BOX [--json] [--keep DIR]\n\n"
             "Prints who the process is, what is resident, and where the bytes obtained from the\n"
             "system are. Works for a process that was killed, too.\n\n"
-            "  --json   Go's MemStats and every figure of Mallard's, as JSON\n",
+            "  --json       Go's MemStats and every figure of Mallard's, as JSON\n"
+            "  --keep DIR   look for dead processes in DIR; see 'mallard help ps'\n",
     .run = run_stat,
 };

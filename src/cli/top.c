@@ -11,6 +11,7 @@
 #include "cli/top.h"
 #include "cli/cli.h"
 #include "cli/key.h"
+#include "cli/processes.h"
 #include "cli/table.h"
 
 #include "http/heap_file.h"
@@ -29,7 +30,8 @@
 #define FIRST_LOOK_S 0.3 /* the first round of rates comes sooner */
 
 struct top {
-    const char *process, *rounds_text, *delay_text, *sort;
+    const char *process, *rounds_text, *delay_text, *sort, *keep;
+    struct cli_keeps keeps;
     unsigned long rounds; /* 0: until somebody quits */
     double delay_s;
     struct top_sites *sites; /* NULL: the page of all processes is open */
@@ -51,7 +53,7 @@ static void open_page(struct top *top, bool is_one) {
 }
 
 static int open_sites(struct top *top, struct mal_box_reader *reader) {
-    top->sites = top_sites_new(reader);
+    top->sites = top_sites_new(reader, &top->keeps);
     if (top->sites == NULL)
         return -ENOMEM;
     top->states[1] = (struct top_state){0};
@@ -206,15 +208,22 @@ static int parse_sort(const struct cli_command *command, struct top *top) {
     return CLI_OK;
 }
 
-static int run_pages(struct top *top) {
+static int open_first(struct top *top) {
     struct mal_box_reader *reader;
-    int status = CLI_OK;
+    int error = cli_keeps_open(top->keep, &top->keeps);
     open_page(top, false);
-    if (top->process != NULL &&
-        (cli_open(top->process, &reader) < 0 || open_sites(top, reader) < 0))
-        return CLI_FAILED;
-    status = cli_terminal_usable() ? run_terminal(top) : run_plain(top);
+    if (error < 0 || top->process == NULL)
+        return error;
+    error = cli_open(top->keep, top->process, &reader);
+    return error < 0 ? error : open_sites(top, reader);
+}
+
+static int run_pages(struct top *top) {
+    int status = CLI_FAILED;
+    if (open_first(top) == 0)
+        status = cli_terminal_usable() ? run_terminal(top) : run_plain(top);
     top_sites_free(top->sites);
+    cli_keeps_close(&top->keeps);
     cli_table_free(&top->one.table);
     cli_table_free(&top->all.table);
     return status;
@@ -224,7 +233,8 @@ static int run_top(const struct cli_command *command, int count, char **argument
     struct top top = {0};
     const struct cli_option known[] = {{"--rounds", "-n", &top.rounds_text, 0},
                                        {"--delay", "-d", &top.delay_text, 0},
-                                       {"--sort", NULL, &top.sort, 0}};
+                                       {"--sort", NULL, &top.sort, 0},
+                                       {"--keep", NULL, &top.keep, 0}};
     struct cli_options options = {known, MAL_COUNT_OF(known), 0};
     int parsed = cli_parse_one(command, &options, count, arguments, &top.process);
     if (parsed < 0)
@@ -241,7 +251,8 @@ const struct cli_command cli_top = {
     .name = "top",
     .summary = "watch all processes, or one process's call sites",
     .help =
-        "usage: mallard top [PID|BOX] [-n ROUNDS] [-d SECONDS] [--sort KEY]\n\n"
+        "usage: mallard top [PID|BOX] [-n ROUNDS] [-d SECONDS] [--sort KEY]\n"
+        "                   [--keep DIR]\n\n"
         "Without a process: every process that runs on Mallard, with its resident set, live\n"
         "objects, their growth per hour, what it allocates per second (bytes, objects), free\n"
         "objects in caches, and free pages not returned to the system. With one: its functions\n"
@@ -251,7 +262,8 @@ const struct cli_command cli_top = {
         "  -n, --rounds ROUNDS    end after that many rounds\n"
         "  -d, --delay SECONDS    between two rounds (2)\n"
         "  --sort KEY             pid rss live growth alloc objects caches free command; of one\n"
-        "                         process: flat cum objects alloc function\n\n"
+        "                         process: flat cum objects alloc function\n"
+        "  --keep DIR             look for a dead process in DIR; see 'mallard help ps'\n\n"
         "Keys: j k and arrows select, Enter opens the process's call sites, Esc goes back, s\n"
         "orders by the next column, p pauses, ? lists all keys, q quits. When input or output\n"
         "is no terminal one plain table is printed a round, one round unless -n says more.\n"

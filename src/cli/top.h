@@ -38,8 +38,9 @@ int top_processes_open(uint64_t id, struct mal_box_reader **ret_reader);
 /* ---- the page of one process ---- */
 
 struct top_sites;
-/* Takes the reader over, also when it fails. NULL when out of memory. */
-struct top_sites *top_sites_new(struct mal_box_reader *reader);
+struct cli_keeps;
+/* Takes the reader over, also when it fails. NULL when it fails. */
+struct top_sites *top_sites_new(struct mal_box_reader *reader, const struct cli_keeps *keeps);
 void top_sites_free(struct top_sites *sites); /* accepts NULL */
 void top_sites_page(struct top_page *ret_page);
 /* 0 or -errno when the box cannot be read any more; the page then stays as it was. */

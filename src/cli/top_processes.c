@@ -9,6 +9,7 @@
  */
 #include "cli/cli.h"
 #include "cli/clip.h"
+#include "cli/processes.h"
 #include "cli/top.h"
 #include "cli/trend.h"
 

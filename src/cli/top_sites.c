@@ -12,7 +12,8 @@
  */
 #include "cli/clip.h"
 #include "cli/functions.h"
-#include "cli/heap_profile.h"
+#include "cli/load.h"
+#include "cli/processes.h"
 #include "cli/top.h"
 
 #include "base/attr.h"
@@ -58,10 +59,10 @@ void top_sites_page(struct top_page *ret_page) {
                           .nothing = "nothing has been sampled yet"};
 }
 
-struct top_sites *top_sites_new(struct mal_box_reader *reader) {
+struct top_sites *top_sites_new(struct mal_box_reader *reader, const struct cli_keeps *keeps) {
     struct top_sites *sites = calloc(1, sizeof *sites);
     bool complete = sites != NULL && mal_reader_identity(reader, &sites->identity) == 0;
-    if (complete && view_symbols_create(&sites->symbols) == 0) {
+    if (complete && cli_keeps_symbols(keeps, &sites->symbols) == 0) {
         sites->reader = reader;
         return sites;
     }
@@ -192,7 +193,7 @@ static int show(struct top_sites *sites, const struct view_profile *profile,
 
 int top_sites_collect(struct top_sites *sites, struct top_page *page) {
     struct view_profile profile;
-    int error = heap_profile_make(sites->reader, sites->symbols, &profile);
+    int error = load_box(sites->reader, sites->symbols, &profile);
     if (error < 0)
         return error;
     error = show(sites, &profile, page);

@@ -94,6 +94,9 @@ void cli_clock_text(uint64_t unix_s, time_t now, char ret_text[CLI_CLOCK_BYTES])
     }
     bool same_day = parts.tm_yday == today.tm_yday && parts.tm_year == today.tm_year;
     bool recent = moment <= now && now - moment < MONTHS_S;
-    strftime(ret_text, CLI_CLOCK_BYTES, same_day ? "%H:%M:%S" : recent ? "%b %e %H:%M" : "%Y-%m-%d",
+    strftime(ret_text, CLI_CLOCK_BYTES,
+             same_day ? "%H:%M:%S"
+             : recent ? "%b %e %H:%M"
+                      : "%Y-%m-%d",
              &parts);
 }
