@@ -107,6 +107,7 @@ uint64_t keep_store_bytes(struct keep_store *store);
 struct keep_trimmed {
     uint64_t profiles, folders, others; /* others: names, and files that outgrew their bounds */
     uint64_t bytes;
+    uint64_t left_bytes; /* what the store takes now: keep_store_bytes without another walk */
 };
 
 /* Removes profiles older than `older_than_unix_ns`, then, until the store takes at most
@@ -130,7 +131,7 @@ const char *keep_entry_path(const struct keep_entry *entry);
 int keep_entry_add_profile(struct keep_entry *entry, uint64_t unix_ns, const void *data,
                            size_t bytes);
 /* Rows not newer than the newest row stored are left out, so that the same ones may be offered
- * again. Keeps the newest KEEP_ROWS_MAX or a little more. */
+ * again. At least the newest KEEP_ROWS_MAX are kept. */
 int keep_entry_add_rows(struct keep_entry *entry, const struct mal_box_history_row *rows,
                         size_t count);
 /* Copies the file that the reader holds open, which may have been unlinked. -EINVAL for a reader
@@ -143,7 +144,7 @@ void keep_entry_end(struct keep_entry *entry);
 /* Removes the folder and closes the handle. Accepts NULL. */
 int keep_entry_discard(struct keep_entry *entry);
 
-#define KEEP_ROWS_MAX 32768u
+#define KEEP_ROWS_MAX 16384u
 
 /* ---- reading: by any user, whatever is found */
 
