@@ -140,7 +140,8 @@ static void take_pages_locked(struct mal_span *span, size_t first, size_t pages)
     span->flags = released == pages ? MAL_SPAN_ZEROED : 0;
 }
 
-static void set_entries_locked(size_t first, size_t pages, uint64_t entry) {
+static void set_class_locked(size_t first, size_t pages, uint32_t class) {
+    uint64_t entry = mal_entry_without_states(class);
     for (size_t i = 0; i < pages; i++)
         mal_store_relaxed(&mal_pagemap.entry[first + i], entry);
 }
@@ -150,18 +151,19 @@ static void enter_shared_locked(struct mal_span *span, unsigned shift) {
     size_t first = mal_pagemap_page(span->base);
     size_t state_bytes = (size_t)(MAL_PAGE_BYTES >> MAL_GRANULE_SHIFT) >> shift;
     for (size_t i = 0; i < span->pages; i++) {
-        uint64_t entry = mal_entry_make(span->class, shift, span->states + i * state_bytes);
+        uint64_t entry =
+            mal_entry_make(span->class, shift, span->states + i * state_bytes, first + i);
         mal_store_relaxed(&mal_pagemap.span[first + i], span);
         mal_store_relaxed(&mal_pagemap.entry[first + i], entry);
     }
 }
 
 /* Spans of one object: the first page carries it, the others say INSIDE. */
-static void enter_single_locked(struct mal_span *span, unsigned shift) {
+static void enter_single_locked(struct mal_span *span, uint64_t entry) {
     size_t first = mal_pagemap_page(span->base);
     mal_store_relaxed(&mal_pagemap.span[first], span);
-    mal_store_relaxed(&mal_pagemap.entry[first], mal_entry_make(span->class, shift, span->states));
-    set_entries_locked(first + 1, span->pages - 1, MAL_CLASS_INSIDE);
+    mal_store_relaxed(&mal_pagemap.entry[first], entry);
+    set_class_locked(first + 1, span->pages - 1, MAL_CLASS_INSIDE);
 }
 
 static unsigned class_state_units(const struct mal_class_info *info) {
@@ -190,7 +192,8 @@ static void set_up_class_span_locked(struct mal_span *span, uint32_t class) {
     if (info->span_objects > 1)
         enter_shared_locked(span, shift);
     else
-        enter_single_locked(span, shift);
+        enter_single_locked(
+            span, mal_entry_make(class, shift, span->states, mal_pagemap_page(span->base)));
 }
 
 struct mal_span *mal_pageheap_new_class_span(uint32_t class) {
@@ -220,7 +223,7 @@ static struct mal_span *new_large_locked(size_t pages, size_t align_pages) {
     take_pages_locked(span, page, pages);
     span->class = MAL_CLASS_LARGE;
     span->state = MAL_SPAN_LARGE;
-    enter_single_locked(span, 0);
+    enter_single_locked(span, mal_entry_without_states(MAL_CLASS_LARGE));
     heap.stats.large_bytes += (uint64_t)pages << MAL_PAGE_SHIFT;
     return span;
 }
@@ -251,7 +254,7 @@ void mal_pageheap_free_span(struct mal_span *span) {
     size_t first = mal_pagemap_page(span->base);
     mal_lock(&heap.lock);
     MAL_CHECK(mal_pagemap.span[first] == span, "a span was freed that the page map does not know");
-    set_entries_locked(first, span->pages, 0);
+    set_class_locked(first, span->pages, MAL_CLASS_NONE);
     mal_store_relaxed(&mal_pagemap.span[first], NULL);
     give_pages_locked(first, span->pages);
     heap.stats.spans--;
@@ -264,7 +267,7 @@ void mal_pageheap_free_span(struct mal_span *span) {
 static void shrink_locked(struct mal_span *span, size_t pages) {
     size_t first_cut = mal_pagemap_page(span->base) + pages;
     size_t cut = span->pages - pages;
-    set_entries_locked(first_cut, cut, 0);
+    set_class_locked(first_cut, cut, MAL_CLASS_NONE);
     give_pages_locked(first_cut, cut);
     heap.stats.large_bytes -= (uint64_t)cut << MAL_PAGE_SHIFT;
     span->pages = (uint32_t)pages;
@@ -276,7 +279,7 @@ static bool extend_locked(struct mal_span *span, size_t pages) {
     if (mal_pages_free_behind(first_new, more) < more)
         return false;
     count_taken_locked(more, mal_pages_take(first_new, more));
-    set_entries_locked(first_new, more, MAL_CLASS_INSIDE);
+    set_class_locked(first_new, more, MAL_CLASS_INSIDE);
     heap.stats.large_bytes += (uint64_t)more << MAL_PAGE_SHIFT;
     span->flags &= (uint8_t)~MAL_SPAN_ZEROED;
     span->pages = (uint32_t)pages;
