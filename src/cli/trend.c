@@ -2,10 +2,6 @@
  *
  * Trends of a history.
  *
- * Growth is the slope of the least-squares line through the live bytes of the last hour: one row
- * that is high or low moves it little, where the difference of two rows would be all noise. Less
- * than a minute of rows gives none.
- *
  * Rows come from a file that may lie: times that go backwards and counters that shrink give no
  * rate, never a huge one.
  *
@@ -13,11 +9,12 @@
  */
 #include "cli/trend.h"
 
+#include "view/history.h"
+
 #include <math.h>
+#include <stddef.h>
 #include <stdint.h>
 
-#define GROWTH_LEAST_S 60.0
-#define GROWTH_MOST_S 3600.0
 #define PRESENT_S 5.0
 
 /* Seconds from a to b; negative when b is earlier. */
@@ -26,28 +23,8 @@ static double seconds_between(uint64_t a_ns, uint64_t b_ns) {
 }
 
 static double growth(const struct mal_box_history_row *rows, size_t count) {
-    double n = 0;
-    double sum_t = 0;
-    double sum_b = 0;
-    double sum_tt = 0;
-    double sum_tb = 0;
-    double longest = 0;
-    for (size_t i = 0; i < count; i++) {
-        double age = seconds_between(rows[i].unix_ns, rows[count - 1].unix_ns);
-        double bytes = (double)rows[i].heap_alloc_bytes;
-        if (age < 0 || age > GROWTH_MOST_S)
-            continue;
-        longest = age > longest ? age : longest;
-        n++;
-        sum_t -= age;
-        sum_b += bytes;
-        sum_tt += age * age;
-        sum_tb -= age * bytes;
-    }
-    double spread = n * sum_tt - sum_t * sum_t;
-    if (longest < GROWTH_LEAST_S || spread <= 0)
-        return NAN;
-    return (n * sum_tb - sum_t * sum_b) / spread * 3600;
+    int64_t slope;
+    return view_history_growth(rows, count, &slope) ? (double)slope : NAN;
 }
 
 /* The row that the window before the newest one begins with; the one before it at least. */
