@@ -42,7 +42,7 @@ static int list_process(struct http_process *process, void *visit_context) {
     return 0;
 }
 
-static void host_json(struct view_json *json, const struct http_source *source) {
+static void host_json(struct view_json *json, const struct http_context *context) {
     struct timespec now;
     char name[256] = "";
     clock_gettime(CLOCK_REALTIME, &now);
@@ -51,7 +51,7 @@ static void host_json(struct view_json *json, const struct http_source *source) 
                        (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec);
     view_json_text(json, "host", name);
     view_json_text(json, "version", MAL_VERSION);
-    view_json_bool(json, "daemon", source->flags & HTTP_SOURCE_DAEMON);
+    view_json_bool(json, "daemon", context->is_daemon);
 }
 
 void http_api_processes(struct http_request *request, struct http_reply *reply) {
@@ -62,7 +62,7 @@ void http_api_processes(struct http_request *request, struct http_reply *reply) 
         return;
     }
     struct view_json json = http_api_begin(reply);
-    host_json(&json, source);
+    host_json(&json, request->context);
     view_json_array(&json, "processes");
     int error = source->each(source->context, request->viewer_uid, list_process,
                              &(struct listing){room, &json});

@@ -40,6 +40,7 @@ struct exchange {
     char *target;
     enum stage stage;
     bool too_large;
+    bool trusted; /* the client has shown the token */
     struct http_request request;
     struct http_reply reply;
 };
@@ -82,7 +83,7 @@ void *http_exchange_begin(void *context, const char *target, struct MHD_Connecti
     exchange->service = context;
     exchange->connection = connection;
     exchange->request.context = &exchange->service->context;
-    exchange->request.viewer_uid = HTTP_VIEWER_ALL;
+    exchange->request.viewer_uid = HTTP_VIEWER_NOBODY;
     remember(connection, exchange);
     return exchange;
 }
@@ -190,10 +191,11 @@ static const char *header_of(const struct exchange *exchange, const char *name) 
 }
 
 static bool refuse_host(struct exchange *exchange, const char *version) {
-    const char *host = header_of(exchange, "Host");
+    const char *host = exchange->request.host;
+    bool checks = exchange->service->rules & HTTP_RULE_HOST && !exchange->trusted;
     if (host == NULL && strcmp(version, "HTTP/1.0") != 0)
         http_reply_error(&exchange->reply, 400, "400 Bad Request: missing required Host header");
-    else if (host != NULL && exchange->service->checks_host && !http_host_is_loopback(host))
+    else if (host != NULL && checks && !http_host_is_loopback(host))
         http_reply_error(&exchange->reply, 403,
                          "this server answers only to localhost, 127.0.0.1 and [::1]; "
                          "the Host header names something else");
@@ -202,17 +204,33 @@ static bool refuse_host(struct exchange *exchange, const char *version) {
     return true;
 }
 
+/* Where the token is optional only a wrong one is refused: who shows one means to be trusted. */
 static bool refuse_token(struct exchange *exchange) {
     const struct http_route *route = exchange->request.route;
-    const char *token = exchange->service->token;
-    if (token == NULL || (route != NULL && route->flags & HTTP_ROUTE_OPEN) ||
-        http_token_matches(header_of(exchange, "Authorization"), token))
+    const struct http_service *service = exchange->service;
+    bool absent = header_of(exchange, "Authorization") == NULL;
+    if (service->token == NULL || exchange->trusted ||
+        (route != NULL && route->flags & HTTP_ROUTE_OPEN) ||
+        (absent && service->rules & HTTP_RULE_TOKEN_OPTIONAL))
         return false;
     http_reply_pprof_error(&exchange->reply, 401,
                            "this server needs its token: Authorization: Bearer TOKEN, or "
                            "http://x:TOKEN@host/");
     exchange->reply.flags |= HTTP_REPLY_AUTH;
     return true;
+}
+
+/* What the headers say of the client, and what the kernel does. */
+static void identify(struct exchange *exchange) {
+    const struct http_service *service = exchange->service;
+    struct http_connection *entry = entry_of(exchange->connection);
+    exchange->request.host = header_of(exchange, "Host");
+    exchange->trusted = service->token != NULL &&
+                        http_token_matches(header_of(exchange, "Authorization"), service->token);
+    if (exchange->trusted || !(service->rules & HTTP_RULE_PEER))
+        exchange->request.viewer_uid = HTTP_VIEWER_ALL;
+    else if (entry != NULL)
+        exchange->request.viewer_uid = http_connection_viewer(entry);
 }
 
 static bool refuse_site(struct exchange *exchange) {
@@ -247,6 +265,7 @@ static unsigned method_bit(const char *method) {
 static bool refused(struct exchange *exchange, const char *method, const char *version) {
     struct http_reply not_found = {0};
     exchange->request.method = method_bit(method);
+    identify(exchange);
     if (refuse_host(exchange, version))
         return true;
     int found = http_route_find(&exchange->request, exchange->target, &not_found);

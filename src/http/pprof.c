@@ -34,7 +34,7 @@ static void attach(struct http_reply *reply, const char *name, const char *suffi
              suffix);
 }
 
-/* The default process's buckets; on failure the reply is the error. */
+/* The asked process's buckets; on failure the reply is the error. */
 static int open_snapshot(struct http_request *request, struct http_reply *reply,
                          struct mal_snapshot **ret_snapshot) {
     int error = http_request_open(request, reply);
@@ -81,6 +81,13 @@ void http_pprof_unknown(struct http_request *request, struct http_reply *reply) 
     http_reply_pprof_error(reply, 404, "Unknown profile");
 }
 
+/* Back ends refuse what is too large for them; people may ask for everything. */
+static unsigned cap_of(const struct http_request *request) {
+    int64_t full;
+    http_parse_int(http_form_get(&request->form, "full"), &full);
+    return full > 0 ? 0 : VIEW_CAPPED;
+}
+
 static bool is_heap(const char *name) {
     return strcmp(name, "heap") == 0 || strcmp(name, "allocs") == 0;
 }
@@ -118,7 +125,8 @@ static int delta_render(const struct http_request *request, const struct mal_sna
     const char *name = request->route->argument;
     uint64_t duration_ns = after->taken_unix_ns - request->before->taken_unix_ns;
     if (is_heap(name))
-        return view_heap_delta_proto(request->before, after, request->context->symbols, out);
+        return view_heap_delta_proto(request->before, after, request->context->symbols,
+                                     cap_of(request), out);
     return view_empty_delta_proto(name, duration_ns, after, out);
 }
 
@@ -171,8 +179,9 @@ static int named_proto(const struct http_request *request, struct view_buffer *o
     if (error < 0)
         return error;
     if (is_heap(name))
-        error = view_heap_proto(snapshot, request->context->symbols,
-                                strcmp(name, "heap") == 0 ? VIEW_HEAP : VIEW_ALLOCS, out);
+        error = view_heap_proto(
+            snapshot, request->context->symbols,
+            (strcmp(name, "heap") == 0 ? VIEW_HEAP : VIEW_ALLOCS) | cap_of(request), out);
     else
         error = view_empty_proto(name, snapshot, out);
     mal_snapshot_free(snapshot);
@@ -232,6 +241,29 @@ void http_pprof_profile(struct http_request *request, struct http_reply *reply) 
     attach(reply, "profile", "");
     if (view_empty_proto("profile", snapshot, &reply->body) < 0)
         http_reply_pprof_error(reply, 500, collect_failed);
+    mal_snapshot_free(snapshot);
+}
+
+/* Go has this one in a module of its own, godeltaprof. `seconds` is not for it: some scrapers send
+ * theirs to every path. */
+void http_pprof_delta_heap(struct http_request *request, struct http_reply *reply) {
+    struct mal_snapshot *snapshot;
+    struct http_scraper scraper = {.viewer_uid = request->viewer_uid};
+    struct http_scrapers *scrapers = request->context->scrapers;
+    struct view_marks *after = NULL;
+    if (open_snapshot(request, reply, &snapshot) < 0)
+        return;
+    memcpy(scraper.id, request->facts.id, sizeof scraper.id);
+    snprintf(scraper.name, sizeof scraper.name, "%s", http_form_get(&request->form, "scraper"));
+    struct view_marks *before = http_scrapers_take(scrapers, &scraper);
+    const struct view_scrape scrape = {before, &after};
+    attach(reply, "delta_heap", "");
+    if (view_heap_scrape_proto(snapshot, request->context->symbols, cap_of(request), &scrape,
+                               &reply->body) < 0)
+        http_reply_pprof_error(reply, 500, collect_failed);
+    if (after != NULL)
+        free(before);
+    http_scrapers_put(scrapers, &scraper, after != NULL ? after : before);
     mal_snapshot_free(snapshot);
 }
 

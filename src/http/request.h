@@ -8,6 +8,7 @@
 #define MAL_HTTP_REQUEST_H
 
 #include "http/form.h"
+#include "http/scrapers.h"
 #include "http/source.h"
 #include "view/view.h"
 
@@ -20,6 +21,12 @@ enum http_method { HTTP_GET = 1u << 0, HTTP_HEAD = 1u << 1, HTTP_POST = 1u << 2 
 struct http_context {
     const struct http_source *source;
     struct view_symbols *symbols;
+    struct http_scrapers *scrapers; /* NULL: each scrape is a first one */
+    const char *address;            /* where the server listens */
+    const char *scheme;             /* "http" or "https" */
+    bool is_daemon;                 /* serves the whole host, and keeps what outlives processes */
+    void (*more_metrics)(void *more_context, struct view_buffer *out); /* may be NULL */
+    void *more_context;
 };
 
 struct http_request {
@@ -31,6 +38,7 @@ struct http_request {
     struct http_key key; /* of /p/ID or ?proc=; pid 0 means the default process */
     uint32_t viewer_uid; /* for whom the answer is */
     bool accepts_gzip;   /* the client said so */
+    const char *host;    /* the Host header: whom the client believes to ask; NULL for none */
     struct http_form form;
     struct view_buffer body;
 

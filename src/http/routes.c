@@ -42,6 +42,7 @@ static const struct http_route routes[] = {
     {"/api/trace", READ, API, http_api_trace, NULL},
     {"/healthz", READ, HTTP_ROUTE_OPEN, http_health, NULL},
     {"/metrics", READ, HTTP_ROUTE_HEAVY, http_stats_metrics, NULL},
+    {"/sd", READ, HTTP_ROUTE_HEAVY, http_discovery, NULL},
     {"/debug/memstats", READ, HTTP_ROUTE_HEAVY, http_stats_memstats, NULL},
     {"/debug/gctrace", READ, HTTP_ROUTE_HEAVY, http_trace_lines, "gc "},
     {"/debug/scavtrace", READ, HTTP_ROUTE_HEAVY, http_trace_lines, "scav "},
@@ -50,6 +51,9 @@ static const struct http_route routes[] = {
     {"/debug/pprof/allocs", READ | HTTP_POST, HEAVY, http_pprof_named, "allocs"},
     {"/debug/pprof/block", READ | HTTP_POST, HEAVY, http_pprof_named, "block"},
     {"/debug/pprof/cmdline", READ | HTTP_POST, HEAVY, http_pprof_cmdline, NULL},
+    {"/debug/pprof/delta_block", READ | HTTP_POST, HEAVY, http_pprof_named, "block"},
+    {"/debug/pprof/delta_heap", READ | HTTP_POST, HEAVY, http_pprof_delta_heap, NULL},
+    {"/debug/pprof/delta_mutex", READ | HTTP_POST, HEAVY, http_pprof_named, "mutex"},
     {"/debug/pprof/goroutine", READ | HTTP_POST, HEAVY, http_pprof_named, "goroutine"},
     {"/debug/pprof/heap", READ | HTTP_POST, HEAVY, http_pprof_named, "heap"},
     {"/debug/pprof/mutex", READ | HTTP_POST, HEAVY, http_pprof_named, "mutex"},
@@ -79,10 +83,15 @@ static const struct http_route *route_lookup(const char *path) {
 
 /* The target without the scheme and authority that a proxy's form of it begins with. */
 static const char *origin_form(const char *target) {
-    if (strncasecmp(target, "http://", 7) != 0)
-        return target;
-    const char *slash = strchr(target + 7, '/');
-    return slash != NULL ? slash : "/";
+    static const char *const schemes[] = {"http://", "https://"};
+    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
+        size_t bytes = strlen(schemes[i]);
+        if (strncasecmp(target, schemes[i], bytes) != 0)
+            continue;
+        const char *slash = strchr(target + bytes, '/');
+        return slash != NULL ? slash : "/";
+    }
+    return target;
 }
 
 /* Takes "/p/ID" off the front of the path. What is not of that form stays and finds no route. */

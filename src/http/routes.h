@@ -45,14 +45,15 @@ void http_route_run(struct http_request *request, struct http_reply *reply);
 /* pprof.c */
 http_handler http_pprof_redirect, http_pprof_index, http_pprof_named, http_pprof_unknown;
 http_handler http_pprof_cmdline, http_pprof_profile, http_pprof_symbol, http_pprof_trace;
+http_handler http_pprof_delta_heap;
 /* stats.c */
 http_handler http_stats_memstats, http_stats_metrics;
-/* knobs.c; health.c; trace.c */
-http_handler http_knob, http_health, http_trace_lines;
 /* api_processes.c, api_history.c, api_profile.c */
 http_handler http_api_processes, http_api_process, http_api_history, http_api_profile;
 http_handler http_api_trace, http_api_spans;
 /* page.c; assets.c */
 http_handler http_page, http_asset;
+/* knobs.c; health.c; trace.c; discovery.c */
+http_handler http_knob, http_health, http_trace_lines, http_discovery;
 
 #endif

@@ -89,12 +89,22 @@ static int gather_asked(const struct http_request *request, struct http_reply *r
     return 0;
 }
 
+static int render_metrics(const struct http_request *request, const struct gathering *all,
+                          struct view_buffer *out) {
+    const struct http_context *context = request->context;
+    if (request->key.pid != 0 && all->count == 0)
+        return -EAGAIN;
+    int error = view_metrics_text(all->processes, all->count, out);
+    if (error == 0 && request->key.pid == 0 && context->more_metrics != NULL)
+        context->more_metrics(context->more_context, out);
+    return error;
+}
+
 void http_stats_metrics(struct http_request *request, struct http_reply *reply) {
     struct gathering all = {0};
     if (gather_asked(request, reply, &all) == 0) {
-        bool unreadable = request->key.pid != 0 && all.count == 0;
         reply->type = "text/plain; version=0.0.4; charset=utf-8";
-        if (unreadable || view_metrics_text(all.processes, all.count, &reply->body) < 0)
+        if (render_metrics(request, &all, &reply->body) < 0)
             http_reply_error(reply, 500, "the statistics cannot be read");
     }
     gathering_free(&all);

@@ -111,5 +111,7 @@ int view_profile_encode(const struct view_profile *profile, enum view_effort eff
  * view_profile_free, which is needed after success only. */
 #define VIEW_PROFILE_READ_MAX_BYTES (64u << 20)
 int view_profile_read(const void *data, size_t bytes, struct view_profile *ret_profile);
+/* The bytes of the profile before compression, in *ret_bytes. Returns 0 or -ENOMEM. */
+int view_profile_bytes(const struct view_profile *profile, size_t *ret_bytes);
 
 #endif

@@ -223,3 +223,15 @@ int view_profile_encode(const struct view_profile *profile, enum view_effort eff
     view_arena_free(&arena);
     return error;
 }
+
+int view_profile_bytes(const struct view_profile *profile, size_t *ret_bytes) {
+    if (profile->failed)
+        return -ENOMEM;
+    struct view_arena arena = {0};
+    pb_profile message;
+    int error = fill(profile, &arena, &message) ? 0 : -ENOMEM;
+    if (!error)
+        *ret_bytes = perftools__profiles__profile__get_packed_size(&message);
+    view_arena_free(&arena);
+    return error;
+}
