@@ -31,7 +31,7 @@ struct cli_command {
 };
 
 extern const struct cli_command cli_run, cli_ps, cli_stat, cli_heap, cli_allocs, cli_trace,
-    cli_check, cli_top, cli_diff;
+    cli_check, cli_top, cli_diff, cli_report;
 
 /* "mallard: <text>\n" on standard error, in one write. */
 void cli_say(const char *format, ...) MAL_PRINTF(1, 2);

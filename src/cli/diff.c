@@ -263,7 +263,7 @@ const struct cli_command cli_diff = {
         "                      then no table is printed\n"
         "  --type TYPE         inuse_space (the default), inuse_objects, alloc_space or\n"
         "                      alloc_objects\n"
-        "  --top N             print N functions (20); 0 prints all\n"
+        "  -top, --top N       print N functions (20); 0 prints all\n"
         "  --keep DIR          look for stored profiles in DIR; see 'mallard help ps'\n",
     .run = run_diff,
 };
