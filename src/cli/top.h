@@ -52,7 +52,8 @@ enum top_flags {
     TOP_PAUSED = 1u << 0,
     TOP_HELP = 1u << 1, /* the list of keys instead of rows */
     TOP_COLOURS = 1u << 2,
-    TOP_HAS_PARENT = 1u << 3 /* Esc leads somewhere */
+    TOP_HAS_PARENT = 1u << 3, /* Esc leads somewhere */
+    TOP_CHOSEN = 1u << 4      /* the user selected a row; until then it is the first one */
 };
 
 struct top_state {

@@ -3,7 +3,7 @@
  * What keys do to the screen of top. No terminal here, so that tests can press keys.
  *
  * The selection is a thing, not a line: it follows its row when the order changes, and where that
- * row is gone it stays on the line.
+ * row is gone it stays on the line. Before anybody selected something it is the first line.
  *
  * SYNCHRONIZATION  One thread.
  */
@@ -21,9 +21,10 @@ static void select_row(struct top_state *state, size_t at) {
 void top_state_settle(struct top_state *state, size_t visible_rows) {
     const struct cli_table *table = &state->page->table;
     size_t at = 0;
-    while (at < table->count && table->rows[at].id != state->selected)
+    bool is_chosen = state->flags & TOP_CHOSEN;
+    while (is_chosen && at < table->count && table->rows[at].id != state->selected)
         at++;
-    select_row(state, at < table->count && state->selected != 0 ? at : state->at);
+    select_row(state, at < table->count ? at : state->at);
     if (state->first + visible_rows > table->count)
         state->first = table->count > visible_rows ? table->count - visible_rows : 0;
     if (state->at < state->first)
@@ -32,9 +33,14 @@ void top_state_settle(struct top_state *state, size_t visible_rows) {
         state->first = state->at - visible_rows + 1;
 }
 
+static void choose(struct top_state *state, size_t at) {
+    state->flags |= TOP_CHOSEN;
+    select_row(state, at);
+}
+
 static void move(struct top_state *state, long rows) {
     long at = (long)state->at + rows;
-    select_row(state, at > 0 ? (size_t)at : 0);
+    choose(state, at > 0 ? (size_t)at : 0);
 }
 
 static void next_sort(struct top_state *state) {
@@ -69,11 +75,11 @@ enum top_order top_state_key(struct top_state *state, int key, size_t visible_ro
         break;
     case 'g':
     case CLI_KEY_HOME:
-        select_row(state, 0);
+        choose(state, 0);
         break;
     case 'G':
     case CLI_KEY_END:
-        select_row(state, state->page->table.count);
+        choose(state, state->page->table.count);
         break;
     case 's':
         next_sort(state);

@@ -85,6 +85,13 @@ static void the_selection_follows_its_row(void **unused) {
     struct top_state state = {.page = &page};
     (void)unused;
     top_state_settle(&state, 5);
+    page.table.rows[3].value[0] = 98; /* nobody chose: the first row is it */
+    cli_table_sort(&page.table, 0);
+    top_state_settle(&state, 5);
+    assert_int_equal(state.selected, 103);
+    page.table.rows[0].value[0] = 2;
+    cli_table_sort(&page.table, 0);
+    top_state_settle(&state, 5);
     press(&state, (const int[]){'j'}, 1, 5);
     assert_int_equal(state.selected, 101);
     page.table.rows[4].value[0] = 99;
