@@ -32,8 +32,8 @@ static const struct cli_column bytes_columns[] = {
     [FUNCTION] = {"function", "FUNCTION", 0, CLI_TEXT},
 };
 static const struct cli_column count_columns[] = {
-    [FLAT] = {"flat", "FLAT", 10, CLI_COUNT},
-    [CUM] = {"cum", "CUM", 10, CLI_COUNT},
+    [FLAT] = {"flat", "FLAT", 10, CLI_GAIN},
+    [CUM] = {"cum", "CUM", 10, CLI_GAIN},
     [FUNCTION] = {"function", "FUNCTION", 0, CLI_TEXT},
 };
 

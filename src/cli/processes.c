@@ -131,12 +131,14 @@ static bool better(const struct search *search, bool alive, uint64_t started_uni
     return started_unix_ns > search->started_unix_ns;
 }
 
-static bool same_process(const struct search *search, uint64_t start_ticks,
-                         uint64_t started_unix_ns) {
-    uint64_t apart = started_unix_ns > search->started_unix_ns
-                         ? started_unix_ns - search->started_unix_ns
-                         : search->started_unix_ns - started_unix_ns;
-    return search->found && search->best.key.start_ticks == start_ticks && apart < SAME_START_NS;
+bool cli_same_start(uint64_t a_unix_ns, uint64_t b_unix_ns) {
+    uint64_t apart = a_unix_ns > b_unix_ns ? a_unix_ns - b_unix_ns : b_unix_ns - a_unix_ns;
+    return a_unix_ns == 0 || b_unix_ns == 0 || apart < SAME_START_NS;
+}
+
+static bool same_process(const struct search *search, const struct keep_facts *facts) {
+    return search->found && search->best.key.start_ticks == facts->start_ticks &&
+           cli_same_start(search->started_unix_ns, facts->started_unix_ns);
 }
 
 static int consider_box(struct http_process *process, void *visit_context) {
@@ -161,7 +163,7 @@ static int consider_folder(const struct keep_facts *facts, const char *folder, v
     struct search *search = context;
     if (!wanted(search, facts->pid, facts->start_ticks) || strlen(folder) >= PATH_MAX)
         return 0;
-    if (!same_process(search, facts->start_ticks, facts->started_unix_ns)) {
+    if (!same_process(search, facts)) {
         if (!better(search, false, facts->started_unix_ns))
             return 0;
         mal_reader_close(search->best.reader);
@@ -212,23 +214,27 @@ void cli_process_close(struct cli_process *process) {
     process->reader = NULL;
 }
 
+int cli_find_box(const struct cli_keeps *keeps, const char *text, struct cli_process *ret_process) {
+    int error = cli_find(keeps, text, ret_process);
+    if (error == 0 && ret_process->reader == NULL) {
+        cli_say("of process %s only profiles are left; 'mallard heap %s' writes the last one", text,
+                text);
+        error = -ENOENT;
+    }
+    return error;
+}
+
 int cli_open(const char *keep, const char *text, struct mal_box_reader **ret_reader) {
     struct cli_keeps keeps;
     struct cli_process process;
     int error = cli_keeps_open(keep, &keeps);
     if (error < 0)
         return error;
-    error = cli_find(&keeps, text, &process);
+    error = cli_find_box(&keeps, text, &process);
     cli_keeps_close(&keeps);
-    if (error < 0)
-        return error;
-    if (process.reader == NULL) {
-        cli_say("of process %s only profiles are left; 'mallard heap %s' writes the last one", text,
-                text);
-        return -ENOENT;
-    }
-    *ret_reader = process.reader;
-    return 0;
+    if (error == 0)
+        *ret_reader = process.reader;
+    return error;
 }
 
 /* ---- profiles of the past ---- */

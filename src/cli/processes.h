@@ -45,6 +45,8 @@ struct cli_process {
 /* Finds the process that `text` names, PID or PID.START, the living one before the dead, the
  * youngest of the dead; or the box at a path with a slash in it. Complains. */
 int cli_find(const struct cli_keeps *keeps, const char *text, struct cli_process *ret_process);
+/* The same, complaining also when no box of it is left. */
+int cli_find_box(const struct cli_keeps *keeps, const char *text, struct cli_process *ret_process);
 void cli_process_close(struct cli_process *process);
 
 /* The box of a process that `text` names, for commands that need nothing else; `keep` is what the
@@ -53,6 +55,10 @@ int cli_open(const char *keep, const char *text, struct mal_box_reader **ret_rea
 
 /* The whole id, nothing behind it. -EINVAL. */
 int cli_parse_key(const char *text, struct http_key *ret_key);
+
+/* Whether two times at which a process of one pid and one start time began can be one: start times
+ * count from the boot, so another boot has them too. 0 is unknown and fits. */
+bool cli_same_start(uint64_t a_unix_ns, uint64_t b_unix_ns);
 
 /* The newest profile kept that is not younger than `unix_s`. -ENOENT when there is none;
  * `ret_oldest_s` then is the oldest one there is, 0 for none at all. */

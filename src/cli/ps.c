@@ -25,8 +25,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SAME_START_NS 1500000000ull
-
 enum { ALL = 1u << 0 };
 
 struct row {
@@ -104,11 +102,8 @@ static int add_box(struct http_process *process, void *visit_context) {
 static struct row *find_row(const struct table *table, const struct keep_facts *facts) {
     for (size_t i = 0; i < table->count; i++) {
         struct row *row = &table->rows[i];
-        uint64_t apart = row->started_unix_ns > facts->started_unix_ns
-                             ? row->started_unix_ns - facts->started_unix_ns
-                             : facts->started_unix_ns - row->started_unix_ns;
         if (row->key.pid == facts->pid && row->key.start_ticks == facts->start_ticks &&
-            apart < SAME_START_NS)
+            cli_same_start(row->started_unix_ns, facts->started_unix_ns))
             return row;
     }
     return NULL;

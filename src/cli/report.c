@@ -163,12 +163,7 @@ static int write_page(struct report *report) {
 static int find_process(struct report *report) {
     int error = cli_keeps_open(report->keep, &report->keeps);
     if (error == 0)
-        error = cli_find(&report->keeps, report->text, &report->process);
-    if (error == 0 && report->process.reader == NULL) {
-        cli_say("of process %s only profiles are left; 'mallard heap %s' writes the last one",
-                report->text, report->text);
-        error = -ENOENT;
-    }
+        error = cli_find_box(&report->keeps, report->text, &report->process);
     if (error == 0)
         error = cli_keeps_symbols(&report->keeps, &report->symbols);
     return error;

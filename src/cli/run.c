@@ -220,8 +220,9 @@ const struct cli_command cli_run = {
     .summary = "run a program on Mallard and serve its memory over HTTP",
     .help =
         "usage: mallard run [OPTIONS] [--] PROGRAM [ARGUMENTS]\n\n"
-        "Runs the program, unchanged, with Mallard as its allocator, and serves what it and its\n"
-        "descendants use at http://127.0.0.1:6060/debug/pprof/ until it ends.\n\n"
+        "Runs the program, unchanged, with Mallard as its allocator, and shows what it and its\n"
+        "descendants use until it ends: to people at http://127.0.0.1:6060/, to pprof and its\n"
+        "like at http://127.0.0.1:6060/debug/pprof/.\n\n"
         "  --http ADDRESS     listen there instead: 127.0.0.1:7070, [::1]:0, unix:/path; off: "
         "serve\n"
         "                     nothing. Without this option a free port is taken when 6060 is not\n"

@@ -101,18 +101,18 @@ void cli_table_sort(struct cli_table *table, size_t column) {
 
 /* ---- text ---- */
 
-static void count_text(double value, char text[CELL_BYTES]) {
+static void count_text(double value, const char *sign, char text[CELL_BYTES]) {
     static const char units[] = {0, 'k', 'M', 'G', 'T', 'P', 'E'};
     size_t unit = 0;
     if (fabs(value) < 9999999.5) {
-        snprintf(text, CELL_BYTES, "%.0f", value);
+        snprintf(text, CELL_BYTES, "%s%.0f", value >= 0.5 ? sign : "", value);
         return;
     }
     while (fabs(value) >= 999.5 && unit + 1 < sizeof units) {
         value /= 1000;
         unit++;
     }
-    snprintf(text, CELL_BYTES, "%.3g%c", value, units[unit]);
+    snprintf(text, CELL_BYTES, "%s%.3g%c", value > 0 ? sign : "", value, units[unit]);
 }
 
 static void bytes_text(double value, const char *sign, char text[CELL_BYTES]) {
@@ -128,7 +128,7 @@ static void cell_text(enum cli_kind kind, double value, char text[CELL_BYTES]) {
     else if (kind == CLI_BYTES || kind == CLI_CHANGE)
         bytes_text(value, kind == CLI_CHANGE ? "+" : "", text);
     else
-        count_text(value, text);
+        count_text(value, kind == CLI_GAIN ? "+" : "", text);
 }
 
 /* A line being put together: cells that do not fit any more are cut. */

@@ -19,6 +19,7 @@ enum cli_kind {
     CLI_COUNT,  /* objects; sorted downwards, as all that follow */
     CLI_BYTES,  /* in human units */
     CLI_CHANGE, /* bytes with a sign */
+    CLI_GAIN,   /* objects with a sign */
     CLI_TEXT    /* the rest of the line; sorted upwards */
 };
 

@@ -401,7 +401,7 @@ def check_kept(scene):
     keep = ["--keep", kept.path]
     scene.expect("ps -a finds it", ["ps", "-a", *keep], 0, out=rf"\n +{pid}  OOM +[\d.]+ MiB +[\d.]+ MiB .* 2023-11-14  /usr/bin/python3 kept\.py\n$")
     checks.check("ps does not", str(pid) not in scene.run("ps", *keep).stdout)
-    scene.expect("stat", ["stat", str(pid), *keep], 0, out=rf"^{pid} .*\n +resident +[\d.]+ MiB")
+    scene.expect("stat says why it died", ["stat", str(pid), *keep], 0, out=rf"^the group reached its limit\n{pid} .*\n +resident +[\d.]+ MiB")
     scene.expect("trace", ["trace", str(pid), *keep], 0)
     scene.expect("heap --text", ["heap", str(pid), "--text", *keep], 0, out="^heap profile: ")
     scene.expect("allocs", ["allocs", str(pid), "-o", "allocs", *keep], 0)
@@ -462,6 +462,7 @@ def check_kept_and_living(scene):
     program.kill(signal.SIGKILL)
     program.stop()
     done = scene.expect("when it is dead it is", ["ps", "-a", "--keep", kept.path], 0, out=rf"\n +{program.pid}  killed ")
+    checks.equal("once, too", len(done.stdout.splitlines()), 2)
     clean(scene)
 
 

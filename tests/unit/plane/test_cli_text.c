@@ -140,6 +140,14 @@ static void tables_are_printed(void **state) {
                                   "   8        0 B      -2 KiB         -  eight\n"
                                   "   9     16 EiB         0 B        -3  nine\n");
     view_buffer_reset(&out);
+    const struct cli_column gain = {"gain", "GAIN", 8, CLI_GAIN};
+    struct cli_table gains = {.columns = &gain, .column_count = 1};
+    cli_table_add(&gains, 1, NULL)->value[0] = 5;
+    cli_table_add(&gains, 2, NULL)->value[0] = -12345678;
+    cli_table_put(&gains, 2, &out);
+    assert_string_equal(out.data, "    GAIN  \n      +5  \n  -12.3M  \n");
+    cli_table_free(&gains);
+    view_buffer_reset(&out);
     cli_table_put_row(&table, &table.rows[0], 21, &out);
     assert_string_equal(out.data, "   7    1.5 KiB      ");
     view_buffer_free(&out);
