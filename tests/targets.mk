@@ -30,13 +30,16 @@ $(UNIT_CORE): $(OUT)/tests/core/%: tests/unit/core/%.c $(UNIT_CORE_OBJ)
 	$(call say,TEST,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(TEST_FLAGS) $(VARIANT_FLAGS) $< $(UNIT_CORE_OBJ) -o $@ $(LDFLAGS) -lcmocka -lm -ldl
-# The daemon's tests link the daemon too, without its main.
+# Tests of a program's parts link the program too, all but its main.
+CLI_PARTS := $(filter-out %/cli/main.o,$(CLI_OBJ))
 DAEMON_PARTS := $(filter-out %/daemon/main.o,$(DAEMON_OBJ))
+parts_of = $(if $(filter test_cli_%,$(1)),$(CLI_PARTS))$(if $(filter test_daemon_%,$(1)),$(DAEMON_PARTS))
+$(filter $(OUT)/tests/plane/test_cli_%,$(UNIT_PLANE)): $(CLI_PARTS)
 $(filter $(OUT)/tests/plane/test_daemon_%,$(UNIT_PLANE)): $(DAEMON_PARTS)
 $(UNIT_PLANE): $(OUT)/tests/plane/%: tests/unit/plane/%.c $(PLANE_OBJ) $(SUPPORT_OBJ)
 	$(call say,TEST,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(TEST_FLAGS) $(VARIANT_FLAGS) $< $(if $(filter test_daemon_%,$(@F)),$(DAEMON_PARTS)) $(PLANE_OBJ) $(SUPPORT_OBJ) -o $@ $(LDFLAGS) -lcmocka $(PLANE_LIBS)
+	$(Q)$(CC) $(CFLAGS) $(TEST_FLAGS) $(VARIANT_FLAGS) $< $(call parts_of,$(@F)) $(PLANE_OBJ) $(SUPPORT_OBJ) -o $@ $(LDFLAGS) -lcmocka $(PLANE_LIBS)
 -include $(UNIT_CORE_OBJ:.o=.d) $(SUPPORT_OBJ:.o=.d) $(UNIT_CORE:=.d) $(UNIT_PLANE:=.d)
 
 # Programs that know nothing of Mallard, or only its public API and the reader.
@@ -110,6 +113,9 @@ CONFORMANCE_RUNS = \
   http_scrapers='python3 tests/conformance/http_scrapers.py $(OUT)/tests/bin/conformance/serve $(CORE_SO)' \
   http_plugin='python3 tests/conformance/http_plugin.py $(CORE_SO)' \
   cli='python3 tests/conformance/cli.py $(OUT)/mallard' \
+  cli_watch='python3 tests/conformance/cli_watch.py $(OUT)/mallard' \
+  cli_completion='python3 tests/conformance/cli_completion.py $(OUT)/mallard $(OUT)/mallardd' \
+  man='python3 tests/conformance/man.py $(OUT)/mallard $(OUT)/mallardd' \
   example='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/programs/example $(OUT)/tests/example.pb.gz && go tool pprof -top $(OUT)/tests/example.pb.gz >/dev/null'
 LINT_RUNS = \
   layers='python3 tests/lint/layers.py' \

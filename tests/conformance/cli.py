@@ -61,11 +61,11 @@ def check_usage(scene):
     scene.expect("--version", ["--version"], 0, out=r"^mallard \d+\.\d+\.\d+\n$")
     scene.expect("an unknown command", ["dance"], 2, err="'dance' is no command")
     scene.expect("help of an unknown command", ["help", "dance"], 2, err="no command")
-    for command in ("run", "ps", "stat", "heap", "allocs", "trace", "check"):
+    for command in ("run", "ps", "top", "stat", "heap", "allocs", "diff", "report", "trace", "check"):
         scene.expect(f"{command} --help", [command, "--help"], 0, out=f"usage: mallard {command}")
         scene.expect(f"help {command}", ["help", command], 0, out=f"usage: mallard {command}")
         scene.expect(f"{command} with an unknown option", [command, "--nonsense"], 2, err="does not know the option --nonsense")
-    for command in ("stat", "heap", "allocs", "trace", "check", "run"):
+    for command in ("stat", "heap", "allocs", "report", "trace", "check", "run"):
         scene.expect(f"{command} without its argument", [command], 2, err="needs a")
     for command in ("stat", "heap", "trace"):
         scene.expect(f"{command} of no pid", [command, "abc"], 1, err="no process id")
