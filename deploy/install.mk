@@ -69,3 +69,16 @@ uninstall: ## remove what install put there
 	  while folder=$${folder%/*}; case $$folder in */mallard|*/mallard/*) ;; *) false ;; esac; do \
 	    rmdir "$(DESTDIR)$$folder" 2>/dev/null || break; \
 	  done; done
+
+DEB_HOST_MULTIARCH = $(shell dpkg-architecture -qDEB_HOST_MULTIARCH)
+DEB_TREE := build/deb/tree
+DEB_INSTALL = DESTDIR=$(DEB_TREE) PREFIX=/usr LIBDIR=/usr/lib/$(DEB_HOST_MULTIARCH) SYSCONFDIR=/etc \
+  ZSHDIR=/usr/share/zsh/vendor-completions UNITDIR=/lib/systemd/system
+deb: ## Debian packages in build/deb: libmallard0, libmallard-dev, mallard
+	@$(DEPS) build deb
+	@$(MAKE) --no-print-directory all
+	@rm -rf build/deb
+	@$(MAKE) --no-print-directory install $(DEB_INSTALL)
+	@sh deploy/debian/build.sh $(DEB_TREE) build/deb
+	@rm -rf $(DEB_TREE)
+	@ls build/deb/*.deb
