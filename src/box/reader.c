@@ -6,6 +6,7 @@
  *   reader_snapshot.c  all that a profile needs
  *   reader_rings.c     history and trace
  *   reader_mailbox.c   commands
+ *   reader_spans.c     the map of spans
  *   reader_folder.c    finding boxes, removing stale ones
  *
  * Holds: a descriptor (or a memory range), the length at open, and one checked copy of the header
@@ -37,8 +38,8 @@
 #include <unistd.h>
 
 #define STRING_MAX_BYTES (128u << 10)
-#define STATS_PATIENCE_NS 100000000u
-#define STATS_RETRY_NS 100000u
+#define WRITER_PATIENCE_NS 100000000u
+#define WRITER_RETRY_NS 100000u
 
 /* ------------------------------------------------------------------ copying and checking */
 
@@ -102,12 +103,33 @@ int mal_reader_section(const struct mal_box_reader *reader, enum mal_box_section
     return box_copy(reader, section->offset + at, to, bytes);
 }
 
+void *mal_reader_load(const struct mal_box_reader *reader, enum mal_box_section_id id, size_t bytes,
+                      int *error) {
+    if (*error)
+        return NULL;
+    void *copy = malloc(bytes + 1);
+    *error = copy ? mal_reader_section(reader, id, 0, copy, bytes) : -ENOMEM;
+    if (*error) {
+        free(copy);
+        return NULL;
+    }
+    return copy;
+}
+
+bool mal_reader_stack_is_sound(const uint64_t *stacks, uint32_t used, uint32_t at) {
+    if (at >= used)
+        return false;
+    uint64_t depth = stacks[at];
+    return depth >= 1 && depth <= MAL_BOX_DEPTH_MAX && depth < used - at;
+}
+
 static bool sections_are_sound(const struct mal_box_header *header, uint64_t bytes) {
     static const uint64_t least[MAL_BOX_SECTIONS] = {
         [MAL_BOX_STATS] = sizeof(struct mal_box_stats),
         [MAL_BOX_HISTORY] = sizeof(struct mal_box_history),
         [MAL_BOX_TRACE] = sizeof(struct mal_box_trace),
         [MAL_BOX_MAILBOX] = sizeof(struct mal_box_mailbox),
+        [MAL_BOX_SPANS] = offsetof(struct mal_box_spans, span),
     };
     uint64_t end = MAL_BOX_PAGE_BYTES;
     for (int id = 0; id < MAL_BOX_SECTIONS; id++) {
@@ -352,7 +374,10 @@ int mal_reader_status(struct mal_box_reader *reader, struct mal_status *ret_stat
     struct mal_status status = {.life = MAL_LIFE_GONE,
                                 .mem_profile_rate = header.mem_profile_rate,
                                 .dropped_samples = header.dropped_samples,
-                                .dropped_bytes = header.dropped_bytes};
+                                .dropped_bytes = header.dropped_bytes,
+                                .reaped = header.reaped == 1,
+                                .wait_status = header.wait_status,
+                                .reaped_unix_ns = header.reaped_unix_ns};
     if (header.state == MAL_BOX_EXITED) {
         status.life = MAL_LIFE_EXITED;
         status.exit_code = header.exit_code;
@@ -362,6 +387,35 @@ int mal_reader_status(struct mal_box_reader *reader, struct mal_status *ret_stat
     }
     *ret_status = status;
     return 0;
+}
+
+static int store_at(int fd, size_t offset, const void *data, size_t bytes) {
+    ssize_t put = pwrite(fd, data, bytes, (off_t)offset);
+    if (put < 0)
+        return -errno;
+    return (size_t)put == bytes ? 0 : -EIO;
+}
+
+int mal_box_set_wait_status(const char *path, int wait_status) {
+    struct mal_box_reader *reader;
+    uint64_t now_ns = mal_reader_clock_ns(CLOCK_REALTIME);
+    const uint32_t reaped = 1;
+    int error = mal_reader_open(path, &reader);
+    if (error)
+        return error;
+    if (!reader->writable)
+        error = -EROFS;
+    if (!error)
+        error = store_at(reader->fd, offsetof(struct mal_box_header, reaped_unix_ns), &now_ns,
+                         sizeof(now_ns));
+    if (!error)
+        error = store_at(reader->fd, offsetof(struct mal_box_header, wait_status), &wait_status,
+                         sizeof(wait_status));
+    if (!error)
+        error =
+            store_at(reader->fd, offsetof(struct mal_box_header, reaped), &reaped, sizeof(reaped));
+    mal_reader_close(reader);
+    return error;
 }
 
 /* ------------------------------------------------------------------------------- statistics */
@@ -385,16 +439,26 @@ static int stats_try(struct mal_box_reader *reader, struct mal_box_stats *stats)
     return before == after && stats->sequence == before ? 0 : -EAGAIN;
 }
 
+uint64_t mal_reader_patience_ns(void) {
+    return mal_reader_clock_ns(CLOCK_MONOTONIC) + WRITER_PATIENCE_NS;
+}
+
+int mal_reader_wait_for_writer(uint64_t deadline_ns) {
+    if (mal_reader_clock_ns(CLOCK_MONOTONIC) >= deadline_ns)
+        return -EAGAIN;
+    mal_reader_nap_ns(WRITER_RETRY_NS);
+    return 0;
+}
+
 int mal_reader_stats(struct mal_box_reader *reader, struct mal_box_stats *ret_stats) {
     struct mal_box_stats *stats = malloc(sizeof(*stats));
     if (!stats)
         return -ENOMEM;
-    uint64_t deadline_ns = mal_reader_clock_ns(CLOCK_MONOTONIC) + STATS_PATIENCE_NS;
+    uint64_t deadline_ns = mal_reader_patience_ns();
     int error;
     while ((error = stats_try(reader, stats)) == -EAGAIN) {
-        if (mal_reader_clock_ns(CLOCK_MONOTONIC) >= deadline_ns)
+        if (mal_reader_wait_for_writer(deadline_ns) != 0)
             break;
-        mal_reader_nap_ns(STATS_RETRY_NS);
     }
     if (!error && stats->class_count > MAL_BOX_CLASSES_MAX)
         error = -EBADMSG;

@@ -84,7 +84,9 @@ MAL_FAST uint32_t mal_entry_class(uint64_t entry) {
 
 MAL_FAST uint8_t *mal_entry_state(uint64_t entry, uint64_t granule) {
     uint64_t in_page = granule & ((1u << MAL_GRANULES_PER_PAGE_SHIFT) - 1);
-    return (uint8_t *)(uintptr_t)(entry >> 16) + (in_page >> ((entry >> 8) & 63));
+    uint8_t *state = (uint8_t *)(uintptr_t)(entry >> 16) + (in_page >> ((entry >> 8) & 63));
+    MAL_ONE_REGISTER(state);
+    return state;
 }
 
 MAL_FAST uint8_t mal_state_live(uint64_t granule) {

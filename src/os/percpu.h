@@ -97,37 +97,42 @@ unsigned mal_percpu_ask_kernel(unsigned cpus);
 
 MAL_FAST void *mal_percpu_pop(size_t class) {
     void *object;
-    uint64_t slab, header, top;
-    __asm__ goto volatile(
-        MAL_RSEQ_DESCRIPTOR "movq (%[slab], %[class], 8), %[header]\n\t"
-                            "movzwl %w[header], %k[top]\n\t"
-                            "movq (%[slab], %[top], 8), %[object]\n\t"
-                            "testq %[object], %[object]\n\t"
-                            "jz %l[empty]\n\t"
-                            "addq $0xffff, %[header]\n\t"
-                            "movq %[header], (%[slab], %[class], 8)\n" MAL_RSEQ_ABORT
-        : [object] "=&r"(object), [slab] "=&r"(slab), [header] "=&r"(header), [top] "=&r"(top)
-        : [area] "r"(mal_percpu_area_offset), [slabs] "r"(mal_percpu_slabs), [class] "r"(class),
-          [shift] "i"(MAL_SLAB_SHIFT)
-        : "memory", "cc"
-        : empty);
+    uint64_t slab, header, top, place;
+    __asm__ goto volatile(MAL_RSEQ_DESCRIPTOR "leaq (%[slab], %[class], 8), %[place]\n\t"
+                                              "movq (%[place]), %[header]\n\t"
+                                              "movzwl %w[header], %k[top]\n\t"
+                                              "leaq (%[slab], %[top], 8), %[object]\n\t"
+                                              "movq (%[object]), %[object]\n\t"
+                                              "testq %[object], %[object]\n\t"
+                                              "jz %l[empty]\n\t"
+                                              "addq $0xffff, %[header]\n\t"
+                                              "movq %[header], (%[place])\n" MAL_RSEQ_ABORT
+                          : [object] "=&r"(object), [place] "=&r"(place), [slab] "=&r"(slab),
+                            [header] "=&r"(header), [top] "=&r"(top)
+                          : [area] "r"(mal_percpu_area_offset), [slabs] "r"(mal_percpu_slabs),
+                            [class] "r"(class), [shift] "i"(MAL_SLAB_SHIFT)
+                          : "memory", "cc"
+                          : empty);
     return object;
 empty:
     return NULL;
 }
 
 MAL_FAST bool mal_percpu_push(size_t class, void *object) {
-    uint64_t slab, header, top, limit;
+    uint64_t slab, header, top, limit, place;
     __asm__ goto volatile(
         MAL_RSEQ_DESCRIPTOR "movzwl %c[limits](%[slab], %[class], 2), %k[limit]\n\t"
-                            "movq (%[slab], %[class], 8), %[header]\n\t"
+                            "leaq (%[slab], %[class], 8), %[place]\n\t"
+                            "movq (%[place]), %[header]\n\t"
                             "movzwl %w[header], %k[top]\n\t"
                             "cmpl %k[limit], %k[top]\n\t"
                             "jae %l[full]\n\t"
-                            "movq %[object], 8(%[slab], %[top], 8)\n\t"
+                            "leaq (%[slab], %[top], 8), %[top]\n\t"
+                            "movq %[object], 8(%[top])\n\t"
                             "addq $1, %[header]\n\t"
-                            "movq %[header], (%[slab], %[class], 8)\n" MAL_RSEQ_ABORT
-        : [slab] "=&r"(slab), [header] "=&r"(header), [top] "=&r"(top), [limit] "=&r"(limit)
+                            "movq %[header], (%[place])\n" MAL_RSEQ_ABORT
+        : [place] "=&r"(place), [slab] "=&r"(slab), [header] "=&r"(header), [top] "=&r"(top),
+          [limit] "=&r"(limit)
         : [area] "r"(mal_percpu_area_offset), [slabs] "r"(mal_percpu_slabs), [class] "r"(class),
           [object] "r"(object), [shift] "i"(MAL_SLAB_SHIFT), [limits] "i"(MAL_SLAB_LIMIT_OFFSET)
         : "memory", "cc"

@@ -33,6 +33,7 @@
 #define STATE_UNIT_BYTES 64u
 #define STATE_UNITS_MAX 16u
 #define GROW_ATTEMPTS 64u
+#define VIEW_PAGES 8192u /* that a look at spans may take the lock for at once */
 #define SKIP_PAGES ((64u << 20) / MAL_PAGE_BYTES) /* how far to jump over a foreign mapping */
 
 static struct {
@@ -328,6 +329,61 @@ void mal_pageheap_return(size_t first_page, size_t pages, enum mal_borrow_result
         heap.stats.released_pages += pages;
     }
     mal_unlock(&heap.lock);
+}
+
+/* ---- looking at spans ---- */
+
+/* Objects whose state byte says that the program has them. The states of a span are whole words. */
+static uint32_t count_live(const struct mal_span *span) {
+    const uint64_t top_bits = 0x8080808080808080ull;
+    uint32_t live = 0;
+    for (unsigned at = 0; at < span->state_units * STATE_UNIT_BYTES; at += sizeof(uint64_t)) {
+        uint64_t word;
+        memcpy(&word, span->states + at, sizeof word);
+        live += (uint32_t)__builtin_popcountll((word | word << 1) & top_bits);
+    }
+    return live;
+}
+
+static struct mal_span_view view_locked(const struct mal_span *span, size_t page) {
+    bool large = span->state == MAL_SPAN_LARGE;
+    return (struct mal_span_view){
+        .page = page,
+        .pages = span->pages,
+        .class = span->class,
+        .objects = large ? 1 : span->object_count,
+        .live = large ? 1 : count_live(span),
+    };
+}
+
+/* The span that begins at a page, NULL when none does. */
+static const struct mal_span *span_beginning_at(size_t page) {
+    uint32_t class = mal_entry_class(mal_load_relaxed(&mal_pagemap.entry[page]));
+    bool begins = class != MAL_CLASS_NONE && class != MAL_CLASS_INSIDE;
+    return begins ? mal_pagemap.span[page] : NULL;
+}
+
+size_t mal_pageheap_view(size_t *cursor_page, struct mal_span_view *ret_views, size_t most) {
+    size_t count = 0;
+    size_t page = *cursor_page;
+    mal_lock(&heap.lock);
+    size_t end = mal_min(heap.end_page, page + VIEW_PAGES);
+    while (page < end && count < most) {
+        const struct mal_span *span = span_beginning_at(page);
+        if (span)
+            ret_views[count++] = view_locked(span, page);
+        page += span ? span->pages : 1;
+    }
+    mal_unlock(&heap.lock);
+    *cursor_page = page;
+    return count;
+}
+
+size_t mal_pageheap_end_page(void) {
+    mal_lock(&heap.lock);
+    size_t end = heap.end_page;
+    mal_unlock(&heap.lock);
+    return end;
 }
 
 void mal_pageheap_before_fork(void) {
