@@ -27,11 +27,16 @@ case $(ldd --version 2>&1 || true) in
 *musl*) refuse "the libc of this image is musl, and Mallard needs glibc 2.35 or later" ;;
 esac
 # The proof: a program of this image that runs with the library and has it in its memory.
-tried=$(LD_PRELOAD=$from MALLARD_DIR=/nonexistent cat /proc/self/maps 2>&1) ||
-    refuse "a program of this image does not start with it: $(echo "$tried" | head -n 1)"
-case $tried in
+try() {
+    LD_PRELOAD=$from MALLARD_DIR=/nonexistent cat "$1"
+}
+complaint() {
+    try /dev/null 2>&1 | head -n 1
+}
+maps=$(try /proc/self/maps 2>/dev/null) || refuse "no program of this image starts with it: $(complaint)"
+case $maps in
 *"/${from##*/}"*) ;;
-*) refuse "a program of this image starts without it: static, or another libc than glibc" ;;
+*) refuse "the programs of this image do not take it (static, or another libc): $(complaint)" ;;
 esac
 
 mkdir -p "$(dirname "$to")"

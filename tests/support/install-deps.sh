@@ -28,7 +28,7 @@ packages_of() {
     aarch64) echo gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user ;;
     bench) echo gcc g++ python3 libjemalloc2 libgoogle-perftools4 libmimalloc2.0 redis-server \
         redis-tools sqlite3 python3.11 lua5.4 perl ;;
-    deploy) echo python3 python3-yaml prometheus systemd shellcheck nodejs npm ;;
+    deploy) echo python3 python3-yaml prometheus systemd shellcheck pkg-config musl npm ;;
     deb) echo dpkg-dev lintian golang-go ;;
     *)
         echo "install-deps: no set named '$1': build, test, demo, programs, aarch64, bench, deploy or deb" >&2
