@@ -246,7 +246,7 @@ ALLOY_BLOCKS = {
     "profiling_config": {"profile.memory", "profile.godeltaprof_memory", "profile.block", "profile.goroutine",
                          "profile.mutex", "profile.process_cpu", "path_prefix"},
     "pyroscope.write": {"endpoint"},
-    "prometheus.scrape": {"targets", "forward_to", "scrape_interval"},
+    "prometheus.scrape": {"targets", "forward_to", "scrape_interval", "honor_labels"},
     "prometheus.remote_write": {"endpoint"},
     "endpoint": {"url"},
     **{f"profile.{kind}": {"enabled", "path", "delta"} for kind in
