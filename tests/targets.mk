@@ -112,6 +112,7 @@ CONFORMANCE_RUNS = \
   cli='python3 tests/conformance/cli.py $(OUT)/mallard' \
   deploy='python3 tests/conformance/deploy.py $(OUT)' \
   deploy_monitoring='python3 tests/conformance/deploy_monitoring.py $(OUT)' \
+  deploy_prometheus='python3 tests/conformance/deploy_prometheus.py $(OUT)' \
   deploy_containers='python3 tests/conformance/deploy_containers.py $(OUT) $(CONTAINERFILE_TOOLS)' \
   example='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/programs/example $(OUT)/tests/example.pb.gz && go tool pprof -top $(OUT)/tests/example.pb.gz >/dev/null'
 LINT_RUNS = \
