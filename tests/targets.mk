@@ -92,14 +92,23 @@ $(OUT)/tests/corpus_box_reader: tests/fuzz/corpus_box_reader.c $(SUPPORT_OBJ)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(TEST_FLAGS) $(VARIANT_FLAGS) $^ -o $@
 
-.PHONY: check check-unit check-conformance check-programs check-aarch64 stress fuzz bench bench-unwind demo lint format deps tests
+.PHONY: check check-unit check-conformance check-programs check-deb check-aarch64 stress fuzz bench bench-unwind demo lint format deps tests
 deps: ## install the packages that building and testing need
-	@$(DEPS) build test demo
+	@$(DEPS) build test demo deploy
 
 tests: $(UNIT_CORE) $(UNIT_PLANE) $(PROGRAMS) ## build every test program
 
 unit_runs = $(foreach t,$(1),$(notdir $(t))=$(t))
 REPLAYS = $(foreach f,$(FUZZERS),replay_$(f)='$(OUT)/tests/replay_$(f) -random=3,1 tests/fuzz/corpus/$(f)/*')
+
+# The parser that judges the Containerfile comes from npm.
+CONTAINERFILE_TOOLS := build/containerfile/node_modules
+$(CONTAINERFILE_TOOLS): tests/support/containerfile/package-lock.json
+	$(call say,NPM,$<)
+	@mkdir -p $(@D)
+	@cp tests/support/containerfile/package*.json $(@D)/
+	$(Q)npm ci --prefix $(@D) --no-audit --no-fund --loglevel=error >/dev/null
+	@touch $@
 
 CONFORMANCE_RUNS = \
   death='python3 tests/conformance/death.py $(CORE_SO) $(OUT)/tests/bin/conformance/death' \
@@ -116,6 +125,10 @@ CONFORMANCE_RUNS = \
   cli_watch='python3 tests/conformance/cli_watch.py $(OUT)/mallard' \
   cli_completion='python3 tests/conformance/cli_completion.py $(OUT)/mallard $(OUT)/mallardd' \
   man='python3 tests/conformance/man.py $(OUT)/mallard $(OUT)/mallardd' \
+  deploy='python3 tests/conformance/deploy.py $(OUT)' \
+  deploy_monitoring='python3 tests/conformance/deploy_monitoring.py $(OUT)' \
+  deploy_prometheus='python3 tests/conformance/deploy_prometheus.py $(OUT)' \
+  deploy_containers='python3 tests/conformance/deploy_containers.py $(OUT) $(CONTAINERFILE_TOOLS)' \
   example='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/programs/example $(OUT)/tests/example.pb.gz && go tool pprof -top $(OUT)/tests/example.pb.gz >/dev/null'
 LINT_RUNS = \
   layers='python3 tests/lint/layers.py' \
@@ -125,8 +138,8 @@ LINT_RUNS = \
   format='sh tests/lint/format.sh'
 
 check: ## install what is missing, build, run every test, end with the counts
-	@$(DEPS) build test demo
-	@$(MAKE) --no-print-directory all tests $(foreach f,$(FUZZERS),$(OUT)/tests/replay_$(f))
+	@$(DEPS) build test demo deploy
+	@$(MAKE) --no-print-directory all tests $(CONTAINERFILE_TOOLS) $(foreach f,$(FUZZERS),$(OUT)/tests/replay_$(f))
 	@$(RUNNER) $(call unit_runs,$(UNIT_CORE) $(UNIT_PLANE)) $(CONFORMANCE_RUNS) $(REPLAYS) $(LINT_RUNS)
 
 check-unit: ## unit tests of this VARIANT
@@ -138,6 +151,10 @@ check-programs: ## real programs with and without the library, outputs compared
 	@$(DEPS) build programs
 	@$(MAKE) --no-print-directory core
 	@python3 tests/programs/run.py --lib $(CURDIR)/$(CORE_SO)
+
+check-deb: deb ## the packages installed, used, removed and purged, on a copy of this system; lintian's view
+	@lintian --allow-root --fail-on error build/deb/*.deb
+	@$(RUNNER) deb='python3 tests/programs/deb.py build/deb'
 
 check-aarch64: ## build for aarch64 and run the core's unit tests under qemu
 	@$(DEPS) build aarch64
