@@ -16,7 +16,8 @@
  *   section BUCKETS   struct mal_box_bucket[]   one per (stack, size, rate, kind)
  *   section HISTORY   struct mal_box_history    one row of statistics a second, a ring
  *   section TRACE     struct mal_box_trace      text lines, a ring of bytes
- *   section MAILBOX   struct mal_box_mailbox    the only part that a reader writes
+ *   section MAILBOX   struct mal_box_mailbox    the only part that a reader of a living box writes
+ *   section SPANS     struct mal_box_spans      the map of spans, as of when it was last asked for
  *
  * SYNCHRONIZATION
  *   1. Append-only sections (MODULES, STRINGS, STACKS, BUCKETS) are published by their `*_used`
@@ -27,7 +28,9 @@
  *   3. STATS is a sequence lock: odd while being written. HISTORY and TRACE publish a running
  *      count after the bytes; a reader drops what may have been overwritten while it copied.
  *   4. `state` only moves forward: RUNNING -> EXITED. A process that died otherwise leaves RUNNING
- *      and a pid that is gone; that verdict is the reader's.
+ *      and a pid that is gone; that verdict is the reader's. Whoever waited for the process may
+ *      add how it ended: `wait_status`, then store-release of `reaped`.
+ *   5. SPANS is a sequence lock like STATS; it is filled when the mailbox asks for it.
  */
 #ifndef MAL_BOX_LAYOUT_H
 #define MAL_BOX_LAYOUT_H
@@ -36,7 +39,7 @@
 #include <stdint.h>
 
 #define MAL_BOX_MAGIC "MALLARD\n"
-#define MAL_BOX_VERSION 1u
+#define MAL_BOX_VERSION 2u
 #define MAL_BOX_PAGE_BYTES 4096u
 
 /* Capacities. All are virtual sizes of a sparse file: only what is used becomes resident. */
@@ -50,6 +53,7 @@
 #define MAL_BOX_CLASSES_MAX 128u
 #define MAL_BOX_PAUSES 256u
 #define MAL_BOX_BUILD_ID_MAX 32u
+#define MAL_BOX_SPANS_MAX 65536u
 
 enum mal_box_section_id {
     MAL_BOX_STATS,
@@ -60,6 +64,7 @@ enum mal_box_section_id {
     MAL_BOX_HISTORY,
     MAL_BOX_TRACE,
     MAL_BOX_MAILBOX,
+    MAL_BOX_SPANS,
     MAL_BOX_SECTIONS
 };
 
@@ -117,6 +122,11 @@ struct mal_box_header {
     /* samples that found a table full: counted, never lost silently */
     uint64_t dropped_samples;
     uint64_t dropped_bytes;
+
+    /* by whoever waited for the process, after its end: as wait(2) gives it */
+    uint32_t reaped; /* 1 once the two below are valid; acquire/release */
+    int32_t wait_status;
+    uint64_t reaped_unix_ns;
 };
 
 /* One executable range of one file. The main program is always entry 0. */
@@ -262,6 +272,29 @@ struct mal_box_trace {
     char text[MAL_BOX_TRACE_BYTES];
 };
 
+/* One span. `live` counts objects in the program's hands, exactly; free objects in caches are not
+ * among them. */
+struct mal_box_span {
+    uint32_t page; /* number of its first page from `base_address` on */
+    uint32_t pages;
+    uint32_t stack;   /* word index in STACKS of one sampled live object in it; UINT32_MAX none */
+    uint16_t class;   /* index in `by_class` of the statistics; 0: one large object */
+    uint16_t live;    /* objects */
+    uint16_t objects; /* that fit */
+    uint16_t reserved;
+};
+
+struct mal_box_spans {
+    uint64_t sequence; /* odd while being written, 0 before the first time */
+    uint64_t taken_unix_ns;
+    uint64_t base_address;
+    uint64_t page_bytes;
+    uint64_t total;  /* spans that were there */
+    uint32_t stride; /* every so many'th of them is listed */
+    uint32_t count;  /* entries of `span` in use, by address */
+    struct mal_box_span span[MAL_BOX_SPANS_MAX];
+};
+
 enum mal_box_command {
     MAL_BOX_CMD_NONE,
     MAL_BOX_CMD_PUBLISH,        /* publish statistics now */
@@ -269,7 +302,8 @@ enum mal_box_command {
     MAL_BOX_CMD_FREE_OS_MEMORY, /* result: bytes returned */
     MAL_BOX_CMD_SET_RATE,       /* argument: bytes; result: the previous rate */
     MAL_BOX_CMD_SET_GOGC,
-    MAL_BOX_CMD_SET_MEM_LIMIT
+    MAL_BOX_CMD_SET_MEM_LIMIT,
+    MAL_BOX_CMD_MAP_SPANS /* fill section SPANS; result: spans listed */
 };
 
 /* Request and answer. A reader takes `owner` by compare-and-swap, fills command and argument,
@@ -296,10 +330,11 @@ struct mal_box_mailbox {
      MAL_BOX_ROUND(MAL_BOX_STRINGS_BYTES) + MAL_BOX_ROUND(MAL_BOX_STACK_WORDS * 8ull) +            \
      MAL_BOX_ROUND(MAL_BOX_BUCKETS_MAX * sizeof(struct mal_box_bucket)) +                          \
      MAL_BOX_ROUND(sizeof(struct mal_box_history)) + MAL_BOX_ROUND(sizeof(struct mal_box_trace)) + \
-     MAL_BOX_ROUND(sizeof(struct mal_box_mailbox)))
+     MAL_BOX_ROUND(sizeof(struct mal_box_mailbox)) + MAL_BOX_ROUND(sizeof(struct mal_box_spans)))
 
 _Static_assert(sizeof(struct mal_box_header) <= MAL_BOX_PAGE_BYTES, "the header is one page");
 _Static_assert(sizeof(struct mal_box_bucket) == 48, "readers of other versions rely on it");
+_Static_assert(sizeof(struct mal_box_span) == 20, "readers of other versions rely on it");
 _Static_assert(sizeof(struct mal_box_history_row) == 128, "two rows share no line pair");
 
 #endif

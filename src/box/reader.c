@@ -6,6 +6,7 @@
  *   reader_snapshot.c  all that a profile needs
  *   reader_rings.c     history and trace
  *   reader_mailbox.c   commands
+ *   reader_spans.c     the map of spans
  *   reader_folder.c    finding boxes, removing stale ones
  *
  * Holds: a descriptor (or a memory range), the length at open, and one checked copy of the header
@@ -37,8 +38,8 @@
 #include <unistd.h>
 
 #define STRING_MAX_BYTES (128u << 10)
-#define STATS_PATIENCE_NS 100000000u
-#define STATS_RETRY_NS 100000u
+#define WRITER_PATIENCE_NS 100000000u
+#define WRITER_RETRY_NS 100000u
 
 /* ------------------------------------------------------------------ copying and checking */
 
@@ -102,12 +103,33 @@ int mal_reader_section(const struct mal_box_reader *reader, enum mal_box_section
     return box_copy(reader, section->offset + at, to, bytes);
 }
 
+void *mal_reader_load(const struct mal_box_reader *reader, enum mal_box_section_id id, size_t bytes,
+                      int *error) {
+    if (*error)
+        return NULL;
+    void *copy = malloc(bytes + 1);
+    *error = copy ? mal_reader_section(reader, id, 0, copy, bytes) : -ENOMEM;
+    if (*error) {
+        free(copy);
+        return NULL;
+    }
+    return copy;
+}
+
+bool mal_reader_stack_is_sound(const uint64_t *stacks, uint32_t used, uint32_t at) {
+    if (at >= used)
+        return false;
+    uint64_t depth = stacks[at];
+    return depth >= 1 && depth <= MAL_BOX_DEPTH_MAX && depth < used - at;
+}
+
 static bool sections_are_sound(const struct mal_box_header *header, uint64_t bytes) {
     static const uint64_t least[MAL_BOX_SECTIONS] = {
         [MAL_BOX_STATS] = sizeof(struct mal_box_stats),
         [MAL_BOX_HISTORY] = sizeof(struct mal_box_history),
         [MAL_BOX_TRACE] = sizeof(struct mal_box_trace),
         [MAL_BOX_MAILBOX] = sizeof(struct mal_box_mailbox),
+        [MAL_BOX_SPANS] = offsetof(struct mal_box_spans, span),
     };
     uint64_t end = MAL_BOX_PAGE_BYTES;
     for (int id = 0; id < MAL_BOX_SECTIONS; id++) {
@@ -182,6 +204,18 @@ static int reader_new(const char *path, struct mal_box_reader **ret_reader) {
     return 0;
 }
 
+/* Takes in what the kernel says of the file. */
+static int require_file(struct mal_box_reader *reader) {
+    struct stat status;
+    if (fstat(reader->fd, &status) != 0)
+        return -errno;
+    if (!S_ISREG(status.st_mode))
+        return -EBADMSG;
+    reader->bytes = (uint64_t)status.st_size;
+    reader->owner_uid = status.st_uid;
+    return 0;
+}
+
 /* For writing where allowed, since commands need it; else for reading. */
 static int open_file(struct mal_box_reader *reader) {
     const int flags = O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
@@ -189,23 +223,12 @@ static int open_file(struct mal_box_reader *reader) {
     reader->writable = reader->fd >= 0;
     if (reader->fd < 0 && errno != ENOENT && errno != ELOOP)
         reader->fd = open(reader->path, O_RDONLY | flags);
-    if (reader->fd < 0)
-        return -errno;
-    struct stat status;
-    if (fstat(reader->fd, &status) != 0)
-        return -errno;
-    if (!S_ISREG(status.st_mode))
-        return -EBADMSG;
-    reader->bytes = (uint64_t)status.st_size;
-    return 0;
+    return reader->fd < 0 ? -errno : require_file(reader);
 }
 
-int mal_reader_open(const char *path, struct mal_box_reader **ret_reader) {
-    struct mal_box_reader *reader;
-    int error = reader_new(path, &reader);
-    if (error)
-        return error;
-    error = open_file(reader);
+/* Gives out the reader if what it has open is a box, else closes it. */
+static int reader_give(struct mal_box_reader *reader, int error,
+                       struct mal_box_reader **ret_reader) {
     if (!error)
         error = header_check(reader);
     if (error) {
@@ -216,6 +239,24 @@ int mal_reader_open(const char *path, struct mal_box_reader **ret_reader) {
     return 0;
 }
 
+int mal_reader_open(const char *path, struct mal_box_reader **ret_reader) {
+    struct mal_box_reader *reader;
+    int error = reader_new(path, &reader);
+    return error ? error : reader_give(reader, open_file(reader), ret_reader);
+}
+
+int mal_reader_from_fd(int fd, const char *path, struct mal_box_reader **ret_reader) {
+    struct mal_box_reader *reader;
+    int error = reader_new(path, &reader);
+    if (error) {
+        close(fd);
+        return error;
+    }
+    reader->fd = fd;
+    reader->writable = (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDWR;
+    return reader_give(reader, require_file(reader), ret_reader);
+}
+
 int mal_reader_from_memory(const void *base, size_t bytes, struct mal_box_reader **ret_reader) {
     struct mal_box_reader *reader;
     int error = reader_new("", &reader);
@@ -223,13 +264,8 @@ int mal_reader_from_memory(const void *base, size_t bytes, struct mal_box_reader
         return error;
     reader->base = base;
     reader->bytes = bytes;
-    error = header_check(reader);
-    if (error) {
-        mal_reader_close(reader);
-        return error;
-    }
-    *ret_reader = reader;
-    return 0;
+    reader->owner_uid = geteuid();
+    return reader_give(reader, 0, ret_reader);
 }
 
 void mal_reader_close(struct mal_box_reader *reader) {
@@ -238,11 +274,29 @@ void mal_reader_close(struct mal_box_reader *reader) {
     if (reader->fd >= 0)
         close(reader->fd);
     free(reader->path);
+    free(reader->root);
     free(reader);
 }
 
 const char *mal_reader_path(const struct mal_box_reader *reader) {
     return reader->path;
+}
+
+int mal_reader_fd(const struct mal_box_reader *reader) {
+    return reader->fd;
+}
+
+uint32_t mal_reader_owner(const struct mal_box_reader *reader) {
+    return reader->owner_uid;
+}
+
+int mal_reader_set_root(struct mal_box_reader *reader, const char *root) {
+    char *copy = strdup(root);
+    if (!copy)
+        return -ENOMEM;
+    free(reader->root);
+    reader->root = copy;
+    return 0;
 }
 
 /* ---------------------------------------------------------------------- identity and status */
@@ -352,7 +406,10 @@ int mal_reader_status(struct mal_box_reader *reader, struct mal_status *ret_stat
     struct mal_status status = {.life = MAL_LIFE_GONE,
                                 .mem_profile_rate = header.mem_profile_rate,
                                 .dropped_samples = header.dropped_samples,
-                                .dropped_bytes = header.dropped_bytes};
+                                .dropped_bytes = header.dropped_bytes,
+                                .reaped = header.reaped == 1,
+                                .wait_status = header.wait_status,
+                                .reaped_unix_ns = header.reaped_unix_ns};
     if (header.state == MAL_BOX_EXITED) {
         status.life = MAL_LIFE_EXITED;
         status.exit_code = header.exit_code;
@@ -362,6 +419,35 @@ int mal_reader_status(struct mal_box_reader *reader, struct mal_status *ret_stat
     }
     *ret_status = status;
     return 0;
+}
+
+static int store_at(int fd, size_t offset, const void *data, size_t bytes) {
+    ssize_t put = pwrite(fd, data, bytes, (off_t)offset);
+    if (put < 0)
+        return -errno;
+    return (size_t)put == bytes ? 0 : -EIO;
+}
+
+int mal_box_set_wait_status(const char *path, int wait_status) {
+    struct mal_box_reader *reader;
+    uint64_t now_ns = mal_reader_clock_ns(CLOCK_REALTIME);
+    const uint32_t reaped = 1;
+    int error = mal_reader_open(path, &reader);
+    if (error)
+        return error;
+    if (!reader->writable)
+        error = -EROFS;
+    if (!error)
+        error = store_at(reader->fd, offsetof(struct mal_box_header, reaped_unix_ns), &now_ns,
+                         sizeof(now_ns));
+    if (!error)
+        error = store_at(reader->fd, offsetof(struct mal_box_header, wait_status), &wait_status,
+                         sizeof(wait_status));
+    if (!error)
+        error =
+            store_at(reader->fd, offsetof(struct mal_box_header, reaped), &reaped, sizeof(reaped));
+    mal_reader_close(reader);
+    return error;
 }
 
 /* ------------------------------------------------------------------------------- statistics */
@@ -385,16 +471,26 @@ static int stats_try(struct mal_box_reader *reader, struct mal_box_stats *stats)
     return before == after && stats->sequence == before ? 0 : -EAGAIN;
 }
 
+uint64_t mal_reader_patience_ns(void) {
+    return mal_reader_clock_ns(CLOCK_MONOTONIC) + WRITER_PATIENCE_NS;
+}
+
+int mal_reader_wait_for_writer(uint64_t deadline_ns) {
+    if (mal_reader_clock_ns(CLOCK_MONOTONIC) >= deadline_ns)
+        return -EAGAIN;
+    mal_reader_nap_ns(WRITER_RETRY_NS);
+    return 0;
+}
+
 int mal_reader_stats(struct mal_box_reader *reader, struct mal_box_stats *ret_stats) {
     struct mal_box_stats *stats = malloc(sizeof(*stats));
     if (!stats)
         return -ENOMEM;
-    uint64_t deadline_ns = mal_reader_clock_ns(CLOCK_MONOTONIC) + STATS_PATIENCE_NS;
+    uint64_t deadline_ns = mal_reader_patience_ns();
     int error;
     while ((error = stats_try(reader, stats)) == -EAGAIN) {
-        if (mal_reader_clock_ns(CLOCK_MONOTONIC) >= deadline_ns)
+        if (mal_reader_wait_for_writer(deadline_ns) != 0)
             break;
-        mal_reader_nap_ns(STATS_RETRY_NS);
     }
     if (!error && stats->class_count > MAL_BOX_CLASSES_MAX)
         error = -EBADMSG;

@@ -23,6 +23,10 @@ struct mal_box_reader;
 /* Opens the file without following a symbolic link in the last component. */
 int mal_reader_open(const char *path, struct mal_box_reader **ret_reader);
 
+/* The same for a file that is open already; takes the descriptor over, on failure too. It may be
+ * open for reading only: then there are no commands. `path` is what mal_reader_path will say. */
+int mal_reader_from_fd(int fd, const char *path, struct mal_box_reader **ret_reader);
+
 /* Reads from memory that stays mapped and at least `bytes` long until close: one's own box. */
 int mal_reader_from_memory(const void *base, size_t bytes, struct mal_box_reader **ret_reader);
 
@@ -31,6 +35,18 @@ void mal_reader_close(struct mal_box_reader *reader);
 
 /* The file's path, or "" for memory. Lives as long as the handle. */
 const char *mal_reader_path(const struct mal_box_reader *reader);
+
+/* The descriptor of the file, which works when the path does not any more; -1 for memory. It stays
+ * the reader's. */
+int mal_reader_fd(const struct mal_box_reader *reader);
+
+/* The user that the file belongs to: the only one whose word it is, whatever is written inside. For
+ * memory the effective user. */
+uint32_t mal_reader_owner(const struct mal_box_reader *reader);
+
+/* Where the files of the process are to be looked for: "" (the default) or the root of its mount
+ * namespace, "/proc/PID/root" with the pid as this process sees it. Snapshots carry a copy. */
+int mal_reader_set_root(struct mal_box_reader *reader, const char *root);
 
 /* Who wrote the box. Strings are owned by the structure; free with mal_identity_free. */
 struct mal_identity {
@@ -54,6 +70,9 @@ struct mal_status {
     uint64_t ended_unix_ns; /* EXITED only */
     uint64_t mem_profile_rate;
     uint64_t dropped_samples, dropped_bytes;
+    bool reaped;     /* somebody waited for it: the two below are known */
+    int wait_status; /* as wait(2) gives it */
+    uint64_t reaped_unix_ns;
 };
 int mal_reader_status(struct mal_box_reader *reader, struct mal_status *ret_status);
 
@@ -81,6 +100,8 @@ struct mal_snapshot {
     uint64_t mem_profile_rate;
     uint64_t dropped_samples, dropped_bytes; /* found a table full: in no bucket */
     uint32_t pid;                            /* as the box says; 0 unknown */
+    uint32_t owner_uid;                      /* mal_reader_owner */
+    const char *root;                        /* mal_reader_set_root; never NULL */
     size_t module_count, bucket_count, rejected;
     struct mal_snapshot_module *modules; /* [0] is the main program where known */
     struct mal_snapshot_bucket *buckets; /* oldest first */
@@ -97,6 +118,32 @@ long mal_reader_history(struct mal_box_reader *reader, struct mal_box_history_ro
  * cursor behind what was copied. A cursor too old is moved to the oldest whole line. Returns the
  * number of bytes, 0 at the end, or -errno. */
 long mal_reader_trace(struct mal_box_reader *reader, uint64_t *cursor, char *ret_text, size_t max);
+
+/* The map of spans as it was when MAL_BOX_CMD_MAP_SPANS was last answered. -ENODATA: never;
+ * -EAGAIN: being written for 100 ms now. Spans are ordered by address and do not overlap. */
+struct mal_mapped_span {
+    uint64_t address;
+    uint32_t pages;
+    uint16_t class;      /* index in by_class of the statistics; 0: one large object */
+    uint16_t live;       /* objects in the program's hands, <= objects */
+    uint16_t objects;    /* that fit, at least 1 */
+    uint32_t depth;      /* of pcs; 0: no sampled object is known in it */
+    const uint64_t *pcs; /* return addresses of one sampled live object's allocation, leaf first */
+};
+struct mal_span_map {
+    uint64_t taken_unix_ns, page_bytes;
+    uint64_t total;  /* spans that were there */
+    uint32_t stride; /* every so many'th of them is listed, at least 1 */
+    size_t count;
+    struct mal_mapped_span *spans;
+    void *storage; /* what pcs points into */
+};
+int mal_reader_spans(struct mal_box_reader *reader, struct mal_span_map **ret_map);
+void mal_span_map_free(struct mal_span_map *map); /* accepts NULL */
+
+/* Notes in the box at `path` how its process ended, as wait(2) told: for the process's parent.
+ * 0, or -errno where the box is gone, not one, or not writable. */
+int mal_box_set_wait_status(const char *path, int wait_status);
 
 /* Sends one command through the mailbox and waits for the answer. -ESRCH: the process is gone or
  * nobody serves the mailbox; -EROFS: the box cannot be written by this user; -ETIMEDOUT; -EBUSY:

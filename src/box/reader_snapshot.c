@@ -29,22 +29,8 @@ struct sections {
 struct storage {
     uint64_t *stacks;
     char *paths;
+    char *root;
 };
-
-/* The first `bytes` of a section, to be freed; one spare byte keeps empty ones apart from NULL.
- * Does nothing once *error is set. */
-static void *section_load(const struct mal_box_reader *reader, enum mal_box_section_id id,
-                          size_t bytes, int *error) {
-    if (*error)
-        return NULL;
-    void *copy = malloc(bytes + 1);
-    *error = copy ? mal_reader_section(reader, id, 0, copy, bytes) : -ENOMEM;
-    if (*error) {
-        free(copy);
-        return NULL;
-    }
-    return copy;
-}
 
 static void sections_free(struct sections *sections) {
     free(sections->modules);
@@ -61,12 +47,12 @@ static int sections_load(const struct mal_box_reader *reader, const struct mal_b
     size_t stack_bytes = header->stacks_used * sizeof(uint64_t);
     size_t module_bytes = header->modules_used * sizeof(struct mal_box_module);
     int error = 0;
-    sections->buckets = section_load(reader, MAL_BOX_BUCKETS, bucket_bytes, &error);
+    sections->buckets = mal_reader_load(reader, MAL_BOX_BUCKETS, bucket_bytes, &error);
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    sections->later = section_load(reader, MAL_BOX_BUCKETS, bucket_bytes, &error);
-    sections->stacks = section_load(reader, MAL_BOX_STACKS, stack_bytes, &error);
-    sections->modules = section_load(reader, MAL_BOX_MODULES, module_bytes, &error);
-    sections->strings = section_load(reader, MAL_BOX_STRINGS, header->strings_used, &error);
+    sections->later = mal_reader_load(reader, MAL_BOX_BUCKETS, bucket_bytes, &error);
+    sections->stacks = mal_reader_load(reader, MAL_BOX_STACKS, stack_bytes, &error);
+    sections->modules = mal_reader_load(reader, MAL_BOX_MODULES, module_bytes, &error);
+    sections->strings = mal_reader_load(reader, MAL_BOX_STRINGS, header->strings_used, &error);
     return error;
 }
 
@@ -116,19 +102,12 @@ static void fill_modules(struct mal_snapshot *snapshot, const struct mal_box_hea
     }
 }
 
-static bool stack_is_sound(const uint64_t *stacks, uint32_t used, uint32_t at) {
-    if (at >= used)
-        return false;
-    uint64_t depth = stacks[at];
-    return depth >= 1 && depth <= MAL_BOX_DEPTH_MAX && depth < used - at;
-}
-
 static void fill_buckets(struct mal_snapshot *snapshot, const struct mal_box_header *header,
                          const struct sections *sections) {
     for (uint32_t i = 0; i < header->buckets_used; i++) {
         const struct mal_box_bucket *bucket = &sections->buckets[i];
         uint64_t allocs = sections->later[i].allocs;
-        if (!stack_is_sound(sections->stacks, header->stacks_used, bucket->stack) ||
+        if (!mal_reader_stack_is_sound(sections->stacks, header->stacks_used, bucket->stack) ||
             bucket->frees > allocs || bucket->size == 0 || bucket->kind > MAL_BOX_KIND_GC) {
             snapshot->rejected++;
             continue;
@@ -146,8 +125,8 @@ static void fill_buckets(struct mal_snapshot *snapshot, const struct mal_box_hea
 }
 
 /* Room for everything that the sections may hold; all counts still zero. */
-static int snapshot_new(const struct mal_box_header *header, const struct sections *sections,
-                        struct mal_snapshot **ret_snapshot) {
+static int snapshot_new(const struct mal_box_reader *reader, const struct mal_box_header *header,
+                        const struct sections *sections, struct mal_snapshot **ret_snapshot) {
     struct mal_snapshot *snapshot = calloc(1, sizeof(*snapshot));
     if (!snapshot)
         return -ENOMEM;
@@ -155,9 +134,11 @@ static int snapshot_new(const struct mal_box_header *header, const struct sectio
     snapshot->storage = storage;
     snapshot->modules = calloc((size_t)header->modules_used + 1, sizeof(*snapshot->modules));
     snapshot->buckets = calloc((size_t)header->buckets_used + 1, sizeof(*snapshot->buckets));
-    if (storage)
+    if (storage) {
         storage->paths = malloc(path_bytes(header, sections) + 1);
-    if (!storage || !storage->paths || !snapshot->modules || !snapshot->buckets) {
+        storage->root = strdup(reader->root ? reader->root : "");
+    }
+    if (!storage || !storage->paths || !storage->root || !snapshot->modules || !snapshot->buckets) {
         mal_snapshot_free(snapshot);
         return -ENOMEM;
     }
@@ -165,6 +146,8 @@ static int snapshot_new(const struct mal_box_header *header, const struct sectio
     snapshot->dropped_samples = header->dropped_samples;
     snapshot->dropped_bytes = header->dropped_bytes;
     snapshot->pid = header->pid;
+    snapshot->owner_uid = reader->owner_uid;
+    snapshot->root = storage->root;
     *ret_snapshot = snapshot;
     return 0;
 }
@@ -180,7 +163,7 @@ int mal_reader_snapshot(struct mal_box_reader *reader, struct mal_snapshot **ret
     error = sections_load(reader, &header, &sections);
     if (error)
         goto out;
-    error = snapshot_new(&header, &sections, &snapshot);
+    error = snapshot_new(reader, &header, &sections, &snapshot);
     if (error)
         goto out;
     snapshot->taken_unix_ns = taken_unix_ns;
@@ -201,6 +184,7 @@ void mal_snapshot_free(struct mal_snapshot *snapshot) {
     if (storage) {
         free(storage->stacks);
         free(storage->paths);
+        free(storage->root);
     }
     free(storage);
     free(snapshot->modules);

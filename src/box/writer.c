@@ -73,6 +73,7 @@ static const uint64_t section_bytes[MAL_BOX_SECTIONS] = {
     [MAL_BOX_HISTORY] = sizeof(struct mal_box_history),
     [MAL_BOX_TRACE] = sizeof(struct mal_box_trace),
     [MAL_BOX_MAILBOX] = sizeof(struct mal_box_mailbox),
+    [MAL_BOX_SPANS] = sizeof(struct mal_box_spans),
 };
 
 static struct mal_box_header *header_of(char *base) {
@@ -147,7 +148,8 @@ static int populate_basics(char *base) {
                     ensure_in(base, MAL_BOX_MAILBOX, sizeof(struct mal_box_mailbox)) &&
                     ensure_in(base, MAL_BOX_MODULES, 1) && ensure_in(base, MAL_BOX_STRINGS, 1) &&
                     ensure_in(base, MAL_BOX_STACKS, 1) && ensure_in(base, MAL_BOX_BUCKETS, 1) &&
-                    ensure_in(base, MAL_BOX_HISTORY, 1) && ensure_in(base, MAL_BOX_TRACE, 1);
+                    ensure_in(base, MAL_BOX_HISTORY, 1) && ensure_in(base, MAL_BOX_TRACE, 1) &&
+                    ensure_in(base, MAL_BOX_SPANS, 1);
     return complete ? 0 : -ENOSPC;
 }
 
@@ -478,6 +480,55 @@ void mal_writer_trace(const char *text, size_t bytes) {
         mal_store_release(&trace->written, trace->written + bytes);
     }
     mal_unlock(&box_lock);
+}
+
+static struct mal_box_spans *span_map(void) {
+    return section_of(MAL_BOX_SPANS);
+}
+
+/* The head is always there: the section's first step was made with the box. */
+void mal_writer_spans_begin(uint64_t base_address, uint64_t page_bytes) {
+    struct mal_box_spans *map = span_map();
+    mal_store_relaxed(&map->sequence, map->sequence + 1);
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+    map->base_address = base_address;
+    map->page_bytes = page_bytes;
+    map->taken_unix_ns = mal_clock_unix_ns();
+    map->count = 0;
+}
+
+bool mal_writer_spans_put(const struct mal_box_span *span) {
+    struct mal_box_spans *map = span_map();
+    uint64_t end = offsetof(struct mal_box_spans, span) + (map->count + 1ull) * sizeof *span;
+    if (map->count >= MAL_BOX_SPANS_MAX || !ensure(MAL_BOX_SPANS, end))
+        return false;
+    map->span[map->count++] = *span;
+    return true;
+}
+
+struct mal_box_span *mal_writer_spans_find(uint64_t page) {
+    struct mal_box_spans *map = span_map();
+    uint32_t low = 0;
+    uint32_t high = map->count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        struct mal_box_span *span = &map->span[middle];
+        if (page < span->page)
+            high = middle;
+        else if (page >= (uint64_t)span->page + span->pages)
+            low = middle + 1;
+        else
+            return span;
+    }
+    return NULL;
+}
+
+uint32_t mal_writer_spans_end(uint64_t total, uint32_t stride) {
+    struct mal_box_spans *map = span_map();
+    map->total = total;
+    map->stride = stride;
+    mal_store_release(&map->sequence, map->sequence + 1);
+    return map->count;
 }
 
 static struct mal_box_mailbox *mailbox(void) {

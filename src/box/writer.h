@@ -55,6 +55,15 @@ void mal_writer_publish(const struct mal_box_stats *stats);
 /* Whole lines, at most 4096 bytes at once. */
 void mal_writer_trace(const char *text, size_t bytes);
 
+/* Rewriting the map of spans; background thread only. Begin, put in the order of addresses, end. A
+ * full table leaves the rest out. `total` and `stride` as the layout says. */
+void mal_writer_spans_begin(uint64_t base_address, uint64_t page_bytes);
+bool mal_writer_spans_put(const struct mal_box_span *span);
+/* The entry that covers a page, to name a stack in it; NULL when none does. */
+struct mal_box_span *mal_writer_spans_find(uint64_t page);
+/* Returns how many are listed. */
+uint32_t mal_writer_spans_end(uint64_t total, uint32_t stride);
+
 /* The background thread's side of the mailbox: waits up to timeout_ns for a request. True, and the
  * request in the out-parameters, when there is one; answer it. */
 bool mal_writer_await_request(uint64_t timeout_ns, enum mal_box_command *ret_command,

@@ -29,6 +29,7 @@
 #include "central/central.h"
 #include "meta/classes.h"
 #include "meta/memory.h"
+#include "meta/pagemap.h"
 #include "os/lock.h"
 #include "os/vm.h"
 
@@ -68,10 +69,10 @@ static struct class_counters counters[MAL_CLASS_COUNT]; /* rule 3 */
 
 /* Lays the classes' slots out one behind the other. */
 static void lay_out_slots(void) {
-    uint32_t next = sizeof(struct slab) / sizeof(uint64_t);
+    uint32_t next = mal_round_up(sizeof(struct slab) / sizeof(uint64_t), MAL_SLOT_WORDS);
     for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++) {
         cache.first_slot[class] = (uint16_t)next;
-        next += 1u + mal_class[class].cache_limit;
+        next += MAL_SLOT_WORDS * (1u + mal_class[class].cache_limit);
     }
     MAL_CHECK(next <= MAL_SLAB_BYTES / sizeof(uint64_t), "the classes' slots fit one slab");
 }
@@ -101,8 +102,9 @@ static struct slab *slab_of(unsigned cpu) {
     return (struct slab *)(void *)(mal_percpu_slabs + (size_t)cpu * MAL_SLAB_BYTES);
 }
 
-static void **slots_of(struct slab *slab) {
-    return (void **)(void *)slab;
+/* The slot at a word index. */
+static struct mal_slot *slot_at(struct slab *slab, uint64_t word) {
+    return (struct mal_slot *)(void *)((uint64_t *)(void *)slab + word);
 }
 
 bool mal_cache_cpu_is_populated(unsigned cpu) {
@@ -128,17 +130,22 @@ static struct slab *lock_slab(unsigned cpu) {
 }
 
 static uint32_t capacity_of(const struct slab *slab, uint32_t class) {
-    return (uint32_t)slab->limit[class] - cache.first_slot[class];
+    return ((uint32_t)slab->limit[class] - cache.first_slot[class]) / MAL_SLOT_WORDS;
 }
 
 static uint64_t header_top(uint64_t header) {
     return header & MAL_SLAB_TOP_MASK;
 }
 
+static uint32_t objects_below(uint64_t header, uint32_t class) {
+    return ((uint32_t)header_top(header) - cache.first_slot[class]) / MAL_SLOT_WORDS;
+}
+
 static void set_capacity_locked(struct slab *slab, uint32_t class, uint32_t capacity) {
     slab->granted_bytes -= (uint64_t)capacity_of(slab, class) * mal_class[class].size_bytes;
     slab->granted_bytes += (uint64_t)capacity * mal_class[class].size_bytes;
-    mal_store_release(&slab->limit[class], (uint16_t)(cache.first_slot[class] + capacity));
+    mal_store_release(&slab->limit[class],
+                      (uint16_t)(cache.first_slot[class] + MAL_SLOT_WORDS * capacity));
 }
 
 /* Takes capacity that holds no object from the next few classes, until `bytes` fit the budget. */
@@ -147,8 +154,7 @@ static void steal_locked(struct slab *slab, uint64_t bytes) {
         if (slab->granted_bytes + bytes <= BUDGET_BYTES)
             return;
         slab->hand = slab->hand % (MAL_CLASS_COUNT - 1) + 1;
-        uint64_t top = header_top(mal_load_relaxed(&slab->header[slab->hand]));
-        uint32_t used = (uint32_t)top - cache.first_slot[slab->hand];
+        uint32_t used = objects_below(mal_load_relaxed(&slab->header[slab->hand]), slab->hand);
         if (used < capacity_of(slab, slab->hand))
             set_capacity_locked(slab, slab->hand, used);
     }
@@ -169,38 +175,39 @@ static bool grow_locked(struct slab *slab, uint32_t class) {
     return true;
 }
 
-static void *pop_locked(struct slab *slab, uint32_t class) {
+static struct mal_slot pop_locked(struct slab *slab, uint32_t class) {
     uint64_t header = slab->header[class];
-    void *object = slots_of(slab)[header_top(header)];
-    if (object)
-        mal_store_relaxed(&slab->header[class], header - 1 + MAL_SLAB_POP_UNIT);
-    return object;
+    struct mal_slot slot = *slot_at(slab, header_top(header));
+    if (slot.object)
+        mal_store_relaxed(&slab->header[class], header - MAL_SLOT_WORDS + MAL_SLAB_POP_UNIT);
+    return slot;
 }
 
-static bool push_locked(struct slab *slab, uint32_t class, void *object) {
+static bool push_locked(struct slab *slab, uint32_t class, struct mal_slot slot) {
     uint64_t header = slab->header[class];
     if (header_top(header) >= slab->limit[class])
         return false;
-    slots_of(slab)[header_top(header) + 1] = object;
-    mal_store_relaxed(&slab->header[class], header + 1);
+    *slot_at(slab, header_top(header) + MAL_SLOT_WORDS) = slot;
+    mal_store_relaxed(&slab->header[class], header + MAL_SLOT_WORDS);
     return true;
 }
 
 /* A top of 0 belongs to a slab that is not set up yet, whose word 0 is 0 as well. */
 static void *pop_anyhow(uint32_t class) {
     if (cache.mode == MAL_PERCPU_RSEQ)
-        return mal_percpu_pop(class);
+        return mal_percpu_pop(class).object;
     struct slab *slab = lock_slab(mal_percpu_ask_kernel(cache.cpus));
-    void *object = pop_locked(slab, class);
+    void *object = pop_locked(slab, class).object;
     mal_unlock(&slab->lock);
     return object;
 }
 
 static bool push_anyhow(uint32_t class, void *object) {
+    struct mal_slot slot = {object, mal_pagemap_state(object)};
     if (cache.mode == MAL_PERCPU_RSEQ)
-        return mal_percpu_push(class, object);
+        return mal_percpu_push(class, slot);
     struct slab *slab = lock_slab(mal_percpu_ask_kernel(cache.cpus));
-    bool pushed = push_locked(slab, class, object);
+    bool pushed = push_locked(slab, class, slot);
     mal_unlock(&slab->lock);
     return pushed;
 }
@@ -296,9 +303,9 @@ static bool still_on(unsigned cpu) {
 
 static void *drain_one(struct slab *slab, uint32_t class) {
     if (cache.mode == MAL_PERCPU_RSEQ)
-        return mal_percpu_pop(class);
+        return mal_percpu_pop(class).object;
     mal_lock(&slab->lock);
-    void *object = pop_locked(slab, class);
+    void *object = pop_locked(slab, class).object;
     mal_unlock(&slab->lock);
     return object;
 }
@@ -357,7 +364,7 @@ struct mal_cache_stats mal_cache_stats(uint32_t class) {
             continue;
         uint64_t header = mal_load_relaxed(&slab_of(cpu)->header[class]);
         pops += header / MAL_SLAB_POP_UNIT;
-        cached += header_top(header) - cache.first_slot[class];
+        cached += objects_below(header, class);
     }
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     uint64_t allocs = pops + mal_load_relaxed(&c->direct_allocs);

@@ -74,8 +74,8 @@ struct cli_boxes {
 };
 int cli_boxes_find(struct cli_boxes *ret_boxes);
 
-/* Opens the box of the process that `text` names, living or dead, or the box file at a path with a
- * slash in it. Complains and returns -errno otherwise. */
+/* Opens the box of the process that `text` names (PID or PID.START), living or dead, or the box
+ * file at a path with a slash in it. Complains and returns -errno otherwise. */
 int cli_open(const char *text, struct mal_box_reader **ret_reader);
 
 /* A pid from text: -EINVAL for anything but a positive number. */

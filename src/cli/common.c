@@ -156,24 +156,30 @@ int cli_parse_pid(const char *text, uint32_t *ret_pid) {
     return 0;
 }
 
-static int open_process(uint32_t pid, struct mal_box_reader **ret_reader) {
+static int open_process(const struct http_key *key, struct mal_box_reader **ret_reader) {
     struct cli_boxes boxes;
     int error = cli_boxes_find(&boxes);
     if (error < 0)
         return error;
     struct http_source source = http_folder_source(&boxes.source);
-    return source.open(source.context, pid, ret_reader);
+    const struct http_ask ask = {*key, HTTP_VIEWER_ALL};
+    return http_source_take(&source, &ask, ret_reader);
+}
+
+static int parse_key(const char *text, struct http_key *ret_key) {
+    const char *end = http_key_parse(text, ret_key);
+    return end != NULL && *end == '\0' ? 0 : -EINVAL;
 }
 
 int cli_open(const char *text, struct mal_box_reader **ret_reader) {
-    uint32_t pid;
+    struct http_key key;
     bool is_file = strchr(text, '/') != NULL;
-    int error = is_file ? 0 : cli_parse_pid(text, &pid);
+    int error = is_file ? 0 : parse_key(text, &key);
     if (error < 0) {
         cli_say("'%s' is no process id, nor the path of a box", text);
         return error;
     }
-    error = is_file ? mal_reader_open(text, ret_reader) : open_process(pid, ret_reader);
+    error = is_file ? mal_reader_open(text, ret_reader) : open_process(&key, ret_reader);
     if (error == -ENOENT && !is_file)
         cli_say("process %s has no box here; 'mallard check %s' tells why", text, text);
     else if (error < 0)

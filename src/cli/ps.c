@@ -45,7 +45,7 @@ static char *printable(const struct mal_identity *identity) {
     return copy;
 }
 
-static int add_row(const struct http_process *process, void *visit_context) {
+static int add_row(struct http_process *process, void *visit_context) {
     struct table *table = visit_context;
     struct mal_box_stats stats;
     const struct mal_status *status = process->status;
@@ -118,7 +118,7 @@ static int run_ps(const struct cli_command *command, int count, char **arguments
     struct table table = {.flags = options.flags};
     if (cli_boxes_find(&boxes) == 0) {
         struct http_source source = http_folder_source(&boxes.source);
-        source.each(source.context, add_row, &table);
+        source.each(source.context, HTTP_VIEWER_ALL, add_row, &table);
     }
     if (table.count > 0)
         qsort(table.rows, table.count, sizeof *table.rows, by_pid);

@@ -119,7 +119,8 @@ static void file_part(const char *program, char ret_part[64]) {
 static int write_last_heap(struct run *run, const char *path) {
     struct mal_box_reader *reader;
     struct http_source source = http_folder_source(&run->source);
-    int error = source.open(source.context, (uint32_t)run->child.pid, &reader);
+    const struct http_ask ask = {{(uint32_t)run->child.pid, 0}, HTTP_VIEWER_ALL};
+    int error = http_source_take(&source, &ask, &reader);
     if (error < 0)
         return error;
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);

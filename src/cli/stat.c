@@ -14,7 +14,7 @@ enum { JSON = 1u << 0 };
 #define PUBLISH_TIMEOUT_MS 200
 
 static int render(struct mal_box_reader *reader, unsigned flags, struct view_buffer *out) {
-    struct view_process process;
+    struct view_process process = {0};
     int64_t result;
     mal_reader_command(reader, MAL_BOX_CMD_PUBLISH, 0, PUBLISH_TIMEOUT_MS, &result);
     int error = mal_reader_stats(reader, &process.stats);

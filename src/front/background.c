@@ -25,6 +25,7 @@
 #include "central/central.h"
 #include "front/http.h"
 #include "front/memory.h"
+#include "front/span_map.h"
 #include "front/stats.h"
 #include "front/thread.h"
 #include "meta/classes.h"
@@ -88,6 +89,8 @@ static int64_t obey(enum mal_box_command command, int64_t argument, int *ret_err
         return (int64_t)mal_memory_release();
     case MAL_BOX_CMD_SET_RATE:
         return (int64_t)mal_memory_set_rate((uint64_t)argument);
+    case MAL_BOX_CMD_MAP_SPANS:
+        return (int64_t)mal_span_map_draw();
     default:
         *ret_error = -ENOSYS;
         return -1;

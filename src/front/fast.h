@@ -18,23 +18,23 @@
 #include "meta/pagemap.h"
 #include "os/countdown.h"
 
-MAL_FAST void mal_mark_live(void *object) {
-    uint64_t granule = ((uintptr_t)object - mal_pagemap.base) >> MAL_GRANULE_SHIFT;
-    uint8_t *state = mal_entry_state(mal_pagemap_entry(granule), granule);
-    mal_store_relaxed(state, mal_state_live(granule));
+/* The granule's low bits are those of the address: the window begins at a page. */
+MAL_FAST void mal_mark_live(struct mal_slot slot) {
+    uint64_t granule = (uintptr_t)slot.object >> MAL_GRANULE_SHIFT;
+    mal_store_relaxed(slot.state, mal_state_live(granule));
 }
 
 MAL_FAST void *mal_alloc(size_t bytes) {
     if (MAL_UNLIKELY(bytes > MAL_SMALL_MAX_BYTES))
         return mal_alloc_big(bytes);
-    uint32_t class = mal_class_for_small(bytes);
-    if (MAL_UNLIKELY(mal_countdown_charge(&mal_thread.countdown, mal_class[class].size_bytes)))
+    uint32_t small = mal_small[(bytes + 15) >> 4];
+    if (MAL_UNLIKELY(mal_countdown_charge(&mal_thread.countdown, small >> 8)))
         return mal_alloc_due(bytes);
-    void *object = mal_percpu_pop(class);
-    if (MAL_UNLIKELY(!object))
-        return mal_alloc_miss(class);
-    mal_mark_live(object);
-    return object;
+    struct mal_slot slot = mal_percpu_pop((uint8_t)small);
+    if (MAL_UNLIKELY(!slot.object))
+        return mal_alloc_miss((uint8_t)small);
+    mal_mark_live(slot);
+    return slot.object;
 }
 
 MAL_FAST void mal_release(void *object) {
@@ -42,15 +42,12 @@ MAL_FAST void mal_release(void *object) {
     if (MAL_UNLIKELY(!mal_pagemap_covers(granule)))
         return mal_free_unusual(object);
     uint64_t entry = mal_pagemap_entry(granule);
-    uint32_t class = mal_entry_class(entry);
-    if (MAL_UNLIKELY(class - 1 >= MAL_CLASS_COUNT - 1))
+    struct mal_slot slot = {object, mal_entry_state(entry, granule)};
+    if (MAL_UNLIKELY(mal_load_relaxed(slot.state) != mal_state_live(granule)))
         return mal_free_unusual(object);
-    uint8_t *state = mal_entry_state(entry, granule);
-    if (MAL_UNLIKELY(mal_load_relaxed(state) != mal_state_live(granule)))
-        return mal_free_unusual(object);
-    mal_store_relaxed(state, (uint8_t)0);
-    if (MAL_UNLIKELY(!mal_percpu_push(class, object)))
-        mal_cache_free_slow(class, object);
+    mal_store_relaxed(slot.state, (uint8_t)0);
+    if (MAL_UNLIKELY(!mal_percpu_push(mal_entry_class(entry), slot)))
+        mal_free_full(object);
 }
 
 #endif

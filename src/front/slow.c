@@ -44,9 +44,7 @@ static bool record(void *object, uint64_t size_bytes, enum mal_due due, uint64_t
 }
 
 static void mark_sampled(void *object) {
-    uint64_t granule = mal_pagemap_granule(object);
-    uint8_t *state = mal_entry_state(mal_pagemap_entry(granule), granule);
-    mal_store_relaxed(state, (uint8_t)(MAL_STATE_SAMPLED | (granule & MAL_STATE_TAG)));
+    mal_store_relaxed(mal_pagemap_state(object), mal_state_sampled(mal_pagemap_granule(object)));
 }
 
 static void *fail(void) {
@@ -54,20 +52,21 @@ static void *fail(void) {
     return NULL;
 }
 
+static void *mark_live(struct mal_slot slot) {
+    mal_mark_live(slot);
+    return slot.object;
+}
+
 /* One object of a class, found wherever there is one, marked live. */
 static void *take(uint32_t class) {
-    void *object = mal_percpu_pop(class);
-    if (!object)
-        object = mal_cache_alloc_slow(class);
-    if (object)
-        mal_mark_live(object);
-    return object;
+    struct mal_slot slot = mal_percpu_pop(class);
+    return slot.object ? mark_live(slot) : mal_alloc_miss(class);
 }
 
 static void *take_and_record(uint32_t class, enum mal_due due, uint64_t rate) {
     void *object = take(class);
     if (!object)
-        return fail();
+        return NULL;
     if (due != MAL_DUE_NOTHING && record(object, mal_class[class].size_bytes, due, rate))
         mark_sampled(object);
     return object;
@@ -98,10 +97,7 @@ void *mal_alloc_due(size_t bytes) {
 
 void *mal_alloc_miss(uint32_t class) {
     void *object = mal_cache_alloc_slow(class);
-    if (!object)
-        return fail();
-    mal_mark_live(object);
-    return object;
+    return object ? mark_live((struct mal_slot){object, mal_pagemap_state(object)}) : fail();
 }
 
 /* A large object has come to be, or has changed its size: counts and charges it as it is now. */
@@ -161,18 +157,12 @@ struct pointer_facts {
 static enum pointer_kind kind_in_class_span(const void *pointer, const struct mal_span *span) {
     uint64_t offset = (uint64_t)((const char *)pointer - span->base);
     uint32_t size = mal_class[span->class].size_bytes;
-    uint64_t granule = mal_pagemap_granule(pointer);
     if (offset % size != 0 || offset / size >= span->object_count)
         return INTERIOR;
-    switch (mal_load_relaxed(mal_entry_state(mal_pagemap_entry(granule), granule)) &
-            (MAL_STATE_LIVE | MAL_STATE_SAMPLED)) {
-    case MAL_STATE_LIVE:
+    uint8_t state = mal_load_relaxed(mal_pagemap_state(pointer));
+    if (mal_state_is_live(state))
         return LIVE;
-    case MAL_STATE_SAMPLED:
-        return SAMPLED;
-    default:
-        return FREED;
-    }
+    return mal_state_is_sampled(state) ? SAMPLED : FREED;
 }
 
 static struct pointer_facts facts_of(const void *pointer) {
@@ -227,11 +217,15 @@ static void free_large(struct mal_span *span) {
     mal_pageheap_free_span(span);
 }
 
+void mal_free_full(void *object) {
+    mal_cache_free_slow(mal_entry_class(mal_pagemap_entry(mal_pagemap_granule(object))), object);
+}
+
 static void free_sampled(void *pointer, uint32_t class) {
-    uint64_t granule = mal_pagemap_granule(pointer);
-    mal_store_relaxed(mal_entry_state(mal_pagemap_entry(granule), granule), (uint8_t)0);
+    struct mal_slot slot = {pointer, mal_pagemap_state(pointer)};
+    mal_store_relaxed(slot.state, (uint8_t)0);
     mal_profile_free((uintptr_t)pointer);
-    if (!mal_percpu_push(class, pointer))
+    if (!mal_percpu_push(class, slot))
         mal_cache_free_slow(class, pointer);
 }
 

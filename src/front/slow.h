@@ -30,6 +30,9 @@ bool mal_alloc_is_zeroed(const void *object);
 /* A pointer that failed the fast path's test: NULL, sampled, large, foreign or wrong. */
 MAL_SLOW void mal_free_unusual(void *pointer);
 
+/* An object that was marked free, and that its CPU's cache has no room for. */
+MAL_SLOW void mal_free_full(void *object);
+
 /* Usable bytes of a live object of ours; dies with a sentence on anything else but NULL (0).
  * `what` names the caller for that sentence. */
 size_t mal_usable_bytes(const void *pointer, const char *what);

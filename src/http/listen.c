@@ -2,10 +2,10 @@
  *
  * Listening: from the text of an address to a socket.
  *
- * A Unix socket is made with mode 0600 from the start: the mode of the socket's inode is set
- * before bind gives it a name, so there is no moment at which others could connect and the umask
- * of the program is left alone. A socket file that nobody listens on is a leftover and is
- * replaced; one that answers is an error, and so is any other kind of file.
+ * A Unix socket is made with its mode, 0600 unless told otherwise, from the start: the mode of the
+ * socket's inode is set before bind gives it a name, so there is no moment at which others could
+ * connect and the umask of the program is left alone. A socket file that nobody listens on is a
+ * leftover and is replaced; one that answers is an error, and so is any other kind of file.
  *
  * SYNCHRONIZATION  None: everything is in the caller's memory.
  */
@@ -169,7 +169,7 @@ static int open_socket(const struct http_endpoint *endpoint) {
     if (fd < 0)
         return -errno;
     if (family == AF_UNIX)
-        fchmod(fd, 0600);
+        fchmod(fd, endpoint->socket_mode != 0 ? endpoint->socket_mode : 0600);
     else
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (family == AF_INET6)

@@ -34,7 +34,7 @@ static const struct row rows[MAL_CLASS_COUNT] = {
 };
 
 struct mal_class_info mal_class[MAL_CLASS_COUNT];
-uint8_t mal_class_of_small[MAL_SMALL_MAX_BYTES / 16 + 1];
+uint32_t mal_small[MAL_SMALL_MAX_BYTES / 16 + 1];
 uint8_t mal_class_of_medium[MAL_MEDIUM_MAX_BYTES / MAL_PAGE_BYTES + 1];
 
 static void describe(struct mal_class_info *info, struct row row) {
@@ -54,10 +54,10 @@ static void describe(struct mal_class_info *info, struct row row) {
 
 static void fill_small(void) {
     uint32_t class = 1;
-    for (uint32_t i = 0; i < MAL_COUNT_OF(mal_class_of_small); i++) {
+    for (uint32_t i = 0; i < MAL_COUNT_OF(mal_small); i++) {
         while (rows[class].size_bytes < i * 16)
             class ++;
-        mal_class_of_small[i] = (uint8_t) class;
+        mal_small[i] = rows[class].size_bytes << 8 | class;
     }
 }
 

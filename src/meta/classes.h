@@ -42,8 +42,8 @@ struct mal_class_info {
 };
 
 extern MAL_HIDDEN struct mal_class_info mal_class[MAL_CLASS_COUNT];
-extern MAL_HIDDEN uint8_t
-    mal_class_of_small[MAL_SMALL_MAX_BYTES / 16 + 1]; /* by (size + 15) / 16 */
+/* By (size + 15) / 16: the class's size << 8 | class. Zero before mal_classes_init. */
+extern MAL_HIDDEN uint32_t mal_small[MAL_SMALL_MAX_BYTES / 16 + 1];
 extern MAL_HIDDEN uint8_t
     mal_class_of_medium[MAL_MEDIUM_MAX_BYTES / MAL_PAGE_BYTES + 1]; /* by pages */
 
@@ -52,7 +52,7 @@ void mal_classes_init(void);
 
 /* The class for `bytes`, at most MAL_SMALL_MAX_BYTES; 0 bytes get the smallest. */
 MAL_FAST uint32_t mal_class_for_small(size_t bytes) {
-    return mal_class_of_small[(bytes + 15) >> 4];
+    return (uint8_t)mal_small[(bytes + 15) >> 4];
 }
 
 /* The class for any size up to MAL_MEDIUM_MAX_BYTES. */

@@ -17,6 +17,12 @@
 
 struct mal_pagemap mal_pagemap;
 
+static const uint8_t no_state; /* zero for ever */
+
+uint64_t mal_entry_without_states(uint32_t class) {
+    return (uint64_t)(uintptr_t)&no_state << 16 | (uint64_t) class << 8 | MAL_ENTRY_NO_STATES_SHIFT;
+}
+
 /* A place counts as free when one page can be had there: the rest is asked for as the heap grows.
  */
 static uintptr_t choose_base(uint64_t random) {
@@ -52,6 +58,8 @@ int mal_pagemap_extend(size_t pages) {
         mal_table_commit(&map->span_table, pages * sizeof *map->span) != 0)
         return -ENOMEM;
     uint64_t granules = (uint64_t)pages << MAL_GRANULES_PER_PAGE_SHIFT;
+    for (size_t page = map->extent_granules >> MAL_GRANULES_PER_PAGE_SHIFT; page < pages; page++)
+        map->entry[page] = mal_entry_without_states(MAL_CLASS_NONE);
     if (granules > map->extent_granules)
         mal_store_release(&map->extent_granules, granules);
     return 0;

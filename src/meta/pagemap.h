@@ -5,20 +5,23 @@
  * The heap grows inside one window of addresses, [base, base + window). Page n is the 8 KiB at
  * base + n * MAL_PAGE_BYTES. Two flat tables are indexed by page:
  *
- *     entry[n]   states << 16 | shift << 8 | class
+ *     entry[n]   states << 16 | class << 8 | shift
  *                class   class byte of the page (meta/classes.h)
  *                shift   granules per state byte, as a power of two
- *                states  address of the state bytes of the objects that START in this page
+ *                states  address of the state byte of the page's first granule, less the number of
+ *                        that granule >> shift; 48 bits, signed
  *     span[n]    the span descriptor, for the first page of every span and for all pages of
  *                spans that hold more than one object
  *
- * An object's state byte is at states + (granule within the page >> shift):
+ * So the state byte of an object is at states + (its granule >> shift):
  *     0                     free, or not the start of an object
- *     LIVE | g              allocated; g = low three bits of the start's granule
- *     SAMPLED | g           allocated and known to the profiler
+ *     LIVE | g              allocated; g = low seven bits of the start's granule
+ *     SAMPLED | g           allocated and known to the profiler; g = its low three bits
  * Bytes of one class are never shared by two objects, and g tells apart the starts within one
  * byte's reach, so one comparison proves that a pointer is the start of a live object: a double
- * free, an interior pointer and a sampled object all fail it.
+ * free, an interior pointer and a sampled object all fail it. Pages without state bytes (of no
+ * span, of large objects) all share one byte that is 0 for ever, so every pointer into them fails
+ * it too.
  *
  * SYNCHRONIZATION: entries of a page change only while the page belongs to no live object (under
  * the page heap's lock); `extent` grows by store-release after the tables behind it are committed.
@@ -41,7 +44,8 @@
 
 #define MAL_STATE_LIVE 0x80u
 #define MAL_STATE_SAMPLED 0x40u
-#define MAL_STATE_TAG 0x07u
+#define MAL_STATE_SAMPLED_TAG 0x07u
+#define MAL_ENTRY_NO_STATES_SHIFT 63u /* every granule >> 63 is 0 */
 
 struct mal_span;
 
@@ -79,21 +83,41 @@ MAL_FAST uint64_t mal_pagemap_entry(uint64_t granule) {
 }
 
 MAL_FAST uint32_t mal_entry_class(uint64_t entry) {
-    return (uint8_t)entry;
+    return (uint8_t)(entry >> 8);
 }
 
 MAL_FAST uint8_t *mal_entry_state(uint64_t entry, uint64_t granule) {
-    uint64_t in_page = granule & ((1u << MAL_GRANULES_PER_PAGE_SHIFT) - 1);
-    return (uint8_t *)(uintptr_t)(entry >> 16) + (in_page >> ((entry >> 8) & 63));
+    uint8_t *state = (uint8_t *)(intptr_t)((int64_t)entry >> 16) + (granule >> (entry & 63));
+    MAL_ONE_REGISTER(state);
+    return state;
 }
 
 MAL_FAST uint8_t mal_state_live(uint64_t granule) {
-    return (uint8_t)(MAL_STATE_LIVE | (granule & MAL_STATE_TAG));
+    return (uint8_t)(MAL_STATE_LIVE | granule);
 }
 
-static inline uint64_t mal_entry_make(uint32_t class, unsigned shift, const uint8_t *states) {
-    return (uint64_t)(uintptr_t)states << 16 | (uint64_t)shift << 8 | class;
+static inline uint8_t mal_state_sampled(uint64_t granule) {
+    return (uint8_t)(MAL_STATE_SAMPLED | (granule & MAL_STATE_SAMPLED_TAG));
 }
+
+static inline bool mal_state_is_live(uint8_t state) {
+    return state & MAL_STATE_LIVE;
+}
+
+static inline bool mal_state_is_sampled(uint8_t state) {
+    return !mal_state_is_live(state) && state & MAL_STATE_SAMPLED;
+}
+
+/* The entry of a page whose state bytes begin at `states`. */
+static inline uint64_t mal_entry_make(uint32_t class, unsigned shift, const uint8_t *states,
+                                      size_t page) {
+    uint64_t first_granule = (uint64_t)page << MAL_GRANULES_PER_PAGE_SHIFT;
+    uint64_t bias = (uint64_t)(uintptr_t)states - (first_granule >> shift);
+    return bias << 16 | (uint64_t) class << 8 | shift;
+}
+
+/* The entry of a page without state bytes: class NONE, LARGE or INSIDE. */
+uint64_t mal_entry_without_states(uint32_t class);
 
 static inline size_t mal_pagemap_page(const void *address) {
     return ((uintptr_t)address - mal_pagemap.base) >> MAL_PAGE_SHIFT;
@@ -101,6 +125,12 @@ static inline size_t mal_pagemap_page(const void *address) {
 
 static inline char *mal_pagemap_address(size_t page) {
     return (char *)(mal_pagemap.base + ((uintptr_t)page << MAL_PAGE_SHIFT));
+}
+
+/* Where the state byte of an object is; of pages without state bytes, the shared one. */
+static inline uint8_t *mal_pagemap_state(const void *object) {
+    uint64_t granule = mal_pagemap_granule(object);
+    return mal_entry_state(mal_pagemap_entry(granule), granule);
 }
 
 /* The span that holds the address, NULL when none does. Any pointer, even a wild one. Walks back

@@ -7,7 +7,10 @@
  *     header[classes]    pops << 16 | top      top: word index of the stack's top slot
  *     limit[classes]     16 bits each          highest value top may take
  *     ...                lock, budget          see cache/percpu_cache.c
- *     slots              per class: one word that is always 0, then the objects
+ *     slots              per class: one slot whose first word is always 0, then the objects
+ *
+ * A slot is two words: an object, and where its state byte is (meta/pagemap.h), which free had at
+ * hand and malloc would otherwise have to look up.
  *
  * A pop that reads the zero word knows that the stack is empty; a push compares top with limit. A
  * slab of zero pages is valid as it is: top 0 names header[0], which stays 0, so every pop finds
@@ -18,9 +21,9 @@
  *
  * WHY ONE STORE IS ENOUGH. The kernel restarts a thread inside [start, post-commit) of a
  * registered sequence at its abort handler whenever it was preempted, migrated or got a signal.
- *   pop:   reads header, slot; the last instruction stores header - 1 + (1 << 16).
- *   push:  reads header, limit; stores the object into the free slot above top; the last
- *          instruction stores header + 1.
+ *   pop:   reads header, slot; the last instruction stores header - 2 + (1 << 16).
+ *   push:  reads header, limit; fills the free slot above top; the last instruction stores
+ *          header + 2.
  * Until the last instruction nothing that anyone reads has changed: the slot above top is dead
  * storage. If the thread reaches its last instruction, no other thread ran on this CPU since it
  * read the header, so the store cannot lose another one's update; and once a slab is set up only
@@ -31,6 +34,8 @@
  * A thread that is not registered (old kernel, valgrind, qemu, tunable off, lock mode) reads CPU -1
  * and meets the slab before the first one, which stays zero for ever: every operation fails there
  * and takes the slow path. Lock mode is therefore no extra test on the fast path.
+ *
+ * Addresses are computed into one register before use: see MAL_ONE_REGISTER.
  */
 #ifndef MAL_OS_PERCPU_H
 #define MAL_OS_PERCPU_H
@@ -41,12 +46,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MAL_SLAB_SHIFT 18
+#define MAL_SLAB_SHIFT 19
 #define MAL_SLAB_BYTES (1u << MAL_SLAB_SHIFT)
 #define MAL_SLAB_CLASSES 128
 #define MAL_SLAB_LIMIT_OFFSET (MAL_SLAB_CLASSES * 8)
 #define MAL_SLAB_POP_UNIT (1ull << 16)
 #define MAL_SLAB_TOP_MASK 0xffffull
+#define MAL_SLOT_WORDS 2u
+
+/* An object and the place of its state byte. */
+struct mal_slot {
+    void *object; /* NULL: the stack was empty */
+    uint8_t *state;
+};
 
 enum mal_percpu_mode { MAL_PERCPU_RSEQ, MAL_PERCPU_LOCK };
 
@@ -70,7 +82,8 @@ unsigned mal_percpu_ask_kernel(unsigned cpus);
 
 #if defined(__x86_64__)
 
-#define MAL_RSEQ_DESCRIPTOR                                                                        \
+/* Leaves the slab's address in `slab`; `place` is clobbered. */
+#define MAL_RSEQ_BEGIN                                                                             \
     ".pushsection __rseq_cs, \"aw\"\n\t"                                                           \
     ".balign 32\n"                                                                                 \
     "3:\n\t"                                                                                       \
@@ -78,15 +91,16 @@ unsigned mal_percpu_ask_kernel(unsigned cpus);
     ".quad 1f, (2f - 1f), 4f\n\t"                                                                  \
     ".popsection\n"                                                                                \
     "0:\n\t"                                                                                       \
-    "leaq 3b(%%rip), %[slab]\n\t"                                                                  \
-    "movq %[slab], %%fs:8(%[area])\n"                                                              \
+    "leaq 3b(%%rip), %[place]\n\t"                                                                 \
+    "movq %[area], %[slab]\n\t"                                                                    \
+    "movq %[place], %%fs:8(%[slab])\n"                                                             \
     "1:\n\t"                                                                                       \
-    "movslq %%fs:4(%[area]), %[slab]\n\t"                                                          \
+    "movslq %%fs:4(%[slab]), %[slab]\n\t"                                                          \
     "shlq %[shift], %[slab]\n\t"                                                                   \
     "addq %[slabs], %[slab]\n\t"
 
 /* The four bytes before the abort handler must be libc's signature. */
-#define MAL_RSEQ_ABORT                                                                             \
+#define MAL_RSEQ_END                                                                               \
     "2:\n\t"                                                                                       \
     ".pushsection __rseq_failure, \"ax\"\n\t"                                                      \
     ".byte 0x0f, 0xb9, 0x3d\n\t"                                                                   \
@@ -95,41 +109,52 @@ unsigned mal_percpu_ask_kernel(unsigned cpus);
     "jmp 0b\n\t"                                                                                   \
     ".popsection\n\t"
 
-MAL_FAST void *mal_percpu_pop(size_t class) {
+MAL_FAST struct mal_slot mal_percpu_pop(size_t class) {
     void *object;
-    uint64_t slab, header, top;
+    uint8_t *state;
+    uint64_t slab, place, header;
     __asm__ goto volatile(
-        MAL_RSEQ_DESCRIPTOR "movq (%[slab], %[class], 8), %[header]\n\t"
-                            "movzwl %w[header], %k[top]\n\t"
-                            "movq (%[slab], %[top], 8), %[object]\n\t"
-                            "testq %[object], %[object]\n\t"
-                            "jz %l[empty]\n\t"
-                            "addq $0xffff, %[header]\n\t"
-                            "movq %[header], (%[slab], %[class], 8)\n" MAL_RSEQ_ABORT
-        : [object] "=&r"(object), [slab] "=&r"(slab), [header] "=&r"(header), [top] "=&r"(top)
-        : [area] "r"(mal_percpu_area_offset), [slabs] "r"(mal_percpu_slabs), [class] "r"(class),
-          [shift] "i"(MAL_SLAB_SHIFT)
+        MAL_RSEQ_BEGIN "leaq (%[slab], %[class], 8), %[place]\n\t"
+                       "movq (%[place]), %[header]\n\t"
+                       "movzwl %w[header], %k[object]\n\t"
+                       "leaq (%[slab], %[object], 8), %[slab]\n\t"
+                       "movq (%[slab]), %[object]\n\t"
+                       "testq %[object], %[object]\n\t"
+                       "jz %l[empty]\n\t"
+                       "movq 8(%[slab]), %[state]\n\t"
+                       "addq %[step], %[header]\n\t"
+                       "movq %[header], (%[place])\n" MAL_RSEQ_END
+        : [object] "=&r"(object), [state] "=&r"(state), [slab] "=&r"(slab), [place] "=&r"(place),
+          [header] "=&r"(header)
+        : [area] "m"(mal_percpu_area_offset), [slabs] "m"(mal_percpu_slabs), [class] "r"(class),
+          [shift] "i"(MAL_SLAB_SHIFT), [step] "i"(MAL_SLAB_POP_UNIT - MAL_SLOT_WORDS)
         : "memory", "cc"
         : empty);
-    return object;
+    if (!object)
+        __builtin_unreachable(); /* spares the caller's own test */
+    return (struct mal_slot){object, state};
 empty:
-    return NULL;
+    return (struct mal_slot){0};
 }
 
-MAL_FAST bool mal_percpu_push(size_t class, void *object) {
-    uint64_t slab, header, top, limit;
+MAL_FAST bool mal_percpu_push(size_t class, struct mal_slot slot) {
+    uint64_t slab, place, header, top;
     __asm__ goto volatile(
-        MAL_RSEQ_DESCRIPTOR "movzwl %c[limits](%[slab], %[class], 2), %k[limit]\n\t"
-                            "movq (%[slab], %[class], 8), %[header]\n\t"
-                            "movzwl %w[header], %k[top]\n\t"
-                            "cmpl %k[limit], %k[top]\n\t"
-                            "jae %l[full]\n\t"
-                            "movq %[object], 8(%[slab], %[top], 8)\n\t"
-                            "addq $1, %[header]\n\t"
-                            "movq %[header], (%[slab], %[class], 8)\n" MAL_RSEQ_ABORT
-        : [slab] "=&r"(slab), [header] "=&r"(header), [top] "=&r"(top), [limit] "=&r"(limit)
-        : [area] "r"(mal_percpu_area_offset), [slabs] "r"(mal_percpu_slabs), [class] "r"(class),
-          [object] "r"(object), [shift] "i"(MAL_SLAB_SHIFT), [limits] "i"(MAL_SLAB_LIMIT_OFFSET)
+        MAL_RSEQ_BEGIN "movzwl %c[limits](%[slab], %[class], 2), %k[top]\n\t"
+                       "leaq (%[slab], %[class], 8), %[place]\n\t"
+                       "movq (%[place]), %[header]\n\t"
+                       "cmpw %w[top], %w[header]\n\t"
+                       "jae %l[full]\n\t"
+                       "movzwl %w[header], %k[top]\n\t"
+                       "leaq (%[slab], %[top], 8), %[slab]\n\t"
+                       "movq %[object], 16(%[slab])\n\t"
+                       "movq %[state], 24(%[slab])\n\t"
+                       "addq %[step], %[header]\n\t"
+                       "movq %[header], (%[place])\n" MAL_RSEQ_END
+        : [slab] "=&r"(slab), [place] "=&r"(place), [header] "=&r"(header), [top] "=&r"(top)
+        : [area] "m"(mal_percpu_area_offset), [slabs] "m"(mal_percpu_slabs), [class] "r"(class),
+          [object] "r"(slot.object), [state] "r"(slot.state), [shift] "i"(MAL_SLAB_SHIFT),
+          [limits] "i"(MAL_SLAB_LIMIT_OFFSET), [step] "i"(MAL_SLOT_WORDS)
         : "memory", "cc"
         : full);
     return true;
@@ -139,7 +164,7 @@ full:
 
 #elif defined(__aarch64__)
 
-#define MAL_RSEQ_DESCRIPTOR                                                                        \
+#define MAL_RSEQ_BEGIN                                                                             \
     ".pushsection __rseq_cs, \"aw\"\n\t"                                                           \
     ".balign 32\n"                                                                                 \
     "3:\n\t"                                                                                       \
@@ -154,7 +179,7 @@ full:
     "ldrsw %[slab], [%[area], #4]\n\t"                                                             \
     "add %[slab], %[slabs], %[slab], lsl %[shift]\n\t"
 
-#define MAL_RSEQ_ABORT                                                                             \
+#define MAL_RSEQ_END                                                                               \
     "2:\n\t"                                                                                       \
     ".pushsection __rseq_failure, \"ax\"\n\t"                                                      \
     ".inst 0xd428bc00\n"                                                                           \
@@ -162,46 +187,51 @@ full:
     "b 0b\n\t"                                                                                     \
     ".popsection\n\t"
 
-MAL_FAST void *mal_percpu_pop(size_t class) {
+MAL_FAST struct mal_slot mal_percpu_pop(size_t class) {
     void *object;
-    uint64_t slab, header, top;
+    uint8_t *state;
+    uint64_t slab, header;
     char *area = (char *)__builtin_thread_pointer() + mal_percpu_area_offset;
     __asm__ goto volatile(
-        MAL_RSEQ_DESCRIPTOR "ldr %[header], [%[slab], %[class], lsl #3]\n\t"
-                            "and %[top], %[header], #0xffff\n\t"
-                            "ldr %[object], [%[slab], %[top], lsl #3]\n\t"
-                            "cbz %[object], %l[empty]\n\t"
-                            "add %[header], %[header], #16, lsl #12\n\t"
-                            "sub %[header], %[header], #1\n\t"
-                            "str %[header], [%[slab], %[class], lsl #3]\n" MAL_RSEQ_ABORT
-        : [object] "=&r"(object), [slab] "=&r"(slab), [header] "=&r"(header), [top] "=&r"(top)
+        MAL_RSEQ_BEGIN "ldr %[header], [%[slab], %[class], lsl #3]\n\t"
+                       "and %[state], %[header], #0xffff\n\t"
+                       "add %[state], %[slab], %[state], lsl #3\n\t"
+                       "ldp %[object], %[state], [%[state]]\n\t"
+                       "cbz %[object], %l[empty]\n\t"
+                       "add %[header], %[header], #16, lsl #12\n\t"
+                       "sub %[header], %[header], %[step]\n\t"
+                       "str %[header], [%[slab], %[class], lsl #3]\n" MAL_RSEQ_END
+        : [object] "=&r"(object), [state] "=&r"(state), [slab] "=&r"(slab), [header] "=&r"(header)
         : [area] "r"(area), [slabs] "r"(mal_percpu_slabs), [class] "r"(class),
-          [shift] "i"(MAL_SLAB_SHIFT)
+          [shift] "i"(MAL_SLAB_SHIFT), [step] "i"(MAL_SLOT_WORDS)
         : "memory", "cc"
         : empty);
-    return object;
+    if (!object)
+        __builtin_unreachable(); /* spares the caller's own test */
+    return (struct mal_slot){object, state};
 empty:
-    return NULL;
+    return (struct mal_slot){0};
 }
 
-MAL_FAST bool mal_percpu_push(size_t class, void *object) {
+MAL_FAST bool mal_percpu_push(size_t class, struct mal_slot slot) {
     uint64_t slab, header, top, limit;
     char *area = (char *)__builtin_thread_pointer() + mal_percpu_area_offset;
     __asm__ goto volatile(
-        MAL_RSEQ_DESCRIPTOR "add %[limit], %[slab], %[limits]\n\t"
-                            "add %[limit], %[limit], %[class], lsl #1\n\t"
-                            "ldarh %w[limit], [%[limit]]\n\t"
-                            "ldr %[header], [%[slab], %[class], lsl #3]\n\t"
-                            "and %[top], %[header], #0xffff\n\t"
-                            "cmp %[top], %[limit]\n\t"
-                            "b.hs %l[full]\n\t"
-                            "add %[top], %[slab], %[top], lsl #3\n\t"
-                            "str %[object], [%[top], #8]\n\t"
-                            "add %[header], %[header], #1\n\t"
-                            "str %[header], [%[slab], %[class], lsl #3]\n" MAL_RSEQ_ABORT
+        MAL_RSEQ_BEGIN "add %[limit], %[slab], %[limits]\n\t"
+                       "add %[limit], %[limit], %[class], lsl #1\n\t"
+                       "ldarh %w[limit], [%[limit]]\n\t"
+                       "ldr %[header], [%[slab], %[class], lsl #3]\n\t"
+                       "and %[top], %[header], #0xffff\n\t"
+                       "cmp %[top], %[limit]\n\t"
+                       "b.hs %l[full]\n\t"
+                       "add %[top], %[slab], %[top], lsl #3\n\t"
+                       "stp %[object], %[state], [%[top], #16]\n\t"
+                       "add %[header], %[header], %[step]\n\t"
+                       "str %[header], [%[slab], %[class], lsl #3]\n" MAL_RSEQ_END
         : [slab] "=&r"(slab), [header] "=&r"(header), [top] "=&r"(top), [limit] "=&r"(limit)
-        : [area] "r"(area), [slabs] "r"(mal_percpu_slabs), [class] "r"(class), [object] "r"(object),
-          [shift] "i"(MAL_SLAB_SHIFT), [limits] "i"(MAL_SLAB_LIMIT_OFFSET)
+        : [area] "r"(area), [slabs] "r"(mal_percpu_slabs), [class] "r"(class),
+          [object] "r"(slot.object), [state] "r"(slot.state), [shift] "i"(MAL_SLAB_SHIFT),
+          [limits] "i"(MAL_SLAB_LIMIT_OFFSET), [step] "i"(MAL_SLOT_WORDS)
         : "memory", "cc"
         : full);
     return true;

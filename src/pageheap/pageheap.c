@@ -33,6 +33,7 @@
 #define STATE_UNIT_BYTES 64u
 #define STATE_UNITS_MAX 16u
 #define GROW_ATTEMPTS 64u
+#define VIEW_PAGES 8192u /* that a look at spans may take the lock for at once */
 #define SKIP_PAGES ((64u << 20) / MAL_PAGE_BYTES) /* how far to jump over a foreign mapping */
 
 static struct {
@@ -139,7 +140,8 @@ static void take_pages_locked(struct mal_span *span, size_t first, size_t pages)
     span->flags = released == pages ? MAL_SPAN_ZEROED : 0;
 }
 
-static void set_entries_locked(size_t first, size_t pages, uint64_t entry) {
+static void set_class_locked(size_t first, size_t pages, uint32_t class) {
+    uint64_t entry = mal_entry_without_states(class);
     for (size_t i = 0; i < pages; i++)
         mal_store_relaxed(&mal_pagemap.entry[first + i], entry);
 }
@@ -149,18 +151,19 @@ static void enter_shared_locked(struct mal_span *span, unsigned shift) {
     size_t first = mal_pagemap_page(span->base);
     size_t state_bytes = (size_t)(MAL_PAGE_BYTES >> MAL_GRANULE_SHIFT) >> shift;
     for (size_t i = 0; i < span->pages; i++) {
-        uint64_t entry = mal_entry_make(span->class, shift, span->states + i * state_bytes);
+        uint64_t entry =
+            mal_entry_make(span->class, shift, span->states + i * state_bytes, first + i);
         mal_store_relaxed(&mal_pagemap.span[first + i], span);
         mal_store_relaxed(&mal_pagemap.entry[first + i], entry);
     }
 }
 
 /* Spans of one object: the first page carries it, the others say INSIDE. */
-static void enter_single_locked(struct mal_span *span, unsigned shift) {
+static void enter_single_locked(struct mal_span *span, uint64_t entry) {
     size_t first = mal_pagemap_page(span->base);
     mal_store_relaxed(&mal_pagemap.span[first], span);
-    mal_store_relaxed(&mal_pagemap.entry[first], mal_entry_make(span->class, shift, span->states));
-    set_entries_locked(first + 1, span->pages - 1, MAL_CLASS_INSIDE);
+    mal_store_relaxed(&mal_pagemap.entry[first], entry);
+    set_class_locked(first + 1, span->pages - 1, MAL_CLASS_INSIDE);
 }
 
 static unsigned class_state_units(const struct mal_class_info *info) {
@@ -189,7 +192,8 @@ static void set_up_class_span_locked(struct mal_span *span, uint32_t class) {
     if (info->span_objects > 1)
         enter_shared_locked(span, shift);
     else
-        enter_single_locked(span, shift);
+        enter_single_locked(
+            span, mal_entry_make(class, shift, span->states, mal_pagemap_page(span->base)));
 }
 
 struct mal_span *mal_pageheap_new_class_span(uint32_t class) {
@@ -219,7 +223,7 @@ static struct mal_span *new_large_locked(size_t pages, size_t align_pages) {
     take_pages_locked(span, page, pages);
     span->class = MAL_CLASS_LARGE;
     span->state = MAL_SPAN_LARGE;
-    enter_single_locked(span, 0);
+    enter_single_locked(span, mal_entry_without_states(MAL_CLASS_LARGE));
     heap.stats.large_bytes += (uint64_t)pages << MAL_PAGE_SHIFT;
     return span;
 }
@@ -250,7 +254,7 @@ void mal_pageheap_free_span(struct mal_span *span) {
     size_t first = mal_pagemap_page(span->base);
     mal_lock(&heap.lock);
     MAL_CHECK(mal_pagemap.span[first] == span, "a span was freed that the page map does not know");
-    set_entries_locked(first, span->pages, 0);
+    set_class_locked(first, span->pages, MAL_CLASS_NONE);
     mal_store_relaxed(&mal_pagemap.span[first], NULL);
     give_pages_locked(first, span->pages);
     heap.stats.spans--;
@@ -263,7 +267,7 @@ void mal_pageheap_free_span(struct mal_span *span) {
 static void shrink_locked(struct mal_span *span, size_t pages) {
     size_t first_cut = mal_pagemap_page(span->base) + pages;
     size_t cut = span->pages - pages;
-    set_entries_locked(first_cut, cut, 0);
+    set_class_locked(first_cut, cut, MAL_CLASS_NONE);
     give_pages_locked(first_cut, cut);
     heap.stats.large_bytes -= (uint64_t)cut << MAL_PAGE_SHIFT;
     span->pages = (uint32_t)pages;
@@ -275,7 +279,7 @@ static bool extend_locked(struct mal_span *span, size_t pages) {
     if (mal_pages_free_behind(first_new, more) < more)
         return false;
     count_taken_locked(more, mal_pages_take(first_new, more));
-    set_entries_locked(first_new, more, MAL_CLASS_INSIDE);
+    set_class_locked(first_new, more, MAL_CLASS_INSIDE);
     heap.stats.large_bytes += (uint64_t)more << MAL_PAGE_SHIFT;
     span->flags &= (uint8_t)~MAL_SPAN_ZEROED;
     span->pages = (uint32_t)pages;
@@ -328,6 +332,61 @@ void mal_pageheap_return(size_t first_page, size_t pages, enum mal_borrow_result
         heap.stats.released_pages += pages;
     }
     mal_unlock(&heap.lock);
+}
+
+/* ---- looking at spans ---- */
+
+/* Objects whose state byte says that the program has them. The states of a span are whole words. */
+static uint32_t count_live(const struct mal_span *span) {
+    const uint64_t top_bits = 0x8080808080808080ull;
+    uint32_t live = 0;
+    for (unsigned at = 0; at < span->state_units * STATE_UNIT_BYTES; at += sizeof(uint64_t)) {
+        uint64_t word;
+        memcpy(&word, span->states + at, sizeof word);
+        live += (uint32_t)__builtin_popcountll((word | word << 1) & top_bits);
+    }
+    return live;
+}
+
+static struct mal_span_view view_locked(const struct mal_span *span, size_t page) {
+    bool large = span->state == MAL_SPAN_LARGE;
+    return (struct mal_span_view){
+        .page = page,
+        .pages = span->pages,
+        .class = span->class,
+        .objects = large ? 1 : span->object_count,
+        .live = large ? 1 : count_live(span),
+    };
+}
+
+/* The span that begins at a page, NULL when none does. */
+static const struct mal_span *span_beginning_at(size_t page) {
+    uint32_t class = mal_entry_class(mal_load_relaxed(&mal_pagemap.entry[page]));
+    bool begins = class != MAL_CLASS_NONE && class != MAL_CLASS_INSIDE;
+    return begins ? mal_pagemap.span[page] : NULL;
+}
+
+size_t mal_pageheap_view(size_t *cursor_page, struct mal_span_view *ret_views, size_t most) {
+    size_t count = 0;
+    size_t page = *cursor_page;
+    mal_lock(&heap.lock);
+    size_t end = mal_min(heap.end_page, page + VIEW_PAGES);
+    while (page < end && count < most) {
+        const struct mal_span *span = span_beginning_at(page);
+        if (span)
+            ret_views[count++] = view_locked(span, page);
+        page += span ? span->pages : 1;
+    }
+    mal_unlock(&heap.lock);
+    *cursor_page = page;
+    return count;
+}
+
+size_t mal_pageheap_end_page(void) {
+    mal_lock(&heap.lock);
+    size_t end = heap.end_page;
+    mal_unlock(&heap.lock);
+    return end;
 }
 
 void mal_pageheap_before_fork(void) {

@@ -46,6 +46,21 @@ enum mal_borrow_result { MAL_BORROW_KEPT, MAL_BORROW_RELEASED };
 void mal_pageheap_return(size_t first_page, size_t pages, enum mal_borrow_result result);
 size_t mal_pageheap_top_chunk(void);
 
+/* What a span looks like at one moment. */
+struct mal_span_view {
+    size_t page;
+    size_t pages;
+    uint32_t class;   /* or MAL_CLASS_LARGE */
+    uint32_t objects; /* that fit */
+    uint32_t live;    /* in the program's hands */
+};
+
+/* Copies views of at most `most` spans from *cursor_page on, in the order of addresses, and moves
+ * the cursor behind them. Looks at a bounded number of pages under the lock; done when the cursor
+ * is at mal_pageheap_end_page(). Returns how many views there are. Any thread. */
+size_t mal_pageheap_view(size_t *cursor_page, struct mal_span_view *ret_views, size_t most);
+size_t mal_pageheap_end_page(void);
+
 void mal_pageheap_before_fork(void);
 void mal_pageheap_after_fork(void);
 

@@ -202,7 +202,7 @@ def check_readers(scene):
     scene.expect("trace", ["trace", str(pid)], 0)
     scene.expect("check of a process that runs on Mallard", ["check", str(pid)], 0, out="works\n$")
     page = fetch(port, "/").decode()
-    scene.checks.check("the server lists the process", f"/p/{pid}/debug/pprof/" in page)
+    scene.checks.check("the server lists the process", re.search(rf"/p/{pid}\.\d+/debug/pprof/", page))
     scene.checks.equal("by prefix", fetch(port, f"/p/{pid}/debug/pprof/cmdline").split(b"\0")[0], b"/usr/bin/python3")
     scene.checks.equal("by parameter", fetch(port, f"/debug/pprof/cmdline?proc={pid}").split(b"\0")[0], b"/usr/bin/python3")
     live.stop(process)

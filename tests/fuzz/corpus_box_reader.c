@@ -46,6 +46,7 @@ static void save_small_box(void) {
         [MAL_BOX_HISTORY] = sizeof(struct mal_box_history),
         [MAL_BOX_TRACE] = sizeof(struct mal_box_trace),
         [MAL_BOX_MAILBOX] = sizeof(struct mal_box_mailbox),
+        [MAL_BOX_SPANS] = offsetof(struct mal_box_spans, span) + 4 * sizeof(struct mal_box_span),
     };
     uint8_t *small = calloc(1, MAL_BOX_BYTES);
     if (!small)

@@ -39,7 +39,7 @@ static void ask_views(const struct mal_snapshot *snapshot, const struct view_pro
     if (!symbols)
         require(view_symbols_create(&symbols) == 0);
     view_heap_proto(snapshot, symbols, VIEW_HEAP, &out);
-    view_heap_delta_proto(snapshot, snapshot, symbols, &out);
+    view_heap_delta_proto(snapshot, snapshot, symbols, VIEW_HEAP, &out);
     view_heap_text(snapshot, &process->stats, symbols, &out);
     view_empty_proto("block", snapshot, &out);
     view_index_html(snapshot, &out);
@@ -49,10 +49,25 @@ static void ask_views(const struct mal_snapshot *snapshot, const struct view_pro
     view_buffer_free(&out);
 }
 
+static void ask_spans(struct mal_box_reader *reader) {
+    struct mal_span_map *map;
+    volatile uint64_t sum = 0; /* every word is touched */
+    if (mal_reader_spans(reader, &map) != 0)
+        return;
+    for (size_t i = 0; i < map->count; i++) {
+        const struct mal_mapped_span *span = &map->spans[i];
+        require(span->live <= span->objects && span->class < MAL_BOX_CLASSES_MAX);
+        for (uint32_t frame = 0; frame < span->depth; frame++)
+            sum += span->pcs[frame];
+    }
+    mal_span_map_free(map);
+}
+
 static void ask_everything(struct mal_box_reader *reader) {
-    struct view_process process;
+    struct view_process process = {0};
     struct mal_snapshot *snapshot;
     ask_rings(reader);
+    ask_spans(reader);
     if (mal_reader_identity(reader, &process.identity) != 0)
         return;
     if (mal_reader_status(reader, &process.status) == 0 &&

@@ -75,6 +75,7 @@ static void lay_out_sections(struct mal_box_header *header) {
         [MAL_BOX_HISTORY] = sizeof(struct mal_box_history),
         [MAL_BOX_TRACE] = sizeof(struct mal_box_trace),
         [MAL_BOX_MAILBOX] = sizeof(struct mal_box_mailbox),
+        [MAL_BOX_SPANS] = sizeof(struct mal_box_spans),
     };
     uint64_t offset = MAL_BOX_PAGE_BYTES;
     for (int id = 0; id < MAL_BOX_SECTIONS; id++) {
@@ -381,6 +382,18 @@ void box_fixture_add_trace(struct box_fixture *fixture, const char *text) {
     }
 }
 
+void box_fixture_add_span(struct box_fixture *fixture, const struct mal_box_span *span) {
+    struct mal_box_spans *spans = box_fixture_section(fixture, MAL_BOX_SPANS);
+    require(spans->count < MAL_BOX_SPANS_MAX, "too many spans");
+    spans->span[spans->count++] = *span;
+    spans->total++;
+    spans->sequence = 2;
+    spans->stride = 1;
+    spans->base_address = 1ull << 40;
+    spans->page_bytes = 8192;
+    spans->taken_unix_ns = now_unix_ns();
+}
+
 struct box_fixture *box_fixture_typical(void) {
     struct box_fixture *fixture = box_fixture_new();
     box_fixture_add_own_modules(fixture);
@@ -398,6 +411,13 @@ struct box_fixture *box_fixture_typical(void) {
         box_fixture_add_history(fixture, &row);
     }
     box_fixture_add_trace(fixture, "gc 1 @0.010s 0%: 0.01+0.1+0.01 ms clock\n");
+    for (uint32_t i = 0; i < 4; i++)
+        box_fixture_add_span(fixture, &(struct mal_box_span){.page = 10 * i,
+                                                             .pages = 1 + i,
+                                                             .stack = 3 * i,
+                                                             .class = (uint16_t)i,
+                                                             .live = (uint16_t)i,
+                                                             .objects = 8});
     box_fixture_add_trace(fixture, "gc 2 @0.020s 0%: 0.01+0.1+0.01 ms clock\n");
     return fixture;
 }

@@ -57,6 +57,8 @@ struct mal_box_bucket *box_fixture_add_bucket(struct box_fixture *fixture, uint3
 void box_fixture_fill_stats(struct box_fixture *fixture);
 void box_fixture_add_history(struct box_fixture *fixture, const struct mal_box_history_row *row);
 void box_fixture_add_trace(struct box_fixture *fixture, const char *text);
+/* Adds an entry to the map of spans; 8 KiB pages from 1 TiB on, stride 1. */
+void box_fixture_add_span(struct box_fixture *fixture, const struct mal_box_span *span);
 
 /* A plausible box for tests that do not care about details: own modules, four buckets at
  * addresses inside the calling program, statistics, history and trace. */

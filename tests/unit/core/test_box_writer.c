@@ -250,6 +250,25 @@ static void read_trace(uint64_t from, char *ret_text, uint64_t *ret_written) {
     *ret_text = '\0';
 }
 
+static void spans_are_found_by_page(void **state) {
+    (void)state;
+    struct mal_box_spans head;
+    mal_writer_spans_begin(1ull << 40, 8192);
+    for (uint32_t i = 0; i < 3000; i++)
+        assert_true(mal_writer_spans_put(&(struct mal_box_span){
+            .page = i * 10, .pages = 2, .stack = MAL_BOX_NONE, .objects = 1}));
+    assert_int_equal(mal_writer_spans_find(29991)->page, 29990);
+    assert_null(mal_writer_spans_find(29992));
+    assert_null(mal_writer_spans_find(5));
+    mal_writer_spans_find(10)->stack = 77;
+    assert_int_equal(mal_writer_spans_end(6000, 2), 3000);
+    read_at(offset_of(MAL_BOX_SPANS, 0), &head, offsetof(struct mal_box_spans, span[2]));
+    assert_int_equal(head.sequence % 2, 0);
+    assert_int_equal(head.count, 3000);
+    assert_int_equal(head.total, 6000);
+    assert_int_equal(head.span[1].stack, 77);
+}
+
 static void the_trace_ring_wraps(void **state) {
     (void)state;
     static char text[MAL_BOX_TRACE_BYTES + 1];
@@ -443,6 +462,7 @@ int main(void) {
         cmocka_unit_test(the_rate_and_the_dropped_are_in_the_header),
         cmocka_unit_test(a_copy_under_the_sequence_lock_is_whole),
         cmocka_unit_test(history_is_a_row_a_second),
+        cmocka_unit_test(spans_are_found_by_page),
         cmocka_unit_test(the_trace_ring_wraps),
         cmocka_unit_test(a_text_longer_than_the_ring_is_left_out),
         cmocka_unit_test(requests_are_heard_and_answered),

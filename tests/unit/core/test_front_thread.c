@@ -30,9 +30,7 @@ static uint64_t looked[THREADS]; /* allocations checked in the current phase */
 static uint64_t wrong;
 
 static bool is_sampled(const void *object) {
-    uint64_t granule = mal_pagemap_granule(object);
-    return mal_load_relaxed(mal_entry_state(mal_pagemap_entry(granule), granule)) &
-           MAL_STATE_SAMPLED;
+    return mal_state_is_sampled(mal_load_relaxed(mal_pagemap_state(object)));
 }
 
 static void *allocate_on_and_on(void *argument) {

@@ -109,6 +109,32 @@ static void all_idle_memory_can_be_released(void **state) {
     check_equation();
 }
 
+static void views_tell_where_spans_lie_and_how_full_they_are(void **state) {
+    (void)state;
+    struct mal_span_view view[8];
+    struct mal_span *full = mal_pageheap_new_class_span(3);
+    struct mal_span *large = mal_pageheap_new_large_span(100000, MAL_PAGE_BYTES);
+    memset(full->states, MAL_STATE_LIVE, 5);
+    full->states[7] = MAL_STATE_SAMPLED | 1;
+    size_t count = 0;
+    size_t found = 0;
+    for (size_t page = 0; page < mal_pageheap_end_page();) {
+        count = mal_pageheap_view(&page, view, 8);
+        for (size_t i = 0; i < count; i++) {
+            bool is_full = mal_pagemap_address(view[i].page) == full->base;
+            bool is_large = mal_pagemap_address(view[i].page) == large->base;
+            assert_true(!is_full || (view[i].live == 6 && view[i].objects == full->object_count &&
+                                     view[i].class == 3));
+            assert_true(!is_large || (view[i].live == 1 && view[i].pages == large->pages));
+            found += is_full + is_large;
+        }
+    }
+    assert_int_equal(found, 2);
+    memset(full->states, 0, 8);
+    mal_pageheap_free_span(full);
+    mal_pageheap_free_span(large);
+}
+
 static void large_spans_resize_in_place(void **state) {
     (void)state;
     struct mal_span *span = mal_pageheap_new_large_span(100 * MAL_PAGE_BYTES, MAL_PAGE_BYTES);
@@ -229,6 +255,7 @@ int main(void) {
         cmocka_unit_test(spans_come_and_go),
         cmocka_unit_test(everything_back_is_nothing_in_use),
         cmocka_unit_test(all_idle_memory_can_be_released),
+        cmocka_unit_test(views_tell_where_spans_lie_and_how_full_they_are),
         cmocka_unit_test(large_spans_resize_in_place),
         cmocka_unit_test(a_taken_neighbour_stops_growth),
         cmocka_unit_test(impossible_sizes_are_refused),

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -224,6 +225,62 @@ static void test_history(void **state) {
     for (uint64_t i = 0; i < MAL_BOX_HISTORY_ROWS - 1; i++)
         assert_int_equal(rows[i].unix_ns, MAL_BOX_HISTORY_ROWS + 2 + i);
     mal_reader_close(reader);
+}
+
+static void test_spans(void **state) {
+    struct scene *scene = *state;
+    struct mal_box_spans *spans = box_fixture_section(scene->box, MAL_BOX_SPANS);
+    struct mal_span_map *map;
+    struct mal_box_reader *reader = open_memory(scene);
+    memset(spans, 0, sizeof(*spans));
+    assert_int_equal(mal_reader_spans(reader, &map), -ENODATA);
+    struct mal_box_span good = {
+        .page = 3, .pages = 2, .stack = 0, .class = 1, .live = 7, .objects = 8};
+    struct mal_box_span after = {.page = 5, .pages = 1, .stack = MAL_BOX_STACK_WORDS, .objects = 1};
+    box_fixture_add_span(scene->box, &good);
+    struct mal_box_span overlapping = good, crowded = after, empty = after, foreign = after;
+    overlapping.page = 4;
+    crowded.live = 2;
+    empty.pages = 0;
+    foreign.class = MAL_BOX_CLASSES_MAX;
+    box_fixture_add_span(scene->box, &overlapping);
+    box_fixture_add_span(scene->box, &crowded);
+    box_fixture_add_span(scene->box, &empty);
+    box_fixture_add_span(scene->box, &foreign);
+    box_fixture_add_span(scene->box, &after);
+    assert_int_equal(mal_reader_spans(reader, &map), 0);
+    assert_int_equal(map->count, 2);
+    assert_int_equal(map->total, 6);
+    assert_int_equal(map->spans[0].address, (1ull << 40) + 3 * 8192);
+    assert_int_equal(map->spans[0].live, 7);
+    assert_int_equal(map->spans[0].depth, 2);
+    assert_non_null(map->spans[0].pcs);
+    assert_int_equal(map->spans[1].depth, 0);
+    mal_span_map_free(map);
+    spans->count = MAL_BOX_SPANS_MAX + 1;
+    assert_int_equal(mal_reader_spans(reader, &map), -EBADMSG);
+    spans->sequence = 3;
+    assert_int_equal(mal_reader_spans(reader, &map), -EAGAIN);
+    mal_reader_close(reader);
+}
+
+static void test_wait_status(void **state) {
+    struct scene *scene = *state;
+    char path[BOX_FIXTURE_PATH_BYTES];
+    struct mal_box_reader *reader;
+    struct mal_status status;
+    box_fixture_save(scene->box, scene->folder, path);
+    assert_int_equal(mal_reader_open(path, &reader), 0);
+    assert_int_equal(mal_reader_status(reader, &status), 0);
+    assert_false(status.reaped);
+    assert_int_equal(mal_box_set_wait_status(path, SIGKILL), 0);
+    assert_int_equal(mal_reader_status(reader, &status), 0);
+    assert_true(status.reaped);
+    assert_true(WIFSIGNALED(status.wait_status));
+    assert_int_equal(WTERMSIG(status.wait_status), SIGKILL);
+    assert_true(status.reaped_unix_ns > 0);
+    mal_reader_close(reader);
+    assert_int_equal(mal_box_set_wait_status("/nonexistent", 0), -ENOENT);
 }
 
 static void test_trace(void **state) {
@@ -627,6 +684,8 @@ int main(void) {
         SCENE_TEST(test_stats_being_written),
         SCENE_TEST(test_snapshot),
         SCENE_TEST(test_history),
+        SCENE_TEST(test_spans),
+        SCENE_TEST(test_wait_status),
         SCENE_TEST(test_trace),
         SCENE_TEST(test_trace_wraps),
         SCENE_TEST(test_not_a_box),
