@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A real browser for the tests: Debian's Chromium, driven by playwright-core from web/node_modules,
-// with a profile folder of its own that goes when it is closed. Whatever a page complains about on
+// A real browser for the tests: Debian's Chromium, driven by playwright-core, with a
+// profile folder of its own that goes when it is closed. Whatever a page complains about on
 // its console, a refusal by the Content-Security-Policy included, is collected in `complaints`.
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-
-const require = createRequire(new URL('../../web/package.json', import.meta.url));
-const { chromium } = require('playwright-core');
+import { chromium } from 'playwright-core';
 
 const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
   '--disable-component-update', '--disable-sync'];

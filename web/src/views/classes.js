@@ -15,7 +15,7 @@ const fullness = (row) => (row.span_bytes > 0 ? row.live_bytes / row.span_bytes 
 function columnsFor(rows) {
   const largest = Math.max(1, ...rows.map((row) => row.span_bytes));
   return [
-    { key: 'size_bytes', label: 'object size', cell: (row) => (row.size_bytes ? bytes(row.size_bytes) : 'larger') },
+    { key: 'size_bytes', label: 'object size', cell: (row) => (row.size_bytes ? bytes(row.size_bytes) : 'larger objects') },
     { key: 'span_bytes', label: 'in spans', cell: (row) => <span class="with-bar">{bytes(row.span_bytes)}<CellBar share={row.live_bytes / largest} under={row.span_bytes / largest} color="--part-live" /></span> },
     { key: 'live_bytes', label: 'live', cell: (row) => bytes(row.live_bytes) },
     { key: 'live_objects', label: 'live objects', cell: (row) => count(row.live_objects) },
@@ -46,7 +46,7 @@ function Foot({ rows }) {
 
 export function ClassesView({ process }) {
   const { route, go } = usePage();
-  const rows = useMemo(() => (process.classes || []).filter((row) => row.spans > 0), [process.classes]);
+  const rows = useMemo(() => (process.classes || []).filter((row) => row.span_bytes > 0), [process.classes]);
   const sort = route.params.sort || 'span_bytes';
   const dir = route.params.dir || 'desc';
   const shown = useMemo(() => sorted(rows, sort, dir), [rows, sort, dir]);
