@@ -156,6 +156,9 @@ int mal_reader_command(struct mal_box_reader *reader, enum mal_box_command comma
  * -ENOENT when none exists. */
 int mal_box_folder(char *ret_path, size_t bytes);
 
+/* Splits the name of a box's file, "<pid>.<start_ticks>.mallard". False for any other name. */
+bool mal_box_name_parse(const char *name, uint32_t *ret_pid, uint64_t *ret_start_ticks);
+
 /* Calls `visit` for each file in `folder` named like a box, in the order of the folder. Stops and
  * returns what `visit` returned once that is not 0. */
 int mal_box_each(const char *folder, int (*visit)(const char *path, void *context), void *context);
