@@ -3,25 +3,28 @@
  * Central lists.
  *
  * Per class: a transfer cache, an array of free objects in last-in-first-out order, so that a
- * batch freed on one CPU goes to the next CPU that wants one without touching spans; and the list
+ * batch freed on one CPU goes to the next CPU that wants one without touching spans; and the lists
  * of spans that have free objects. Spans whose objects are all handed out are on no list.
  *
- * Path up: the top of the transfer cache; then spans from the list, lowest free object first; then
- * a new span from the page heap. Path down: onto the transfer cache; what does not fit goes into
- * the bits of its span. A span whose objects are all back stays for the next taker while the class
- * has few of them; else it goes to the page heap. What a class has not touched for a whole tick of
- * the background thread goes all the way down.
+ * Path up: the top of the transfer cache; then spans with some objects out, lowest free object
+ * first; then spans with none out; then a new span from the page heap. Path down: onto the transfer
+ * cache; what does not fit goes into the bits of its span. A span whose objects are all back stays
+ * for the next taker, within bounds per class and for all classes; else it goes to the page heap.
+ * Before the heap grows, all of them go there: they save work, not memory. What a class has not
+ * touched for a whole tick of the background thread goes all the way down.
  *
  *     taken - given = objects in CPU caches or in the program's hands
  *     sum of object_count over spans = (taken - given) + span_free + transfer_objects
  *
  * SYNCHRONIZATION: one lock per class (rank CENTRAL); the page heap's lock is taken inside it. A
- * span on a list, or with objects out, belongs to its class's lock.
+ * span on a list, or with objects out, belongs to its class's lock. `empty_bytes` is a relaxed
+ * atomic.
  *
  * Must never read or write an object.
  */
 #include "central/central.h"
 
+#include "base/atomic.h"
 #include "base/bits.h"
 #include "base/check.h"
 #include "meta/pagemap.h"
@@ -32,15 +35,20 @@
 #define TRANSFER_OBJECTS_MIN 256u /* unless so many would be more than TRANSFER_BYTES_MAX */
 #define TRANSFER_LARGE_OBJECTS_MIN 4u
 #define TRANSFER_BYTES_MAX (1u << 20)
-#define EMPTY_BYTES_MAX (128u << 10) /* of spans without an object out that a class may keep */
+/* Bytes of spans without an object out: what a class may keep always, what all may keep together,
+ * and from when on they are worth giving up before the heap grows. */
+#define EMPTY_CLASS_BYTES (256u << 10)
+#define EMPTY_ALL_BYTES (32u << 20)
+#define EMPTY_WORTH_BYTES (1u << 20)
 
 struct central {
     MAL_LINE_ALIGNED struct mal_lock lock;
     uint32_t transfer_used;
     uint32_t transfer_capacity; /* 0 until the first object comes back */
     void **transfer;
-    struct mal_span *partial; /* spans with free objects, doubly linked, newest first */
-    uint32_t empty_spans;     /* of those, the ones with no object out */
+    struct mal_span *partial; /* spans with some objects free and some out, newest first */
+    struct mal_span *empty;   /* spans with no object out; taken from when `partial` has none */
+    uint32_t empty_spans;     /* on that list */
     uint64_t taken_at_trim;   /* stats.taken when the class was last looked at by trim */
     struct mal_central_stats stats;
 };
@@ -49,25 +57,27 @@ static struct central centrals[MAL_CLASS_COUNT] = {
     [0 ... MAL_CLASS_COUNT - 1] = {.lock = MAL_LOCK_INIT(MAL_RANK_CENTRAL)},
 };
 
+static uint64_t empty_bytes; /* sum over classes */
+
 static struct central *lock_class(uint32_t class) {
     struct central *central = &centrals[class];
     mal_lock(&central->lock);
     return central;
 }
 
-static void list_push(struct central *central, struct mal_span *span) {
+static void list_push(struct mal_span **list, struct mal_span *span) {
     span->previous = NULL;
-    span->next = central->partial;
+    span->next = *list;
     if (span->next)
         span->next->previous = span;
-    central->partial = span;
+    *list = span;
 }
 
-static void list_remove(struct central *central, struct mal_span *span) {
+static void list_remove(struct mal_span **list, struct mal_span *span) {
     if (span->previous)
         span->previous->next = span->next;
     else
-        central->partial = span->next;
+        *list = span->next;
     if (span->next)
         span->next->previous = span->previous;
 }
@@ -92,16 +102,55 @@ static size_t span_take(struct mal_span *span, uint32_t size_bytes, void **ret_o
     return count;
 }
 
+static uint64_t span_bytes(uint32_t class) {
+    return (uint64_t)mal_class[class].span_pages << MAL_PAGE_SHIFT;
+}
+
+static void add_empty(struct central *central, uint32_t class, struct mal_span *span) {
+    list_push(&central->empty, span);
+    central->empty_spans++;
+    mal_add_relaxed(&empty_bytes, span_bytes(class));
+}
+
+static void remove_empty(struct central *central, uint32_t class, struct mal_span *span) {
+    list_remove(&central->empty, span);
+    central->empty_spans--;
+    mal_sub_relaxed(&empty_bytes, span_bytes(class));
+}
+
+uint64_t mal_central_empty_bytes(void) {
+    return mal_load_relaxed(&empty_bytes);
+}
+
+/* A span that fits into the heap as it is; else one for which the heap grows, but before it does
+ * the empty spans of all classes go back to it. Drops and takes the lock for that. */
+static struct mal_span *make_span(struct central *central, uint32_t class) {
+    struct mal_span *span = mal_pageheap_new_class_span(class, MAL_GROWTH_REFUSED);
+    if (span)
+        return span;
+    if (mal_central_empty_bytes() >= EMPTY_WORTH_BYTES) {
+        mal_unlock(&central->lock);
+        mal_central_release_empty();
+        lock_class(class);
+    }
+    return mal_pageheap_new_class_span(class, MAL_GROWTH_ALLOWED);
+}
+
+/* A span with a free object, on the partial list. */
 static struct mal_span *span_with_room(struct central *central, uint32_t class) {
     if (central->partial)
         return central->partial;
-    struct mal_span *span = mal_pageheap_new_class_span(class);
+    struct mal_span *span = central->empty;
     if (span) {
+        remove_empty(central, class, span);
+    } else {
+        span = make_span(central, class);
+        if (!span)
+            return central->partial;
         central->stats.spans++;
-        central->empty_spans++;
         central->stats.span_free += span->free_count;
-        list_push(central, span);
     }
+    list_push(&central->partial, span);
     return span;
 }
 
@@ -112,10 +161,9 @@ static size_t take_from_spans(struct central *central, uint32_t class, void **re
         struct mal_span *span = span_with_room(central, class);
         if (!span)
             break;
-        central->empty_spans -= span->free_count == span->object_count;
         size_t step = span_take(span, mal_class[class].size_bytes, ret_objects + got, count - got);
         if (span->free_count == 0)
-            list_remove(central, span);
+            list_remove(&central->partial, span);
         central->stats.span_free -= step;
         got += step;
     }
@@ -153,15 +201,16 @@ static void span_put_one(struct mal_span *span, uint32_t class, void *object) {
         span->first_word = (uint16_t)(index / 64);
 }
 
-static uint32_t empty_spans_max(uint32_t class) {
-    return EMPTY_BYTES_MAX >> MAL_PAGE_SHIFT > mal_class[class].span_pages
-               ? (EMPTY_BYTES_MAX >> MAL_PAGE_SHIFT) / mal_class[class].span_pages
-               : 0;
+/* The first one is kept whatever its size: a class that swings by one object must not make and
+ * unmake its span each time. */
+static bool may_keep_empty(const struct central *central, uint32_t class) {
+    uint64_t kept = central->empty_spans * span_bytes(class);
+    return central->empty_spans == 1 || kept <= EMPTY_CLASS_BYTES ||
+           mal_central_empty_bytes() <= EMPTY_ALL_BYTES;
 }
 
-static void release_empty(struct central *central, struct mal_span *span) {
-    list_remove(central, span);
-    central->empty_spans--;
+static void release_empty(struct central *central, uint32_t class, struct mal_span *span) {
+    remove_empty(central, class, span);
     central->stats.span_free -= span->object_count;
     central->stats.spans--;
     mal_pageheap_free_span(span);
@@ -171,13 +220,14 @@ static void put_into_span(struct central *central, uint32_t class, void *object)
     struct mal_span *span = mal_pagemap_span_at(object);
     MAL_CHECK(span && span->class == class, "a cached object's span is gone");
     if (span->free_count == 0)
-        list_push(central, span);
+        list_push(&central->partial, span);
     span_put_one(span, class, object);
     central->stats.span_free++;
     if (span->free_count == span->object_count) {
-        central->empty_spans++;
-        if (central->empty_spans > empty_spans_max(class))
-            release_empty(central, span);
+        list_remove(&central->partial, span);
+        add_empty(central, class, span);
+        if (!may_keep_empty(central, class))
+            release_empty(central, class, span);
     }
 }
 
@@ -207,14 +257,23 @@ void mal_central_give(uint32_t class, void **objects, size_t count) {
     mal_unlock(&central->lock);
 }
 
+static void release_all_empty(struct central *central, uint32_t class) {
+    while (central->empty)
+        release_empty(central, class, central->empty);
+}
+
+void mal_central_release_empty(void) {
+    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++) {
+        struct central *central = lock_class(class);
+        release_all_empty(central, class);
+        mal_unlock(&central->lock);
+    }
+}
+
 static void flush_locked(struct central *central, uint32_t class) {
     while (central->transfer_used > 0)
         put_into_span(central, class, central->transfer[--central->transfer_used]);
-    for (struct mal_span *span = central->partial, *next; span; span = next) {
-        next = span->next;
-        if (span->free_count == span->object_count)
-            release_empty(central, span);
-    }
+    release_all_empty(central, class);
 }
 
 void mal_central_flush(uint32_t class) {

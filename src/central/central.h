@@ -23,7 +23,13 @@ void mal_central_give(uint32_t class, void **objects, size_t count);
 /* Moves everything in transfer caches back to its spans; empty spans go to the page heap. */
 void mal_central_flush(uint32_t class);
 
-/* The same, if nothing was taken since the last call for this class. */
+/* Gives all spans without an object out to the page heap, so that others can use their pages. */
+void mal_central_release_empty(void);
+
+/* Bytes of such spans; any thread, a relaxed snapshot. */
+uint64_t mal_central_empty_bytes(void);
+
+/* The same as flush, if nothing was taken since the last call for this class. */
 void mal_central_trim_idle(uint32_t class);
 
 /* A snapshot of one class. */

@@ -57,6 +57,15 @@ void http_api_rss(const struct http_request *request, const struct mal_box_stats
         view_rss_estimate(stats, ret_rss);
 }
 
+double http_api_live_spread(struct mal_box_reader *reader) {
+    struct mal_snapshot *snapshot;
+    if (mal_reader_snapshot(reader, &snapshot) < 0)
+        return -1;
+    double spread = view_live_spread(snapshot);
+    mal_snapshot_free(snapshot);
+    return spread;
+}
+
 /* Cuts what is behind the last newline. */
 static size_t whole_lines(const char *text, size_t bytes) {
     const char *last = bytes > 0 ? memrchr(text, '\n', bytes) : NULL;

@@ -29,6 +29,9 @@ struct mal_box_stats *http_api_stats(const struct http_request *request, struct 
 void http_api_rss(const struct http_request *request, const struct mal_box_stats *stats,
                   struct view_rss *ret_rss);
 
+/* How well the samples know the live bytes: what view_live_spread says. */
+double http_api_live_spread(struct mal_box_reader *reader);
+
 /* The trace text from byte `*cursor` on, whole lines only; `*cursor` moves behind them. */
 int http_api_trace_text(struct mal_box_reader *reader, uint64_t *cursor, struct view_buffer *out);
 

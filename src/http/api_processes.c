@@ -75,28 +75,11 @@ void http_api_processes(struct http_request *request, struct http_reply *reply) 
 
 /* ---- one process */
 
-static int fill_entry(struct http_process *process, void *visit_context) {
-    struct http_entry_room *room = malloc(sizeof *room);
-    int error = room != NULL ? http_entry_fill(process, room, visit_context) : -ENOMEM;
-    free(room);
-    return error;
-}
-
-/* How well the live bytes are known from samples. */
-static double live_spread(struct mal_box_reader *reader) {
-    struct mal_snapshot *snapshot;
-    if (mal_reader_snapshot(reader, &snapshot) < 0)
-        return -1;
-    double spread = view_live_spread(snapshot);
-    mal_snapshot_free(snapshot);
-    return spread;
-}
-
 static void rss_json(const struct http_request *request, const struct mal_box_stats *stats,
                      struct view_json *json) {
     struct view_buffer sentence = {0};
     struct view_rss rss;
-    double spread = live_spread(request->reader);
+    double spread = http_api_live_spread(request->reader);
     http_api_rss(request, stats, &rss);
     view_json_object(json, "rss");
     view_json_unsigned(json, "resident_bytes", rss.resident_bytes);
@@ -209,7 +192,7 @@ static void process_json(struct http_request *request, const struct http_entry *
 
 void http_api_process(struct http_request *request, struct http_reply *reply) {
     struct http_entry entry;
-    if (http_request_visit(request, reply, fill_entry, &entry) < 0)
+    if (http_request_visit(request, reply, http_entry_of, &entry) < 0)
         return;
     if (http_request_open(request, reply) == 0)
         process_json(request, &entry, reply);

@@ -203,6 +203,13 @@ int http_entry_fill(const struct http_process *process, struct http_entry_room *
     return 0;
 }
 
+int http_entry_of(struct http_process *process, void *entry) {
+    struct http_entry_room *room = malloc(sizeof *room);
+    int error = room != NULL ? http_entry_fill(process, room, entry) : -ENOMEM;
+    free(room);
+    return error;
+}
+
 void http_entry_free(struct http_entry *entry) {
     free(entry->name);
     free(entry->cmdline);

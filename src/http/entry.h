@@ -43,6 +43,8 @@ struct http_entry_room {
 /* Returns 0 or -ENOMEM. What cannot be read of a box is 0. Free after success. */
 int http_entry_fill(const struct http_process *process, struct http_entry_room *room,
                     struct http_entry *ret_entry);
+/* A visit that fills in the struct http_entry of its context. */
+int http_entry_of(struct http_process *process, void *entry);
 void http_entry_free(struct http_entry *entry);
 
 /* The members of the entry's object. */

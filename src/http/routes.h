@@ -46,6 +46,8 @@ void http_route_run(struct http_request *request, struct http_reply *reply);
 http_handler http_pprof_redirect, http_pprof_index, http_pprof_named, http_pprof_unknown;
 http_handler http_pprof_cmdline, http_pprof_profile, http_pprof_symbol, http_pprof_trace;
 http_handler http_pprof_delta_heap;
+/* stored.c */
+http_handler http_stored_heap;
 /* stats.c */
 http_handler http_stats_memstats, http_stats_metrics;
 /* api_processes.c, api_history.c, api_profile.c */

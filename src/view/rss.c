@@ -6,8 +6,9 @@
  * The heap's resident bytes are divided by the statistics. An object that was allocated and never
  * touched is live and not resident, so what the statistics have too much is taken from the live
  * bytes first. What they have too little (the heap grew since, or a huge page filled a hole) goes
- * to the rest. The tables lie in anonymous mappings among the program's own and are recognised by
- * their sum alone.
+ * to the rest. Of Mallard's own structures only the growing tables can be told from the program's
+ * own mappings; the others are recognised by their sum alone, which is a little more than is
+ * resident.
  *
  * Every part is taken out of what is left of the whole, so the parts add up by construction, even
  * when the process changed between two lines of /proc, or when its box lies.
@@ -99,6 +100,12 @@ static uint64_t tables_bytes(const uint64_t *value) {
     return plus(plus(value[MAL_STAT_SPAN_SYS], value[MAL_STAT_CACHE_SYS]), value[MAL_STAT_GC_SYS]);
 }
 
+/* Another library may reserve memory as our tables do: no more is ours than we ever asked for. */
+static void give_tables(struct view_rss *rss, const uint64_t *value, uint64_t resident,
+                        uint64_t *room) {
+    give(rss, VIEW_RSS_TABLES, least(resident, value[MAL_STAT_SPAN_SYS]), room);
+}
+
 static void bring_together(struct view_rss *rss, const uint64_t *value,
                            const struct rss_maps *maps) {
     const uint64_t *resident = maps->resident_bytes;
@@ -107,8 +114,10 @@ static void bring_together(struct view_rss *rss, const uint64_t *value,
     give(rss, VIEW_RSS_STACKS, resident[RSS_USE_STACK], &room);
     give(rss, VIEW_RSS_CODE_FILES, resident[RSS_USE_FILE], &room);
     give(rss, VIEW_RSS_PROFILER, resident[RSS_USE_BOX], &room);
+    give_tables(rss, value, resident[RSS_USE_TABLE], &room);
     uint64_t other = least(resident[RSS_USE_OTHER], room), other_before = other;
-    give(rss, VIEW_RSS_TABLES, tables_bytes(value), &other);
+    give(rss, VIEW_RSS_TABLES, plus(value[MAL_STAT_CACHE_SYS], value[MAL_STAT_GC_SYS]), &other);
+    give(rss, VIEW_RSS_TABLES, value[MAL_STAT_SPAN_INUSE], &other);
     give(rss, VIEW_RSS_PROFILER, value[MAL_STAT_BUCKET_SYS], &other);
     room -= other_before - other;
     rss->part[VIEW_RSS_REST] = room;

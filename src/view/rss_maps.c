@@ -12,7 +12,10 @@
  *            A thread that runs at the moment shows no stack pointer, so both are needed.
  *   files    What has a path, but for memory that is shared by a made-up one; and an anonymous
  *            mapping right behind a writable one of a file, which is zeroed static data.
- *   other    The rest: our tables, the program's own mappings, brk.
+ *   tables   Mallard reserves address space for the largest size that a table may ever have and
+ *            makes the beginning usable as it grows. So an anonymous mapping right below a large
+ *            one without access rights is a table; that is known once the latter is read.
+ *   other    The rest: our other structures, the program's own mappings, brk.
  *
  * Reading smaps makes the kernel walk the page tables of the process, which can take milliseconds
  * for each gigabyte: only for one process, and only when somebody asks.
@@ -33,6 +36,7 @@
 #define GUARD_MAX_BYTES (64u << 10)
 #define STACK_MIN_BYTES (512u << 10)
 #define STACK_POINTS_MAX 4096
+#define RESERVE_MIN_BYTES (1u << 20)
 
 struct mapping {
     uint64_t start, end;
@@ -45,7 +49,8 @@ struct walk {
     struct rss_maps *maps;
     struct mapping previous;
     enum rss_use previous_use;
-    enum rss_use use; /* of the mapping whose lines are being read */
+    enum rss_use use;        /* of the mapping whose lines are being read */
+    uint64_t resident_bytes; /* of that mapping */
     bool any;
     uint64_t heap_start, heap_found_bytes;
 };
@@ -125,6 +130,16 @@ static enum rss_use use_of(struct walk *walk, const struct mapping *mapping) {
     return behind_data && is_writable(mapping) ? RSS_USE_FILE : RSS_USE_OTHER;
 }
 
+/* The mapping before this one turns out to be a table. */
+static void note_table(struct walk *walk, const struct mapping *mapping) {
+    if (!follows(walk, mapping) || walk->use != RSS_USE_OTHER || !is_anonymous(&walk->previous) ||
+        !is_writable(&walk->previous) || !is_anonymous(mapping) ||
+        strcmp(mapping->access, "---p") != 0 || mapping->end - mapping->start < RESERVE_MIN_BYTES)
+        return;
+    walk->maps->resident_bytes[RSS_USE_OTHER] -= walk->resident_bytes;
+    walk->maps->resident_bytes[RSS_USE_TABLE] += walk->resident_bytes;
+}
+
 /* "start-end access offset device inode   path"; other lines are "Name:   number kB". */
 static bool parse_mapping(const char *line, struct mapping *ret_mapping) {
     int path_at = 0;
@@ -141,13 +156,15 @@ static void take_line(struct walk *walk, const char *line) {
     struct mapping mapping;
     uint64_t kib;
     if (sscanf(line, "Rss: %" SCNu64 " kB", &kib) == 1) {
-        if (walk->any && kib < UINT64_MAX / 2048)
-            walk->maps->resident_bytes[walk->use] += kib << 10;
+        walk->resident_bytes = walk->any && kib < UINT64_MAX / 2048 ? kib << 10 : 0;
+        walk->maps->resident_bytes[walk->use] += walk->resident_bytes;
         return;
     }
     if (!parse_mapping(line, &mapping))
         return;
+    note_table(walk, &mapping);
     walk->use = use_of(walk, &mapping);
+    walk->resident_bytes = 0;
     walk->previous = mapping;
     walk->previous_use = walk->use;
     walk->any = true;

@@ -13,7 +13,8 @@ enum rss_use {
     RSS_USE_BOX,   /* the box's file */
     RSS_USE_STACK, /* of any thread */
     RSS_USE_FILE,  /* files, code, static data */
-    RSS_USE_OTHER, /* anonymous: Mallard's tables and whatever else there is */
+    RSS_USE_TABLE, /* tables that may grow: the used beginning of what was reserved for them */
+    RSS_USE_OTHER, /* anonymous: Mallard's other structures and whatever else there is */
     RSS_USES
 };
 
