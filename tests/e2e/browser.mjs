@@ -8,6 +8,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 
+// Machines that test may be busy.
+const PATIENCE_MS = 60000;
+
 const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
   '--disable-component-update', '--disable-sync'];
 
@@ -34,6 +37,7 @@ export async function openBrowser() {
     });
     contexts.push(context);
     const page = context.pages()[0] || (await context.newPage());
+    page.setDefaultTimeout(PATIENCE_MS);
     collect(page, complaints);
     return page;
   }

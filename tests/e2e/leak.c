@@ -2,8 +2,8 @@
  *
  * A program for the browser's tests to look at. It runs until it is killed.
  *
- *     leak grow      keeps some MiB a second, in functions with names; frees a part of what it
- *                    allocates, so that spans have holes
+ *     leak grow      keeps some MiB a second, in functions with names; of the rows that it imports
+ *                    it frees all but a few, so that spans have holes and something pins them
  *     leak stacks    allocates once from 16384 different stacks, then waits; to be run with
  *                    MALLARD_MEMPROFILERATE=1, so that every one is sampled
  */
@@ -14,9 +14,13 @@
 
 #define KEPT_MAX (1u << 20)
 #define STEP_NS 20000000L
+#define REQUESTS_PER_STEP 8
 #define SESSION_BYTES 4096
 #define NAME_BYTES 96
 #define STACKS_DEPTH 14
+#define ROWS 512
+#define ROWS_PER_KEPT 16
+#define IMPORT_EVERY 64
 
 #define NOINLINE __attribute__((noinline, noclone))
 
@@ -57,6 +61,24 @@ static NOINLINE void handle_request(unsigned number) {
         free(work[i]);
 }
 
+static NOINLINE void *import_row(size_t bytes) {
+    char *row = malloc(bytes);
+    if (row != NULL)
+        memset(row, 1, bytes);
+    return row;
+}
+
+static NOINLINE void import_table(unsigned number) {
+    void *row[ROWS];
+    for (size_t i = 0; i < ROWS; i++)
+        row[i] = import_row(700 + 150 * (number % 16));
+    for (size_t i = 0; i < ROWS; i++)
+        if (i % ROWS_PER_KEPT == 0)
+            keep(row[i]);
+        else
+            free(row[i]);
+}
+
 static void sleep_a_step(void) {
     struct timespec step = {0, STEP_NS};
     nanosleep(&step, NULL);
@@ -65,7 +87,9 @@ static void sleep_a_step(void) {
 static NOINLINE void serve(void) {
     for (unsigned number = 0;; number++) {
         handle_request(number);
-        if (number % 32 == 0)
+        if (number % IMPORT_EVERY == 0)
+            import_table(number / IMPORT_EVERY);
+        if (number % REQUESTS_PER_STEP == 0)
             sleep_a_step();
     }
 }

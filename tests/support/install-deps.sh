@@ -3,7 +3,7 @@
 #
 # Installs the Debian packages of the named sets, as far as they are missing:
 #
-#     install-deps.sh build|test|demo|programs|aarch64|bench ...
+#     install-deps.sh build|test|demo|programs|aarch64|bench|web|e2e ...
 #
 # Silent when nothing is missing, so a make target may call it every time. Packages are installed as
 # root or through `sudo -n`; where neither works, one line names what is missing and the exit status
@@ -28,8 +28,11 @@ packages_of() {
     aarch64) echo gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user ;;
     bench) echo gcc g++ python3 libjemalloc2 libgoogle-perftools4 libmimalloc2.0 redis-server \
         redis-tools sqlite3 python3.11 lua5.4 perl ;;
+    # Node may be there without Debian knowing of it.
+    web) command -v npm >/dev/null || echo nodejs npm ;;
+    e2e) echo chromium fonts-dejavu-core fonts-liberation golang-go gcc ;;
     *)
-        echo "install-deps: no set named '$1': build, test, demo, programs, aarch64 or bench" >&2
+        echo "install-deps: no set named '$1': build, test, demo, programs, aarch64, bench, web or e2e" >&2
         return 2
         ;;
     esac
@@ -87,7 +90,7 @@ apt_install() {
 }
 
 [ $# -gt 0 ] || {
-    echo "usage: install-deps.sh build|test|demo|programs|aarch64|bench ..." >&2
+    echo "usage: install-deps.sh build|test|demo|programs|aarch64|bench|web|e2e ..." >&2
     exit 2
 }
 wanted=

@@ -37,6 +37,13 @@ function addIcon() {
   document.head.append(link);
 }
 
+// "/p/ID/" is a process's plain tables; with this script it is one of the page's states.
+function addressOfProcess() {
+  const [, id] = /^\/p\/([^/]+)\/$/.exec(location.pathname) || [];
+  if (id) history.replaceState(null, '', `/${location.hash || `#/p/${id}/memory`}`);
+}
+
+addressOfProcess();
 addIcon();
 const root = document.createElement('div');
 root.id = 'app';

@@ -87,7 +87,7 @@ function classesOf(process, random) {
     const capacity = spans * Math.floor(spanBytes / size);
     return {
       size_bytes: size, live_objects: live, live_bytes: live * size, free_objects: Math.max(0, capacity - live),
-      free_bytes: Math.max(0, capacity - live) * size, spans, span_bytes: spans * spanBytes,
+      free_bytes: Math.max(0, capacity - live) * size, spans, span_bytes: spanBytes,
       waste_bytes: spans * (spanBytes - Math.floor(spanBytes / size) * size),
     };
   });
@@ -270,7 +270,7 @@ export function spansDocument(now, id) {
   process.classes.forEach(({ size_bytes: size, spans: count, span_bytes: bytes }, cls) => {
     const wanted = Math.ceil(count * Math.min(1, 6000 / 30000));
     for (let i = 0; i < wanted; i++) {
-      const pages = Math.max(1, bytes / count / 8192);
+      const pages = Math.max(1, bytes / 8192);
       const capacity = Math.floor((pages * 8192) / size);
       const emptiness = random();
       const live = Math.max(1, Math.round(capacity * (emptiness < 0.25 ? random() * 0.2 : 0.6 + 0.4 * random())));

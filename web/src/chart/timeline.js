@@ -106,9 +106,10 @@ export class TimeLine {
     this.plot = new uPlot(options, dataOf(this.series), this.host);
   }
 
+  // A process younger than the chosen range fills the width all the same; a zoom is taken literally.
   rangeX(low, high) {
-    const { from, to } = this.range;
-    const first = from ?? low;
+    const { from, to, key } = this.range;
+    const first = key === 'zoom' ? from : Math.max(from ?? low, low);
     const last = to ?? high;
     return last > first ? [first, last] : [first - 30, first + 30];
   }

@@ -10,20 +10,27 @@ import { Table } from '../ui/table.js';
 import { Spans } from './spans.js';
 
 const sum = (rows, key) => rows.reduce((total, row) => total + row[key], 0);
-const fullness = (row) => (row.span_bytes > 0 ? row.live_bytes / row.span_bytes : 0);
+const fullness = (row) => (row.total_bytes > 0 ? row.live_bytes / row.total_bytes : 0);
+
+// A span's bytes are live, free or cut off; classes that hold nothing are left out.
+function filled(classes) {
+  return classes
+    .map((row) => ({ ...row, total_bytes: row.live_bytes + row.free_bytes + row.waste_bytes }))
+    .filter((row) => row.total_bytes > 0);
+}
 
 function columnsFor(rows) {
-  const largest = Math.max(1, ...rows.map((row) => row.span_bytes));
+  const largest = Math.max(1, ...rows.map((row) => row.total_bytes));
   return [
     { key: 'size_bytes', label: 'object size', cell: (row) => (row.size_bytes ? bytes(row.size_bytes) : 'larger objects') },
-    { key: 'span_bytes', label: 'in spans', cell: (row) => <span class="with-bar">{bytes(row.span_bytes)}<CellBar share={row.live_bytes / largest} under={row.span_bytes / largest} color="--part-live" /></span> },
+    { key: 'total_bytes', label: 'in spans', cell: (row) => <span class="with-bar">{bytes(row.total_bytes)}<CellBar share={row.live_bytes / largest} under={row.total_bytes / largest} color="--part-live" /></span> },
     { key: 'live_bytes', label: 'live', cell: (row) => bytes(row.live_bytes) },
     { key: 'live_objects', label: 'live objects', cell: (row) => count(row.live_objects) },
     { key: 'free_bytes', label: 'free', cell: (row) => bytes(row.free_bytes) },
     { key: 'free_objects', label: 'free objects', cell: (row) => count(row.free_objects) },
     { key: 'spans', label: 'spans', cell: (row) => count(row.spans) },
-    { key: 'fullness', label: 'live share', cell: (row) => <span class={fullness(row) < 0.5 && row.spans > 0 ? 'grew' : ''}>{percent(row.live_bytes, row.span_bytes)}</span> },
-    { key: 'waste_bytes', label: 'cut-off', title: 'bytes at the ends of spans where no object fits', cell: (row) => bytes(row.waste_bytes) },
+    { key: 'fullness', label: 'live share', cell: (row) => <span class={fullness(row) < 0.5 ? 'grew' : ''}>{percent(row.live_bytes, row.total_bytes)}</span> },
+    { key: 'waste_bytes', label: 'cached, cut off', title: 'objects in per-CPU caches, and the ends of spans where no object fits', cell: (row) => bytes(row.waste_bytes) },
   ];
 }
 
@@ -34,20 +41,20 @@ function sorted(rows, key, dir) {
 }
 
 function Foot({ rows }) {
-  const total = Object.fromEntries(['span_bytes', 'live_bytes', 'live_objects', 'free_bytes', 'free_objects', 'spans', 'waste_bytes'].map((key) => [key, sum(rows, key)]));
+  const total = Object.fromEntries(['total_bytes', 'live_bytes', 'live_objects', 'free_bytes', 'free_objects', 'spans', 'waste_bytes'].map((key) => [key, sum(rows, key)]));
   return (
     <tr>
-      <th scope="row" class="number">all</th><td class="number">{bytes(total.span_bytes)}</td><td class="number">{bytes(total.live_bytes)}</td><td class="number">{count(total.live_objects)}</td>
+      <th scope="row" class="number">all</th><td class="number">{bytes(total.total_bytes)}</td><td class="number">{bytes(total.live_bytes)}</td><td class="number">{count(total.live_objects)}</td>
       <td class="number">{bytes(total.free_bytes)}</td><td class="number">{count(total.free_objects)}</td><td class="number">{count(total.spans)}</td>
-      <td class="number">{percent(total.live_bytes, total.span_bytes)}</td><td class="number">{bytes(total.waste_bytes)}</td>
+      <td class="number">{percent(total.live_bytes, total.total_bytes)}</td><td class="number">{bytes(total.waste_bytes)}</td>
     </tr>
   );
 }
 
 export function ClassesView({ process }) {
   const { route, go } = usePage();
-  const rows = useMemo(() => (process.classes || []).filter((row) => row.span_bytes > 0), [process.classes]);
-  const sort = route.params.sort || 'span_bytes';
+  const rows = useMemo(() => filled(process.classes || []), [process.classes]);
+  const sort = route.params.sort || 'total_bytes';
   const dir = route.params.dir || 'desc';
   const shown = useMemo(() => sorted(rows, sort, dir), [rows, sort, dir]);
   return (
