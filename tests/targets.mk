@@ -31,10 +31,13 @@ $(UNIT_CORE): $(OUT)/tests/core/%: tests/unit/core/%.c $(UNIT_CORE_OBJ)
 	$(call say,TEST,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(TEST_FLAGS) $(VARIANT_FLAGS) $< $(UNIT_CORE_OBJ) -o $@ $(LDFLAGS) -lcmocka -lm -ldl
+# The daemon's tests link the daemon too, without its main.
+DAEMON_PARTS := $(filter-out %/daemon/main.o,$(DAEMON_OBJ))
+$(filter $(OUT)/tests/plane/test_daemon_%,$(UNIT_PLANE)): $(DAEMON_PARTS)
 $(UNIT_PLANE): $(OUT)/tests/plane/%: tests/unit/plane/%.c $(PLANE_OBJ) $(SUPPORT_OBJ)
 	$(call say,TEST,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(TEST_FLAGS) $(VARIANT_FLAGS) $< $(PLANE_OBJ) $(SUPPORT_OBJ) -o $@ $(LDFLAGS) -lcmocka $(PLANE_LIBS)
+	$(Q)$(CC) $(CFLAGS) $(TEST_FLAGS) $(VARIANT_FLAGS) $< $(if $(filter test_daemon_%,$(@F)),$(DAEMON_PARTS)) $(PLANE_OBJ) $(SUPPORT_OBJ) -o $@ $(LDFLAGS) -lcmocka $(PLANE_LIBS)
 -include $(UNIT_CORE_OBJ:.o=.d) $(SUPPORT_OBJ:.o=.d) $(UNIT_CORE:=.d) $(UNIT_PLANE:=.d)
 
 # Programs that know nothing of Mallard, or only its public API and the reader.

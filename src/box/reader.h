@@ -48,6 +48,10 @@ uint32_t mal_reader_owner(const struct mal_box_reader *reader);
  * namespace, "/proc/PID/root" with the pid as this process sees it. Snapshots carry a copy. */
 int mal_reader_set_root(struct mal_box_reader *reader, const char *root);
 
+/* The pid of the box's process as this process sees it, where that is another than the box says: it
+ * runs in a pid namespace of its own. */
+void mal_reader_set_pid(struct mal_box_reader *reader, uint32_t pid);
+
 /* Who wrote the box. Strings are owned by the structure; free with mal_identity_free. */
 struct mal_identity {
     uint32_t pid, parent_pid, uid, flags, cpus;

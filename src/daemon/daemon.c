@@ -230,9 +230,11 @@ static int open_store(struct daemon *daemon) {
         daemon_say("there is no place for what is kept; name a folder with --keep");
         return error;
     }
-    if (keep_store_open(path, KEEP_WRITE, &daemon->store, problem) == 0)
+    error = keep_store_open(path, KEEP_WRITE, &daemon->store, problem);
+    if (error == 0)
         return 0;
-    error = keep_store_open(path, 0, &daemon->store, NULL);
+    if (error == -EROFS || error == -EACCES || error == -ENOSPC)
+        error = keep_store_open(path, 0, &daemon->store, NULL);
     daemon_say("%s%s", problem, error == 0 ? "; what is in it is shown, nothing is added" : "");
     return error;
 }

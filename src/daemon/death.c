@@ -90,26 +90,33 @@ static bool was_oom(const struct death *death) {
            WTERMSIG(death->wait_status) == SIGKILL && kills(death) > 0;
 }
 
+/* What the group held when its limit was hit: the peak, or what is nearest to it. */
+static uint64_t used_bytes(const struct death *death) {
+    uint64_t before = death->before.current_bytes, after = death->after.current_bytes;
+    uint64_t peak = numbers(death)->peak_bytes;
+    if (peak != CGROUP_UNKNOWN)
+        return peak;
+    return after == CGROUP_UNKNOWN || (before != CGROUP_UNKNOWN && before > after) ? before : after;
+}
+
 static char *oom_sentence(const struct death *death) {
     const struct cgroup_memory *memory = numbers(death);
     char path[PATH_MAX], used[16], limit[16];
     char *text = NULL;
     int bytes;
-    cgroup_path_above(death->cgroup, memory->levels_up, path);
-    if (memory->max_bytes == CGROUP_UNKNOWN)
+    bool limited = memory->max_bytes != CGROUP_UNKNOWN;
+    cgroup_path_above(death->cgroup, limited ? memory->levels_up : 0, path);
+    if (!limited)
         bytes = asprintf(&text,
-                         "killed by SIGKILL; the OOM killer: the machine ran out of memory, no "
+                         "killed by SIGKILL; the OOM killer: the machine ran out of memory, and no "
                          "limit is set for cgroup %s (oom_kill rose by %" PRIu64 ")",
                          path, kills(death));
     else
-        bytes = asprintf(
-            &text,
-            "killed by SIGKILL; the OOM killer: cgroup %s was at %s of its limit of "
-            "%s (oom_kill rose by %" PRIu64 ")",
-            path,
-            human(memory->peak_bytes != CGROUP_UNKNOWN ? memory->peak_bytes : memory->current_bytes,
-                  used),
-            human(memory->max_bytes, limit), kills(death));
+        bytes = asprintf(&text,
+                         "killed by SIGKILL; the OOM killer: cgroup %s was at %s of its limit of "
+                         "%s (oom_kill rose by %" PRIu64 ")",
+                         path, human(used_bytes(death), used), human(memory->max_bytes, limit),
+                         kills(death));
     return bytes < 0 ? NULL : text;
 }
 

@@ -62,6 +62,8 @@ static int show(const struct table_item *item, http_process_visit *visit, void *
     struct http_process process = {reader, &identity, &status, &facts, false};
     if (*facts.root != '\0')
         mal_reader_set_root(reader, facts.root);
+    if (facts.host_pid != 0)
+        mal_reader_set_pid(reader, facts.host_pid);
     if (mal_reader_identity(reader, &identity) < 0)
         goto out;
     if (mal_reader_status(reader, &status) == 0) {
