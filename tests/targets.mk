@@ -6,6 +6,7 @@
 # tests/conformance/*.c        plain programs, run under the library; the scripts beside them judge
 # tests/conformance/death/*.c  one misuse each
 # tests/fuzz/fuzz_*.c          libFuzzer targets; replayed over a corpus without libFuzzer
+# tests/e2e/*.mjs              the page in a real browser; web/test/*.test.js its models without one
 #
 # Every target installs what it needs first: tests/support/install-deps.sh names the sets.
 
@@ -67,6 +68,9 @@ $(OUT)/tests/bin/conformance/serve: $(PLANE_OBJ)
 $(OUT)/tests/bin/conformance/% $(OUT)/tests/bin/programs/%: | $(CORE_SO)
 $(OUT)/tests/bin/bench/unwind: $(UNIT_CORE_OBJ)
 
+# What drives the browser.
+E2E_MODULES := tests/e2e/node_modules/.package-lock.json
+
 # Fuzzing: the same target as a replayer (any compiler) and as a fuzzer (clang).
 FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_OBJ_alloc = $(UNIT_CORE_OBJ)
@@ -92,9 +96,9 @@ $(OUT)/tests/corpus_box_reader: tests/fuzz/corpus_box_reader.c $(SUPPORT_OBJ)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(TEST_FLAGS) $(VARIANT_FLAGS) $^ -o $@
 
-.PHONY: check check-unit check-conformance check-programs check-deb check-aarch64 stress fuzz bench bench-unwind demo lint format deps tests
+.PHONY: check check-unit check-conformance check-programs check-deb check-aarch64 check-web e2e stress fuzz bench bench-unwind demo lint format deps tests
 deps: ## install the packages that building and testing need
-	@$(DEPS) build test demo deploy
+	@$(DEPS) build test demo deploy web
 
 tests: $(UNIT_CORE) $(UNIT_PLANE) $(PROGRAMS) ## build every test program
 
@@ -138,7 +142,7 @@ LINT_RUNS = \
   format='sh tests/lint/format.sh'
 
 check: ## install what is missing, build, run every test, end with the counts
-	@$(DEPS) build test demo deploy
+	@$(DEPS) build test demo deploy web
 	@$(MAKE) --no-print-directory all tests $(CONTAINERFILE_TOOLS) $(foreach f,$(FUZZERS),$(OUT)/tests/replay_$(f))
 	@$(RUNNER) $(call unit_runs,$(UNIT_CORE) $(UNIT_PLANE)) $(CONFORMANCE_RUNS) $(REPLAYS) $(LINT_RUNS)
 
@@ -159,6 +163,19 @@ check-deb: deb ## the packages installed, used, removed and purged, on a copy of
 check-aarch64: ## build for aarch64 and run the core's unit tests under qemu
 	@$(DEPS) build aarch64
 	@sh tests/support/aarch64.sh
+
+check-web: ## the page's models, without a browser
+	@$(DEPS) web
+	@cd web && npm test --silent
+
+$(E2E_MODULES): tests/e2e/package-lock.json
+	@cd $(<D) && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+e2e: ## the page in a real Chromium, its pictures in build/e2e
+	@$(DEPS) build web e2e
+	@$(MAKE) --no-print-directory all $(OUT)/tests/bin/e2e/leak $(E2E_MODULES)
+	@node tests/e2e/main.mjs $(OUT) build/e2e
 
 stress: ## torture in both cache modes; MAL_STRESS_SECONDS, THREADS, SEED
 	@$(MAKE) --no-print-directory core $(OUT)/tests/bin/stress/torture
