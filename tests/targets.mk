@@ -38,13 +38,15 @@ $(UNIT_PLANE): $(OUT)/tests/plane/%: tests/unit/plane/%.c $(PLANE_OBJ) $(SUPPORT
 
 # Programs that know nothing of Mallard, or only its public API and the reader.
 PROGRAM_SRC := $(wildcard tests/conformance/*.c tests/conformance/death/*.c tests/stress/*.c tests/programs/*.c tests/bench/*.c tests/bench/workloads/*.c)
-PROGRAMS := $(patsubst tests/%.c,$(OUT)/tests/bin/%,$(PROGRAM_SRC)) $(OUT)/tests/bin/programs/demo_cpp
+PROGRAM_CPP_SRC := $(wildcard tests/programs/*.cc tests/bench/workloads/*.cc)
+PROGRAMS := $(patsubst tests/%.c,$(OUT)/tests/bin/%,$(PROGRAM_SRC)) $(patsubst tests/%.cc,$(OUT)/tests/bin/%,$(PROGRAM_CPP_SRC))
+BENCH_PROGRAMS := $(filter-out %/unwind,$(filter $(OUT)/tests/bin/bench/%,$(PROGRAMS)))
 PROGRAM_FLAGS := -std=gnu11 -D_GNU_SOURCE -Isrc -Iinclude -O2 -g -fno-builtin-malloc -fno-builtin-free -fno-builtin-realloc -fno-builtin-calloc -pthread -Wall -Wextra
 $(OUT)/tests/bin/%: tests/%.c
 	$(call say,TEST,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(PROGRAM_FLAGS) $< -o $@ $(PROGRAM_LIBS_$(notdir $*)) -lm -ldl
-$(OUT)/tests/bin/programs/demo_cpp: tests/programs/demo_cpp.cc
+$(OUT)/tests/bin/%: tests/%.cc
 	$(call say,TEST,$<)
 	@mkdir -p $(@D)
 	$(Q)g++ -O2 -g -Wall -Wextra -pthread $< -o $@
@@ -58,6 +60,7 @@ PROGRAM_LIBS_unwind = $(UNIT_CORE_OBJ) -lunwind
 $(OUT)/tests/bin/conformance/look: $(READER_OBJ)
 $(OUT)/tests/bin/conformance/% $(OUT)/tests/bin/programs/%: | $(CORE_SO)
 $(OUT)/tests/bin/bench/unwind: $(UNIT_CORE_OBJ)
+$(patsubst tests/%.c,$(OUT)/tests/bin/%,$(wildcard tests/bench/workloads/*.c)) $(OUT)/tests/bin/bench/micro: tests/bench/workloads/load.h
 
 # Fuzzing: the same target as a replayer (any compiler) and as a fuzzer (clang).
 FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -139,10 +142,11 @@ fuzz: ## libFuzzer on every target, FUZZ_SECONDS each
 	@for f in $(FUZZERS); do mkdir -p build/corpus/$$f tests/fuzz/corpus/$$f; echo "== $$f"; \
 	  build/fuzz/tests/fuzz_$$f -max_len=65536 -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 build/corpus/$$f tests/fuzz/corpus/$$f || exit 1; done
 
+BENCH_OPTIONS = --lib $(CORE_SO) --bin $(OUT)/tests/bin/bench $(if $(PEERS),--peers $(PEERS)) $(if $(EXTRA),--extra $(EXTRA)) $(if $(SCALE),--scale $(SCALE)) $(if $(PATIENCE),--patience $(PATIENCE))
 bench: ## workloads and real programs beside glibc, jemalloc, tcmalloc, mimalloc; BENCH= PEERS= EXTRA= REPS= SCALE=
 	@$(DEPS) build bench
-	@$(MAKE) --no-print-directory core
-	@python3 tests/bench/bench.py --lib $(CORE_SO) $(if $(BENCH),--bench $(BENCH)) $(if $(PEERS),--peers $(PEERS)) $(if $(EXTRA),--extra $(EXTRA)) $(if $(REPS),--reps $(REPS)) $(if $(SCALE),--scale $(SCALE))
+	@$(MAKE) --no-print-directory core $(BENCH_PROGRAMS)
+	@python3 tests/bench/bench.py $(BENCH_OPTIONS) $(if $(BENCH),--bench $(BENCH)) $(if $(REPS),--reps $(REPS))
 
 bench-unwind: $(OUT)/tests/bin/bench/unwind ## one stack capture beside libgcc and libunwind
 	@$<
