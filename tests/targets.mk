@@ -85,7 +85,7 @@ $(OUT)/tests/corpus_box_reader: tests/fuzz/corpus_box_reader.c $(SUPPORT_OBJ)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(TEST_FLAGS) $(VARIANT_FLAGS) $^ -o $@
 
-.PHONY: check check-unit check-conformance check-programs check-aarch64 stress fuzz bench bench-unwind demo lint format deps tests
+.PHONY: check check-unit check-conformance check-programs check-aarch64 stress fuzz bench bench-instructions bench-memory bench-scrape bench-start bench-unwind golden demo lint format deps tests
 deps: ## install the packages that building and testing need
 	@$(DEPS) build test demo
 
@@ -102,9 +102,11 @@ CONFORMANCE_RUNS = \
   faults='python3 tests/conformance/faults.py $(CORE_SO) $(OUT)/tests/bin/conformance' \
   http='python3 tests/conformance/http_conformance.py $(OUT)/mallard' \
   http_security='python3 tests/conformance/http_security.py $(OUT)/mallard' \
+  instructions="$(INSTRUCTIONS)" \
   http_plugin='python3 tests/conformance/http_plugin.py $(CORE_SO)' \
   cli='python3 tests/conformance/cli.py $(OUT)/mallard' \
   example='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/programs/example $(OUT)/tests/example.pb.gz && go tool pprof -top $(OUT)/tests/example.pb.gz >/dev/null'
+INSTRUCTIONS = python3 tests/bench/instructions.py $(OUT)/tests/bin/bench/count $(CORE_SO) --compiler '$(CC) $(CFLAGS)'
 LINT_RUNS = \
   layers='python3 tests/lint/layers.py' \
   length='python3 tests/lint/length.py' \
@@ -145,8 +147,17 @@ fuzz: ## libFuzzer on every target, FUZZ_SECONDS each
 BENCH_OPTIONS = --lib $(CORE_SO) --bin $(OUT)/tests/bin/bench $(if $(PEERS),--peers $(PEERS)) $(if $(EXTRA),--extra $(EXTRA)) $(if $(SCALE),--scale $(SCALE)) $(if $(PATIENCE),--patience $(PATIENCE))
 bench: ## workloads and real programs beside glibc, jemalloc, tcmalloc, mimalloc; BENCH= PEERS= EXTRA= REPS= SCALE=
 	@$(DEPS) build bench
-	@$(MAKE) --no-print-directory core $(BENCH_PROGRAMS)
+	@$(MAKE) --no-print-directory -s core $(BENCH_PROGRAMS)
 	@python3 tests/bench/bench.py $(BENCH_OPTIONS) $(if $(BENCH),--bench $(BENCH)) $(if $(REPS),--reps $(REPS))
+
+golden: ## renew the instruction counts that make check compares
+	@$(DEPS) build
+	@$(MAKE) --no-print-directory -s core $(OUT)/tests/bin/bench/count
+	@$(INSTRUCTIONS) --renew
+bench-instructions: ## instructions per operation, beside the other allocators
+	@$(DEPS) build bench
+	@$(MAKE) --no-print-directory -s core $(OUT)/tests/bin/bench/count
+	@$(INSTRUCTIONS) --peers
 
 bench-unwind: $(OUT)/tests/bin/bench/unwind ## one stack capture beside libgcc and libunwind
 	@$<

@@ -76,7 +76,7 @@ def run_redis(place, allocator, scale):
     server = place.start(["redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", place.folder], allocator)
     await_port(port, "redis-server")
     load = ["redis-benchmark", "-p", port, "-q", "-P", 32, "-c", 20, "-r", 20000, "-d", 300,
-            "-n", at_least_one(200000 * scale), "-t", "set,get,lpush,hset,sadd,zadd,spop,lrange_100"]
+            "-n", at_least_one(60000 * scale), "-t", "set,get,lpush,hset,sadd,zadd,spop,lrange_100"]
     seconds = place.measure(load)["seconds"]
     check = place.measure(["redis-cli", "-p", port, "EVAL", REDIS_CHECK, 0])
     os.kill(server.pid, signal.SIGTERM)
@@ -131,7 +131,7 @@ def run_postgres(place, allocator, scale):
         time.sleep(0.02)
     place.measure([tools / "pgbench", *target, "-q", "-i", "-s", 1, "postgres"])
     script = place.write_once("load.pgbench", lambda: PG_SCRIPT)
-    load = place.measure([tools / "pgbench", *target, "-n", "-c", 3, "-j", 1, "-t", at_least_one(60 * scale), "--random-seed=7", "-f", script, "postgres"])
+    load = place.measure([tools / "pgbench", *target, "-n", "-c", 3, "-j", 1, "-t", at_least_one(250 * scale), "--random-seed=7", "-f", script, "postgres"])
     check = "select bbalance from pgbench_branches; select count(*), sum(hashtext(filler)) from pgbench_accounts"
     output = place.measure([tools / "psql", *target, "-X", "-At", "-c", check, "postgres"])["output"]
     os.kill(server.pid, signal.SIGINT)
@@ -159,7 +159,7 @@ print(len(back), len(joined), rows[len(rows) // 2], sum(len(v) for v in d.values
 def run_python(place, allocator, scale):
     """Python's own arenas are left out, so that every object comes from malloc."""
     script = place.write_once("load.py", lambda: PYTHON_SCRIPT)
-    return place.measure([PYTHON, "-I", "-X", "utf8", script, at_least_one(130 * scale)], allocator, env={"PYTHONMALLOC": "malloc"})
+    return place.measure([PYTHON, "-I", "-X", "utf8", script, at_least_one(200 * scale)], allocator, env={"PYTHONMALLOC": "malloc"})
 
 
 LUA_SCRIPT = """
@@ -172,7 +172,7 @@ print(c)
 
 
 def run_lua(place, allocator, scale):
-    return place.measure(["lua5.4", place.write_once("load.lua", lambda: LUA_SCRIPT), at_least_one(130 * scale)], allocator)
+    return place.measure(["lua5.4", place.write_once("load.lua", lambda: LUA_SCRIPT), at_least_one(80 * scale)], allocator)
 
 
 PERL_SCRIPT = """
@@ -202,7 +202,7 @@ console.log(sum);
 
 
 def run_node(place, allocator, scale):
-    return place.measure(["node", "--single-threaded", place.write_once("load.js", lambda: NODE_SCRIPT), at_least_one(1200 * scale)], allocator)
+    return place.measure(["node", "--single-threaded", place.write_once("load.js", lambda: NODE_SCRIPT), at_least_one(2500 * scale)], allocator)
 
 
 # ---- compilers ----

@@ -66,9 +66,9 @@ def print_times(raw, names, marks):
 
 
 def print_ratios(title, table, names, marks, to, unit=None):
-    heading(title, names, 16)
+    heading(title, names, 16 if unit else 10)
     for name, row in ratios(table, to, marks).items():
-        cells = "".join(f"{(unit(table[name][a]) if unit else ''):>9} {row[a]:6.2f}" for a in names)
+        cells = "".join(f"{unit(table[name][a]):>9} {row[a]:6.2f}" if unit else f"{row[a]:10.2f}" for a in names)
         print(f"{name:14}{cells}")
 
 

@@ -73,11 +73,11 @@ class Child:
 
     def __init__(self, place, argv, allocator, stdin=None, cwd=None, env=None, user=None):
         self.argv, self.name = [str(word) for word in argv], allocator.name
-        self.output = tempfile.TemporaryFile(dir=place.folder)
+        self.output, self.errors = tempfile.TemporaryFile(dir=place.folder), tempfile.TemporaryFile(dir=place.folder)
         read_end, write_end = os.pipe()
         with open(stdin or os.devnull, "rb") as source:
             command = [str(place.launch), str(write_end), allocator.path, *self.argv]
-            self.launcher = subprocess.Popen(command, stdin=source, stdout=self.output, cwd=cwd or place.folder,
+            self.launcher = subprocess.Popen(command, stdin=source, stdout=self.output, stderr=self.errors, cwd=cwd or place.folder,
                                              env=place.environment(allocator, env), pass_fds=[write_end],
                                              start_new_session=True, **(user or {}))
         os.close(write_end)
@@ -96,7 +96,7 @@ class Child:
         self.launcher.wait()
         self.over = True
         if not line or line[0] != "0":
-            raise Problem(f"status {line[0] if line else '?'} under {self.name}: {' '.join(self.argv)[:200]}")
+            raise Problem(f"status {line[0] if line else '?'} under {self.name}: {' '.join(self.argv)[:200]}\n{self.last_words()}")
         return {"seconds": int(line[3]) / 1e6, "cpu": int(line[2]) / 1e6, "peak_kib": int(line[1]),
                 "switches": int(line[4]), "output": self.digest()}
 
@@ -104,6 +104,11 @@ class Child:
         with self.output as output:
             output.seek(0)
             return hashlib.sha256(output.read()).hexdigest()[:16]
+
+    def last_words(self):
+        with self.errors as errors:
+            errors.seek(0)
+            return errors.read()[-600:].decode(errors="replace").strip()
 
     def text(self):
         self.output.seek(0)
