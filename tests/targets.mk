@@ -150,6 +150,10 @@ bench: ## workloads and real programs beside glibc, jemalloc, tcmalloc, mimalloc
 	@$(MAKE) --no-print-directory -s core $(BENCH_PROGRAMS)
 	@python3 tests/bench/bench.py $(BENCH_OPTIONS) $(if $(BENCH),--bench $(BENCH)) $(if $(REPS),--reps $(REPS))
 
+bench-start: ## start-up of a trivial program under each allocator, and its memory
+	@$(DEPS) build bench
+	@$(MAKE) --no-print-directory -s core $(BENCH_PROGRAMS)
+	@python3 tests/bench/start.py $(BENCH_OPTIONS) $(if $(RUNS),--runs $(RUNS))
 golden: ## renew the instruction counts that make check compares
 	@$(DEPS) build
 	@$(MAKE) --no-print-directory -s core $(OUT)/tests/bin/bench/count

@@ -15,8 +15,8 @@
  * kernel would send the child to the abort handler again and again and no sequence would ever end.
  * The kernel decides by the word rseq_cs of the child's struct rseq, when the child is about to run
  * again. The parent clears that word at every stop, hence the child executes exactly the
- * instructions of an undisturbed pass. Nothing is lost by it: the child is alone and pinned to one
- * CPU.
+ * instructions of an undisturbed pass. Nothing is lost by it: the child is pinned to one CPU and
+ * alone there, since a thread that the allocator starts is stopped at birth (PTRACE_O_TRACECLONE).
  *
  * Exit status 2: single steps are not allowed here (a container's filter), said on standard error.
  */
@@ -183,16 +183,18 @@ static void give_up(const char *what) {
     exit(2);
 }
 
-/* Lets the child go on as `request` says; returns the signal that stopped it, 0 when it ended. */
+/* Lets the child go on as `request` says; returns the signal that stopped it. */
 static int advance(pid_t pid, int request) {
     int status;
-    if (ptrace(request, pid, NULL, NULL) != 0 || waitpid(pid, &status, 0) != pid)
-        give_up("ptrace");
+    do {
+        if (ptrace(request, pid, NULL, NULL) != 0 || waitpid(pid, &status, 0) != pid)
+            give_up("ptrace");
+    } while (status >> 16 == PTRACE_EVENT_CLONE);
     if (WIFSIGNALED(status)) {
         fprintf(stderr, "count: the child was ended by signal %d\n", WTERMSIG(status));
         exit(1);
     }
-    return WIFSTOPPED(status) ? WSTOPSIG(status) : 0;
+    return WIFSTOPPED(status) ? WSTOPSIG(status) : -1;
 }
 
 static uintptr_t program_counter(pid_t pid) {
@@ -280,8 +282,10 @@ int main(void) {
     int status;
     if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFSTOPPED(status))
         give_up("count");
+    ptrace(PTRACE_SETOPTIONS, pid, NULL, PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL);
     for (int i = 0; i < OPERATIONS; i++)
         if (is_there(&operations[i]))
             measure(pid, &operations[i], &code);
-    return advance(pid, PTRACE_CONT);
+    kill(pid, SIGKILL);
+    return 0;
 }
