@@ -60,7 +60,7 @@ PROGRAM_LIBS_unwind = $(UNIT_CORE_OBJ) -lunwind
 $(OUT)/tests/bin/conformance/look: $(READER_OBJ)
 $(OUT)/tests/bin/conformance/% $(OUT)/tests/bin/programs/%: | $(CORE_SO)
 $(OUT)/tests/bin/bench/unwind: $(UNIT_CORE_OBJ)
-$(patsubst tests/%.c,$(OUT)/tests/bin/%,$(wildcard tests/bench/workloads/*.c)) $(OUT)/tests/bin/bench/micro: tests/bench/workloads/load.h
+$(patsubst tests/%.c,$(OUT)/tests/bin/%,$(wildcard tests/bench/workloads/*.c)) $(patsubst %,$(OUT)/tests/bin/bench/%,micro memory scraped): tests/bench/workloads/load.h
 
 # Fuzzing: the same target as a replayer (any compiler) and as a fuzzer (clang).
 FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -154,6 +154,14 @@ bench-start: ## start-up of a trivial program under each allocator, and its memo
 	@$(DEPS) build bench
 	@$(MAKE) --no-print-directory -s core $(BENCH_PROGRAMS)
 	@python3 tests/bench/start.py $(BENCH_OPTIONS) $(if $(RUNS),--runs $(RUNS))
+bench-memory: ## how memory goes back over time, beside the others; SCENARIO= TIME=
+	@$(DEPS) build bench
+	@$(MAKE) --no-print-directory -s core $(BENCH_PROGRAMS)
+	@python3 tests/bench/memory.py $(BENCH_OPTIONS) $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(TIME),--time $(TIME))
+bench-scrape: ## what a scrape once a second costs a program that runs flat out
+	@$(DEPS) build bench
+	@$(MAKE) --no-print-directory -s core plane $(BENCH_PROGRAMS)
+	@python3 tests/bench/scrape.py $(BENCH_OPTIONS) $(if $(REPS),--reps $(REPS))
 golden: ## renew the instruction counts that make check compares
 	@$(DEPS) build
 	@$(MAKE) --no-print-directory -s core $(OUT)/tests/bin/bench/count
