@@ -2,11 +2,12 @@
 """Which allocators stand beside each other, where their libraries are, what they need set.
 
 glibc (nothing preloaded), jemalloc, tcmalloc (google-perftools) and mimalloc as Debian ships them,
-and Mallard as built here with sampling on. "mallard-off", named among the peers, is Mallard without
-sampling. Extra ones come as NAME:PATH.so.
+and Mallard as built here with sampling on. Named among the peers, Mallard also stands in other
+settings: mallard-off samples nothing, mallard-rate1 everything, mallard-lock has locked caches. Extra
+allocators come as NAME:PATH.so.
 
 What counts as "the best" of a workload is the best of glibc, the peers, the extra ones and Mallard.
-Other builds of Mallard (mallard-off, and extra libraries that are Mallard) are shown beside it and
+Other forms of Mallard (settings, and extra libraries that are Mallard) are shown beside it and
 do not set that mark.
 """
 import dataclasses
@@ -19,8 +20,9 @@ import sys
 
 LIBRARY_DIRS = [f"/usr/lib/{platform.machine()}-linux-gnu", "/usr/lib", "/usr/local/lib"]
 PEERS = {"jemalloc": "libjemalloc.so.2", "tcmalloc": "libtcmalloc.so.4", "mimalloc": "libmimalloc.so.2.0"}
-OFF = "mallard-off"
 OURS = "mallard"
+SETTINGS = {"mallard-off": {"MALLARD_MEMPROFILERATE": "0"}, "mallard-rate1": {"MALLARD_MEMPROFILERATE": "1"},
+            "mallard-lock": {"MALLARD_CPU_CACHE": "lock"}}
 
 
 class Problem(Exception):
@@ -66,10 +68,10 @@ def choose(lib, peers, extras, copies=None):
     built by hand are copied to `copies`, so that a rebuild meanwhile cannot change what is measured."""
     chosen = [Allocator("glibc")]
     for name in peers:
-        if name in ("glibc", OFF):
+        if name == "glibc" or name in SETTINGS:
             continue
         if name not in PEERS:
-            raise Problem(f"no peer named {name}: {' '.join(PEERS)} {OFF}")
+            raise Problem(f"no peer named {name}: {' '.join([*PEERS, *SETTINGS])}")
         path = find_library(PEERS[name])
         if path:
             chosen.append(Allocator(name, checked(name, path)))
@@ -80,8 +82,7 @@ def choose(lib, peers, extras, copies=None):
         path = copied(checked(name, path), name, copies)
         chosen.append(Allocator(name, path, own=is_mallard(path)))
     ours = copied(checked(OURS, lib), OURS, copies)
-    if OFF in peers:
-        chosen.append(Allocator(OFF, ours, {"MALLARD_MEMPROFILERATE": "0"}, own=True))
+    chosen += [Allocator(name, ours, SETTINGS[name], own=True) for name in peers if name in SETTINGS]
     chosen.append(Allocator(OURS, ours, own=True))
     return chosen
 
@@ -103,7 +104,7 @@ def add_options(parser, root):
     parser.add_argument("--lib", default=str(root / "build/release/libmallard.so.0"))
     parser.add_argument("--bin", type=pathlib.Path, default=root / "build/release/tests/bin/bench", help="where the test programs are")
     parser.add_argument("--out", type=pathlib.Path, default=root / "build/bench", help="where JSON and SVG go")
-    parser.add_argument("--peers", type=names_list, default=list(PEERS), help=f"beside glibc, of: {' '.join(PEERS)} {OFF}")
+    parser.add_argument("--peers", type=names_list, default=list(PEERS), help=f"beside glibc, of: {' '.join([*PEERS, *SETTINGS])}")
     parser.add_argument("--extra", type=names_list, default=[], metavar="NAME:PATH.so,...", help="other libraries")
     parser.add_argument("--scale", type=float, default=1.0, help="1: the full work")
     parser.add_argument("--patience", type=float, default=600, help="seconds to spend on runs that others disturbed; 0: keep them")

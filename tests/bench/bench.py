@@ -116,7 +116,7 @@ class Bench:
         self.workloads, self.with_micro = choose_workloads(options.bench)
         self.raw = {name: {a.name: [] for a in self.chosen} for name in self.workloads}
         self.micro = {a.name: [] for a in self.chosen}
-        self.samples = {a.name: [] for a in self.chosen if a.own and a.name != known.OFF}
+        self.samples = {a.name: [] for a in self.chosen if a.own and a.name not in known.SETTINGS}
 
     def run(self):
         micro_reps = min(self.options.reps, MICRO_REPS) if self.with_micro else 0

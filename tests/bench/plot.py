@@ -9,7 +9,7 @@ import math
 import pathlib
 
 COLOURS = {"glibc": "#888888", "jemalloc": "#e69f00", "tcmalloc": "#56b4e9", "mimalloc": "#cc79a7",
-           "mallard": "#00805d", "mallard-off": "#7fcfb5", "nothing": "#cccccc"}
+           "mallard": "#00805d", "mallard-off": "#7fcfb5", "mallard-rate1": "#b8a000", "mallard-lock": "#3b6fb6"}
 MORE_COLOURS = ["#d55e00", "#0072b2", "#332288", "#aa4499", "#999933", "#882255"]
 FONT = 'font-family="sans-serif"'
 

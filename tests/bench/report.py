@@ -14,6 +14,7 @@ import platform
 import statistics
 import time
 
+import goals
 import plot
 import programs
 
@@ -66,9 +67,9 @@ def print_times(raw, names, marks):
 
 
 def print_ratios(title, table, names, marks, to, unit=None):
-    heading(title, names, 16 if unit else 10)
+    heading(title, names, 16 if unit else 14)
     for name, row in ratios(table, to, marks).items():
-        cells = "".join(f"{unit(table[name][a]):>9} {row[a]:6.2f}" if unit else f"{row[a]:10.2f}" for a in names)
+        cells = "".join(f"{unit(table[name][a]):>9} {row[a]:6.2f}" if unit else f"{row[a]:14.2f}" for a in names)
         print(f"{name:14}{cells}")
 
 
@@ -197,6 +198,7 @@ def write(bench, options):
         result.update(write_workloads(bench.raw, names, marks, own, out, line))
     if bench.with_micro:
         result.update(write_micro(bench, names, marks, out, line))
+    result["goals"] = goals.show(result, names)
     (out / "bench.json").write_text(json.dumps(result, indent=1) + "\n")
     print(f"\n{line}\n{bench.guard.sentence()}")
     print(f"written: {' '.join(str(path) for path in sorted(out.iterdir()) if path.stem in ('bench', 'time', 'rss', 'micro'))}")

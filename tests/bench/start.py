@@ -19,7 +19,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def measure(options, place):
-    chosen = known.choose(options.lib, [p for p in options.peers if p != known.OFF], options.extra, place.folder)
+    chosen = known.choose(options.lib, [p for p in options.peers if p not in known.SETTINGS], options.extra, place.folder)
     words = [f"{a.name}={a.path}" for a in chosen]
     child = place.start([place.programs / "start", options.runs, place.programs / "hello", *words])
     child.digest = child.text
