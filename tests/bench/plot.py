@@ -72,8 +72,9 @@ class Axis:
             first = math.ceil(self.low / step)
             return [i * step for i in range(first, int(self.high / step + 1e-9) + 1)]
         decades = range(math.floor(math.log10(self.low_value)) - 1, math.ceil(math.log10(self.high_value)) + 1)
-        narrow = self.high - self.low < math.log(30)
-        ticks = [f * 10.0 ** d for d in decades for f in ((1, 1.2, 1.5, 2, 3, 5, 7) if narrow else (1,))]
+        span = math.exp(self.high - self.low)
+        factors = (1, 1.2, 1.5, 2, 3, 5, 7) if span < 30 else (1, 2, 5) if span < 3000 else (1,)
+        ticks = [f * 10.0 ** d for d in decades for f in factors]
         return [t for t in ticks if self.low_value * 0.999 <= t <= self.high_value * 1.001]
 
 
@@ -82,6 +83,10 @@ def short(value):
         if value >= 10 * size:
             return f"{value / size:.0f}{unit}"
     return f"{value:.6g}"
+
+
+def size(value):
+    return f"{value // 1024}K" if value >= 1024 else f"{value}"
 
 
 def legend(canvas, names, x, y):
@@ -149,7 +154,7 @@ def panel(canvas, box, heading, curves, marks, names, logs):
         canvas.text(left - 6, y_axis.at(tick) + 4, short(tick), 11, "end", "#555")
     for tick in x_ticks(x_axis, logs[0]):
         canvas.line(x_axis.at(tick), top, x_axis.at(tick), bottom, "#eee")
-        canvas.text(x_axis.at(tick), bottom + 15, short(tick), 11, "middle", "#555")
+        canvas.text(x_axis.at(tick), bottom + 15, size(tick) if logs[0] else short(tick), 11, "middle", "#555")
     for value, label in marks:
         canvas.line(left, y_axis.at(value), right, y_axis.at(value), "#c33", 1.2, "5 4")
         canvas.text(right - 4, y_axis.at(value) - 4, label, 11, "end", "#c33")
