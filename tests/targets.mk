@@ -45,13 +45,15 @@ $(UNIT_PLANE): $(OUT)/tests/plane/%: tests/unit/plane/%.c $(PLANE_OBJ) $(SUPPORT
 
 # Programs that know nothing of Mallard, or only its public API and the reader.
 PROGRAM_SRC := $(wildcard tests/conformance/*.c tests/conformance/death/*.c tests/stress/*.c tests/programs/*.c tests/bench/*.c tests/bench/workloads/*.c)
-PROGRAMS := $(patsubst tests/%.c,$(OUT)/tests/bin/%,$(PROGRAM_SRC)) $(OUT)/tests/bin/programs/demo_cpp
+PROGRAM_CPP_SRC := $(wildcard tests/programs/*.cc tests/bench/workloads/*.cc)
+PROGRAMS := $(patsubst tests/%.c,$(OUT)/tests/bin/%,$(PROGRAM_SRC)) $(patsubst tests/%.cc,$(OUT)/tests/bin/%,$(PROGRAM_CPP_SRC))
+BENCH_PROGRAMS := $(filter-out %/unwind,$(filter $(OUT)/tests/bin/bench/%,$(PROGRAMS)))
 PROGRAM_FLAGS := -std=gnu11 -D_GNU_SOURCE -Isrc -Iinclude -O2 -g -fno-builtin-malloc -fno-builtin-free -fno-builtin-realloc -fno-builtin-calloc -pthread -Wall -Wextra
 $(OUT)/tests/bin/%: tests/%.c
 	$(call say,TEST,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(PROGRAM_FLAGS) $< -o $@ $(PROGRAM_LIBS_$(notdir $*)) -lm -ldl
-$(OUT)/tests/bin/programs/demo_cpp: tests/programs/demo_cpp.cc
+$(OUT)/tests/bin/%: tests/%.cc
 	$(call say,TEST,$<)
 	@mkdir -p $(@D)
 	$(Q)g++ -O2 -g -Wall -Wextra -pthread $< -o $@
@@ -67,6 +69,7 @@ $(OUT)/tests/bin/conformance/look: $(READER_OBJ)
 $(OUT)/tests/bin/conformance/serve: $(PLANE_OBJ)
 $(OUT)/tests/bin/conformance/% $(OUT)/tests/bin/programs/%: | $(CORE_SO)
 $(OUT)/tests/bin/bench/unwind: $(UNIT_CORE_OBJ)
+$(patsubst tests/%.c,$(OUT)/tests/bin/%,$(wildcard tests/bench/workloads/*.c)) $(patsubst %,$(OUT)/tests/bin/bench/%,micro memory scraped): tests/bench/workloads/load.h
 
 # What drives the browser.
 E2E_MODULES := tests/e2e/node_modules/.package-lock.json
@@ -96,7 +99,7 @@ $(OUT)/tests/corpus_box_reader: tests/fuzz/corpus_box_reader.c $(SUPPORT_OBJ)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(TEST_FLAGS) $(VARIANT_FLAGS) $^ -o $@
 
-.PHONY: check check-unit check-conformance check-programs check-deb check-aarch64 check-web e2e stress fuzz bench bench-unwind demo lint format deps tests
+.PHONY: check check-unit check-conformance check-programs check-deb check-aarch64 check-web e2e stress fuzz bench bench-instructions bench-memory bench-scrape bench-start bench-unwind golden demo lint format deps tests
 deps: ## install the packages that building and testing need
 	@$(DEPS) build test demo deploy web
 
@@ -122,8 +125,7 @@ CONFORMANCE_RUNS = \
   faults='python3 tests/conformance/faults.py $(CORE_SO) $(OUT)/tests/bin/conformance' \
   http='python3 tests/conformance/http_conformance.py $(OUT)/mallard' \
   http_security='python3 tests/conformance/http_security.py $(OUT)/mallard' \
-  http_viewers='python3 tests/conformance/http_viewers.py $(OUT)/tests/bin/conformance/serve $(CORE_SO)' \
-  http_scrapers='python3 tests/conformance/http_scrapers.py $(OUT)/tests/bin/conformance/serve $(CORE_SO)' \
+.PHONY: check check-unit check-conformance check-programs check-deb check-aarch64 check-web e2e stress fuzz bench bench-instructions bench-memory bench-scrape bench-start bench-unwind golden demo lint format deps tests
   http_plugin='python3 tests/conformance/http_plugin.py $(CORE_SO)' \
   cli='python3 tests/conformance/cli.py $(OUT)/mallard' \
   cli_watch='python3 tests/conformance/cli_watch.py $(OUT)/mallard' \
@@ -134,6 +136,7 @@ CONFORMANCE_RUNS = \
   deploy_prometheus='python3 tests/conformance/deploy_prometheus.py $(OUT)' \
   deploy_containers='python3 tests/conformance/deploy_containers.py $(OUT) $(CONTAINERFILE_TOOLS)' \
   example='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/programs/example $(OUT)/tests/example.pb.gz && go tool pprof -top $(OUT)/tests/example.pb.gz >/dev/null'
+INSTRUCTIONS = python3 tests/bench/instructions.py $(OUT)/tests/bin/bench/count $(CORE_SO) --compiler '$(CC) $(CFLAGS)'
 LINT_RUNS = \
   layers='python3 tests/lint/layers.py' \
   length='python3 tests/lint/length.py' \
@@ -188,10 +191,32 @@ fuzz: ## libFuzzer on every target, FUZZ_SECONDS each
 	@for f in $(FUZZERS); do mkdir -p build/corpus/$$f tests/fuzz/corpus/$$f; echo "== $$f"; \
 	  build/fuzz/tests/fuzz_$$f -max_len=65536 -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 build/corpus/$$f tests/fuzz/corpus/$$f || exit 1; done
 
+BENCH_OPTIONS = --lib $(CORE_SO) --bin $(OUT)/tests/bin/bench $(if $(PEERS),--peers $(PEERS)) $(if $(EXTRA),--extra $(EXTRA)) $(if $(SCALE),--scale $(SCALE)) $(if $(PATIENCE),--patience $(PATIENCE))
 bench: ## workloads and real programs beside glibc, jemalloc, tcmalloc, mimalloc; BENCH= PEERS= EXTRA= REPS= SCALE=
 	@$(DEPS) build bench
-	@$(MAKE) --no-print-directory core
-	@python3 tests/bench/bench.py --lib $(CORE_SO) $(if $(BENCH),--bench $(BENCH)) $(if $(PEERS),--peers $(PEERS)) $(if $(EXTRA),--extra $(EXTRA)) $(if $(REPS),--reps $(REPS)) $(if $(SCALE),--scale $(SCALE))
+	@$(MAKE) --no-print-directory -s core $(BENCH_PROGRAMS)
+	@python3 tests/bench/bench.py $(BENCH_OPTIONS) $(if $(BENCH),--bench $(BENCH)) $(if $(REPS),--reps $(REPS))
+
+bench-start: ## start-up of a trivial program under each allocator, and its memory
+	@$(DEPS) build bench
+	@$(MAKE) --no-print-directory -s core $(BENCH_PROGRAMS)
+	@python3 tests/bench/start.py $(BENCH_OPTIONS) $(if $(RUNS),--runs $(RUNS))
+bench-memory: ## how memory goes back over time, beside the others; SCENARIO= TIME=
+	@$(DEPS) build bench
+	@$(MAKE) --no-print-directory -s core $(BENCH_PROGRAMS)
+	@python3 tests/bench/memory.py $(BENCH_OPTIONS) $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(TIME),--time $(TIME))
+bench-scrape: ## what a scrape once a second costs a program that runs flat out
+	@$(DEPS) build bench
+	@$(MAKE) --no-print-directory -s core plane $(BENCH_PROGRAMS)
+	@python3 tests/bench/scrape.py $(BENCH_OPTIONS) $(if $(REPS),--reps $(REPS))
+golden: ## renew the instruction counts that make check compares
+	@$(DEPS) build
+	@$(MAKE) --no-print-directory -s core $(OUT)/tests/bin/bench/count
+	@$(INSTRUCTIONS) --renew
+bench-instructions: ## instructions per operation, beside the other allocators
+	@$(DEPS) build bench
+	@$(MAKE) --no-print-directory -s core $(OUT)/tests/bin/bench/count
+	@$(INSTRUCTIONS) --peers
 
 bench-unwind: $(OUT)/tests/bin/bench/unwind ## one stack capture beside libgcc and libunwind
 	@$<

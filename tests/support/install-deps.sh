@@ -26,8 +26,8 @@ packages_of() {
     programs) echo redis-server redis-tools sqlite3 python3.11 libpython3.11-testsuite nginx wrk \
         postgresql memcached nodejs perl lua5.4 git gcc g++ clang make bash ;;
     aarch64) echo gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user ;;
-    bench) echo gcc g++ python3 libjemalloc2 libgoogle-perftools4 libmimalloc2.0 redis-server \
-        redis-tools sqlite3 python3.11 lua5.4 perl ;;
+    bench) echo gcc g++ clang python3 libjemalloc2 libgoogle-perftools4 libmimalloc2.0 redis-server \
+        redis-tools sqlite3 python3.11 lua5.4 perl nodejs git postgresql postgresql-contrib ;;
     deploy) echo python3 python3-yaml prometheus systemd shellcheck pkg-config musl ;;
     deb) echo dpkg-dev lintian golang-go ;;
     # Node may be there without Debian knowing of it.
