@@ -159,9 +159,11 @@ check-programs: ## real programs with and without the library, outputs compared
 	@$(MAKE) --no-print-directory core
 	@python3 tests/programs/run.py --lib $(CURDIR)/$(CORE_SO)
 
-check-deb: deb ## the packages installed, used, removed and purged, on a copy of this system; lintian's view
+check-deb: deb ## the packages installed, used, removed and purged, and the service booted, on copies of this system
 	@lintian --allow-root --fail-on error build/deb/*.deb
-	@$(RUNNER) deb='python3 tests/programs/deb.py build/deb'
+	@$(MAKE) --no-print-directory $(OUT)/tests/bin/programs/leak
+	@$(RUNNER) deb='python3 tests/programs/deb.py build/deb' \
+	  service='python3 tests/programs/service.py build/deb $(OUT)/tests/bin/programs/leak'
 
 check-aarch64: ## build for aarch64 and run the core's unit tests under qemu
 	@$(DEPS) build aarch64
