@@ -137,6 +137,14 @@ def pressed(terminal, keys, wanted, seconds=10):
     return bool(re.search(wanted, screen(terminal, at)))
 
 
+def widest(terminal):
+    """Of the next whole picture."""
+    at = len(terminal.seen)
+    terminal.read_until(b"\033[J", at)
+    at = terminal.seen.rfind(b"\033[H", 0, terminal.seen.rfind(b"\033[J"))
+    return max(len(line) for line in screen(terminal, at).split("\n"))
+
+
 def check_top_keys(scene):
     programs = [Running(scene, HOLDER), Running(scene, GROWER)]
     live.wait_until(lambda: re.search(r"top .* 2 processes.*live [^0]", scene.run("top").stdout), 10)
@@ -156,13 +164,7 @@ def check_top_keys(scene):
     checks.check("Enter opens the call sites", pressed(terminal, b"\r", rf"pid {programs[0].pid} .*\n.*\n.*\n +FLAT +CUM"), screen(terminal, -2000))
     checks.check("the letter O alone does nothing, Esc leads back", pressed(terminal, b"O", "FLAT") and pressed(terminal, b"\033", "COMMAND"))
     resize(terminal, 6, 40)
-    checks.check("a new size is drawn at once", pressed(terminal, b"", r"PID +RSS +LIVE"))
-    time.sleep(0.5)
-    at = len(terminal.seen)
-    terminal.read_until(b"\033[J", at)
-    terminal.read_until(b"\033[J", len(terminal.seen))
-    lines = screen(terminal, at).split("\n")
-    checks.check("no line is wider", all(len(line) <= 40 for line in lines), max(lines, key=len))
+    checks.check("a new size is drawn, and no line is wider", live.wait_until(lambda: widest(terminal) <= 40, 10), widest(terminal))
     terminal.type(b"q")
     terminal.read_until(b"\033[?1049l")
     checks.check("q gives the terminal back", is_restored(terminal))
@@ -333,6 +335,17 @@ def check_diff_usage(scene, profile):
         scene.expect(f"a profile cut to {length} bytes", ["diff", profile, damaged], 1, err="damaged.pb.gz cannot be read: it is no profile")
 
 
+def check_progress(scene):
+    """A line while names are read, gone afterwards, and only on a terminal."""
+    box, _ = a_dead_box(scene, signal.SIGKILL)
+    terminal = cli.Terminal(scene, scene.mallard, "heap", box, "-o", "h.pb.gz", TERM="xterm")
+    terminal.read_until(b"\r\033[K", 10)
+    scene.checks.equal("heap on a terminal ends well", terminal.close(), 0)
+    scene.checks.check("says what it does, and takes it back", re.fullmatch(rb"\r\033\[Kreading the heap of [^\r\n]* \.\.\.\r\033\[K", terminal.seen), terminal.seen)
+    scene.expect("elsewhere it is silent", ["heap", box, "-o", "h.pb.gz"], 0, out="^$", err="^$")
+    clean(scene)
+
+
 # ---- the dead
 
 class Kept:
@@ -359,9 +372,8 @@ def a_dead_box(scene, number):
     """The box of a program that was killed, and its pid."""
     boxes = os.path.join(scene.folder, "dead")
     program = Running(scene, GROWER, "--keep", boxes)
-    live.wait_until(lambda: re.search(r" [\d.]+ MiB ", scene.run("stat", box_in(boxes)).stdout) if box_in(boxes) else False)
     program.grow()
-    time.sleep(1.2)
+    live.wait_until(lambda: box_in(boxes) and re.search(r"live objects +[2-9]\d[\d.]* MiB", scene.run("stat", box_in(boxes)).stdout), 10)
     program.kill(number)
     program.stop()
     return box_in(boxes), program.pid
@@ -553,8 +565,7 @@ def check_report(scene):
     data = check_page(scene, "kept", path, pid)
     scene.checks.check("kept: how it died", data["process"]["death"]["kind"] == "oom" and "alert(1)" in data["process"]["death"]["sentence"], data["process"]["death"])
     program = Running(scene, HOLDER)
-    live.wait_until(lambda: find_box(scene, program.pid))
-    time.sleep(1.2)
+    live.wait_until(lambda: re.search(r"live objects +[3-9]\d[\d.]* MiB", scene.run("stat", str(program.pid)).stdout), 10)
     scene.expect("report of a living process", ["report", str(program.pid), "-o", path], 0)
     data = check_page(scene, "living", path, program.pid)
     scene.checks.equal("living: alive", (data["process"]["alive"], data["process"]["death"]), (True, None))
@@ -571,7 +582,7 @@ def main(arguments):
         return 2
     checks = live.Checks()
     steps = (check_top_usage, check_top_plain, check_top_keys, check_top_process_on_terminal, check_top_ends, check_top_stops,
-             check_top_without_terminal, check_hostile_names, check_diff, check_how_it_ended, check_kept, check_kept_and_living,
+             check_top_without_terminal, check_hostile_names, check_diff, check_progress, check_how_it_ended, check_kept, check_kept_and_living,
              check_hostile_keep, check_report)
     for step in steps:
         with tempfile.TemporaryDirectory() as folder:
