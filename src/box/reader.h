@@ -48,6 +48,10 @@ uint32_t mal_reader_owner(const struct mal_box_reader *reader);
  * namespace, "/proc/PID/root" with the pid as this process sees it. Snapshots carry a copy. */
 int mal_reader_set_root(struct mal_box_reader *reader, const char *root);
 
+/* The pid of the box's process as this process sees it, where that is another than the box says: it
+ * runs in a pid namespace of its own. */
+void mal_reader_set_pid(struct mal_box_reader *reader, uint32_t pid);
+
 /* Who wrote the box. Strings are owned by the structure; free with mal_identity_free. */
 struct mal_identity {
     uint32_t pid, parent_pid, uid, flags, cpus;
@@ -159,6 +163,9 @@ int mal_reader_command(struct mal_box_reader *reader, enum mal_box_command comma
  * ($MALLARD_DIR, /run/mallard, $XDG_RUNTIME_DIR/mallard, /dev/shm/mallard.<uid>).
  * -ENOENT when none exists. */
 int mal_box_folder(char *ret_path, size_t bytes);
+
+/* Splits the name of a box's file, "<pid>.<start_ticks>.mallard". False for any other name. */
+bool mal_box_name_parse(const char *name, uint32_t *ret_pid, uint64_t *ret_start_ticks);
 
 /* Calls `visit` for each file in `folder` named like a box, in the order of the folder. Stops and
  * returns what `visit` returned once that is not 0. */

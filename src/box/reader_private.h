@@ -20,8 +20,11 @@ struct mal_box_reader {
     struct mal_box_header header; /* as checked at open */
     uint32_t owner_uid;           /* of the file; for memory the effective user */
     char *path;
-    char *root; /* NULL: none set */
+    char *root;   /* NULL: none set */
+    uint32_t pid; /* of the process as we see it; 0: as the box says */
 };
+
+uint32_t mal_reader_pid(const struct mal_box_reader *reader);
 
 /* Copies `bytes` from offset `at` of a section; -EBADMSG outside of it or of the file. */
 int mal_reader_section(const struct mal_box_reader *reader, enum mal_box_section_id id, uint64_t at,

@@ -171,7 +171,7 @@ def check_keep(scene):
     scene.expect("--keep", ["run", "-q", "--keep", kept, "--", "/usr/bin/python3", "-c", "x=[bytes(1000) for i in range(50000)]"], 0)
     boxes = [name for name in os.listdir(kept) if name.endswith(".mallard")]
     scene.checks.check("--keep keeps the box of a clean exit", len(boxes) >= 1, os.listdir(kept))
-    box = os.path.join(kept, boxes[0]) if boxes else "/nonexistent"
+    box = os.path.join(kept, boxes[0]) if boxes else "/proc/nonexistent"
     scene.expect("stat of a box", ["stat", box], 0, out="exited with 0")
     scene.expect("heap --text of a box", ["heap", "--text", box], 0, out="^heap profile: ")
     scene.expect("a file that is no box", ["stat", "/etc/passwd"], 1, err="cannot be read as a box")
