@@ -3,7 +3,9 @@
 """What the mallard command shows of many processes, of two moments and of the dead: top (plain and
 with keys in a terminal), diff, ps -a, what was kept, report.
 
-    cli_watch.py MALLARD
+    cli_watch.py MALLARD [MALLARDD]
+
+With MALLARDD also what a real daemon kept; without it only what such a folder looks like.
 """
 import fcntl
 import gzip
@@ -503,6 +505,34 @@ def check_hostile_keep(scene):
     clean(scene)
 
 
+def check_daemon(scene, mallardd):
+    """A process that a daemon watched: its stored profiles while it lives, all of it when it is dead."""
+    checks = scene.checks
+    keep = os.path.join(scene.folder, "kept")
+    daemon = subprocess.Popen([mallardd, "--http", "127.0.0.1:0", "--dir", scene.boxes, "--keep", keep, "--keep-every", "1"],
+                              env=scene.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    scene.env["MALLARD_KEEP_DIR"] = keep
+    checks.check("mallardd is ready", "http://127.0.0.1:" in daemon.stdout.readline())
+    program = Running(scene, GROWER)
+    pid = program.pid
+    stored = live.wait_until(lambda: scene.run("diff", f"{pid}@-0s", f"{pid}@-0s").returncode == 0, 30)
+    checks.check("a profile of the living is stored", stored)
+    scene.expect("diff of what was stored and now", ["diff", f"{pid}@-0s", str(pid)], 0, out="^inuse_space: ")
+    program.kill(signal.SIGKILL)
+    dead = live.wait_until(lambda: re.search(rf"\n +{pid}  SIGKILL ", scene.run("ps", "-a").stdout), 30)
+    checks.check("ps -a: killed by SIGKILL", dead, scene.run("ps", "-a").stdout)
+    sentence = live.wait_until(lambda: re.search(rf"^.*SIGKILL.*\n{pid} ", scene.run("stat", str(pid)).stdout), 30)
+    checks.check("stat: and why", sentence, scene.run("stat", str(pid)).stdout)
+    daemon.send_signal(signal.SIGTERM)
+    checks.equal("mallardd ends", daemon.wait(timeout=20), 0)
+    daemon.stdout.close()
+    scene.expect("heap without a daemon", ["heap", str(pid), "-o", "last.pb.gz"], 0)
+    scene.expect("report without a daemon", ["report", str(pid), "-o", "report.html"], 0)
+    check_page(scene, "kept by mallardd", os.path.join(scene.folder, "report.html"), pid)
+    program.stop()
+    clean(scene)
+
+
 # ---- report
 
 class Page(html.parser.HTMLParser):
@@ -577,7 +607,7 @@ def check_report(scene):
 
 
 def main(arguments):
-    if len(arguments) != 1:
+    if len(arguments) not in (1, 2):
         print(__doc__, file=sys.stderr)
         return 2
     checks = live.Checks()
@@ -587,6 +617,9 @@ def main(arguments):
     for step in steps:
         with tempfile.TemporaryDirectory() as folder:
             step(cli.Scene(checks, arguments[0], folder))
+    if len(arguments) > 1:
+        with tempfile.TemporaryDirectory() as folder:
+            check_daemon(cli.Scene(checks, arguments[0], folder), os.path.abspath(arguments[1]))
     return checks.finish()
 
 
