@@ -128,7 +128,7 @@ CONFORMANCE_RUNS = \
 .PHONY: check check-unit check-conformance check-programs check-deb check-aarch64 check-web e2e stress fuzz bench bench-instructions bench-memory bench-scrape bench-start bench-unwind golden demo lint format deps tests
   http_plugin='python3 tests/conformance/http_plugin.py $(CORE_SO)' \
   cli='python3 tests/conformance/cli.py $(OUT)/mallard' \
-  cli_watch='python3 tests/conformance/cli_watch.py $(OUT)/mallard' \
+  cli_watch='python3 tests/conformance/cli_watch.py $(OUT)/mallard $(OUT)/mallardd' \
   cli_completion='python3 tests/conformance/cli_completion.py $(OUT)/mallard $(OUT)/mallardd' \
   man='python3 tests/conformance/man.py $(OUT)/mallard $(OUT)/mallardd' \
   deploy='python3 tests/conformance/deploy.py $(OUT)' \
