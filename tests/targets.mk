@@ -30,10 +30,16 @@ $(UNIT_CORE): $(OUT)/tests/core/%: tests/unit/core/%.c $(UNIT_CORE_OBJ)
 	$(call say,TEST,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(TEST_FLAGS) $(VARIANT_FLAGS) $< $(UNIT_CORE_OBJ) -o $@ $(LDFLAGS) -lcmocka -lm -ldl
+# Tests of a program's parts link the program too, all but its main.
+CLI_PARTS := $(filter-out %/cli/main.o,$(CLI_OBJ))
+DAEMON_PARTS := $(filter-out %/daemon/main.o,$(DAEMON_OBJ))
+parts_of = $(if $(filter test_cli_%,$(1)),$(CLI_PARTS))$(if $(filter test_daemon_%,$(1)),$(DAEMON_PARTS))
+$(filter $(OUT)/tests/plane/test_cli_%,$(UNIT_PLANE)): $(CLI_PARTS)
+$(filter $(OUT)/tests/plane/test_daemon_%,$(UNIT_PLANE)): $(DAEMON_PARTS)
 $(UNIT_PLANE): $(OUT)/tests/plane/%: tests/unit/plane/%.c $(PLANE_OBJ) $(SUPPORT_OBJ)
 	$(call say,TEST,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(TEST_FLAGS) $(VARIANT_FLAGS) $< $(PLANE_OBJ) $(SUPPORT_OBJ) -o $@ $(LDFLAGS) -lcmocka $(PLANE_LIBS)
+	$(Q)$(CC) $(CFLAGS) $(TEST_FLAGS) $(VARIANT_FLAGS) $< $(call parts_of,$(@F)) $(PLANE_OBJ) $(SUPPORT_OBJ) -o $@ $(LDFLAGS) -lcmocka $(PLANE_LIBS)
 -include $(UNIT_CORE_OBJ:.o=.d) $(SUPPORT_OBJ:.o=.d) $(UNIT_CORE:=.d) $(UNIT_PLANE:=.d)
 
 # Programs that know nothing of Mallard, or only its public API and the reader.
@@ -66,8 +72,10 @@ FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_OBJ_alloc = $(UNIT_CORE_OBJ)
 FUZZ_OBJ_box_reader = $(PLANE_OBJ) $(SUPPORT_OBJ)
 FUZZ_OBJ_http = $(PLANE_OBJ) $(SUPPORT_OBJ)
+FUZZ_OBJ_keep = $(PLANE_OBJ) $(SUPPORT_OBJ)
 FUZZ_LIBS_box_reader = $(PLANE_LIBS)
 FUZZ_LIBS_http = $(PLANE_LIBS)
+FUZZ_LIBS_keep = $(PLANE_LIBS)
 FUZZ_SECONDS ?= 60
 define FUZZ_RULES
 $(OUT)/tests/replay_$(1): tests/fuzz/fuzz_$(1).c tests/fuzz/replay_main.c $$(FUZZ_OBJ_$(1))
@@ -105,6 +113,9 @@ CONFORMANCE_RUNS = \
   http_scrapers='python3 tests/conformance/http_scrapers.py $(OUT)/tests/bin/conformance/serve $(CORE_SO)' \
   http_plugin='python3 tests/conformance/http_plugin.py $(CORE_SO)' \
   cli='python3 tests/conformance/cli.py $(OUT)/mallard' \
+  cli_watch='python3 tests/conformance/cli_watch.py $(OUT)/mallard' \
+  cli_completion='python3 tests/conformance/cli_completion.py $(OUT)/mallard $(OUT)/mallardd' \
+  man='python3 tests/conformance/man.py $(OUT)/mallard $(OUT)/mallardd' \
   example='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/programs/example $(OUT)/tests/example.pb.gz && go tool pprof -top $(OUT)/tests/example.pb.gz >/dev/null'
 LINT_RUNS = \
   layers='python3 tests/lint/layers.py' \

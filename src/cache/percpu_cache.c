@@ -36,6 +36,7 @@
 #include <errno.h>
 
 #define BUDGET_BYTES (2u << 20) /* of objects, per CPU */
+#define FIRST_BYTES 4096u       /* a class's first capacity */
 #define STEAL_TRIES 8u
 #define CPUS_MAX 8192u /* the kernel's own limit */
 
@@ -160,11 +161,19 @@ static void steal_locked(struct slab *slab, uint64_t bytes) {
     }
 }
 
-/* Grants a class one batch more where its own limit and the budget allow. */
+/* A class starts with FIRST_BYTES worth of objects and doubles up to steps of a whole batch: one
+ * that is used a little holds a little. */
+static uint32_t growth_of(const struct mal_class_info *info, uint32_t capacity) {
+    uint64_t first = mal_max(FIRST_BYTES / info->size_bytes, 2);
+    uint64_t step = mal_min(mal_max(capacity, first), info->batch);
+    return (uint32_t)mal_min(step, info->cache_limit - capacity);
+}
+
+/* Grants a class more where its own limit and the budget allow. */
 static bool grow_locked(struct slab *slab, uint32_t class) {
     const struct mal_class_info *info = &mal_class[class];
     uint32_t capacity = capacity_of(slab, class);
-    uint32_t more = (uint32_t)mal_min(info->batch, info->cache_limit - capacity);
+    uint32_t more = growth_of(info, capacity);
     uint64_t bytes = (uint64_t)more * info->size_bytes;
     if (more == 0)
         return false;
@@ -193,17 +202,16 @@ static bool push_locked(struct slab *slab, uint32_t class, struct mal_slot slot)
 }
 
 /* A top of 0 belongs to a slab that is not set up yet, whose word 0 is 0 as well. */
-static void *pop_anyhow(uint32_t class) {
+static struct mal_slot pop_anyhow(uint32_t class) {
     if (cache.mode == MAL_PERCPU_RSEQ)
-        return mal_percpu_pop(class).object;
+        return mal_percpu_pop(class);
     struct slab *slab = lock_slab(mal_percpu_ask_kernel(cache.cpus));
-    void *object = pop_locked(slab, class).object;
+    struct mal_slot slot = pop_locked(slab, class);
     mal_unlock(&slab->lock);
-    return object;
+    return slot;
 }
 
-static bool push_anyhow(uint32_t class, void *object) {
-    struct mal_slot slot = {object, mal_pagemap_state(object)};
+static bool push_anyhow(uint32_t class, struct mal_slot slot) {
     if (cache.mode == MAL_PERCPU_RSEQ)
         return mal_percpu_push(class, slot);
     struct slab *slab = lock_slab(mal_percpu_ask_kernel(cache.cpus));
@@ -212,15 +220,51 @@ static bool push_anyhow(uint32_t class, void *object) {
     return pushed;
 }
 
+static size_t pop_many_locked(struct slab *slab, uint32_t class, struct mal_slot *ret_slots,
+                              size_t most) {
+    uint64_t header = slab->header[class];
+    size_t count = mal_min(most, objects_below(header, class));
+    uint64_t first = header_top(header) - MAL_SLOT_WORDS * (count - 1);
+    for (size_t i = 0; i < count; i++)
+        ret_slots[i] = *slot_at(slab, first + MAL_SLOT_WORDS * i);
+    mal_store_relaxed(&slab->header[class], header + count * (MAL_SLAB_POP_UNIT - MAL_SLOT_WORDS));
+    return count;
+}
+
+static size_t pop_many_anyhow(uint32_t class, struct mal_slot *ret_slots, size_t most) {
+    if (cache.mode == MAL_PERCPU_RSEQ)
+        return mal_percpu_pop_many(class, cache.first_slot[class], ret_slots, most);
+    struct slab *slab = lock_slab(mal_percpu_ask_kernel(cache.cpus));
+    size_t count = pop_many_locked(slab, class, ret_slots, most);
+    mal_unlock(&slab->lock);
+    return count;
+}
+
+/* Returns how many of the slots went in, the first ones. */
+static size_t push_many_anyhow(uint32_t class, const struct mal_slot *slots, size_t count) {
+    size_t done = 0;
+    if (cache.mode == MAL_PERCPU_RSEQ && mal_percpu_push_many(class, slots, count))
+        return count;
+    while (done < count && push_anyhow(class, slots[done]))
+        done++;
+    return done;
+}
+
 /* The CPU whose slab serves this thread; -1 for a thread that libc did not register. */
 static int my_cpu(void) {
     return cache.mode == MAL_PERCPU_RSEQ ? mal_percpu_current()
                                          : (int)mal_percpu_ask_kernel(cache.cpus);
 }
 
+/* What a class has been granted here, without the lock: a hint, 0 for a slab that is not set up. */
+static uint32_t capacity_hint(int cpu, uint32_t class) {
+    uint32_t limit = mal_load_relaxed(&slab_of((unsigned)cpu)->limit[class]);
+    return limit == 0 ? 0 : (limit - cache.first_slot[class]) / MAL_SLOT_WORDS;
+}
+
 static bool grow_here(uint32_t class) {
     int cpu = my_cpu();
-    if (cpu < 0)
+    if (cpu < 0 || capacity_hint(cpu, class) >= mal_class[class].cache_limit)
         return false;
     struct slab *slab = lock_slab((unsigned)cpu);
     bool grown = grow_locked(slab, class);
@@ -228,15 +272,22 @@ static bool grow_here(uint32_t class) {
     return grown;
 }
 
-/* Room for one batch, so that what is fetched can be kept. */
-static void ensure_batch_here(uint32_t class) {
+/* How many objects to move at once: as many as the class has capacity for, at most a batch. An
+ * empty cache grows first, so that what is fetched can be kept. */
+static size_t objects_to_fetch(uint32_t class) {
     int cpu = my_cpu();
     if (cpu < 0)
-        return;
-    struct slab *slab = lock_slab((unsigned)cpu);
-    if (capacity_of(slab, class) < mal_class[class].batch)
-        grow_locked(slab, class);
-    mal_unlock(&slab->lock);
+        return 1;
+    uint32_t capacity = capacity_hint(cpu, class);
+    if (capacity < mal_class[class].batch && grow_here(class))
+        capacity = capacity_hint(cpu, class);
+    return mal_clamp(capacity, 1, mal_class[class].batch);
+}
+
+static size_t objects_to_drain(uint32_t class) {
+    int cpu = my_cpu();
+    uint64_t half = cpu < 0 ? 0 : (capacity_hint(cpu, class) + 1) / 2;
+    return mal_clamp(half, 1, mal_class[class].batch);
 }
 
 /* What is about to move is counted as moved before it moves, and set right afterwards: a reader
@@ -249,10 +300,12 @@ static void announce(uint64_t *counter, size_t count) {
 /* Last first: a stack hands them out again in the order they came in, which is that of addresses
  * for a new span and that of their frees for used ones. Programs walk memory in that order. */
 static void push_rest(uint32_t class, void **objects, size_t count) {
-    size_t left = count;
+    struct mal_slot slots[MAL_CENTRAL_BATCH_MAX];
+    for (size_t i = 0; i < count; i++)
+        slots[i] =
+            (struct mal_slot){objects[count - 1 - i], mal_pagemap_state(objects[count - 1 - i])};
     announce(&counters[class].filled, count);
-    while (left > 0 && push_anyhow(class, objects[left - 1]))
-        left--;
+    size_t left = count - push_many_anyhow(class, slots, count);
     mal_sub_relaxed(&counters[class].filled, left);
     if (left > 0)
         mal_central_give(class, objects, left);
@@ -261,12 +314,11 @@ static void push_rest(uint32_t class, void **objects, size_t count) {
 void *mal_cache_alloc_slow(uint32_t class) {
     void *batch[MAL_CENTRAL_BATCH_MAX];
     if (cache.mode == MAL_PERCPU_LOCK) {
-        void *object = pop_anyhow(class);
-        if (object)
-            return object;
+        struct mal_slot slot = pop_anyhow(class);
+        if (slot.object)
+            return slot.object;
     }
-    ensure_batch_here(class);
-    size_t got = mal_central_take(class, batch, mal_class[class].batch);
+    size_t got = mal_central_take(class, batch, objects_to_fetch(class));
     if (got == 0)
         return NULL;
     mal_add_relaxed(&counters[class].direct_allocs, 1);
@@ -275,53 +327,57 @@ void *mal_cache_alloc_slow(uint32_t class) {
     return batch[0];
 }
 
-static void drain_batch(uint32_t class) {
-    void *batch[MAL_CENTRAL_BATCH_MAX];
-    size_t count = 0;
-    announce(&counters[class].drained, mal_class[class].batch);
-    while (count < mal_class[class].batch && (batch[count] = pop_anyhow(class)) != NULL)
-        count++;
-    mal_sub_relaxed(&counters[class].drained, mal_class[class].batch - count);
+/* Gives the objects of slots to the central list, the top of the stack first. */
+static void give_slots(uint32_t class, const struct mal_slot *slots, size_t count) {
+    void *objects[MAL_CENTRAL_BATCH_MAX];
+    for (size_t i = 0; i < count; i++)
+        objects[i] = slots[count - 1 - i].object;
     if (count > 0)
-        mal_central_give(class, batch, count);
+        mal_central_give(class, objects, count);
+}
+
+static void drain_batch(uint32_t class) {
+    struct mal_slot slots[MAL_CENTRAL_BATCH_MAX];
+    size_t wanted = objects_to_drain(class);
+    announce(&counters[class].drained, wanted);
+    size_t count = pop_many_anyhow(class, slots, wanted);
+    mal_sub_relaxed(&counters[class].drained, wanted - count);
+    give_slots(class, slots, count);
 }
 
 void mal_cache_free_slow(uint32_t class, void *object) {
-    if (cache.mode == MAL_PERCPU_LOCK && push_anyhow(class, object))
+    struct mal_slot slot = {object, mal_pagemap_state(object)};
+    if (cache.mode == MAL_PERCPU_LOCK && push_anyhow(class, slot))
         return;
     if (!grow_here(class))
         drain_batch(class);
-    if (push_anyhow(class, object))
+    if (push_anyhow(class, slot))
         return;
     mal_add_relaxed(&counters[class].direct_frees, 1);
     mal_central_give(class, &object, 1);
 }
 
-static bool still_on(unsigned cpu) {
-    return cache.mode == MAL_PERCPU_LOCK || mal_percpu_current() == (int)cpu;
-}
-
-static void *drain_one(struct slab *slab, uint32_t class) {
+/* Objects of the slab of `cpu`; none once the thread has been moved elsewhere. */
+static size_t pop_many_of(struct slab *slab, unsigned cpu, uint32_t class,
+                          struct mal_slot *ret_slots, size_t most) {
     if (cache.mode == MAL_PERCPU_RSEQ)
-        return mal_percpu_pop(class).object;
+        return mal_percpu_current() == (int)cpu
+                   ? mal_percpu_pop_many(class, cache.first_slot[class], ret_slots, most)
+                   : 0;
     mal_lock(&slab->lock);
-    void *object = pop_locked(slab, class).object;
+    size_t count = pop_many_locked(slab, class, ret_slots, most);
     mal_unlock(&slab->lock);
-    return object;
+    return count;
 }
 
 static void drain_class(struct slab *slab, unsigned cpu, uint32_t class) {
-    void *batch[MAL_CENTRAL_BATCH_MAX];
+    struct mal_slot slots[MAL_CENTRAL_BATCH_MAX];
     size_t count;
     do {
-        count = 0;
         announce(&counters[class].drained, MAL_CENTRAL_BATCH_MAX);
-        while (count < MAL_CENTRAL_BATCH_MAX && still_on(cpu) &&
-               (batch[count] = drain_one(slab, class)) != NULL)
-            count++;
+        count = pop_many_of(slab, cpu, class, slots, MAL_CENTRAL_BATCH_MAX);
         mal_sub_relaxed(&counters[class].drained, MAL_CENTRAL_BATCH_MAX - count);
-        if (count > 0)
-            mal_central_give(class, batch, count);
+        give_slots(class, slots, count);
     } while (count == MAL_CENTRAL_BATCH_MAX);
 }
 

@@ -3,73 +3,91 @@
  * Central lists.
  *
  * Per class: a transfer cache, an array of free objects in last-in-first-out order, so that a
- * batch freed on one CPU goes to the next CPU that wants one without touching spans; and the list
+ * batch freed on one CPU goes to the next CPU that wants one without touching spans; and the lists
  * of spans that have free objects. Spans whose objects are all handed out are on no list.
  *
- * Path up: the top of the transfer cache; then spans from the list, lowest free object first; then
- * a new span from the page heap. Path down: onto the transfer cache; what does not fit goes into
- * the bits of its span. A span whose objects are all back stays for the next taker while the class
- * has few of them; else it goes to the page heap. What a class has not touched for a whole tick of
- * the background thread goes all the way down.
+ * Path up: the top of the transfer cache; then spans with some objects out, lowest free object
+ * first; then spans with none out; then a new span from the page heap. Path down: onto the transfer
+ * cache; what does not fit goes into the bits of its span. A span whose objects are all back stays
+ * for the next taker, within bounds per class and for all classes; else it goes to the page heap.
+ * Before the heap grows, all of them go there: they save work, not memory. What a class has not
+ * touched for a whole tick of the background thread goes all the way down.
  *
  *     taken - given = objects in CPU caches or in the program's hands
  *     sum of object_count over spans = (taken - given) + span_free + transfer_objects
  *
  * SYNCHRONIZATION: one lock per class (rank CENTRAL); the page heap's lock is taken inside it. A
- * span on a list, or with objects out, belongs to its class's lock.
+ * span on a list, or with objects out, belongs to its class's lock. `empty_bytes` is a relaxed
+ * atomic.
  *
  * Must never read or write an object.
  */
 #include "central/central.h"
 
+#include "base/atomic.h"
 #include "base/bits.h"
 #include "base/check.h"
+#include "central/central_private.h"
 #include "meta/pagemap.h"
-#include "os/lock.h"
 #include "pageheap/pageheap.h"
 
-#define TRANSFER_BATCHES 16u
-#define TRANSFER_OBJECTS_MIN 256u /* unless so many would be more than TRANSFER_BYTES_MAX */
+#define TRANSFER_BATCHES 4u
+#define TRANSFER_OBJECTS_MIN 64u /* unless so many would be more than TRANSFER_BYTES_MAX */
 #define TRANSFER_LARGE_OBJECTS_MIN 4u
-#define TRANSFER_BYTES_MAX (1u << 20)
-#define EMPTY_BYTES_MAX (128u << 10) /* of spans without an object out that a class may keep */
-
-struct central {
-    MAL_LINE_ALIGNED struct mal_lock lock;
-    uint32_t transfer_used;
-    uint32_t transfer_capacity; /* 0 until the first object comes back */
-    void **transfer;
-    struct mal_span *partial; /* spans with free objects, doubly linked, newest first */
-    uint32_t empty_spans;     /* of those, the ones with no object out */
-    uint64_t taken_at_trim;   /* stats.taken when the class was last looked at by trim */
-    struct mal_central_stats stats;
-};
+#define TRANSFER_BYTES_MAX (256u << 10)
+/* Bytes of spans without an object out: what a class may keep always, what all may keep together.
+ */
+#define EMPTY_CLASS_BYTES (256u << 10)
+#define EMPTY_ALL_BYTES (32u << 20)
 
 static struct central centrals[MAL_CLASS_COUNT] = {
     [0 ... MAL_CLASS_COUNT - 1] = {.lock = MAL_LOCK_INIT(MAL_RANK_CENTRAL)},
 };
 
-static struct central *lock_class(uint32_t class) {
+static uint64_t empty_bytes; /* sum over classes */
+
+struct central *mal_central_lock_class(uint32_t class) {
     struct central *central = &centrals[class];
     mal_lock(&central->lock);
     return central;
 }
 
-static void list_push(struct central *central, struct mal_span *span) {
-    span->previous = NULL;
-    span->next = central->partial;
-    if (span->next)
-        span->next->previous = span;
-    central->partial = span;
+static uint64_t span_bytes(uint32_t class) {
+    return (uint64_t)mal_class[class].span_pages << MAL_PAGE_SHIFT;
 }
 
-static void list_remove(struct central *central, struct mal_span *span) {
+static enum mal_span_list list_of(const struct mal_span *span) {
+    if (span->free_count == span->object_count)
+        return MAL_LIST_EMPTY;
+    return span->flags & MAL_SPAN_HOLED ? MAL_LIST_HOLED : MAL_LIST_PARTIAL;
+}
+
+static void count_empty(struct central *central, const struct mal_span *span, int change) {
+    central->empty_spans += (uint32_t)change;
+    mal_add_relaxed(&empty_bytes, (uint64_t)change * span_bytes(span->class));
+}
+
+void mal_central_list(struct central *central, struct mal_span *span) {
+    struct mal_span **list = &central->list[list_of(span)];
+    span->list = (uint8_t)list_of(span);
+    span->previous = NULL;
+    span->next = *list;
+    if (span->next)
+        span->next->previous = span;
+    *list = span;
+    if (span->list == MAL_LIST_EMPTY)
+        count_empty(central, span, 1);
+}
+
+void mal_central_unlist(struct central *central, struct mal_span *span) {
     if (span->previous)
         span->previous->next = span->next;
     else
-        central->partial = span->next;
+        central->list[span->list] = span->next;
     if (span->next)
         span->next->previous = span->previous;
+    if (span->list == MAL_LIST_EMPTY)
+        count_empty(central, span, -1);
 }
 
 /* The lowest free object of a span that has one. */
@@ -84,25 +102,62 @@ static void *span_take_one(struct mal_span *span, uint32_t size_bytes) {
     return span->base + (size_t)(word * 64 + bit) * size_bytes;
 }
 
-static size_t span_take(struct mal_span *span, uint32_t size_bytes, void **ret_objects,
+static size_t span_take(struct central *central, struct mal_span *span, void **ret_objects,
                         size_t count) {
+    uint32_t size_bytes = mal_class[span->class].size_bytes;
     count = mal_min(count, span->free_count);
     for (size_t i = 0; i < count; i++)
         ret_objects[i] = span_take_one(span, size_bytes);
+    span->touched_tick = mal_central_now();
+    if (span->flags & MAL_SPAN_HOLED)
+        mal_central_fill_holes(central, span, ret_objects, count);
     return count;
 }
 
+uint64_t mal_central_empty_bytes(void) {
+    return mal_load_relaxed(&empty_bytes);
+}
+
+/* A span that fits into the heap as it is; else one for which the heap grows, but before it does
+ * the others make room. Drops and takes the lock for that. */
+static struct mal_span *make_span(struct central *central, uint32_t class) {
+    struct mal_span *span = mal_pageheap_new_class_span(class, MAL_GROWTH_REFUSED);
+    if (span)
+        return span;
+    mal_unlock(&central->lock);
+    mal_central_before_growth(span_bytes(class));
+    mal_central_lock_class(class);
+    return mal_pageheap_new_class_span(class, MAL_GROWTH_ALLOWED);
+}
+
+static struct mal_span *first_listed(const struct central *central) {
+    for (unsigned list = 0; list < MAL_SPAN_LISTS; list++)
+        if (central->list[list])
+            return central->list[list];
+    return NULL;
+}
+
+/* A listed span with a free object. */
 static struct mal_span *span_with_room(struct central *central, uint32_t class) {
-    if (central->partial)
-        return central->partial;
-    struct mal_span *span = mal_pageheap_new_class_span(class);
-    if (span) {
-        central->stats.spans++;
-        central->empty_spans++;
-        central->stats.span_free += span->free_count;
-        list_push(central, span);
-    }
+    struct mal_span *span = first_listed(central);
+    if (span)
+        return span;
+    span = make_span(central, class);
+    if (!span)
+        return first_listed(central);
+    central->stats.spans++;
+    central->stats.span_free += span->free_count;
+    mal_central_list(central, span);
     return span;
+}
+
+/* Lists a span anew when its counts put it elsewhere than where it is. */
+static void relist(struct central *central, struct mal_span *span) {
+    if (span->free_count > 0 && span->list == list_of(span))
+        return;
+    mal_central_unlist(central, span);
+    if (span->free_count > 0)
+        mal_central_list(central, span);
 }
 
 static size_t take_from_spans(struct central *central, uint32_t class, void **ret_objects,
@@ -112,10 +167,8 @@ static size_t take_from_spans(struct central *central, uint32_t class, void **re
         struct mal_span *span = span_with_room(central, class);
         if (!span)
             break;
-        central->empty_spans -= span->free_count == span->object_count;
-        size_t step = span_take(span, mal_class[class].size_bytes, ret_objects + got, count - got);
-        if (span->free_count == 0)
-            list_remove(central, span);
+        size_t step = span_take(central, span, ret_objects + got, count - got);
+        relist(central, span);
         central->stats.span_free -= step;
         got += step;
     }
@@ -130,7 +183,7 @@ static size_t take_from_transfer(struct central *central, void **ret_objects, si
 }
 
 size_t mal_central_take(uint32_t class, void **ret_objects, size_t count) {
-    struct central *central = lock_class(class);
+    struct central *central = mal_central_lock_class(class);
     size_t got = take_from_transfer(central, ret_objects, count);
     /* A CPU that finds some objects here does not also wait for the page heap. */
     if (got == 0)
@@ -153,32 +206,37 @@ static void span_put_one(struct mal_span *span, uint32_t class, void *object) {
         span->first_word = (uint16_t)(index / 64);
 }
 
-static uint32_t empty_spans_max(uint32_t class) {
-    return EMPTY_BYTES_MAX >> MAL_PAGE_SHIFT > mal_class[class].span_pages
-               ? (EMPTY_BYTES_MAX >> MAL_PAGE_SHIFT) / mal_class[class].span_pages
-               : 0;
+/* The first one is kept whatever its size: a class that swings by one object must not make and
+ * unmake its span each time. */
+static bool may_keep_empty(const struct central *central, uint32_t class) {
+    uint64_t kept = central->empty_spans * span_bytes(class);
+    return central->empty_spans == 1 || kept <= EMPTY_CLASS_BYTES ||
+           mal_central_empty_bytes() <= EMPTY_ALL_BYTES;
 }
 
 static void release_empty(struct central *central, struct mal_span *span) {
-    list_remove(central, span);
-    central->empty_spans--;
+    mal_central_unlist(central, span);
     central->stats.span_free -= span->object_count;
     central->stats.spans--;
+    central->stats.holes_bytes -= mal_central_hole_bytes(span);
     mal_pageheap_free_span(span);
 }
 
 static void put_into_span(struct central *central, uint32_t class, void *object) {
     struct mal_span *span = mal_pagemap_span_at(object);
     MAL_CHECK(span && span->class == class, "a cached object's span is gone");
-    if (span->free_count == 0)
-        list_push(central, span);
+    bool was_full = span->free_count == 0;
     span_put_one(span, class, object);
+    span->touched_tick = mal_central_now();
     central->stats.span_free++;
-    if (span->free_count == span->object_count) {
-        central->empty_spans++;
-        if (central->empty_spans > empty_spans_max(class))
-            release_empty(central, span);
-    }
+    if (span->flags & MAL_SPAN_BUSY)
+        return;
+    if (was_full)
+        mal_central_list(central, span);
+    else
+        relist(central, span);
+    if (span->list == MAL_LIST_EMPTY && !may_keep_empty(central, class))
+        release_empty(central, span);
 }
 
 /* Makes the transfer cache's array on first need; without memory there is simply none. */
@@ -195,7 +253,7 @@ static void ensure_transfer(struct central *central, uint32_t class) {
 }
 
 void mal_central_give(uint32_t class, void **objects, size_t count) {
-    struct central *central = lock_class(class);
+    struct central *central = mal_central_lock_class(class);
     ensure_transfer(central, class);
     central->stats.given += count;
     size_t room = central->transfer_capacity - central->transfer_used;
@@ -207,42 +265,65 @@ void mal_central_give(uint32_t class, void **objects, size_t count) {
     mal_unlock(&central->lock);
 }
 
-static void flush_locked(struct central *central, uint32_t class) {
-    while (central->transfer_used > 0)
-        put_into_span(central, class, central->transfer[--central->transfer_used]);
-    for (struct mal_span *span = central->partial, *next; span; span = next) {
-        next = span->next;
-        if (span->free_count == span->object_count)
-            release_empty(central, span);
+static void release_all_empty(struct central *central) {
+    while (central->list[MAL_LIST_EMPTY])
+        release_empty(central, central->list[MAL_LIST_EMPTY]);
+}
+
+void mal_central_release_empty(void) {
+    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++) {
+        struct central *central = mal_central_lock_class(class);
+        release_all_empty(central);
+        mal_unlock(&central->lock);
     }
 }
 
+static void flush_locked(struct central *central, uint32_t class) {
+    while (central->transfer_used > 0)
+        put_into_span(central, class, central->transfer[--central->transfer_used]);
+    release_all_empty(central);
+}
+
 void mal_central_flush(uint32_t class) {
-    struct central *central = lock_class(class);
+    struct central *central = mal_central_lock_class(class);
     flush_locked(central, class);
     mal_unlock(&central->lock);
 }
 
 void mal_central_trim_idle(uint32_t class) {
-    struct central *central = lock_class(class);
+    struct central *central = mal_central_lock_class(class);
     if (central->taken_at_trim == central->stats.taken)
         flush_locked(central, class);
     central->taken_at_trim = central->stats.taken;
     mal_unlock(&central->lock);
 }
 
+/* Holes may reach behind the last object of a span. */
+static uint64_t not_negative(uint64_t difference) {
+    return (int64_t)difference < 0 ? 0 : difference;
+}
+
 struct mal_central_stats mal_central_stats(uint32_t class) {
-    struct central *central = lock_class(class);
+    struct central *central = mal_central_lock_class(class);
     struct mal_central_stats stats = central->stats;
     stats.transfer_objects = central->transfer_used;
     mal_unlock(&central->lock);
     return stats;
 }
 
+uint64_t mal_central_reclaimable_bytes(void) {
+    uint64_t bytes = 0;
+    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++) {
+        struct mal_central_stats stats = mal_central_stats(class);
+        bytes += not_negative(stats.span_free * mal_class[class].size_bytes - stats.holes_bytes);
+    }
+    return bytes;
+}
+
 /* fork holds every class at once, in class order; nobody else ever holds two. */
 void mal_central_before_fork(void) {
     for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++) {
-        lock_class(class);
+        mal_central_lock_class(class);
         mal_lock_note_released(&centrals[class].lock);
     }
 }

@@ -20,6 +20,7 @@
 #include "base/bits.h"
 #include "base/check.h"
 #include "cache/percpu_cache.h"
+#include "central/central.h"
 #include "front/fast.h"
 #include "front/init.h"
 #include "front/stats.h"
@@ -112,8 +113,17 @@ static void count_and_charge_large(struct mal_span *span) {
         span->sampled = record(span->base, size, due, rate);
 }
 
+/* Before the heap grows for a large object, spans that hold nothing make room. */
+static struct mal_span *new_large(size_t bytes, size_t alignment) {
+    struct mal_span *span = mal_pageheap_new_large_span(bytes, alignment, MAL_GROWTH_REFUSED);
+    if (span)
+        return span;
+    mal_central_before_growth(bytes);
+    return mal_pageheap_new_large_span(bytes, alignment, MAL_GROWTH_ALLOWED);
+}
+
 static void *alloc_large(size_t bytes, size_t alignment) {
-    struct mal_span *span = mal_pageheap_new_large_span(bytes, alignment);
+    struct mal_span *span = new_large(bytes, alignment);
     if (!span)
         return fail();
     count_and_charge_large(span);

@@ -4,8 +4,11 @@
  *
  * One row per class: object bytes, pages per span. Everything else follows:
  *     objects = span bytes / size
- *     batch   = 16 KiB / size, within 2 .. 64, and 1 for spans of one large object
- *     cache   = 256 KiB / size, within 16 .. 1024; one to four for objects above 32 KiB
+ *     batch   = 128 KiB / size, within 4 .. 64
+ *     cache   = 256 KiB / size, within 16 .. 1024; 512 KiB / size, within 4 .. 8, above 32 KiB
+ * Sizes are Go's. Spans are longer than Go's: 64 KiB or eight objects from 512 bytes on, four
+ * objects above 32 KiB, since making a span costs the page heap's lock; what a span does not use
+ * is not touched, and what is free in it goes back to the OS page by page.
  * Read-only after mal_classes_init; no lock.
  */
 #include "meta/classes.h"
@@ -19,18 +22,19 @@ struct row {
 };
 
 static const struct row rows[MAL_CLASS_COUNT] = {
-    {0, 0},       {16, 1},     {32, 1},      {48, 1},      {64, 1},      {80, 1},      {96, 1},
-    {112, 1},     {128, 1},    {144, 1},     {160, 1},     {176, 1},     {192, 1},     {208, 1},
-    {224, 1},     {240, 1},    {256, 1},     {288, 1},     {320, 1},     {352, 1},     {384, 1},
-    {416, 1},     {448, 1},    {480, 1},     {512, 1},     {576, 1},     {640, 1},     {704, 1},
-    {768, 1},     {896, 1},    {1024, 1},    {1152, 1},    {1280, 1},    {1408, 2},    {1536, 1},
-    {1792, 2},    {2048, 1},   {2304, 2},    {2688, 1},    {3072, 3},    {3200, 2},    {3456, 3},
-    {4096, 1},    {4864, 3},   {5376, 2},    {6144, 3},    {6528, 4},    {6784, 5},    {6912, 6},
-    {8192, 1},    {9472, 7},   {9728, 6},    {10240, 5},   {10880, 4},   {12288, 3},   {13568, 5},
-    {14336, 7},   {16384, 2},  {18432, 9},   {19072, 7},   {20480, 5},   {21760, 8},   {24576, 3},
-    {27264, 10},  {28672, 7},  {32768, 4},   {40960, 5},   {49152, 6},   {57344, 7},   {65536, 8},
-    {81920, 10},  {98304, 12}, {114688, 14}, {131072, 16}, {163840, 20}, {196608, 24}, {229376, 28},
-    {262144, 32},
+    {0, 0},       {16, 1},      {32, 1},      {48, 1},      {64, 1},       {80, 1},
+    {96, 1},      {112, 1},     {128, 2},     {144, 3},     {160, 3},      {176, 3},
+    {192, 3},     {208, 4},     {224, 4},     {240, 4},     {256, 4},      {288, 5},
+    {320, 5},     {352, 6},     {384, 6},     {416, 7},     {448, 7},      {480, 8},
+    {512, 8},     {576, 8},     {640, 8},     {704, 8},     {768, 8},      {896, 8},
+    {1024, 8},    {1152, 8},    {1280, 8},    {1408, 8},    {1536, 8},     {1792, 8},
+    {2048, 8},    {2304, 8},    {2688, 8},    {3072, 8},    {3200, 9},     {3456, 9},
+    {4096, 8},    {4864, 9},    {5376, 8},    {6144, 9},    {6528, 8},     {6784, 10},
+    {6912, 11},   {8192, 8},    {9472, 14},   {9728, 12},   {10240, 10},   {10880, 12},
+    {12288, 12},  {13568, 15},  {14336, 14},  {16384, 16},  {18432, 18},   {19072, 19},
+    {20480, 20},  {21760, 24},  {24576, 24},  {27264, 27},  {28672, 28},   {32768, 32},
+    {40960, 20},  {49152, 24},  {57344, 28},  {65536, 32},  {81920, 40},   {98304, 48},
+    {114688, 56}, {131072, 64}, {163840, 80}, {196608, 96}, {229376, 112}, {262144, 128},
 };
 
 struct mal_class_info mal_class[MAL_CLASS_COUNT];
@@ -39,16 +43,16 @@ uint8_t mal_class_of_medium[MAL_MEDIUM_MAX_BYTES / MAL_PAGE_BYTES + 1];
 
 static void describe(struct mal_class_info *info, struct row row) {
     uint32_t size = row.size_bytes;
-    uint32_t is_large = size > MAL_SMALL_MAX_BYTES;
+    bool is_medium = size > MAL_SMALL_MAX_BYTES;
     *info = (struct mal_class_info){
         .size_bytes = size,
         .span_pages = row.span_pages,
         .span_objects = (uint16_t)((uint32_t)row.span_pages * MAL_PAGE_BYTES / size),
-        .batch = (uint16_t)(is_large ? 1 : mal_clamp((16u << 10) / size, 2, 64)),
-        .cache_limit = (uint16_t)(is_large ? mal_clamp((256u << 10) / size, 1, 4)
-                                           : mal_clamp((256u << 10) / size, 16, 1024)),
-        /* Exact up to the end of any span of several objects; for one object the quotient is 0. */
-        .divide_magic = is_large ? 0 : (uint32_t)(((1ull << 32) + size - 1) / size),
+        .batch = (uint16_t)mal_clamp((128u << 10) / size, 4, 64),
+        .cache_limit = (uint16_t)(is_medium ? mal_clamp((512u << 10) / size, 4, 8)
+                                            : mal_clamp((256u << 10) / size, 16, 1024)),
+        /* Exact for every multiple of the size inside a span. */
+        .divide_magic = (uint32_t)(((1ull << 32) + size - 1) / size),
     };
 }
 

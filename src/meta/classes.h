@@ -3,8 +3,8 @@
  * Size classes: what sizes objects come in, and how spans of each are cut.
  *
  * The table is Go's without its 8 and 24 byte classes, because C promises 16-byte alignment, and
- * with twelve classes above 32 KiB whose spans hold one object each: they pass through the per-CPU
- * caches like small ones, so there is no cliff at 32 KiB. Above 256 KiB an object owns a span that
+ * with twelve classes above 32 KiB: they pass through the per-CPU caches like small ones, so there
+ * is no cliff at 32 KiB. Above 256 KiB an object owns a span that
  * is cut to whole pages.
  *
  *     class byte   0          the page belongs to no span
@@ -67,10 +67,11 @@ static inline uint32_t mal_class_for(size_t bytes) {
 uint32_t mal_class_for_aligned(size_t bytes, size_t alignment);
 
 /* Object states are kept one byte per 2^shift granules: fine enough that two objects never share
- * one, because a class of size s has shift floor(log2(s / 16)), at most 3. */
+ * one, because a class of size s has shift floor(log2(s / 16)), and at most 7, because the tag in a
+ * state byte tells 2^7 starts apart. */
 static inline unsigned mal_class_state_shift(uint32_t size_bytes) {
     unsigned shift = 31u - (unsigned)__builtin_clz(size_bytes) - MAL_GRANULE_SHIFT;
-    return shift < 3 ? shift : 3;
+    return shift < 7 ? shift : 7;
 }
 
 #endif

@@ -77,6 +77,12 @@ void mal_percpu_init(char *slabs, enum mal_percpu_mode mode);
 /* The CPU as the fast path sees it: -1 where restartable sequences are not in use. */
 int mal_percpu_current(void);
 
+/* Several slots in one sequence. push_many pushes all of them, the last on top, or none where they
+ * do not fit below the limit; pop_many takes up to `most` from the top, in the order they lay, and
+ * returns how many. `bottom` is the word index of the class's zero slot. At least one is asked. */
+bool mal_percpu_push_many(size_t class, const struct mal_slot *slots, size_t count);
+size_t mal_percpu_pop_many(size_t class, uint64_t bottom, struct mal_slot *ret_slots, size_t most);
+
 /* The CPU as the kernel tells it, for lock mode; below `cpus`. */
 unsigned mal_percpu_ask_kernel(unsigned cpus);
 

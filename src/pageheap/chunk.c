@@ -49,8 +49,6 @@ static uint64_t starts_of_runs(uint64_t free_bits, uint32_t length) {
 
 /* The longest run inside one word, if it is longer than `longest`. */
 static uint32_t longest_in_word(uint64_t free_bits, uint32_t longest) {
-    if ((uint32_t)__builtin_popcountll(free_bits) <= longest)
-        return longest;
     uint64_t starts = starts_of_runs(free_bits, longest + 1);
     for (; starts; starts &= starts >> 1)
         longest++;
@@ -102,7 +100,8 @@ uint32_t mal_chunk_take(struct mal_chunk *chunk, uint32_t first, uint32_t pages)
     uint32_t released = 0;
     FOR_EACH_MASK(first, pages, word, mask) {
         MAL_ASSERT((chunk->used[word] & mask) == 0);
-        released += (uint32_t)__builtin_popcountll(chunk->released[word] & mask);
+        if (chunk->released[word] & mask)
+            released += (uint32_t)__builtin_popcountll(chunk->released[word] & mask);
         chunk->used[word] |= mask;
         chunk->released[word] &= ~mask;
     }

@@ -88,9 +88,9 @@ static bool grow_locked(size_t pages) {
     return true;
 }
 
-static size_t find_or_grow_locked(size_t pages) {
+static size_t find_locked(size_t pages, enum mal_growth growth) {
     size_t page = mal_pages_find(pages);
-    if (page == MAL_NO_PAGE && grow_locked(pages))
+    if (page == MAL_NO_PAGE && growth == MAL_GROWTH_ALLOWED && grow_locked(pages))
         page = mal_pages_find(pages);
     return page;
 }
@@ -146,8 +146,8 @@ static void set_class_locked(size_t first, size_t pages, uint32_t class) {
         mal_store_relaxed(&mal_pagemap.entry[first + i], entry);
 }
 
-/* Spans of several objects: every page knows the span and has its own state bytes. */
-static void enter_shared_locked(struct mal_span *span, unsigned shift) {
+/* Spans of a class: every page knows the span and has its own state bytes. */
+static void enter_class_locked(struct mal_span *span, unsigned shift) {
     size_t first = mal_pagemap_page(span->base);
     size_t state_bytes = (size_t)(MAL_PAGE_BYTES >> MAL_GRANULE_SHIFT) >> shift;
     for (size_t i = 0; i < span->pages; i++) {
@@ -158,19 +158,18 @@ static void enter_shared_locked(struct mal_span *span, unsigned shift) {
     }
 }
 
-/* Spans of one object: the first page carries it, the others say INSIDE. */
-static void enter_single_locked(struct mal_span *span, uint64_t entry) {
+/* Large objects: the first page carries it, the others say INSIDE. */
+static void enter_large_locked(struct mal_span *span) {
     size_t first = mal_pagemap_page(span->base);
     mal_store_relaxed(&mal_pagemap.span[first], span);
-    mal_store_relaxed(&mal_pagemap.entry[first], entry);
+    set_class_locked(first, 1, MAL_CLASS_LARGE);
     set_class_locked(first + 1, span->pages - 1, MAL_CLASS_INSIDE);
 }
 
 static unsigned class_state_units(const struct mal_class_info *info) {
-    if (info->span_objects == 1)
-        return 1;
     unsigned shift = mal_class_state_shift(info->size_bytes);
-    return info->span_pages * ((MAL_PAGE_BYTES >> MAL_GRANULE_SHIFT) >> shift) / STATE_UNIT_BYTES;
+    unsigned bytes = info->span_pages * ((MAL_PAGE_BYTES >> MAL_GRANULE_SHIFT) >> shift);
+    return (unsigned)mal_round_up(bytes, STATE_UNIT_BYTES) / STATE_UNIT_BYTES;
 }
 
 static void fill_free_bits(struct mal_span *span) {
@@ -189,18 +188,14 @@ static void set_up_class_span_locked(struct mal_span *span, uint32_t class) {
     span->state = MAL_SPAN_CENTRAL;
     span->object_count = info->span_objects;
     fill_free_bits(span);
-    if (info->span_objects > 1)
-        enter_shared_locked(span, shift);
-    else
-        enter_single_locked(
-            span, mal_entry_make(class, shift, span->states, mal_pagemap_page(span->base)));
+    enter_class_locked(span, shift);
 }
 
-struct mal_span *mal_pageheap_new_class_span(uint32_t class) {
+struct mal_span *mal_pageheap_new_class_span(uint32_t class, enum mal_growth growth) {
     const struct mal_class_info *info = &mal_class[class];
     mal_lock(&heap.lock);
     struct mal_span *span = NULL;
-    size_t page = find_or_grow_locked(info->span_pages);
+    size_t page = find_locked(info->span_pages, growth);
     if (page != MAL_NO_PAGE)
         span = new_descriptor_locked(class_state_units(info));
     if (span) {
@@ -211,8 +206,8 @@ struct mal_span *mal_pageheap_new_class_span(uint32_t class) {
     return span;
 }
 
-static struct mal_span *new_large_locked(size_t pages, size_t align_pages) {
-    size_t page = find_or_grow_locked(pages + align_pages - 1);
+static struct mal_span *new_large_locked(size_t pages, size_t align_pages, enum mal_growth growth) {
+    size_t page = find_locked(pages + align_pages - 1, growth);
     if (page == MAL_NO_PAGE)
         return NULL;
     /* The base of the window is aligned beyond any alignment worth serving. */
@@ -223,7 +218,7 @@ static struct mal_span *new_large_locked(size_t pages, size_t align_pages) {
     take_pages_locked(span, page, pages);
     span->class = MAL_CLASS_LARGE;
     span->state = MAL_SPAN_LARGE;
-    enter_single_locked(span, mal_entry_without_states(MAL_CLASS_LARGE));
+    enter_large_locked(span);
     heap.stats.large_bytes += (uint64_t)pages << MAL_PAGE_SHIFT;
     return span;
 }
@@ -233,13 +228,14 @@ static bool fits_window(size_t pages, size_t align_pages) {
     return pages <= window_pages && align_pages <= window_pages - pages && pages <= UINT32_MAX;
 }
 
-struct mal_span *mal_pageheap_new_large_span(size_t bytes, size_t alignment) {
+struct mal_span *mal_pageheap_new_large_span(size_t bytes, size_t alignment,
+                                             enum mal_growth growth) {
     size_t pages = (bytes >> MAL_PAGE_SHIFT) + (bytes % MAL_PAGE_BYTES != 0);
     size_t align_pages = mal_max(alignment >> MAL_PAGE_SHIFT, 1);
     if (!fits_window(pages, align_pages) || (mal_pagemap.base & (alignment - 1)) != 0)
         return NULL;
     mal_lock(&heap.lock);
-    struct mal_span *span = new_large_locked(mal_max(pages, 1), align_pages);
+    struct mal_span *span = new_large_locked(mal_max(pages, 1), align_pages, growth);
     mal_unlock(&heap.lock);
     return span;
 }
@@ -250,6 +246,20 @@ static void give_pages_locked(size_t first, size_t pages) {
     heap.stats.free_pages += pages;
 }
 
+/* Pages of a span with holes that lie in holes altogether: the OS has them already. */
+static void mark_holes_locked(const struct mal_span *span, size_t first) {
+    unsigned units = MAL_PAGE_BYTES / (unsigned)mal_vm_page_bytes();
+    uint64_t all = mal_mask(0, units);
+    for (size_t page = 0; page < span->pages; page++) {
+        size_t unit = page * units;
+        if ((span->holes[unit / 64] >> (unit % 64) & all) != all)
+            continue;
+        mal_pages_mark_released(first + page, 1);
+        heap.stats.free_pages--;
+        heap.stats.released_pages++;
+    }
+}
+
 void mal_pageheap_free_span(struct mal_span *span) {
     size_t first = mal_pagemap_page(span->base);
     mal_lock(&heap.lock);
@@ -257,6 +267,8 @@ void mal_pageheap_free_span(struct mal_span *span) {
     set_class_locked(first, span->pages, MAL_CLASS_NONE);
     mal_store_relaxed(&mal_pagemap.span[first], NULL);
     give_pages_locked(first, span->pages);
+    if (span->flags & MAL_SPAN_HOLED)
+        mark_holes_locked(span, first);
     heap.stats.spans--;
     if (span->state == MAL_SPAN_LARGE)
         heap.stats.large_bytes -= (uint64_t)span->pages << MAL_PAGE_SHIFT;

@@ -25,12 +25,16 @@ struct mal_pageheap_stats {
 /* 0 or -ENOMEM. Once, after mal_pagemap_init. */
 int mal_pageheap_init(void);
 
+/* Whether a new span may make the heap larger, or must fit between those that are there. */
+enum mal_growth { MAL_GROWTH_REFUSED, MAL_GROWTH_ALLOWED };
+
 /* A span for objects of a class; all free bits set, all states zero. NULL when memory is short. */
-struct mal_span *mal_pageheap_new_class_span(uint32_t class);
+struct mal_span *mal_pageheap_new_class_span(uint32_t class, enum mal_growth growth);
 
 /* A span of one object of at least `bytes`, aligned to `alignment` (a power of two, at least a
  * page). NULL when memory is short or the sizes overflow. */
-struct mal_span *mal_pageheap_new_large_span(size_t bytes, size_t alignment);
+struct mal_span *mal_pageheap_new_large_span(size_t bytes, size_t alignment,
+                                             enum mal_growth growth);
 
 void mal_pageheap_free_span(struct mal_span *span);
 

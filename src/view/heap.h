@@ -47,6 +47,9 @@ void heap_profile_head(struct view_profile *profile, const struct mal_snapshot *
 void heap_profile_sample(struct view_profile *profile, struct view_places *places,
                          const struct heap_row *row);
 
+/* The whole heap profile of a snapshot in memory. Free with view_profile_free after success. */
+int heap_profile_build(struct view_profile *profile, const struct mal_snapshot *snapshot,
+                       struct view_symbols *symbols);
 /* What a heap profile is made of, beside its rows. */
 struct heap_document {
     const struct mal_snapshot *snapshot;

@@ -85,7 +85,7 @@ static void every_address_knows_its_span(struct mal_span *span) {
 static void every_class_keeps_the_scheme(void **state) {
     (void)state;
     for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++) {
-        struct mal_span *span = mal_pageheap_new_class_span(class);
+        struct mal_span *span = mal_pageheap_new_class_span(class, MAL_GROWTH_ALLOWED);
         assert_non_null(span);
         each_start_has_its_own_byte(span);
         only_starts_pass(span);
@@ -100,7 +100,8 @@ static void every_class_keeps_the_scheme(void **state) {
 
 static void large_objects_never_pass_the_fast_test(void **state) {
     (void)state;
-    struct mal_span *span = mal_pageheap_new_large_span(100 * MAL_PAGE_BYTES, MAL_PAGE_BYTES);
+    struct mal_span *span =
+        mal_pageheap_new_large_span(100 * MAL_PAGE_BYTES, MAL_PAGE_BYTES, MAL_GROWTH_ALLOWED);
     assert_non_null(span);
     for (size_t at = 0; at < 100 * MAL_PAGE_BYTES; at += 8) {
         assert_false(passes_as_live(span->base + at));

@@ -48,10 +48,11 @@ static void check_zeroed(const struct mal_span *span) {
 
 static struct mal_span *random_span(uint64_t *random) {
     if (seeded_below(random, 2) == 0)
-        return mal_pageheap_new_class_span(1 + (uint32_t)seeded_below(random, MAL_CLASS_COUNT - 1));
+        return mal_pageheap_new_class_span(1 + (uint32_t)seeded_below(random, MAL_CLASS_COUNT - 1),
+                                           MAL_GROWTH_ALLOWED);
     size_t bytes = seeded_size(random, 22);
     size_t alignment = (size_t)MAL_PAGE_BYTES << seeded_below(random, 8);
-    struct mal_span *span = mal_pageheap_new_large_span(bytes, alignment);
+    struct mal_span *span = mal_pageheap_new_large_span(bytes, alignment, MAL_GROWTH_ALLOWED);
     assert_seeded(span && (uintptr_t)span->base % alignment == 0);
     assert_seeded((size_t)span->pages * MAL_PAGE_BYTES >= bytes);
     return span;
@@ -102,7 +103,8 @@ static void all_idle_memory_can_be_released(void **state) {
     struct mal_pageheap_stats stats = mal_pageheap_stats();
     assert_int_equal(stats.free_pages, 0);
     assert_int_equal(stats.released_pages, stats.mapped_pages);
-    struct mal_span *span = mal_pageheap_new_large_span(1 << 20, MAL_PAGE_BYTES);
+    struct mal_span *span =
+        mal_pageheap_new_large_span(1 << 20, MAL_PAGE_BYTES, MAL_GROWTH_ALLOWED);
     assert_true(span->flags & MAL_SPAN_ZEROED);
     check_zeroed(span);
     mal_pageheap_free_span(span);
@@ -112,8 +114,9 @@ static void all_idle_memory_can_be_released(void **state) {
 static void views_tell_where_spans_lie_and_how_full_they_are(void **state) {
     (void)state;
     struct mal_span_view view[8];
-    struct mal_span *full = mal_pageheap_new_class_span(3);
-    struct mal_span *large = mal_pageheap_new_large_span(100000, MAL_PAGE_BYTES);
+    struct mal_span *full = mal_pageheap_new_class_span(3, MAL_GROWTH_ALLOWED);
+    struct mal_span *large =
+        mal_pageheap_new_large_span(100000, MAL_PAGE_BYTES, MAL_GROWTH_ALLOWED);
     memset(full->states, MAL_STATE_LIVE, 5);
     full->states[7] = MAL_STATE_SAMPLED | 1;
     size_t count = 0;
@@ -137,7 +140,8 @@ static void views_tell_where_spans_lie_and_how_full_they_are(void **state) {
 
 static void large_spans_resize_in_place(void **state) {
     (void)state;
-    struct mal_span *span = mal_pageheap_new_large_span(100 * MAL_PAGE_BYTES, MAL_PAGE_BYTES);
+    struct mal_span *span =
+        mal_pageheap_new_large_span(100 * MAL_PAGE_BYTES, MAL_PAGE_BYTES, MAL_GROWTH_ALLOWED);
     char *base = span->base;
     memset(base, 7, 100 * MAL_PAGE_BYTES);
     assert_true(mal_pageheap_resize_large(span, 40 * MAL_PAGE_BYTES - 5));
@@ -154,8 +158,10 @@ static void large_spans_resize_in_place(void **state) {
 
 static void a_taken_neighbour_stops_growth(void **state) {
     (void)state;
-    struct mal_span *span = mal_pageheap_new_large_span(10 * MAL_PAGE_BYTES, MAL_PAGE_BYTES);
-    struct mal_span *next = mal_pageheap_new_large_span(10 * MAL_PAGE_BYTES, MAL_PAGE_BYTES);
+    struct mal_span *span =
+        mal_pageheap_new_large_span(10 * MAL_PAGE_BYTES, MAL_PAGE_BYTES, MAL_GROWTH_ALLOWED);
+    struct mal_span *next =
+        mal_pageheap_new_large_span(10 * MAL_PAGE_BYTES, MAL_PAGE_BYTES, MAL_GROWTH_ALLOWED);
     assert_ptr_equal(next->base, span->base + 10 * MAL_PAGE_BYTES);
     struct mal_pageheap_stats before = mal_pageheap_stats();
     assert_false(mal_pageheap_resize_large(span, 11 * MAL_PAGE_BYTES));
@@ -170,22 +176,25 @@ static void a_taken_neighbour_stops_growth(void **state) {
 static void impossible_sizes_are_refused(void **state) {
     (void)state;
     struct mal_pageheap_stats before = mal_pageheap_stats();
-    assert_null(mal_pageheap_new_large_span(SIZE_MAX, MAL_PAGE_BYTES));
-    assert_null(mal_pageheap_new_large_span(PTRDIFF_MAX, MAL_PAGE_BYTES));
-    assert_null(mal_pageheap_new_large_span(mal_pagemap.window_bytes + 1, MAL_PAGE_BYTES));
-    assert_null(mal_pageheap_new_large_span(1, (size_t)1 << 62));
+    assert_null(mal_pageheap_new_large_span(SIZE_MAX, MAL_PAGE_BYTES, MAL_GROWTH_ALLOWED));
+    assert_null(mal_pageheap_new_large_span(PTRDIFF_MAX, MAL_PAGE_BYTES, MAL_GROWTH_ALLOWED));
+    assert_null(mal_pageheap_new_large_span(mal_pagemap.window_bytes + 1, MAL_PAGE_BYTES,
+                                            MAL_GROWTH_ALLOWED));
+    assert_null(mal_pageheap_new_large_span(1, (size_t)1 << 62, MAL_GROWTH_ALLOWED));
     struct mal_pageheap_stats after = mal_pageheap_stats();
     assert_memory_equal(&before, &after, sizeof before);
 }
 
 static void a_borrowed_run_is_nobody_elses(void **state) {
     (void)state;
-    struct mal_span *span = mal_pageheap_new_large_span(64 * MAL_PAGE_BYTES, MAL_PAGE_BYTES);
+    struct mal_span *span =
+        mal_pageheap_new_large_span(64 * MAL_PAGE_BYTES, MAL_PAGE_BYTES, MAL_GROWTH_ALLOWED);
     mal_pageheap_free_span(span);
     size_t cursor = mal_pageheap_top_chunk(), first = 0;
     size_t pages = mal_pageheap_borrow(16, &cursor, &first);
     assert_int_equal(pages, 16);
-    struct mal_span *other = mal_pageheap_new_large_span(64 * MAL_PAGE_BYTES, MAL_PAGE_BYTES);
+    struct mal_span *other =
+        mal_pageheap_new_large_span(64 * MAL_PAGE_BYTES, MAL_PAGE_BYTES, MAL_GROWTH_ALLOWED);
     size_t other_first = mal_pagemap_page(other->base);
     assert_true(other_first >= first + pages || other_first + 64 <= first);
     check_equation();
@@ -195,11 +204,11 @@ static void a_borrowed_run_is_nobody_elses(void **state) {
 }
 
 static struct mal_span *class_span(void) {
-    return mal_pageheap_new_class_span(30);
+    return mal_pageheap_new_class_span(30, MAL_GROWTH_ALLOWED);
 }
 
 static struct mal_span *large_span(void) {
-    return mal_pageheap_new_large_span(200u << 20, (size_t)1 << 20);
+    return mal_pageheap_new_large_span(200u << 20, (size_t)1 << 20, MAL_GROWTH_ALLOWED);
 }
 
 /* Fails the n-th request from here on, for every n, until `make` succeeds without reaching it. */
@@ -229,7 +238,7 @@ static void every_failing_mapping_is_survived(void **state) {
     int count = 0;
     mal_vm_inject_fault(1, MAL_VM_FAULT_FROM);
     for (size_t bytes = 1u << 30; bytes >= MAL_PAGE_BYTES && count < 64;) {
-        all[count] = mal_pageheap_new_large_span(bytes, MAL_PAGE_BYTES);
+        all[count] = mal_pageheap_new_large_span(bytes, MAL_PAGE_BYTES, MAL_GROWTH_ALLOWED);
         if (all[count])
             count++;
         else
