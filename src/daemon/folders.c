@@ -210,16 +210,29 @@ static struct timespec file_now(void) {
     return now;
 }
 
+/* Cuts the last word of a path; false where there is none. */
+static bool go_up(char path[PATH_MAX]) {
+    char *slash = strrchr(path, '/');
+    if (path[0] == '\0' || strcmp(path, "/") == 0 || strcmp(path, ".") == 0)
+        return false;
+    if (slash == NULL)
+        memcpy(path, ".", 2);
+    else
+        slash[slash == path] = '\0';
+    return true;
+}
+
+/* The nearest folder above that is there: something will come into being in it. */
 static void watch_parent(struct folders *folders) {
     char parent[PATH_MAX];
+    int watch = -1;
     snprintf(parent, sizeof parent, "%s", folders->path);
-    char *slash = strrchr(parent, '/');
-    if (slash == NULL)
-        snprintf(parent, sizeof parent, ".");
-    else
-        slash[slash == parent] = '\0';
-    folders->parent_watch =
-        inotify_add_watch(folders->inotify_fd, parent, IN_CREATE | IN_MOVED_TO | IN_ONLYDIR);
+    while (watch < 0 && go_up(parent))
+        watch =
+            inotify_add_watch(folders->inotify_fd, parent, IN_CREATE | IN_MOVED_TO | IN_ONLYDIR);
+    if (folders->parent_watch >= 0 && folders->parent_watch != watch)
+        inotify_rm_watch(folders->inotify_fd, folders->parent_watch);
+    folders->parent_watch = watch;
 }
 
 /* Makes items[0] the folder that the path names now. */
