@@ -33,12 +33,14 @@
 #define RUN_PREFIX "run."
 #define FOLDERS_MAX 1024
 #define EVENT_BYTES 65536
+#define TURNS_MAX 16 /* of reading events before something else gets its turn */
 /* Files' times have the grain of the kernel's tick. */
 #define SCAN_OVERLAP_SECONDS 2
 
+/* Not IN_CLOSE_WRITE: closing our own handles would tell it of every box, each time. */
 #define FOLDER_EVENTS                                                                              \
-    (IN_CREATE | IN_MOVED_TO | IN_CLOSE_WRITE | IN_DELETE | IN_MOVED_FROM | IN_DELETE_SELF |       \
-     IN_MOVE_SELF | IN_ONLYDIR | IN_EXCL_UNLINK)
+    (IN_CREATE | IN_MOVED_TO | IN_DELETE | IN_MOVED_FROM | IN_DELETE_SELF | IN_MOVE_SELF |         \
+     IN_ONLYDIR | IN_EXCL_UNLINK)
 
 /* ---- one folder ---- */
 
@@ -300,13 +302,15 @@ int folders_read_events(struct folders *folders) {
     static char buffer[EVENT_BYTES]
         __attribute__((aligned(__alignof__(struct inotify_event)))); /* the loop's */
     int scan = 0;
-    ssize_t got;
-    while ((got = read(folders->inotify_fd, buffer, sizeof buffer)) > 0)
+    ssize_t got = 1;
+    for (int turn = 0; turn < TURNS_MAX && got > 0; turn++) {
+        got = read(folders->inotify_fd, buffer, sizeof buffer);
         for (ssize_t at = 0; at < got;) {
             const struct inotify_event *event = (const void *)(buffer + at);
             scan |= take_event(folders, event);
             at += (ssize_t)(sizeof *event + event->len);
         }
+    }
     return scan;
 }
 
