@@ -131,19 +131,33 @@ struct header {
 static const char page_policy[] = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; "
                                   "form-action 'none'; frame-ancestors 'none'";
 
+/* The page with our script: nothing but our own files, and nobody may frame it. */
+static const char app_policy[] =
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+
+static const char *policy_of(const struct http_reply *reply) {
+    if (!(reply->flags & HTTP_REPLY_PAGE))
+        return NULL;
+    return reply->flags & HTTP_REPLY_APP ? app_policy : page_policy;
+}
+
 /* The headers of a reply; those that do not apply have no value. */
 static void add_headers(struct MHD_Response *response, const struct http_reply *reply) {
     bool page = reply->flags & HTTP_REPLY_PAGE;
     bool auth = reply->flags & HTTP_REPLY_AUTH;
     const struct header headers[] = {
         {"Content-Type", reply->type},
+        {"Content-Encoding", reply->encoding},
+        {"Vary", reply->varies ? "Accept-Encoding" : NULL},
+        {"Cache-Control", reply->cache},
         {"X-Content-Type-Options", "nosniff"},
         {"X-Go-Pprof", reply->flags & HTTP_REPLY_GO_PPROF ? "1" : NULL},
         {"Content-Disposition", *reply->disposition != '\0' ? reply->disposition : NULL},
         {"Location", reply->location},
         {"Allow", reply->allow},
         {"X-Mallard-Note", reply->note},
-        {"Content-Security-Policy", page ? page_policy : NULL},
+        {"Content-Security-Policy", policy_of(reply)},
         {"X-Frame-Options", page ? "DENY" : NULL},
         {"Referrer-Policy", page ? "no-referrer" : NULL},
         {"WWW-Authenticate", auth ? "Basic realm=\"mallard\", charset=\"UTF-8\"" : NULL},
@@ -345,6 +359,7 @@ enum MHD_Result http_exchange_handle(void *context, struct MHD_Connection *conne
         return send_reply(exchange);
     if (exchange->stage == STAGE_BEGUN) {
         exchange->stage = STAGE_BODY;
+        exchange->request.accepts_gzip = http_accepts_gzip(header_of(exchange, "Accept-Encoding"));
         return refused(exchange, method, version) ? send_reply(exchange) : MHD_YES;
     }
     if (*upload_bytes == 0)

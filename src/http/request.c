@@ -11,9 +11,14 @@
  */
 #include "http/request.h"
 
+#include "view/gzip.h"
+#include "view/json.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define COMPRESS_MIN_BYTES 1024
 
 void http_request_free(struct http_request *request) {
     mal_snapshot_free(request->before);
@@ -38,6 +43,35 @@ void http_reply_error(struct http_reply *reply, unsigned status, const char *tex
 void http_reply_pprof_error(struct http_reply *reply, unsigned status, const char *text) {
     http_reply_error(reply, status, text);
     reply->flags |= HTTP_REPLY_GO_PPROF;
+}
+
+void http_reply_error_json(struct http_reply *reply) {
+    struct view_buffer body = {0};
+    struct view_json json = {.out = &body};
+    size_t bytes = reply->body.bytes;
+    while (bytes > 0 && reply->body.data[bytes - 1] == '\n')
+        bytes--;
+    view_json_object(&json, NULL);
+    view_json_bytes(&json, "error", reply->body.data != NULL ? reply->body.data : "", bytes);
+    view_json_object_end(&json);
+    view_buffer_text(&body, "\n");
+    view_buffer_free(&reply->body);
+    reply->body = body;
+    reply->type = HTTP_TYPE_JSON;
+    reply->flags &= ~(unsigned)HTTP_REPLY_GO_PPROF;
+}
+
+void http_reply_compress(const struct http_request *request, struct http_reply *reply) {
+    struct view_buffer compressed = {0};
+    if ((reply->status != 0 && reply->status != 200) || reply->encoding != NULL)
+        return;
+    reply->varies = true;
+    if (!request->accepts_gzip || reply->body.bytes < COMPRESS_MIN_BYTES ||
+        view_gzip(reply->body.data, reply->body.bytes, VIEW_EFFORT_SPEED, &compressed) < 0)
+        return;
+    view_buffer_free(&reply->body);
+    reply->body = compressed;
+    reply->encoding = "gzip";
 }
 
 static const char *html_entity(char c) {

@@ -27,10 +27,19 @@
 #define SYMBOL (HEAVY | HTTP_ROUTE_RAW)
 #define KNOB (HTTP_ROUTE_HEAVY | HTTP_ROUTE_CHANGES)
 #define TREE (HTTP_ROUTE_PPROF | HTTP_ROUTE_PREFIX)
+#define API (HTTP_ROUTE_HEAVY | HTTP_ROUTE_JSON | HTTP_ROUTE_GZIP)
+#define PAGE (HTTP_ROUTE_HEAVY | HTTP_ROUTE_GZIP)
 
 /* More exact paths first. The knobs' last column names an entry of the table in knobs.c. */
 static const struct http_route routes[] = {
-    {"/", READ, HTTP_ROUTE_HEAVY, http_root, NULL},
+    {"/", READ, PAGE, http_page, NULL},
+    {"/assets/", READ, HTTP_ROUTE_PREFIX, http_asset, NULL},
+    {"/api/processes", READ, API, http_api_processes, NULL},
+    {"/api/process", READ, API, http_api_process, NULL},
+    {"/api/history", READ, API, http_api_history, NULL},
+    {"/api/profile", READ, API, http_api_profile, NULL},
+    {"/api/spans", READ, API, http_api_spans, NULL},
+    {"/api/trace", READ, API, http_api_trace, NULL},
     {"/healthz", READ, HTTP_ROUTE_OPEN, http_health, NULL},
     {"/metrics", READ, HTTP_ROUTE_HEAVY, http_stats_metrics, NULL},
     {"/sd", READ, HTTP_ROUTE_HEAVY, http_discovery, NULL},
@@ -128,6 +137,8 @@ int http_route_admit(struct http_request *request, struct http_reply *reply) {
     if (request->route->methods & request->method)
         return 0;
     http_reply_error(reply, 405, "Method Not Allowed");
+    if (request->route->flags & HTTP_ROUTE_JSON)
+        http_reply_error_json(reply);
     reply->allow = allowed_methods(request->route->methods);
     return -EINVAL;
 }
@@ -143,6 +154,8 @@ static int take_proc_parameter(struct http_request *request, struct http_reply *
         return 0;
     }
     http_reply_pprof_error(reply, 400, "invalid value for \"proc\" - must be a process id");
+    if (request->route->flags & HTTP_ROUTE_JSON)
+        http_reply_error_json(reply);
     return -EINVAL;
 }
 
@@ -158,8 +171,18 @@ int http_route_parameters(struct http_request *request, const char *body_type,
     return take_proc_parameter(request, reply);
 }
 
+static void finish_json(struct http_reply *reply) {
+    if (reply->status >= 400)
+        http_reply_error_json(reply);
+    reply->cache = "no-store";
+}
+
 void http_route_run(struct http_request *request, struct http_reply *reply) {
     request->route->handle(request, reply);
     if (reply->body.failed)
         http_reply_error(reply, 500, "not enough memory for the answer");
+    if (request->route->flags & HTTP_ROUTE_JSON)
+        finish_json(reply);
+    if (request->route->flags & HTTP_ROUTE_GZIP)
+        http_reply_compress(request, reply);
 }

@@ -14,7 +14,9 @@ enum http_route_flags {
     HTTP_ROUTE_OPEN = 1u << 2,    /* needs no token */
     HTTP_ROUTE_PREFIX = 1u << 3,  /* answers for every path that begins with this one */
     HTTP_ROUTE_PPROF = 1u << 4,   /* its errors carry X-Go-Pprof */
-    HTTP_ROUTE_RAW = 1u << 5      /* takes its input raw: a POST body is not a form */
+    HTTP_ROUTE_RAW = 1u << 5,     /* takes its input raw: a POST body is not a form */
+    HTTP_ROUTE_JSON = 1u << 6,    /* its errors are JSON; nothing of it may be cached */
+    HTTP_ROUTE_GZIP = 1u << 7     /* its answers are compressed for clients that accept it */
 };
 
 typedef void http_handler(struct http_request *request, struct http_reply *reply);
@@ -44,9 +46,16 @@ void http_route_run(struct http_request *request, struct http_reply *reply);
 http_handler http_pprof_redirect, http_pprof_index, http_pprof_named, http_pprof_unknown;
 http_handler http_pprof_cmdline, http_pprof_profile, http_pprof_symbol, http_pprof_trace;
 http_handler http_pprof_delta_heap;
+/* stored.c */
+http_handler http_stored_heap;
 /* stats.c */
 http_handler http_stats_memstats, http_stats_metrics;
-/* knobs.c; health.c; root.c; trace.c; discovery.c */
-http_handler http_knob, http_health, http_root, http_trace_lines, http_discovery;
+/* api_processes.c, api_history.c, api_profile.c */
+http_handler http_api_processes, http_api_process, http_api_history, http_api_profile;
+http_handler http_api_trace, http_api_spans;
+/* page.c; assets.c */
+http_handler http_page, http_asset;
+/* knobs.c; health.c; trace.c; discovery.c */
+http_handler http_knob, http_health, http_trace_lines, http_discovery;
 
 #endif

@@ -348,6 +348,7 @@ static void prepare(struct http_server *server, const struct http_options *optio
         .source = &server->options.source,
         .address = server->address,
         .scheme = uses_tls(options) ? "https" : "http",
+        .is_daemon = options->flags & HTTP_DAEMON,
         .more_metrics = options->more_metrics,
         .more_context = options->more_context,
     };

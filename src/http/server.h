@@ -13,7 +13,8 @@
 enum http_server_flags {
     HTTP_ALLOW_INSECURE = 1u << 0, /* any address without a token */
     HTTP_GUEST = 1u << 1,          /* inside somebody else's program: keep its descriptors apart */
-    HTTP_CHECK_PEER = 1u << 2      /* each client sees what its user may see */
+    HTTP_CHECK_PEER = 1u << 2,     /* each client sees what its user may see */
+    HTTP_DAEMON = 1u << 3          /* it knows the whole host: said to the page */
 };
 
 /* WHO SEES WHAT. Without HTTP_CHECK_PEER whoever may ask at all sees every process of the source.

@@ -25,23 +25,6 @@
 #define PLAIN_BYTES_MAX (4u << 20)
 #define SHRINK_PARTS 10 /* each further try takes at least one of so many parts away */
 
-static bool is_zero(const struct heap_row *row) {
-    for (int k = 0; k < HEAP_VALUES; k++) {
-        if (row->values[k] != 0)
-            return false;
-    }
-    return true;
-}
-
-static void drop_zeros(struct heap_rows *rows) {
-    size_t kept = 0;
-    for (size_t i = 0; i < rows->count; i++) {
-        if (!is_zero(&rows->items[i]))
-            rows->items[kept++] = rows->items[i];
-    }
-    rows->count = kept;
-}
-
 /* ------------------------------------------------------------------------- the smallest rows */
 
 static uint64_t magnitude(int64_t value) {
@@ -149,7 +132,6 @@ static int build_within(const struct heap_document *document, struct heap_rows *
 int heap_encode(const struct heap_document *document, struct heap_rows *rows,
                 struct view_buffer *out) {
     struct view_profile profile = {0};
-    drop_zeros(rows);
     int error = document->flags & VIEW_CAPPED ? build_within(document, rows, &profile)
                                               : build(document, rows, rows->count, &profile);
     if (!error)

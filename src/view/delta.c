@@ -29,6 +29,7 @@ int view_heap_delta_proto(const struct mal_snapshot *before, const struct mal_sn
     int error = heap_rows_add(&rows, after, 1);
     if (!error)
         error = heap_rows_add(&rows, before, -1);
+    heap_rows_drop_zeros(&rows);
     if (!error)
         error = heap_encode(&document, &rows, out);
     heap_rows_free(&rows);

@@ -110,6 +110,23 @@ int heap_rows_add(struct heap_rows *rows, const struct mal_snapshot *snapshot, i
     return 0;
 }
 
+static bool is_zero(const struct heap_row *row) {
+    for (int k = 0; k < HEAP_VALUES; k++) {
+        if (row->values[k] != 0)
+            return false;
+    }
+    return true;
+}
+
+void heap_rows_drop_zeros(struct heap_rows *rows) {
+    size_t kept = 0;
+    for (size_t i = 0; i < rows->count; i++) {
+        if (!is_zero(&rows->items[i]))
+            rows->items[kept++] = rows->items[i];
+    }
+    rows->count = kept;
+}
+
 void heap_rows_free(struct heap_rows *rows) {
     free(rows->items);
     view_table_free(&rows->table);
@@ -178,5 +195,31 @@ int view_heap_proto(const struct mal_snapshot *snapshot, struct view_symbols *sy
     if (!error)
         error = heap_encode(&document, &rows, out);
     heap_rows_free(&rows);
+    return error;
+}
+
+static int add_rows(struct view_profile *profile, const struct mal_snapshot *snapshot,
+                    const struct heap_rows *rows, struct view_symbols *symbols) {
+    struct view_places places;
+    int error = view_places_begin(&places, profile, snapshot, symbols, VIEW_MAPPINGS_USED);
+    if (error)
+        return error;
+    for (size_t i = 0; i < rows->count; i++)
+        heap_profile_sample(profile, &places, &rows->items[i]);
+    view_places_end(&places);
+    return profile->failed ? -ENOMEM : 0;
+}
+
+int heap_profile_build(struct view_profile *profile, const struct mal_snapshot *snapshot,
+                       struct view_symbols *symbols) {
+    struct heap_rows rows = {0};
+    view_profile_init(profile);
+    heap_profile_head(profile, snapshot);
+    int error = heap_rows_add(&rows, snapshot, 1);
+    if (!error)
+        error = add_rows(profile, snapshot, &rows, symbols);
+    heap_rows_free(&rows);
+    if (error)
+        view_profile_free(profile);
     return error;
 }

@@ -82,6 +82,7 @@ int view_heap_scrape_proto(const struct mal_snapshot *snapshot, struct view_symb
         const struct view_marks *before = scrape->before ? scrape->before : after;
         document.duration_ns = scrape->before ? since(before, snapshot) : 0;
         subtract(&rows, before);
+        heap_rows_drop_zeros(&rows);
         error = heap_encode(&document, &rows, out);
     }
     heap_rows_free(&rows);
