@@ -80,6 +80,10 @@ struct mal_status {
 };
 int mal_reader_status(struct mal_box_reader *reader, struct mal_status *ret_status);
 
+/* Whether this process still runs. Unknown ticks on either side leave the verdict to the pid. A
+ * zombie is gone, unless it is only the first thread of a process that goes on without it. */
+bool mal_reader_process_is_alive(uint32_t pid, uint64_t start_ticks);
+
 /* A consistent copy of the newest published statistics. -EAGAIN after 100 ms of torn reads. */
 int mal_reader_stats(struct mal_box_reader *reader, struct mal_box_stats *ret_stats);
 

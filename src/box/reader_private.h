@@ -42,10 +42,6 @@ bool mal_reader_stack_is_sound(const uint64_t *stacks, uint32_t used, uint32_t a
  * lengths before the entries that the caller copies next. */
 int mal_reader_header(const struct mal_box_reader *reader, struct mal_box_header *ret_header);
 
-/* Whether this process still runs. Unknown ticks on either side leave the verdict to the pid. A
- * zombie is gone, unless it is only the first thread of a process that goes on without it. */
-bool mal_reader_process_is_alive(uint32_t pid, uint64_t start_ticks);
-
 /* Waits a moment before a sequence lock is tried again; -EAGAIN once `deadline_ns` is over. */
 int mal_reader_wait_for_writer(uint64_t deadline_ns);
 uint64_t mal_reader_patience_ns(void); /* the deadline for one that begins now */
