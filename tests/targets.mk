@@ -181,7 +181,7 @@ $(E2E_MODULES): tests/e2e/package-lock.json
 
 e2e: ## the page in a real Chromium, its pictures in build/e2e
 	@$(DEPS) build web e2e
-	@$(MAKE) --no-print-directory all $(OUT)/tests/bin/e2e/leak $(E2E_MODULES)
+	@$(MAKE) -s --no-print-directory all $(OUT)/tests/bin/e2e/leak $(E2E_MODULES)
 	@node tests/e2e/main.mjs $(OUT) build/e2e
 
 stress: ## torture in both cache modes; MAL_STRESS_SECONDS, THREADS, SEED
