@@ -201,7 +201,8 @@ def write(bench, options):
     result["goals"] = goals.show(result, names)
     (out / "bench.json").write_text(json.dumps(result, indent=1) + "\n")
     print(f"\n{line}\n{bench.guard.sentence()}")
-    print(f"written: {' '.join(str(path) for path in sorted(out.iterdir()) if path.stem in ('bench', 'time', 'rss', 'micro'))}")
+    charts = (["time.svg", "rss.svg"] if bench.raw else []) + (["micro.svg"] if bench.with_micro else [])
+    print(f"written: {' '.join(str(out / name) for name in ('bench.json', *charts))}")
 
 
 def write_workloads(raw, names, marks, own, out, line):
