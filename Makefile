@@ -15,10 +15,12 @@ BINDIR ?= $(PREFIX)/bin
 DESTDIR ?=
 VARIANT ?= release
 V ?= 0
+WEB ?= 1
 
 VERSION := 0.1.0
 SOVERSION := 0
 OUT := build/$(VARIANT)
+comma := ,
 Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),,@printf '  %-8s %s\n' '$(1)' '$(2)')
 
@@ -67,7 +69,7 @@ HTTP_LIB_SRC := $(filter-out $(PLUGIN_SRC),$(HTTP_SRC))
 obj = $(patsubst %.c,$(OUT)/%.o,$(1))
 CORE_OBJ := $(call obj,$(CORE_SRC))
 # The folder of boxes is a matter of writers and readers alike.
-PLANE_OBJ := $(call obj,$(READER_SRC) src/box/place.c $(VIEW_SRC) $(KEEP_SRC) $(HTTP_LIB_SRC)) $(OUT)/gen/profile.pb-c.o
+PLANE_OBJ := $(call obj,$(READER_SRC) src/box/place.c $(VIEW_SRC) $(KEEP_SRC) $(HTTP_LIB_SRC)) $(OUT)/gen/profile.pb-c.o $(OUT)/gen/assets.o
 PLUGIN_OBJ := $(call obj,$(PLUGIN_SRC))
 CLI_OBJ := $(call obj,$(CLI_SRC))
 DAEMON_OBJ := $(call obj,$(DAEMON_SRC))
@@ -113,13 +115,38 @@ $(OUT)/gen/profile.pb-c.o: $(OUT)/gen/profile.pb-c.h
 	$(call say,CC,$(OUT)/gen/profile.pb-c.c)
 	$(Q)$(CC) $(CFLAGS) -fPIC $(VARIANT_FLAGS) -I$(OUT)/gen -c $(OUT)/gen/profile.pb-c.c -o $@
 
+# The page is built by npm in a copy of web/, so that sources stay sources, and is then compressed
+# into one C file. WEB=0, or a machine without npm, builds an empty table: pages are plain HTML.
+WEB_SRC := $(shell test -e web/package.json && find web -name node_modules -prune -o -type f -print)
+NPM := $(if $(filter 0,$(WEB)),,$(if $(WEB_SRC),$(shell command -v npm)))
+WEB_DIST := build/web/dist
+WEB_TREE := build/web/tree
+$(WEB_TREE)/node_modules/.installed: $(filter web/package.json web/package-lock.json,$(WEB_SRC))
+	$(call say,NPM,web/package-lock.json)
+	@mkdir -p $(WEB_TREE) && cp $^ $(WEB_TREE)/
+	$(Q)cd $(WEB_TREE) && npm ci --no-audit --no-fund --loglevel=error >npm.log 2>&1 || { cat npm.log; \
+	  echo "npm ci failed; 'make WEB=0' builds without the page" >&2; exit 1; }
+	@touch $@
+$(WEB_DIST)/manifest.json: $(WEB_SRC) $(WEB_TREE)/node_modules/.installed
+	$(call say,WEB,$(WEB_DIST))
+	@mkdir -p $(WEB_TREE) && tar -cf - --exclude=node_modules -C web . | tar -xf - -C $(WEB_TREE)
+	$(Q)cd $(WEB_TREE) && npm run --silent build -- $(CURDIR)/$(WEB_DIST) >build.log 2>&1 || { cat build.log; exit 1; }
+	@touch $@
+$(OUT)/gen/assets.c: src/http/assets.sh $(if $(NPM),$(WEB_DIST)/manifest.json) $(OUT)/web.stamp
+	$(call say,$(if $(NPM),EMBED,NOTE),$(if $(NPM),$(WEB_DIST),no page in this build$(comma) its pages are plain HTML))
+	@mkdir -p $(@D)
+	$(Q)sh $< $(if $(NPM),$$(ls $(WEB_DIST)/app-*.js $(WEB_DIST)/app-*.css $(WEB_DIST)/report.html)) > $@.new && mv $@.new $@
+$(OUT)/web.stamp: FORCE
+	@mkdir -p $(@D); echo '$(NPM)' | cmp -s - $@ || echo '$(NPM)' > $@
+$(OUT)/gen/assets.o: $(OUT)/gen/assets.c src/http/assets.h
+	$(Q)$(CC) $(CFLAGS) $(PLANE_FLAGS) $(VARIANT_FLAGS) -c $< -o $@
+
 $(CORE_SO): $(CORE_OBJ) src/front/libmallard.map
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(VARIANT_FLAGS) -shared -o $@ $(CORE_OBJ) -Wl,-soname,libmallard.so.$(SOVERSION) \
 	  -Wl,--version-script=src/front/libmallard.map $(if $(filter 1,$(OVERRIDE)),-Wl$(comma)-z$(comma)defs) -Wl,-z,relro -Wl,-z,now \
 	  -Wl,-z,nodelete -Wl,--as-needed $(LDFLAGS)
 	@ln -sf libmallard.so.$(SOVERSION) $(OUT)/libmallard.so
-comma := ,
 
 $(OUT)/libmallard.a: $(CORE_OBJ)
 	$(call say,AR,$@)
@@ -146,23 +173,9 @@ $(OUT)/mallardd: $(DAEMON_OBJ) $(PLANE_OBJ)
 
 -include $(CORE_OBJ:.o=.d) $(PLANE_OBJ:.o=.d) $(PLUGIN_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(DAEMON_OBJ:.o=.d)
 
-.PHONY: install uninstall clean help debug asan tsan compile_commands.json
-install: ## install under DESTDIR/PREFIX; never builds
-	@test -e $(CORE_SO) -a -e $(OUT)/mallard || { echo "nothing built yet: run 'make' first" >&2; exit 1; }
-	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR)/mallard $(DESTDIR)$(BINDIR)
-	install -m 755 $(CORE_SO) $(DESTDIR)$(LIBDIR)/libmallard.so.$(VERSION)
-	ln -sf libmallard.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libmallard.so.$(SOVERSION)
-	ln -sf libmallard.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libmallard.so
-	install -m 755 $(PLUGIN_SO) $(DESTDIR)$(LIBDIR)/
-	install -m 644 $(OUT)/libmallard.a $(DESTDIR)$(LIBDIR)/
-	install -m 644 $(OUT)/mallard.pc $(DESTDIR)$(LIBDIR)/pkgconfig/
-	install -m 644 include/mallard/*.h $(DESTDIR)$(INCLUDEDIR)/mallard/
-	install -m 755 $(OUT)/mallard $(DESTDIR)$(BINDIR)/
-uninstall: ## remove what install put there
-	rm -f $(DESTDIR)$(LIBDIR)/libmallard.so $(DESTDIR)$(LIBDIR)/libmallard.so.$(SOVERSION) \
-	  $(DESTDIR)$(LIBDIR)/libmallard.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libmallard-http.so \
-	  $(DESTDIR)$(LIBDIR)/libmallard.a $(DESTDIR)$(LIBDIR)/pkgconfig/mallard.pc $(DESTDIR)$(BINDIR)/mallard
-	rm -rf $(DESTDIR)$(INCLUDEDIR)/mallard
+include deploy/install.mk
+
+.PHONY: clean help debug asan tsan compile_commands.json
 debug: ## unit and conformance tests with every assertion on
 	$(Q)$(MAKE) --no-print-directory VARIANT=debug check-unit
 asan: ## unit and conformance tests under AddressSanitizer and UBSan
@@ -176,4 +189,4 @@ clean: ## remove build/
 print-%: ## print a make variable
 	@echo '$($*)'
 help: ## this list
-	@sed -n 's/^\([a-z_.-]*\):.*## \(.*\)/  \1\t\2/p' Makefile tests/targets.mk | sort | awk -F '\t' '{printf "%-22s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z_.-]*\):.*## \(.*\)/  \1\t\2/p' Makefile tests/targets.mk deploy/install.mk | sort | awk -F '\t' '{printf "%-22s %s\n", $$1, $$2}'

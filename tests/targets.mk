@@ -6,6 +6,7 @@
 # tests/conformance/*.c        plain programs, run under the library; the scripts beside them judge
 # tests/conformance/death/*.c  one misuse each
 # tests/fuzz/fuzz_*.c          libFuzzer targets; replayed over a corpus without libFuzzer
+# tests/e2e/*.mjs              the page in a real browser; web/test/*.test.js its models without one
 #
 # Every target installs what it needs first: tests/support/install-deps.sh names the sets.
 
@@ -30,10 +31,16 @@ $(UNIT_CORE): $(OUT)/tests/core/%: tests/unit/core/%.c $(UNIT_CORE_OBJ)
 	$(call say,TEST,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(TEST_FLAGS) $(VARIANT_FLAGS) $< $(UNIT_CORE_OBJ) -o $@ $(LDFLAGS) -lcmocka -lm -ldl
+# Tests of a program's parts link the program too, all but its main.
+CLI_PARTS := $(filter-out %/cli/main.o,$(CLI_OBJ))
+DAEMON_PARTS := $(filter-out %/daemon/main.o,$(DAEMON_OBJ))
+parts_of = $(if $(filter test_cli_%,$(1)),$(CLI_PARTS))$(if $(filter test_daemon_%,$(1)),$(DAEMON_PARTS))
+$(filter $(OUT)/tests/plane/test_cli_%,$(UNIT_PLANE)): $(CLI_PARTS)
+$(filter $(OUT)/tests/plane/test_daemon_%,$(UNIT_PLANE)): $(DAEMON_PARTS)
 $(UNIT_PLANE): $(OUT)/tests/plane/%: tests/unit/plane/%.c $(PLANE_OBJ) $(SUPPORT_OBJ)
 	$(call say,TEST,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(TEST_FLAGS) $(VARIANT_FLAGS) $< $(PLANE_OBJ) $(SUPPORT_OBJ) -o $@ $(LDFLAGS) -lcmocka $(PLANE_LIBS)
+	$(Q)$(CC) $(CFLAGS) $(TEST_FLAGS) $(VARIANT_FLAGS) $< $(call parts_of,$(@F)) $(PLANE_OBJ) $(SUPPORT_OBJ) -o $@ $(LDFLAGS) -lcmocka $(PLANE_LIBS)
 -include $(UNIT_CORE_OBJ:.o=.d) $(SUPPORT_OBJ:.o=.d) $(UNIT_CORE:=.d) $(UNIT_PLANE:=.d)
 
 # Programs that know nothing of Mallard, or only its public API and the reader.
@@ -54,21 +61,28 @@ $(OUT)/tests/bin/%: tests/%.cc
 # What of them needs more than libc.
 READER_OBJ := $(call obj,$(READER_SRC) src/box/place.c src/base/format.c)
 PROGRAM_LIBS_look = $(READER_OBJ)
+PROGRAM_LIBS_serve = $(PLANE_OBJ) $(PLANE_LIBS)
 PROGRAM_LIBS_faults = -rdynamic
 PROGRAM_LIBS_example = -L$(OUT) -lmallard
 PROGRAM_LIBS_unwind = $(UNIT_CORE_OBJ) -lunwind
 $(OUT)/tests/bin/conformance/look: $(READER_OBJ)
+$(OUT)/tests/bin/conformance/serve: $(PLANE_OBJ)
 $(OUT)/tests/bin/conformance/% $(OUT)/tests/bin/programs/%: | $(CORE_SO)
 $(OUT)/tests/bin/bench/unwind: $(UNIT_CORE_OBJ)
 $(patsubst tests/%.c,$(OUT)/tests/bin/%,$(wildcard tests/bench/workloads/*.c)) $(patsubst %,$(OUT)/tests/bin/bench/%,micro memory scraped): tests/bench/workloads/load.h
+
+# What drives the browser.
+E2E_MODULES := tests/e2e/node_modules/.package-lock.json
 
 # Fuzzing: the same target as a replayer (any compiler) and as a fuzzer (clang).
 FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_OBJ_alloc = $(UNIT_CORE_OBJ)
 FUZZ_OBJ_box_reader = $(PLANE_OBJ) $(SUPPORT_OBJ)
 FUZZ_OBJ_http = $(PLANE_OBJ) $(SUPPORT_OBJ)
+FUZZ_OBJ_keep = $(PLANE_OBJ) $(SUPPORT_OBJ)
 FUZZ_LIBS_box_reader = $(PLANE_LIBS)
 FUZZ_LIBS_http = $(PLANE_LIBS)
+FUZZ_LIBS_keep = $(PLANE_LIBS)
 FUZZ_SECONDS ?= 60
 define FUZZ_RULES
 $(OUT)/tests/replay_$(1): tests/fuzz/fuzz_$(1).c tests/fuzz/replay_main.c $$(FUZZ_OBJ_$(1))
@@ -85,14 +99,23 @@ $(OUT)/tests/corpus_box_reader: tests/fuzz/corpus_box_reader.c $(SUPPORT_OBJ)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(TEST_FLAGS) $(VARIANT_FLAGS) $^ -o $@
 
-.PHONY: check check-unit check-conformance check-programs check-aarch64 stress fuzz bench bench-instructions bench-memory bench-scrape bench-start bench-unwind golden demo lint format deps tests
+.PHONY: check check-unit check-conformance check-programs check-deb check-aarch64 check-web e2e stress fuzz bench bench-instructions bench-memory bench-scrape bench-start bench-unwind golden demo lint format deps tests
 deps: ## install the packages that building and testing need
-	@$(DEPS) build test demo
+	@$(DEPS) build test demo deploy web
 
 tests: $(UNIT_CORE) $(UNIT_PLANE) $(PROGRAMS) ## build every test program
 
 unit_runs = $(foreach t,$(1),$(notdir $(t))=$(t))
 REPLAYS = $(foreach f,$(FUZZERS),replay_$(f)='$(OUT)/tests/replay_$(f) -random=3,1 tests/fuzz/corpus/$(f)/*')
+
+# The parser that judges the Containerfile comes from npm.
+CONTAINERFILE_TOOLS := build/containerfile/node_modules
+$(CONTAINERFILE_TOOLS): tests/support/containerfile/package-lock.json
+	$(call say,NPM,$<)
+	@mkdir -p $(@D)
+	@cp tests/support/containerfile/package*.json $(@D)/
+	$(Q)npm ci --prefix $(@D) --no-audit --no-fund --loglevel=error >/dev/null
+	@touch $@
 
 CONFORMANCE_RUNS = \
   death='python3 tests/conformance/death.py $(CORE_SO) $(OUT)/tests/bin/conformance/death' \
@@ -102,9 +125,16 @@ CONFORMANCE_RUNS = \
   faults='python3 tests/conformance/faults.py $(CORE_SO) $(OUT)/tests/bin/conformance' \
   http='python3 tests/conformance/http_conformance.py $(OUT)/mallard' \
   http_security='python3 tests/conformance/http_security.py $(OUT)/mallard' \
-  instructions="$(INSTRUCTIONS)" \
+.PHONY: check check-unit check-conformance check-programs check-deb check-aarch64 check-web e2e stress fuzz bench bench-instructions bench-memory bench-scrape bench-start bench-unwind golden demo lint format deps tests
   http_plugin='python3 tests/conformance/http_plugin.py $(CORE_SO)' \
   cli='python3 tests/conformance/cli.py $(OUT)/mallard' \
+  cli_watch='python3 tests/conformance/cli_watch.py $(OUT)/mallard' \
+  cli_completion='python3 tests/conformance/cli_completion.py $(OUT)/mallard $(OUT)/mallardd' \
+  man='python3 tests/conformance/man.py $(OUT)/mallard $(OUT)/mallardd' \
+  deploy='python3 tests/conformance/deploy.py $(OUT)' \
+  deploy_monitoring='python3 tests/conformance/deploy_monitoring.py $(OUT)' \
+  deploy_prometheus='python3 tests/conformance/deploy_prometheus.py $(OUT)' \
+  deploy_containers='python3 tests/conformance/deploy_containers.py $(OUT) $(CONTAINERFILE_TOOLS)' \
   example='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/programs/example $(OUT)/tests/example.pb.gz && go tool pprof -top $(OUT)/tests/example.pb.gz >/dev/null'
 INSTRUCTIONS = python3 tests/bench/instructions.py $(OUT)/tests/bin/bench/count $(CORE_SO) --compiler '$(CC) $(CFLAGS)'
 LINT_RUNS = \
@@ -115,8 +145,8 @@ LINT_RUNS = \
   format='sh tests/lint/format.sh'
 
 check: ## install what is missing, build, run every test, end with the counts
-	@$(DEPS) build test demo
-	@$(MAKE) --no-print-directory all tests $(foreach f,$(FUZZERS),$(OUT)/tests/replay_$(f))
+	@$(DEPS) build test demo deploy web
+	@$(MAKE) --no-print-directory all tests $(CONTAINERFILE_TOOLS) $(foreach f,$(FUZZERS),$(OUT)/tests/replay_$(f))
 	@$(RUNNER) $(call unit_runs,$(UNIT_CORE) $(UNIT_PLANE)) $(CONFORMANCE_RUNS) $(REPLAYS) $(LINT_RUNS)
 
 check-unit: ## unit tests of this VARIANT
@@ -129,9 +159,26 @@ check-programs: ## real programs with and without the library, outputs compared
 	@$(MAKE) --no-print-directory core
 	@python3 tests/programs/run.py --lib $(CURDIR)/$(CORE_SO)
 
+check-deb: deb ## the packages installed, used, removed and purged, on a copy of this system; lintian's view
+	@lintian --allow-root --fail-on error build/deb/*.deb
+	@$(RUNNER) deb='python3 tests/programs/deb.py build/deb'
+
 check-aarch64: ## build for aarch64 and run the core's unit tests under qemu
 	@$(DEPS) build aarch64
 	@sh tests/support/aarch64.sh
+
+check-web: ## the page's models, without a browser
+	@$(DEPS) web
+	@cd web && npm test --silent
+
+$(E2E_MODULES): tests/e2e/package-lock.json
+	@cd $(<D) && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+e2e: ## the page in a real Chromium, its pictures in build/e2e
+	@$(DEPS) build web e2e
+	@$(MAKE) --no-print-directory all $(OUT)/tests/bin/e2e/leak $(E2E_MODULES)
+	@node tests/e2e/main.mjs $(OUT) build/e2e
 
 stress: ## torture in both cache modes; MAL_STRESS_SECONDS, THREADS, SEED
 	@$(MAKE) --no-print-directory core $(OUT)/tests/bin/stress/torture

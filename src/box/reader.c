@@ -204,6 +204,18 @@ static int reader_new(const char *path, struct mal_box_reader **ret_reader) {
     return 0;
 }
 
+/* Takes in what the kernel says of the file. */
+static int require_file(struct mal_box_reader *reader) {
+    struct stat status;
+    if (fstat(reader->fd, &status) != 0)
+        return -errno;
+    if (!S_ISREG(status.st_mode))
+        return -EBADMSG;
+    reader->bytes = (uint64_t)status.st_size;
+    reader->owner_uid = status.st_uid;
+    return 0;
+}
+
 /* For writing where allowed, since commands need it; else for reading. */
 static int open_file(struct mal_box_reader *reader) {
     const int flags = O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
@@ -211,23 +223,12 @@ static int open_file(struct mal_box_reader *reader) {
     reader->writable = reader->fd >= 0;
     if (reader->fd < 0 && errno != ENOENT && errno != ELOOP)
         reader->fd = open(reader->path, O_RDONLY | flags);
-    if (reader->fd < 0)
-        return -errno;
-    struct stat status;
-    if (fstat(reader->fd, &status) != 0)
-        return -errno;
-    if (!S_ISREG(status.st_mode))
-        return -EBADMSG;
-    reader->bytes = (uint64_t)status.st_size;
-    return 0;
+    return reader->fd < 0 ? -errno : require_file(reader);
 }
 
-int mal_reader_open(const char *path, struct mal_box_reader **ret_reader) {
-    struct mal_box_reader *reader;
-    int error = reader_new(path, &reader);
-    if (error)
-        return error;
-    error = open_file(reader);
+/* Gives out the reader if what it has open is a box, else closes it. */
+static int reader_give(struct mal_box_reader *reader, int error,
+                       struct mal_box_reader **ret_reader) {
     if (!error)
         error = header_check(reader);
     if (error) {
@@ -238,6 +239,24 @@ int mal_reader_open(const char *path, struct mal_box_reader **ret_reader) {
     return 0;
 }
 
+int mal_reader_open(const char *path, struct mal_box_reader **ret_reader) {
+    struct mal_box_reader *reader;
+    int error = reader_new(path, &reader);
+    return error ? error : reader_give(reader, open_file(reader), ret_reader);
+}
+
+int mal_reader_from_fd(int fd, const char *path, struct mal_box_reader **ret_reader) {
+    struct mal_box_reader *reader;
+    int error = reader_new(path, &reader);
+    if (error) {
+        close(fd);
+        return error;
+    }
+    reader->fd = fd;
+    reader->writable = (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDWR;
+    return reader_give(reader, require_file(reader), ret_reader);
+}
+
 int mal_reader_from_memory(const void *base, size_t bytes, struct mal_box_reader **ret_reader) {
     struct mal_box_reader *reader;
     int error = reader_new("", &reader);
@@ -245,13 +264,8 @@ int mal_reader_from_memory(const void *base, size_t bytes, struct mal_box_reader
         return error;
     reader->base = base;
     reader->bytes = bytes;
-    error = header_check(reader);
-    if (error) {
-        mal_reader_close(reader);
-        return error;
-    }
-    *ret_reader = reader;
-    return 0;
+    reader->owner_uid = geteuid();
+    return reader_give(reader, 0, ret_reader);
 }
 
 void mal_reader_close(struct mal_box_reader *reader) {
@@ -260,11 +274,37 @@ void mal_reader_close(struct mal_box_reader *reader) {
     if (reader->fd >= 0)
         close(reader->fd);
     free(reader->path);
+    free(reader->root);
     free(reader);
 }
 
 const char *mal_reader_path(const struct mal_box_reader *reader) {
     return reader->path;
+}
+
+int mal_reader_fd(const struct mal_box_reader *reader) {
+    return reader->fd;
+}
+
+uint32_t mal_reader_owner(const struct mal_box_reader *reader) {
+    return reader->owner_uid;
+}
+
+int mal_reader_set_root(struct mal_box_reader *reader, const char *root) {
+    char *copy = strdup(root);
+    if (!copy)
+        return -ENOMEM;
+    free(reader->root);
+    reader->root = copy;
+    return 0;
+}
+
+void mal_reader_set_pid(struct mal_box_reader *reader, uint32_t pid) {
+    reader->pid = pid;
+}
+
+uint32_t mal_reader_pid(const struct mal_box_reader *reader) {
+    return reader->pid ? reader->pid : reader->header.pid;
 }
 
 /* ---------------------------------------------------------------------- identity and status */
@@ -382,7 +422,7 @@ int mal_reader_status(struct mal_box_reader *reader, struct mal_status *ret_stat
         status.life = MAL_LIFE_EXITED;
         status.exit_code = header.exit_code;
         status.ended_unix_ns = header.ended_unix_ns;
-    } else if (mal_reader_process_is_alive(header.pid, header.start_ticks)) {
+    } else if (mal_reader_process_is_alive(mal_reader_pid(reader), header.start_ticks)) {
         status.life = MAL_LIFE_ALIVE;
     }
     *ret_status = status;

@@ -23,6 +23,10 @@ struct mal_box_reader;
 /* Opens the file without following a symbolic link in the last component. */
 int mal_reader_open(const char *path, struct mal_box_reader **ret_reader);
 
+/* The same for a file that is open already; takes the descriptor over, on failure too. It may be
+ * open for reading only: then there are no commands. `path` is what mal_reader_path will say. */
+int mal_reader_from_fd(int fd, const char *path, struct mal_box_reader **ret_reader);
+
 /* Reads from memory that stays mapped and at least `bytes` long until close: one's own box. */
 int mal_reader_from_memory(const void *base, size_t bytes, struct mal_box_reader **ret_reader);
 
@@ -31,6 +35,22 @@ void mal_reader_close(struct mal_box_reader *reader);
 
 /* The file's path, or "" for memory. Lives as long as the handle. */
 const char *mal_reader_path(const struct mal_box_reader *reader);
+
+/* The descriptor of the file, which works when the path does not any more; -1 for memory. It stays
+ * the reader's. */
+int mal_reader_fd(const struct mal_box_reader *reader);
+
+/* The user that the file belongs to: the only one whose word it is, whatever is written inside. For
+ * memory the effective user. */
+uint32_t mal_reader_owner(const struct mal_box_reader *reader);
+
+/* Where the files of the process are to be looked for: "" (the default) or the root of its mount
+ * namespace, "/proc/PID/root" with the pid as this process sees it. Snapshots carry a copy. */
+int mal_reader_set_root(struct mal_box_reader *reader, const char *root);
+
+/* The pid of the box's process as this process sees it, where that is another than the box says: it
+ * runs in a pid namespace of its own. */
+void mal_reader_set_pid(struct mal_box_reader *reader, uint32_t pid);
 
 /* Who wrote the box. Strings are owned by the structure; free with mal_identity_free. */
 struct mal_identity {
@@ -60,6 +80,10 @@ struct mal_status {
 };
 int mal_reader_status(struct mal_box_reader *reader, struct mal_status *ret_status);
 
+/* Whether this process still runs. Unknown ticks on either side leave the verdict to the pid. A
+ * zombie is gone, unless it is only the first thread of a process that goes on without it. */
+bool mal_reader_process_is_alive(uint32_t pid, uint64_t start_ticks);
+
 /* A consistent copy of the newest published statistics. -EAGAIN after 100 ms of torn reads. */
 int mal_reader_stats(struct mal_box_reader *reader, struct mal_box_stats *ret_stats);
 
@@ -84,6 +108,8 @@ struct mal_snapshot {
     uint64_t mem_profile_rate;
     uint64_t dropped_samples, dropped_bytes; /* found a table full: in no bucket */
     uint32_t pid;                            /* as the box says; 0 unknown */
+    uint32_t owner_uid;                      /* mal_reader_owner */
+    const char *root;                        /* mal_reader_set_root; never NULL */
     size_t module_count, bucket_count, rejected;
     struct mal_snapshot_module *modules; /* [0] is the main program where known */
     struct mal_snapshot_bucket *buckets; /* oldest first */
@@ -137,6 +163,9 @@ int mal_reader_command(struct mal_box_reader *reader, enum mal_box_command comma
  * ($MALLARD_DIR, /run/mallard, $XDG_RUNTIME_DIR/mallard, /dev/shm/mallard.<uid>).
  * -ENOENT when none exists. */
 int mal_box_folder(char *ret_path, size_t bytes);
+
+/* Splits the name of a box's file, "<pid>.<start_ticks>.mallard". False for any other name. */
+bool mal_box_name_parse(const char *name, uint32_t *ret_pid, uint64_t *ret_start_ticks);
 
 /* Calls `visit` for each file in `folder` named like a box, in the order of the folder. Stops and
  * returns what `visit` returned once that is not 0. */

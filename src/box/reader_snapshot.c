@@ -29,6 +29,7 @@ struct sections {
 struct storage {
     uint64_t *stacks;
     char *paths;
+    char *root;
 };
 
 static void sections_free(struct sections *sections) {
@@ -124,8 +125,8 @@ static void fill_buckets(struct mal_snapshot *snapshot, const struct mal_box_hea
 }
 
 /* Room for everything that the sections may hold; all counts still zero. */
-static int snapshot_new(const struct mal_box_header *header, const struct sections *sections,
-                        struct mal_snapshot **ret_snapshot) {
+static int snapshot_new(const struct mal_box_reader *reader, const struct mal_box_header *header,
+                        const struct sections *sections, struct mal_snapshot **ret_snapshot) {
     struct mal_snapshot *snapshot = calloc(1, sizeof(*snapshot));
     if (!snapshot)
         return -ENOMEM;
@@ -133,9 +134,11 @@ static int snapshot_new(const struct mal_box_header *header, const struct sectio
     snapshot->storage = storage;
     snapshot->modules = calloc((size_t)header->modules_used + 1, sizeof(*snapshot->modules));
     snapshot->buckets = calloc((size_t)header->buckets_used + 1, sizeof(*snapshot->buckets));
-    if (storage)
+    if (storage) {
         storage->paths = malloc(path_bytes(header, sections) + 1);
-    if (!storage || !storage->paths || !snapshot->modules || !snapshot->buckets) {
+        storage->root = strdup(reader->root ? reader->root : "");
+    }
+    if (!storage || !storage->paths || !storage->root || !snapshot->modules || !snapshot->buckets) {
         mal_snapshot_free(snapshot);
         return -ENOMEM;
     }
@@ -143,6 +146,8 @@ static int snapshot_new(const struct mal_box_header *header, const struct sectio
     snapshot->dropped_samples = header->dropped_samples;
     snapshot->dropped_bytes = header->dropped_bytes;
     snapshot->pid = header->pid;
+    snapshot->owner_uid = reader->owner_uid;
+    snapshot->root = storage->root;
     *ret_snapshot = snapshot;
     return 0;
 }
@@ -158,7 +163,7 @@ int mal_reader_snapshot(struct mal_box_reader *reader, struct mal_snapshot **ret
     error = sections_load(reader, &header, &sections);
     if (error)
         goto out;
-    error = snapshot_new(&header, &sections, &snapshot);
+    error = snapshot_new(reader, &header, &sections, &snapshot);
     if (error)
         goto out;
     snapshot->taken_unix_ns = taken_unix_ns;
@@ -179,6 +184,7 @@ void mal_snapshot_free(struct mal_snapshot *snapshot) {
     if (storage) {
         free(storage->stacks);
         free(storage->paths);
+        free(storage->root);
     }
     free(storage);
     free(snapshot->modules);

@@ -136,7 +136,8 @@ static bool has_box(uint32_t pid) {
     if (cli_boxes_find(&boxes) < 0)
         return false;
     struct http_source source = http_folder_source(&boxes.source);
-    if (source.open(source.context, pid, &reader) < 0)
+    const struct http_ask ask = {{pid, 0}, HTTP_VIEWER_ALL};
+    if (http_source_take(&source, &ask, &reader) < 0)
         return false;
     mal_reader_close(reader);
     return true;

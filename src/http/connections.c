@@ -19,6 +19,7 @@
  */
 #include "http/connections.h"
 
+#include "http/peer.h"
 #include "http/worker.h"
 
 #include <errno.h>
@@ -41,7 +42,8 @@ struct http_connection *http_connections_add(struct http_connections *all, int f
     struct http_connection *one = malloc(sizeof *one);
     if (one == NULL)
         return NULL;
-    *one = (struct http_connection){fd, HTTP_PHASE_READING, http_now_ns(), NULL};
+    *one =
+        (struct http_connection){.fd = fd, .phase = HTTP_PHASE_READING, .since_ns = http_now_ns()};
     all->slot[all->count++] = one;
     return one;
 }
@@ -53,6 +55,13 @@ void http_connections_remove(struct http_connections *all, struct http_connectio
             break;
         }
     free(one);
+}
+
+uint32_t http_connection_viewer(struct http_connection *one) {
+    if (!one->viewer_known)
+        one->viewer_uid = http_peer_uid(one->fd);
+    one->viewer_known = true;
+    return one->viewer_uid;
 }
 
 void http_connection_enter(struct http_connection *one, enum http_phase phase) {

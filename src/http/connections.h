@@ -6,6 +6,7 @@
 #define MAL_HTTP_CONNECTIONS_H
 
 #include <poll.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,6 +26,8 @@ struct http_connection {
     enum http_phase phase;
     uint64_t since_ns; /* begin of the phase */
     void *begun;       /* the exchange begun last and not ended yet; exchange.c's, NULL for none */
+    bool viewer_known;
+    uint32_t viewer_uid; /* once known: the user at the other end */
 };
 
 /* All fields: loop thread only. */
@@ -36,6 +39,9 @@ struct http_connections {
 /* NULL when there is no room. */
 struct http_connection *http_connections_add(struct http_connections *all, int fd);
 void http_connections_remove(struct http_connections *all, struct http_connection *one);
+
+/* The user at the other end; looked up when first asked for. */
+uint32_t http_connection_viewer(struct http_connection *one);
 
 void http_connection_enter(struct http_connection *one, enum http_phase phase);
 

@@ -40,6 +40,7 @@ struct exchange {
     char *target;
     enum stage stage;
     bool too_large;
+    bool trusted; /* the client has shown the token */
     struct http_request request;
     struct http_reply reply;
 };
@@ -82,6 +83,7 @@ void *http_exchange_begin(void *context, const char *target, struct MHD_Connecti
     exchange->service = context;
     exchange->connection = connection;
     exchange->request.context = &exchange->service->context;
+    exchange->request.viewer_uid = HTTP_VIEWER_NOBODY;
     remember(connection, exchange);
     return exchange;
 }
@@ -129,19 +131,33 @@ struct header {
 static const char page_policy[] = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; "
                                   "form-action 'none'; frame-ancestors 'none'";
 
+/* The page with our script: nothing but our own files, and nobody may frame it. */
+static const char app_policy[] =
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+
+static const char *policy_of(const struct http_reply *reply) {
+    if (!(reply->flags & HTTP_REPLY_PAGE))
+        return NULL;
+    return reply->flags & HTTP_REPLY_APP ? app_policy : page_policy;
+}
+
 /* The headers of a reply; those that do not apply have no value. */
 static void add_headers(struct MHD_Response *response, const struct http_reply *reply) {
     bool page = reply->flags & HTTP_REPLY_PAGE;
     bool auth = reply->flags & HTTP_REPLY_AUTH;
     const struct header headers[] = {
         {"Content-Type", reply->type},
+        {"Content-Encoding", reply->encoding},
+        {"Vary", reply->varies ? "Accept-Encoding" : NULL},
+        {"Cache-Control", reply->cache},
         {"X-Content-Type-Options", "nosniff"},
         {"X-Go-Pprof", reply->flags & HTTP_REPLY_GO_PPROF ? "1" : NULL},
         {"Content-Disposition", *reply->disposition != '\0' ? reply->disposition : NULL},
         {"Location", reply->location},
         {"Allow", reply->allow},
         {"X-Mallard-Note", reply->note},
-        {"Content-Security-Policy", page ? page_policy : NULL},
+        {"Content-Security-Policy", policy_of(reply)},
         {"X-Frame-Options", page ? "DENY" : NULL},
         {"Referrer-Policy", page ? "no-referrer" : NULL},
         {"WWW-Authenticate", auth ? "Basic realm=\"mallard\", charset=\"UTF-8\"" : NULL},
@@ -175,10 +191,11 @@ static const char *header_of(const struct exchange *exchange, const char *name) 
 }
 
 static bool refuse_host(struct exchange *exchange, const char *version) {
-    const char *host = header_of(exchange, "Host");
+    const char *host = exchange->request.host;
+    bool checks = exchange->service->rules & HTTP_RULE_HOST && !exchange->trusted;
     if (host == NULL && strcmp(version, "HTTP/1.0") != 0)
         http_reply_error(&exchange->reply, 400, "400 Bad Request: missing required Host header");
-    else if (host != NULL && exchange->service->checks_host && !http_host_is_loopback(host))
+    else if (host != NULL && checks && !http_host_is_loopback(host))
         http_reply_error(&exchange->reply, 403,
                          "this server answers only to localhost, 127.0.0.1 and [::1]; "
                          "the Host header names something else");
@@ -187,17 +204,33 @@ static bool refuse_host(struct exchange *exchange, const char *version) {
     return true;
 }
 
+/* Where the token is optional only a wrong one is refused: who shows one means to be trusted. */
 static bool refuse_token(struct exchange *exchange) {
     const struct http_route *route = exchange->request.route;
-    const char *token = exchange->service->token;
-    if (token == NULL || (route != NULL && route->flags & HTTP_ROUTE_OPEN) ||
-        http_token_matches(header_of(exchange, "Authorization"), token))
+    const struct http_service *service = exchange->service;
+    bool absent = header_of(exchange, "Authorization") == NULL;
+    if (service->token == NULL || exchange->trusted ||
+        (route != NULL && route->flags & HTTP_ROUTE_OPEN) ||
+        (absent && service->rules & HTTP_RULE_TOKEN_OPTIONAL))
         return false;
     http_reply_pprof_error(&exchange->reply, 401,
                            "this server needs its token: Authorization: Bearer TOKEN, or "
                            "http://x:TOKEN@host/");
     exchange->reply.flags |= HTTP_REPLY_AUTH;
     return true;
+}
+
+/* What the headers say of the client, and what the kernel does. */
+static void identify(struct exchange *exchange) {
+    const struct http_service *service = exchange->service;
+    struct http_connection *entry = entry_of(exchange->connection);
+    exchange->request.host = header_of(exchange, "Host");
+    exchange->trusted = service->token != NULL &&
+                        http_token_matches(header_of(exchange, "Authorization"), service->token);
+    if (exchange->trusted || !(service->rules & HTTP_RULE_PEER))
+        exchange->request.viewer_uid = HTTP_VIEWER_ALL;
+    else if (entry != NULL)
+        exchange->request.viewer_uid = http_connection_viewer(entry);
 }
 
 static bool refuse_site(struct exchange *exchange) {
@@ -232,6 +265,7 @@ static unsigned method_bit(const char *method) {
 static bool refused(struct exchange *exchange, const char *method, const char *version) {
     struct http_reply not_found = {0};
     exchange->request.method = method_bit(method);
+    identify(exchange);
     if (refuse_host(exchange, version))
         return true;
     int found = http_route_find(&exchange->request, exchange->target, &not_found);
@@ -325,6 +359,7 @@ enum MHD_Result http_exchange_handle(void *context, struct MHD_Connection *conne
         return send_reply(exchange);
     if (exchange->stage == STAGE_BEGUN) {
         exchange->stage = STAGE_BODY;
+        exchange->request.accepts_gzip = http_accepts_gzip(header_of(exchange, "Accept-Encoding"));
         return refused(exchange, method, version) ? send_reply(exchange) : MHD_YES;
     }
     if (*upload_bytes == 0)

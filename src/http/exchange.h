@@ -15,12 +15,18 @@
 
 #define HTTP_BODY_MAX (1u << 20)
 
+enum http_service_rules {
+    HTTP_RULE_HOST = 1u << 0,          /* the Host header must name loopback */
+    HTTP_RULE_PEER = 1u << 1,          /* a client without the token sees what its user may see */
+    HTTP_RULE_TOKEN_OPTIONAL = 1u << 2 /* a client may show the token, and need not */
+};
+
 /* What the exchanges of one server share. */
 struct http_service {
     struct http_context context;         /* constant */
     struct http_workers *workers;        /* constant */
     const char *token;                   /* constant; NULL: none needed */
-    bool checks_host;                    /* constant */
+    unsigned rules;                      /* constant; enum http_service_rules */
     int wake_fd;                         /* constant; an eventfd that ends the loop's wait */
     _Atomic bool lost;                   /* our descriptors are not ours any more */
     struct http_connections connections; /* loop thread */

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 static int hex_digit(char c) {
     if (c >= '0' && c <= '9')
@@ -107,4 +108,20 @@ int http_parse_int(const char *text, int64_t *ret_value) {
     errno = 0;
     *ret_value = strtoll(text, NULL, 10);
     return errno == ERANGE ? -ERANGE : 0;
+}
+
+/* "gzip", "br, gzip;q=0.8", not "gzip;q=0". */
+bool http_accepts_gzip(const char *header) {
+    static const char separators[] = ", \t";
+    for (const char *at = header; at != NULL && *at != '\0'; at += strcspn(at, ",")) {
+        at += strspn(at, separators);
+        if (strncasecmp(at, "gzip", 4) != 0 || strchr(";, \t", at[4]) == NULL)
+            continue;
+        const char *weight = at + 4 + strspn(at + 4, "; \t");
+        if (strncasecmp(weight, "q=", 2) != 0)
+            return true;
+        weight += 2 + strspn(weight + 2, "0.");
+        return *weight >= '1' && *weight <= '9';
+    }
+    return false;
 }

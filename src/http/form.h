@@ -7,6 +7,7 @@
 #ifndef MAL_HTTP_FORM_H
 #define MAL_HTTP_FORM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,6 +33,9 @@ const char *http_form_get(const struct http_form *form, const char *name);
 /* Decodes %XX in place, and '+' when asked to. Returns the new length, or -EINVAL. */
 enum http_decode { HTTP_DECODE_PATH, HTTP_DECODE_QUERY };
 long http_decode(char *text, size_t bytes, enum http_decode how);
+
+/* True when an Accept-Encoding header, which may be NULL, allows gzip. */
+bool http_accepts_gzip(const char *header);
 
 /* A decimal integer as strconv.ParseInt(text, 10, 64) reads it. -ERANGE saturates the result, any
  * other text gives -EINVAL and 0. */

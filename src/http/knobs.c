@@ -93,7 +93,7 @@ void http_knob(struct http_request *request, struct http_reply *reply) {
     int64_t argument;
     int64_t result;
     if (knob == NULL || knob_argument(knob, request, reply, &argument) < 0 ||
-        http_request_open(request, reply, &request->reader) < 0)
+        http_request_open(request, reply) < 0)
         return;
     int error =
         mal_reader_command(request->reader, knob->command, argument, COMMAND_TIMEOUT_MS, &result);

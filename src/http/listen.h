@@ -17,7 +17,8 @@
 struct http_endpoint {
     struct sockaddr_storage address;
     socklen_t address_bytes;
-    bool local; /* loopback or a Unix socket: nobody outside this machine gets there */
+    bool local;           /* loopback or a Unix socket: nobody outside this machine gets there */
+    unsigned socket_mode; /* of a Unix socket's file; 0: 0600 */
 };
 
 /* On failure -EINVAL and a sentence in `ret_problem`. */

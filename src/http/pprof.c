@@ -8,6 +8,9 @@
  * wait for, and a client that asked for 30 seconds of nothing has no use for the delay. trace has
  * no empty form that Go's tools accept and says 501.
  *
+ * ?at= gives a stored heap profile instead (stored.c). What is made here for machines stays within
+ * the bounds of view/cap.c unless ?full=1 asks for everything.
+ *
  * The checks of `seconds`, their order and their sentences are Go's. A delta runs in two calls: the
  * first copies the buckets and asks to be called again in N seconds, the second subtracts. The
  * box stays open in between, so a process that ends meanwhile still gives its delta. N is bounded,
@@ -19,7 +22,6 @@
 #include "http/routes.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,10 +37,10 @@ static void attach(struct http_reply *reply, const char *name, const char *suffi
              suffix);
 }
 
-/* The default process's buckets; on failure the reply is the error. */
+/* The asked process's buckets; on failure the reply is the error. */
 static int open_snapshot(struct http_request *request, struct http_reply *reply,
                          struct mal_snapshot **ret_snapshot) {
-    int error = http_request_open(request, reply, &request->reader);
+    int error = http_request_open(request, reply);
     if (error < 0)
         return error;
     error = mal_reader_snapshot(request->reader, ret_snapshot);
@@ -50,10 +52,11 @@ static int open_snapshot(struct http_request *request, struct http_reply *reply,
 /* Go's mux keeps the query and, for the body, escapes the address. */
 void http_pprof_redirect(struct http_request *request, struct http_reply *reply) {
     const char *separator = *request->query != '\0' ? "?" : "";
-    char prefix[32] = "";
-    if (request->pid != 0 && *http_form_get(&request->form, "proc") == '\0')
-        snprintf(prefix, sizeof prefix, "/p/%" PRIu32, request->pid);
-    if (asprintf(&reply->location, "%s/debug/pprof/%s%s", prefix, separator, request->query) < 0) {
+    char id[HTTP_ID_BYTES] = "";
+    if (request->key.pid != 0 && *http_form_get(&request->form, "proc") == '\0')
+        http_key_text(&request->key, id);
+    if (asprintf(&reply->location, "%s%s/debug/pprof/%s%s", *id != '\0' ? "/p/" : "", id, separator,
+                 request->query) < 0) {
         reply->location = NULL;
         http_reply_error(reply, 500, "not enough memory for the answer");
         return;
@@ -79,6 +82,13 @@ void http_pprof_index(struct http_request *request, struct http_reply *reply) {
 void http_pprof_unknown(struct http_request *request, struct http_reply *reply) {
     (void)request;
     http_reply_pprof_error(reply, 404, "Unknown profile");
+}
+
+/* Back ends refuse what is too large for them; people may ask for everything. */
+static unsigned cap_of(const struct http_request *request) {
+    int64_t full;
+    http_parse_int(http_form_get(&request->form, "full"), &full);
+    return full > 0 ? 0 : VIEW_CAPPED;
 }
 
 static bool is_heap(const char *name) {
@@ -118,7 +128,8 @@ static int delta_render(const struct http_request *request, const struct mal_sna
     const char *name = request->route->argument;
     uint64_t duration_ns = after->taken_unix_ns - request->before->taken_unix_ns;
     if (is_heap(name))
-        return view_heap_delta_proto(request->before, after, request->context->symbols, out);
+        return view_heap_delta_proto(request->before, after, request->context->symbols,
+                                     cap_of(request), out);
     return view_empty_delta_proto(name, duration_ns, after, out);
 }
 
@@ -171,8 +182,9 @@ static int named_proto(const struct http_request *request, struct view_buffer *o
     if (error < 0)
         return error;
     if (is_heap(name))
-        error = view_heap_proto(snapshot, request->context->symbols,
-                                strcmp(name, "heap") == 0 ? VIEW_HEAP : VIEW_ALLOCS, out);
+        error = view_heap_proto(
+            snapshot, request->context->symbols,
+            (strcmp(name, "heap") == 0 ? VIEW_HEAP : VIEW_ALLOCS) | cap_of(request), out);
     else
         error = view_empty_proto(name, snapshot, out);
     mal_snapshot_free(snapshot);
@@ -192,7 +204,7 @@ static int named_render(const struct http_request *request, int64_t debug,
 static void named_now(struct http_request *request, struct http_reply *reply) {
     int64_t debug;
     http_parse_int(http_form_get(&request->form, "debug"), &debug);
-    if (http_request_open(request, reply, &request->reader) < 0)
+    if (http_request_open(request, reply) < 0)
         return;
     collect_if_asked(request, reply);
     if (debug != 0)
@@ -206,6 +218,8 @@ static void named_now(struct http_request *request, struct http_reply *reply) {
 void http_pprof_named(struct http_request *request, struct http_reply *reply) {
     if (request->before != NULL)
         delta_finish(request, reply);
+    else if (is_heap(request->route->argument) && *http_form_get(&request->form, "at") != '\0')
+        http_stored_heap(request, reply);
     else if (*http_form_get(&request->form, "seconds") != '\0')
         delta_begin(request, reply);
     else
@@ -214,7 +228,7 @@ void http_pprof_named(struct http_request *request, struct http_reply *reply) {
 
 void http_pprof_cmdline(struct http_request *request, struct http_reply *reply) {
     struct mal_identity identity;
-    if (http_request_open(request, reply, &request->reader) < 0)
+    if (http_request_open(request, reply) < 0)
         return;
     if (mal_reader_identity(request->reader, &identity) < 0) {
         http_reply_pprof_error(reply, 500, collect_failed);
@@ -232,6 +246,29 @@ void http_pprof_profile(struct http_request *request, struct http_reply *reply) 
     attach(reply, "profile", "");
     if (view_empty_proto("profile", snapshot, &reply->body) < 0)
         http_reply_pprof_error(reply, 500, collect_failed);
+    mal_snapshot_free(snapshot);
+}
+
+/* Go has this one in a module of its own, godeltaprof. `seconds` is not for it: some scrapers send
+ * theirs to every path. */
+void http_pprof_delta_heap(struct http_request *request, struct http_reply *reply) {
+    struct mal_snapshot *snapshot;
+    struct http_scraper scraper = {.viewer_uid = request->viewer_uid};
+    struct http_scrapers *scrapers = request->context->scrapers;
+    struct view_marks *after = NULL;
+    if (open_snapshot(request, reply, &snapshot) < 0)
+        return;
+    memcpy(scraper.id, request->facts.id, sizeof scraper.id);
+    snprintf(scraper.name, sizeof scraper.name, "%s", http_form_get(&request->form, "scraper"));
+    struct view_marks *before = http_scrapers_take(scrapers, &scraper);
+    const struct view_scrape scrape = {before, &after};
+    attach(reply, "delta_heap", "");
+    if (view_heap_scrape_proto(snapshot, request->context->symbols, cap_of(request), &scrape,
+                               &reply->body) < 0)
+        http_reply_pprof_error(reply, 500, collect_failed);
+    if (after != NULL)
+        free(before);
+    http_scrapers_put(scrapers, &scraper, after != NULL ? after : before);
     mal_snapshot_free(snapshot);
 }
 

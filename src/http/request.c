@@ -11,15 +11,21 @@
  */
 #include "http/request.h"
 
+#include "view/gzip.h"
+#include "view/json.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define COMPRESS_MIN_BYTES 1024
 
 void http_request_free(struct http_request *request) {
     mal_snapshot_free(request->before);
     mal_reader_close(request->reader);
     http_form_free(&request->form);
     view_buffer_free(&request->body);
+    free(request->facts_text);
     free(request->path);
 }
 
@@ -37,6 +43,35 @@ void http_reply_error(struct http_reply *reply, unsigned status, const char *tex
 void http_reply_pprof_error(struct http_reply *reply, unsigned status, const char *text) {
     http_reply_error(reply, status, text);
     reply->flags |= HTTP_REPLY_GO_PPROF;
+}
+
+void http_reply_error_json(struct http_reply *reply) {
+    struct view_buffer body = {0};
+    struct view_json json = {.out = &body};
+    size_t bytes = reply->body.bytes;
+    while (bytes > 0 && reply->body.data[bytes - 1] == '\n')
+        bytes--;
+    view_json_object(&json, NULL);
+    view_json_bytes(&json, "error", reply->body.data != NULL ? reply->body.data : "", bytes);
+    view_json_object_end(&json);
+    view_buffer_text(&body, "\n");
+    view_buffer_free(&reply->body);
+    reply->body = body;
+    reply->type = HTTP_TYPE_JSON;
+    reply->flags &= ~(unsigned)HTTP_REPLY_GO_PPROF;
+}
+
+void http_reply_compress(const struct http_request *request, struct http_reply *reply) {
+    struct view_buffer compressed = {0};
+    if ((reply->status != 0 && reply->status != 200) || reply->encoding != NULL)
+        return;
+    reply->varies = true;
+    if (!request->accepts_gzip || reply->body.bytes < COMPRESS_MIN_BYTES ||
+        view_gzip(reply->body.data, reply->body.bytes, VIEW_EFFORT_SPEED, &compressed) < 0)
+        return;
+    view_buffer_free(&reply->body);
+    reply->body = compressed;
+    reply->encoding = "gzip";
 }
 
 static const char *html_entity(char c) {
@@ -66,11 +101,12 @@ void http_html_text(struct view_buffer *out, const char *text, size_t bytes) {
     }
 }
 
-int http_request_open(const struct http_request *request, struct http_reply *reply,
-                      struct mal_box_reader **ret_reader) {
+int http_request_visit(const struct http_request *request, struct http_reply *reply,
+                       http_process_visit *visit, void *visit_context) {
     const struct http_source *source = request->context->source;
-    int error = source->open(source->context, request->pid, ret_reader);
-    if (error == -ENOENT && request->pid == 0)
+    const struct http_ask ask = {request->key, request->viewer_uid};
+    int error = source->open(source->context, &ask, visit, visit_context);
+    if (error == -ENOENT && request->key.pid == 0)
         http_reply_pprof_error(
             reply, 503, "no box yet: the program has just begun, or does not run on Mallard");
     else if (error == -ENOENT)
@@ -78,4 +114,27 @@ int http_request_open(const struct http_request *request, struct http_reply *rep
     else if (error < 0)
         http_reply_pprof_error(reply, 500, "the process's box cannot be read");
     return error;
+}
+
+static int keep_open(struct http_process *process, void *visit_context) {
+    struct http_request *request = visit_context;
+    const struct http_facts *facts = process->facts;
+    size_t folder_bytes = strlen(facts->folder) + 1;
+    size_t root_bytes = strlen(facts->root) + 1;
+    request->facts_text = malloc(folder_bytes + root_bytes);
+    if (request->facts_text == NULL)
+        return -ENOMEM;
+    memcpy(request->facts_text, facts->folder, folder_bytes);
+    memcpy(request->facts_text + folder_bytes, facts->root, root_bytes);
+    request->facts = *facts;
+    request->facts.folder = request->facts_text;
+    request->facts.root = request->facts_text + folder_bytes;
+    request->facts.kept = NULL;
+    request->reader = process->reader;
+    process->taken = true;
+    return 0;
+}
+
+int http_request_open(struct http_request *request, struct http_reply *reply) {
+    return http_request_visit(request, reply, keep_open, request);
 }

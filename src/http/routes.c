@@ -5,6 +5,7 @@
  *   /debug/pprof/heap?debug=1             the default process
  *   /debug/pprof/heap?proc=12&debug=1     process 12, as scrapers can be told by discovery
  *   /p/12/debug/pprof/heap?debug=1        process 12, as people and `go tool pprof` write it
+ *   /p/12.3456/debug/pprof/heap           that process 12 which started at tick 3456
  *
  * A path is decoded once, compared whole with the table and never used as a file name. Everything
  * that is not in the table is 404. The steps of a request are: find (the target), admit (the
@@ -26,12 +27,22 @@
 #define SYMBOL (HEAVY | HTTP_ROUTE_RAW)
 #define KNOB (HTTP_ROUTE_HEAVY | HTTP_ROUTE_CHANGES)
 #define TREE (HTTP_ROUTE_PPROF | HTTP_ROUTE_PREFIX)
+#define API (HTTP_ROUTE_HEAVY | HTTP_ROUTE_JSON | HTTP_ROUTE_GZIP)
+#define PAGE (HTTP_ROUTE_HEAVY | HTTP_ROUTE_GZIP)
 
 /* More exact paths first. The knobs' last column names an entry of the table in knobs.c. */
 static const struct http_route routes[] = {
-    {"/", READ, HTTP_ROUTE_HEAVY, http_root, NULL},
+    {"/", READ, PAGE, http_page, NULL},
+    {"/assets/", READ, HTTP_ROUTE_PREFIX, http_asset, NULL},
+    {"/api/processes", READ, API, http_api_processes, NULL},
+    {"/api/process", READ, API, http_api_process, NULL},
+    {"/api/history", READ, API, http_api_history, NULL},
+    {"/api/profile", READ, API, http_api_profile, NULL},
+    {"/api/spans", READ, API, http_api_spans, NULL},
+    {"/api/trace", READ, API, http_api_trace, NULL},
     {"/healthz", READ, HTTP_ROUTE_OPEN, http_health, NULL},
     {"/metrics", READ, HTTP_ROUTE_HEAVY, http_stats_metrics, NULL},
+    {"/sd", READ, HTTP_ROUTE_HEAVY, http_discovery, NULL},
     {"/debug/memstats", READ, HTTP_ROUTE_HEAVY, http_stats_memstats, NULL},
     {"/debug/gctrace", READ, HTTP_ROUTE_HEAVY, http_trace_lines, "gc "},
     {"/debug/scavtrace", READ, HTTP_ROUTE_HEAVY, http_trace_lines, "scav "},
@@ -40,6 +51,9 @@ static const struct http_route routes[] = {
     {"/debug/pprof/allocs", READ | HTTP_POST, HEAVY, http_pprof_named, "allocs"},
     {"/debug/pprof/block", READ | HTTP_POST, HEAVY, http_pprof_named, "block"},
     {"/debug/pprof/cmdline", READ | HTTP_POST, HEAVY, http_pprof_cmdline, NULL},
+    {"/debug/pprof/delta_block", READ | HTTP_POST, HEAVY, http_pprof_named, "block"},
+    {"/debug/pprof/delta_heap", READ | HTTP_POST, HEAVY, http_pprof_delta_heap, NULL},
+    {"/debug/pprof/delta_mutex", READ | HTTP_POST, HEAVY, http_pprof_named, "mutex"},
     {"/debug/pprof/goroutine", READ | HTTP_POST, HEAVY, http_pprof_named, "goroutine"},
     {"/debug/pprof/heap", READ | HTTP_POST, HEAVY, http_pprof_named, "heap"},
     {"/debug/pprof/mutex", READ | HTTP_POST, HEAVY, http_pprof_named, "mutex"},
@@ -69,33 +83,26 @@ static const struct http_route *route_lookup(const char *path) {
 
 /* The target without the scheme and authority that a proxy's form of it begins with. */
 static const char *origin_form(const char *target) {
-    if (strncasecmp(target, "http://", 7) != 0)
-        return target;
-    const char *slash = strchr(target + 7, '/');
-    return slash != NULL ? slash : "/";
+    static const char *const schemes[] = {"http://", "https://"};
+    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
+        size_t bytes = strlen(schemes[i]);
+        if (strncasecmp(target, schemes[i], bytes) != 0)
+            continue;
+        const char *slash = strchr(target + bytes, '/');
+        return slash != NULL ? slash : "/";
+    }
+    return target;
 }
 
-/* A pid: 1 to 10 digits, nothing else, not 0. Returns the end of it, or NULL. */
-static const char *parse_pid(const char *text, uint32_t *ret_pid) {
-    size_t digits = strspn(text, "0123456789");
-    if (digits == 0 || digits > 10)
-        return NULL;
-    unsigned long long value = strtoull(text, NULL, 10);
-    if (value == 0 || value > UINT32_MAX)
-        return NULL;
-    *ret_pid = (uint32_t)value;
-    return text + digits;
-}
-
-/* Takes "/p/<pid>" off the front of the path. What is not of that form stays and finds no route. */
+/* Takes "/p/ID" off the front of the path. What is not of that form stays and finds no route. */
 static void take_process(struct http_request *request) {
+    struct http_key key;
     if (strncmp(request->path, "/p/", 3) != 0)
         return;
-    uint32_t pid;
-    const char *rest = parse_pid(request->path + 3, &pid);
+    const char *rest = http_key_parse(request->path + 3, &key);
     if (rest == NULL || *rest != '/')
         return;
-    request->pid = pid;
+    request->key = key;
     memmove(request->path, rest, strlen(rest) + 1);
 }
 
@@ -130,18 +137,25 @@ int http_route_admit(struct http_request *request, struct http_reply *reply) {
     if (request->route->methods & request->method)
         return 0;
     http_reply_error(reply, 405, "Method Not Allowed");
+    if (request->route->flags & HTTP_ROUTE_JSON)
+        http_reply_error_json(reply);
     reply->allow = allowed_methods(request->route->methods);
     return -EINVAL;
 }
 
 static int take_proc_parameter(struct http_request *request, struct http_reply *reply) {
     const char *proc = http_form_get(&request->form, "proc");
-    if (*proc == '\0' || request->pid != 0)
+    struct http_key key;
+    if (*proc == '\0' || request->key.pid != 0)
         return 0;
-    const char *end = parse_pid(proc, &request->pid);
-    if (end != NULL && *end == '\0')
+    const char *end = http_key_parse(proc, &key);
+    if (end != NULL && *end == '\0') {
+        request->key = key;
         return 0;
+    }
     http_reply_pprof_error(reply, 400, "invalid value for \"proc\" - must be a process id");
+    if (request->route->flags & HTTP_ROUTE_JSON)
+        http_reply_error_json(reply);
     return -EINVAL;
 }
 
@@ -157,8 +171,18 @@ int http_route_parameters(struct http_request *request, const char *body_type,
     return take_proc_parameter(request, reply);
 }
 
+static void finish_json(struct http_reply *reply) {
+    if (reply->status >= 400)
+        http_reply_error_json(reply);
+    reply->cache = "no-store";
+}
+
 void http_route_run(struct http_request *request, struct http_reply *reply) {
     request->route->handle(request, reply);
     if (reply->body.failed)
         http_reply_error(reply, 500, "not enough memory for the answer");
+    if (request->route->flags & HTTP_ROUTE_JSON)
+        finish_json(reply);
+    if (request->route->flags & HTTP_ROUTE_GZIP)
+        http_reply_compress(request, reply);
 }

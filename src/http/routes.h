@@ -14,7 +14,9 @@ enum http_route_flags {
     HTTP_ROUTE_OPEN = 1u << 2,    /* needs no token */
     HTTP_ROUTE_PREFIX = 1u << 3,  /* answers for every path that begins with this one */
     HTTP_ROUTE_PPROF = 1u << 4,   /* its errors carry X-Go-Pprof */
-    HTTP_ROUTE_RAW = 1u << 5      /* takes its input raw: a POST body is not a form */
+    HTTP_ROUTE_RAW = 1u << 5,     /* takes its input raw: a POST body is not a form */
+    HTTP_ROUTE_JSON = 1u << 6,    /* its errors are JSON; nothing of it may be cached */
+    HTTP_ROUTE_GZIP = 1u << 7     /* its answers are compressed for clients that accept it */
 };
 
 typedef void http_handler(struct http_request *request, struct http_reply *reply);
@@ -27,11 +29,12 @@ struct http_route {
     const char *argument; /* which of the things that the handler knows */
 };
 
-/* Fills route, path, query and pid of a request from the target of its request line, such as
+/* Fills route, path, query and key of a request from the target of its request line, such as
  * "/p/12/debug/pprof/heap?debug=1". On failure the reply is the error and the result -EINVAL. */
 int http_route_find(struct http_request *request, const char *target, struct http_reply *reply);
 
-/* Checks the method; fills `form`, and pid from ?proc=, once the body is complete. Same result. */
+/* Checks the method; fills `form`, and the key from ?proc=, once the body is complete. Same result.
+ */
 int http_route_admit(struct http_request *request, struct http_reply *reply);
 int http_route_parameters(struct http_request *request, const char *body_type,
                           struct http_reply *reply);
@@ -42,9 +45,17 @@ void http_route_run(struct http_request *request, struct http_reply *reply);
 /* pprof.c */
 http_handler http_pprof_redirect, http_pprof_index, http_pprof_named, http_pprof_unknown;
 http_handler http_pprof_cmdline, http_pprof_profile, http_pprof_symbol, http_pprof_trace;
+http_handler http_pprof_delta_heap;
+/* stored.c */
+http_handler http_stored_heap;
 /* stats.c */
 http_handler http_stats_memstats, http_stats_metrics;
-/* knobs.c; health.c; root.c; trace.c */
-http_handler http_knob, http_health, http_root, http_trace_lines;
+/* api_processes.c, api_history.c, api_profile.c */
+http_handler http_api_processes, http_api_process, http_api_history, http_api_profile;
+http_handler http_api_trace, http_api_spans;
+/* page.c; assets.c */
+http_handler http_page, http_asset;
+/* knobs.c; health.c; trace.c; discovery.c */
+http_handler http_knob, http_health, http_trace_lines, http_discovery;
 
 #endif

@@ -85,17 +85,30 @@ static void on_panic(void *context, const char *file, unsigned line, const char 
     pthread_exit(NULL);
 }
 
-static struct MHD_Daemon *start_daemon(struct http_service *service, bool local) {
+static bool uses_tls(const struct http_options *options) {
+    return options->certificate_pem != NULL;
+}
+
+static struct MHD_Daemon *start_daemon(struct http_server *server) {
+    struct http_service *service = &server->service;
+    bool local = server->endpoint.local;
+    bool tls = uses_tls(&server->options);
     unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET;
+    struct MHD_OptionItem pem[] = {
+        {MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)(uintptr_t)server->options.certificate_pem},
+        {MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)(uintptr_t)server->options.key_pem},
+        {MHD_OPTION_END, 0, NULL},
+    };
     MHD_set_panic_func(on_panic, NULL);
-    return MHD_start_daemon(
-        flags, 0, NULL, NULL, http_exchange_handle, service, MHD_OPTION_URI_LOG_CALLBACK,
-        http_exchange_begin, service, MHD_OPTION_NOTIFY_COMPLETED, http_exchange_end, service,
-        MHD_OPTION_NOTIFY_CONNECTION, http_exchange_connection, service,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)HTTP_CONNECTION_SLOTS,
-        MHD_OPTION_PER_IP_CONNECTION_LIMIT, local ? 0u : PER_ADDRESS_MAX,
-        MHD_OPTION_CONNECTION_TIMEOUT, 0u, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+    return MHD_start_daemon(tls ? flags | MHD_USE_TLS : flags, 0, NULL, NULL, http_exchange_handle,
+                            service, MHD_OPTION_URI_LOG_CALLBACK, http_exchange_begin, service,
+                            MHD_OPTION_NOTIFY_COMPLETED, http_exchange_end, service,
+                            MHD_OPTION_NOTIFY_CONNECTION, http_exchange_connection, service,
+                            MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES,
+                            MHD_OPTION_CONNECTION_LIMIT, (unsigned)HTTP_CONNECTION_SLOTS,
+                            MHD_OPTION_PER_IP_CONNECTION_LIMIT, local ? 0u : PER_ADDRESS_MAX,
+                            MHD_OPTION_CONNECTION_TIMEOUT, 0u, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+                            MHD_OPTION_ARRAY, tls ? pem : pem + 2, MHD_OPTION_END);
 }
 
 /* ---- the loop ---- */
@@ -236,14 +249,22 @@ static void wake_loop(void *context) {
 
 static int begin_service(struct http_server *server) {
     const union MHD_DaemonInfo *info;
-    server->daemon = start_daemon(&server->service, server->endpoint.local);
+    server->daemon = start_daemon(server);
+    if (server->daemon == NULL && uses_tls(&server->options)) {
+        snprintf(server->problem, sizeof server->problem,
+                 "the certificate and its key cannot be used: they are no PEM, or no pair");
+        return -EINVAL;
+    }
     if (server->daemon == NULL)
         return -ENOMEM;
     info = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD);
     if (info == NULL)
         return -ENOTSUP;
     server->epoll_fd = info->epoll_fd;
-    int error = view_symbols_create(&server->service.context.symbols);
+    server->service.context.symbols = server->options.symbols;
+    int error = http_scrapers_create(&server->service.context.scrapers);
+    if (error == 0 && server->options.symbols == NULL)
+        error = view_symbols_create(&server->service.context.symbols);
     if (error < 0)
         return error;
     const struct http_worker_hooks hooks = {server->options.thread_begin, wake_loop,
@@ -262,7 +283,9 @@ static void end_service(struct http_server *server) {
     http_connections_cut_all(&server->service.connections);
     if (server->daemon != NULL)
         MHD_stop_daemon(server->daemon);
-    view_symbols_destroy(server->service.context.symbols);
+    if (server->options.symbols == NULL)
+        view_symbols_destroy(server->service.context.symbols);
+    http_scrapers_destroy(server->service.context.scrapers);
     if (server->listen_fd >= 0) {
         http_endpoint_remove(&server->endpoint);
         close(server->listen_fd);
@@ -301,20 +324,18 @@ static void *server_main(void *argument) {
 
 /* ---- for the starter ---- */
 
-/* The rule of §8: outside this machine only with a token, or on one's own word. */
-static int check_exposure(const struct http_options *options, const struct http_endpoint *endpoint,
-                          char ret_problem[HTTP_PROBLEM_BYTES]) {
-    if (options->token != NULL &&
-        (*options->token == '\0' || strlen(options->token) >= HTTP_TOKEN_BYTES)) {
-        snprintf(ret_problem, HTTP_PROBLEM_BYTES, "the token must have 1 to %d characters",
-                 HTTP_TOKEN_BYTES - 1);
-        return -EINVAL;
-    }
-    if (endpoint->local || options->token != NULL || options->flags & HTTP_ALLOW_INSECURE)
-        return 0;
-    snprintf(ret_problem, HTTP_PROBLEM_BYTES,
-             "%.100s can be reached from other machines and needs a token", options->address);
-    return -EACCES;
+/* A rebinding attack comes through a browser, which shows no token. */
+static unsigned rules_of(const struct http_options *options, const struct http_endpoint *endpoint) {
+    bool tcp = endpoint->address.ss_family != AF_UNIX;
+    bool optional = options->flags & HTTP_CHECK_PEER && endpoint->local;
+    unsigned rules = 0;
+    if (options->flags & HTTP_CHECK_PEER)
+        rules |= HTTP_RULE_PEER;
+    if (optional)
+        rules |= HTTP_RULE_TOKEN_OPTIONAL;
+    if (endpoint->local && tcp && (options->token == NULL || optional))
+        rules |= HTTP_RULE_HOST;
+    return rules;
 }
 
 static void prepare(struct http_server *server, const struct http_options *options) {
@@ -322,10 +343,16 @@ static void prepare(struct http_server *server, const struct http_options *optio
     server->listen_fd = -1;
     server->service.wake_fd = -1;
     server->epoll_fd = -1;
-    server->service.context.source = &server->options.source;
-    server->service.checks_host = server->endpoint.local &&
-                                  server->endpoint.address.ss_family != AF_UNIX &&
-                                  options->token == NULL;
+    server->endpoint.socket_mode = options->socket_mode;
+    server->service.context = (struct http_context){
+        .source = &server->options.source,
+        .address = server->address,
+        .scheme = uses_tls(options) ? "https" : "http",
+        .is_daemon = options->flags & HTTP_DAEMON,
+        .more_metrics = options->more_metrics,
+        .more_context = options->more_context,
+    };
+    server->service.rules = rules_of(options, &server->endpoint);
     if (options->token != NULL) {
         memcpy(server->token, options->token, strlen(options->token) + 1);
         server->service.token = server->token;
@@ -364,7 +391,7 @@ int http_server_start(const struct http_options *options, struct http_server **r
     }
     int error = http_endpoint_parse(options->address, &server->endpoint, ret_problem);
     if (error == 0)
-        error = check_exposure(options, &server->endpoint, ret_problem);
+        error = http_options_check(options, &server->endpoint, ret_problem);
     if (error < 0) {
         free(server);
         return error;
@@ -406,21 +433,6 @@ const char *http_server_address(const struct http_server *server) {
     return server->address;
 }
 
-int http_token_read(const char *path, char ret_token[HTTP_TOKEN_BYTES],
-                    char ret_problem[HTTP_PROBLEM_BYTES]) {
-    FILE *file = fopen(path, "re");
-    if (file == NULL) {
-        int error = -errno;
-        snprintf(ret_problem, HTTP_PROBLEM_BYTES, "cannot read the token file %.150s: %s", path,
-                 strerror(-error));
-        return error;
-    }
-    char *line = fgets(ret_token, HTTP_TOKEN_BYTES, file);
-    fclose(file);
-    if (line != NULL)
-        line[strcspn(line, "\r\n")] = '\0';
-    if (line != NULL && *line != '\0')
-        return 0;
-    snprintf(ret_problem, HTTP_PROBLEM_BYTES, "the token file %.150s is empty", path);
-    return -EINVAL;
+const char *http_server_scheme(const struct http_server *server) {
+    return server->service.context.scheme;
 }

@@ -8,7 +8,8 @@
  * nobody said so it is the oldest living one, and when all are dead the oldest.
  *
  * A box that cannot be read (another user's, half made, hostile) is passed over: one bad file must
- * not hide the others.
+ * not hide the others. Whose a box is, and so who may see it, is what its file says, not what is
+ * written in it.
  *
  * SYNCHRONIZATION  `main_pid` is atomic; everything else is constant. Each call has its own
  * handles.
@@ -24,27 +25,26 @@
 #include <sys/stat.h>
 
 struct walk {
+    uint32_t viewer_uid;
     http_process_visit *visit;
     void *visit_context;
 };
 
-static int visit_path(const char *path, void *context) {
-    const struct walk *walk = context;
+static int show(const char *path, const struct walk *walk) {
+    struct http_facts facts = {.folder = "", .root = ""};
     struct mal_box_reader *reader;
-    struct mal_identity identity;
-    struct mal_status status;
-    int result = 0;
     if (mal_reader_open(path, &reader) < 0)
-        return 0;
-    if (mal_reader_identity(reader, &identity) < 0)
-        goto out;
-    if (mal_reader_status(reader, &status) == 0)
-        result =
-            walk->visit(&(struct http_process){reader, &identity, &status}, walk->visit_context);
-    mal_identity_free(&identity);
-out:
+        return HTTP_UNREADABLE;
+    facts.uid = mal_reader_owner(reader);
+    if (http_viewer_sees(walk->viewer_uid, facts.uid))
+        return http_source_visit(reader, &facts, walk->visit, walk->visit_context);
     mal_reader_close(reader);
-    return result;
+    return HTTP_UNREADABLE;
+}
+
+static int visit_path(const char *path, void *context) {
+    int result = show(path, context);
+    return result == HTTP_UNREADABLE ? 0 : result;
 }
 
 static int each_nested(const char *folder, struct walk *walk) {
@@ -67,18 +67,21 @@ static int each_nested(const char *folder, struct walk *walk) {
     return result;
 }
 
-static int folder_each(void *context, http_process_visit *visit, void *visit_context) {
-    const struct http_folder_source *folder = context;
-    struct walk walk = {visit, visit_context};
-    int result = mal_box_each(folder->folder, visit_path, &walk);
+static int folder_walk(const struct http_folder_source *folder, struct walk *walk) {
+    int result = mal_box_each(folder->folder, visit_path, walk);
     if (result == 0 && folder->flags & HTTP_FOLDER_NESTED)
-        result = each_nested(folder->folder, &walk);
+        result = each_nested(folder->folder, walk);
     return result;
 }
 
-/* What `find` looks for and the best it has seen. */
+static int folder_each(void *context, uint32_t viewer_uid, http_process_visit *visit,
+                       void *visit_context) {
+    return folder_walk(context, &(struct walk){viewer_uid, visit, visit_context});
+}
+
+/* What `open` looks for and the best it has seen. */
 struct choice {
-    uint32_t pid; /* 0: any */
+    struct http_key key;
     bool found, alive;
     uint64_t started_unix_ns;
     char path[PATH_MAX];
@@ -90,13 +93,14 @@ static bool better(const struct choice *choice, const struct http_process *proce
     uint64_t started = process->identity->started_unix_ns;
     if (!choice->found || alive != choice->alive)
         return !choice->found || alive;
-    return choice->pid != 0 ? started > choice->started_unix_ns : started < choice->started_unix_ns;
+    return choice->key.pid != 0 ? started > choice->started_unix_ns
+                                : started < choice->started_unix_ns;
 }
 
-static int choose(const struct http_process *process, void *visit_context) {
+static int choose(struct http_process *process, void *visit_context) {
     struct choice *choice = visit_context;
     const char *path = mal_reader_path(process->reader);
-    if (choice->pid != 0 && choice->pid != process->identity->pid)
+    if (!http_key_matches(&choice->key, process->identity))
         return 0;
     if (!better(choice, process) || strlen(path) >= sizeof choice->path)
         return 0;
@@ -107,17 +111,23 @@ static int choose(const struct http_process *process, void *visit_context) {
     return 0;
 }
 
-static int folder_open(void *context, uint32_t pid, struct mal_box_reader **ret_reader) {
+static int folder_open(void *context, const struct http_ask *ask, http_process_visit *visit,
+                       void *visit_context) {
     struct http_folder_source *folder = context;
-    struct choice choice = {.pid = pid != 0 ? pid : atomic_load(&folder->main_pid)};
-    folder_each(folder, choose, &choice);
-    if (!choice.found && pid == 0 && choice.pid != 0) {
-        choice.pid = 0;
-        folder_each(folder, choose, &choice);
+    struct choice choice = {.key = ask->key};
+    struct walk walk = {ask->viewer_uid, choose, &choice};
+    bool is_default = ask->key.pid == 0;
+    if (is_default)
+        choice.key.pid = atomic_load(&folder->main_pid);
+    folder_walk(folder, &walk);
+    if (!choice.found && is_default && choice.key.pid != 0) {
+        choice.key.pid = 0;
+        folder_walk(folder, &walk);
     }
     if (!choice.found)
         return -ENOENT;
-    return mal_reader_open(choice.path, ret_reader);
+    int result = show(choice.path, &(struct walk){ask->viewer_uid, visit, visit_context});
+    return result == HTTP_UNREADABLE ? -ENOENT : result;
 }
 
 struct http_source http_folder_source(struct http_folder_source *folder) {

@@ -10,47 +10,39 @@
 #include "http/source.h"
 
 #include <errno.h>
-#include <string.h>
 
-static int memory_open(void *context, uint32_t pid, struct mal_box_reader **ret_reader) {
-    const struct http_memory_source *memory = context;
-    struct mal_box_reader *reader;
+static bool is_asked(struct mal_box_reader *reader, const struct http_ask *ask) {
     struct mal_identity identity;
+    if (!http_viewer_sees(ask->viewer_uid, mal_reader_owner(reader)) ||
+        mal_reader_identity(reader, &identity) < 0)
+        return false;
+    bool matches = http_key_matches(&ask->key, &identity);
+    mal_identity_free(&identity);
+    return matches;
+}
+
+static int memory_open(void *context, const struct http_ask *ask, http_process_visit *visit,
+                       void *visit_context) {
+    const struct http_memory_source *memory = context;
+    struct http_facts facts = {.folder = "", .root = ""};
+    struct mal_box_reader *reader;
     int error = mal_reader_from_memory(memory->base, memory->bytes, &reader);
     if (error < 0)
         return error;
-    error = mal_reader_identity(reader, &identity);
-    if (error < 0)
-        goto fail;
-    uint32_t own = identity.pid;
-    mal_identity_free(&identity);
-    error = pid != 0 && pid != own ? -ENOENT : 0;
-    if (error < 0)
-        goto fail;
-    *ret_reader = reader;
-    return 0;
-fail:
-    mal_reader_close(reader);
-    return error;
+    if (!is_asked(reader, ask)) {
+        mal_reader_close(reader);
+        return -ENOENT;
+    }
+    facts.uid = mal_reader_owner(reader);
+    int result = http_source_visit(reader, &facts, visit, visit_context);
+    return result == HTTP_UNREADABLE ? -EBADMSG : result;
 }
 
-static int memory_each(void *context, http_process_visit *visit, void *visit_context) {
-    struct mal_box_reader *reader;
-    struct mal_identity identity;
-    struct mal_status status;
-    int result = memory_open(context, 0, &reader);
-    if (result < 0)
-        return result;
-    result = mal_reader_identity(reader, &identity);
-    if (result < 0)
-        goto out_reader;
-    result = mal_reader_status(reader, &status);
-    if (result == 0)
-        result = visit(&(struct http_process){reader, &identity, &status}, visit_context);
-    mal_identity_free(&identity);
-out_reader:
-    mal_reader_close(reader);
-    return result;
+static int memory_each(void *context, uint32_t viewer_uid, http_process_visit *visit,
+                       void *visit_context) {
+    const struct http_ask any = {.viewer_uid = viewer_uid};
+    int result = memory_open(context, &any, visit, visit_context);
+    return result == -ENOENT ? 0 : result;
 }
 
 struct http_source http_memory_source(struct http_memory_source *memory) {

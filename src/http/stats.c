@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Published statistics: /debug/memstats (one process, Go's MemStats as JSON) and /metrics (all
- * processes, Prometheus text; one process under /p/<pid> or ?proc=).
+ * processes, Prometheus text; one process under /p/ID or ?proc=).
  *
  * A process whose statistics cannot be read (torn for too long, damaged) is left out of /metrics:
  * a scrape of the others is worth more than an error about one. Reading copies; the processes
@@ -31,7 +31,7 @@ void http_stats_memstats(struct http_request *request, struct http_reply *reply)
         http_reply_error(reply, 500, "not enough memory for the answer");
         return;
     }
-    if (http_request_open(request, reply, &request->reader) < 0)
+    if (http_request_open(request, reply) < 0)
         goto out;
     reply->type = HTTP_TYPE_JSON;
     if (current_stats(request->reader, stats) < 0 || view_memstats_json(stats, &reply->body) < 0)
@@ -41,7 +41,6 @@ out:
 }
 
 struct gathering {
-    uint32_t pid; /* 0: all */
     struct view_process *processes;
     size_t count, capacity;
 };
@@ -60,10 +59,8 @@ static int grow(struct gathering *all) {
     return 0;
 }
 
-static int gather(const struct http_process *process, void *visit_context) {
+static int gather(struct http_process *process, void *visit_context) {
     struct gathering *all = visit_context;
-    if (all->pid != 0 && all->pid != process->identity->pid)
-        return 0;
     int error = grow(all);
     if (error < 0)
         return error;
@@ -72,6 +69,7 @@ static int gather(const struct http_process *process, void *visit_context) {
         mal_reader_identity(process->reader, &entry->identity) < 0)
         return 0;
     entry->status = *process->status;
+    entry->host_pid = process->facts->host_pid;
     all->count++;
     return 0;
 }
@@ -82,14 +80,32 @@ static void gathering_free(struct gathering *all) {
     free(all->processes);
 }
 
-void http_stats_metrics(struct http_request *request, struct http_reply *reply) {
+static int gather_asked(const struct http_request *request, struct http_reply *reply,
+                        struct gathering *all) {
     const struct http_source *source = request->context->source;
-    struct gathering all = {.pid = request->pid};
-    source->each(source->context, gather, &all);
-    reply->type = "text/plain; version=0.0.4; charset=utf-8";
-    if (request->pid != 0 && all.count == 0)
-        http_reply_error(reply, 404, "no such process");
-    else if (view_metrics_text(all.processes, all.count, &reply->body) < 0)
-        http_reply_error(reply, 500, "the statistics cannot be read");
+    if (request->key.pid != 0)
+        return http_request_visit(request, reply, gather, all);
+    source->each(source->context, request->viewer_uid, gather, all);
+    return 0;
+}
+
+static int render_metrics(const struct http_request *request, const struct gathering *all,
+                          struct view_buffer *out) {
+    const struct http_context *context = request->context;
+    if (request->key.pid != 0 && all->count == 0)
+        return -EAGAIN;
+    int error = view_metrics_text(all->processes, all->count, out);
+    if (error == 0 && request->key.pid == 0 && context->more_metrics != NULL)
+        context->more_metrics(context->more_context, out);
+    return error;
+}
+
+void http_stats_metrics(struct http_request *request, struct http_reply *reply) {
+    struct gathering all = {0};
+    if (gather_asked(request, reply, &all) == 0) {
+        reply->type = "text/plain; version=0.0.4; charset=utf-8";
+        if (render_metrics(request, &all, &reply->body) < 0)
+            http_reply_error(reply, 500, "the statistics cannot be read");
+    }
     gathering_free(&all);
 }

@@ -43,7 +43,7 @@ static void keep_lines(const struct view_buffer *text, const char *prefix,
 
 void http_trace_lines(struct http_request *request, struct http_reply *reply) {
     struct view_buffer text = {0};
-    if (http_request_open(request, reply, &request->reader) < 0)
+    if (http_request_open(request, reply) < 0)
         return;
     reply->type = HTTP_TYPE_TEXT;
     if (read_all(request->reader, &text) < 0)

@@ -60,25 +60,27 @@ static void estimate(uint64_t count, uint64_t size, uint64_t rate, int64_t ret_v
 
 /* ------------------------------------------------------------------------------------ rows */
 
-static uint64_t hash_of(const struct mal_snapshot_bucket *bucket) {
-    uint64_t hash = view_hash_word(view_hash_word(bucket->size, bucket->kind), bucket->depth);
-    for (uint32_t i = 0; i < bucket->depth; i++)
-        hash = view_hash_word(hash, bucket->pcs[i]);
+uint64_t heap_row_hash(const struct heap_row *row) {
+    uint64_t hash = view_hash_word(view_hash_word(row->size, row->kind), row->depth);
+    for (uint32_t i = 0; i < row->depth; i++)
+        hash = view_hash_word(hash, row->pcs[i]);
     return hash;
 }
 
-static bool same_row(const struct heap_row *row, const struct mal_snapshot_bucket *bucket) {
-    return row->size == bucket->size && row->kind == bucket->kind && row->depth == bucket->depth &&
-           memcmp(row->pcs, bucket->pcs, bucket->depth * sizeof(*bucket->pcs)) == 0;
+static bool same_row(const struct heap_row *a, const struct heap_row *b) {
+    return a->size == b->size && a->kind == b->kind && a->depth == b->depth &&
+           memcmp(a->pcs, b->pcs, a->depth * sizeof(*a->pcs)) == 0;
 }
 
 /* The row of this bucket's stack, size and kind, made when there is none yet. */
 static struct heap_row *row_of(struct heap_rows *rows, const struct mal_snapshot_bucket *bucket) {
-    uint64_t hash = hash_of(bucket);
+    const struct heap_row wanted = {
+        .pcs = bucket->pcs, .depth = bucket->depth, .kind = bucket->kind, .size = bucket->size};
+    uint64_t hash = heap_row_hash(&wanted);
     size_t probe = 0;
     uint32_t number;
     while ((number = view_table_next(&rows->table, hash, &probe)) != VIEW_TABLE_END) {
-        if (same_row(&rows->items[number], bucket))
+        if (same_row(&rows->items[number], &wanted))
             return &rows->items[number];
     }
     struct heap_row *items =
@@ -88,8 +90,7 @@ static struct heap_row *row_of(struct heap_rows *rows, const struct mal_snapshot
     rows->items = items;
     if (view_table_add(&rows->table, hash, (uint32_t)rows->count) != 0)
         return NULL;
-    items[rows->count] = (struct heap_row){
-        .pcs = bucket->pcs, .depth = bucket->depth, .kind = bucket->kind, .size = bucket->size};
+    items[rows->count] = wanted;
     return &items[rows->count++];
 }
 
@@ -107,6 +108,23 @@ int heap_rows_add(struct heap_rows *rows, const struct mal_snapshot *snapshot, i
             row->values[k] = sum(row->values[k], sign < 0 ? -values[k] : values[k]);
     }
     return 0;
+}
+
+static bool is_zero(const struct heap_row *row) {
+    for (int k = 0; k < HEAP_VALUES; k++) {
+        if (row->values[k] != 0)
+            return false;
+    }
+    return true;
+}
+
+void heap_rows_drop_zeros(struct heap_rows *rows) {
+    size_t kept = 0;
+    for (size_t i = 0; i < rows->count; i++) {
+        if (!is_zero(&rows->items[i]))
+            rows->items[kept++] = rows->items[i];
+    }
+    rows->count = kept;
 }
 
 void heap_rows_free(struct heap_rows *rows) {
@@ -165,32 +183,43 @@ void heap_profile_sample(struct view_profile *profile, struct view_places *place
     view_profile_add_sample(profile, &sample);
 }
 
-static int build(struct view_profile *profile, const struct mal_snapshot *snapshot,
-                 struct view_symbols *symbols) {
+int view_heap_proto(const struct mal_snapshot *snapshot, struct view_symbols *symbols,
+                    enum view_heap_kind kind, struct view_buffer *out) {
     struct heap_rows rows = {0};
-    struct view_places places;
+    const struct heap_document document = {.snapshot = snapshot,
+                                           .symbols = symbols,
+                                           .flags = kind,
+                                           .mappings = VIEW_MAPPINGS_ALL,
+                                           .effort = VIEW_EFFORT_SPEED};
     int error = heap_rows_add(&rows, snapshot, 1);
     if (!error)
-        error = view_places_begin(&places, profile, snapshot, symbols, VIEW_MAPPINGS_ALL);
-    if (!error) {
-        for (size_t i = 0; i < rows.count; i++)
-            heap_profile_sample(profile, &places, &rows.items[i]);
-        view_places_end(&places);
-    }
+        error = heap_encode(&document, &rows, out);
     heap_rows_free(&rows);
     return error;
 }
 
-int view_heap_proto(const struct mal_snapshot *snapshot, struct view_symbols *symbols,
-                    enum view_heap_kind kind, struct view_buffer *out) {
-    struct view_profile profile;
-    view_profile_init(&profile);
-    heap_profile_head(&profile, snapshot);
-    if (kind == VIEW_ALLOCS)
-        profile.default_type = view_profile_string(&profile, "alloc_space");
-    int error = build(&profile, snapshot, symbols);
+static int add_rows(struct view_profile *profile, const struct mal_snapshot *snapshot,
+                    const struct heap_rows *rows, struct view_symbols *symbols) {
+    struct view_places places;
+    int error = view_places_begin(&places, profile, snapshot, symbols, VIEW_MAPPINGS_USED);
+    if (error)
+        return error;
+    for (size_t i = 0; i < rows->count; i++)
+        heap_profile_sample(profile, &places, &rows->items[i]);
+    view_places_end(&places);
+    return profile->failed ? -ENOMEM : 0;
+}
+
+int heap_profile_build(struct view_profile *profile, const struct mal_snapshot *snapshot,
+                       struct view_symbols *symbols) {
+    struct heap_rows rows = {0};
+    view_profile_init(profile);
+    heap_profile_head(profile, snapshot);
+    int error = heap_rows_add(&rows, snapshot, 1);
     if (!error)
-        error = view_profile_encode(&profile, VIEW_EFFORT_SPEED, out);
-    view_profile_free(&profile);
+        error = add_rows(profile, snapshot, &rows, symbols);
+    heap_rows_free(&rows);
+    if (error)
+        view_profile_free(profile);
     return error;
 }

@@ -94,8 +94,7 @@ static void series_init(struct series *series, const struct view_process *proces
     append_label(&series->labels, identity->exe ? identity->exe : "");
     view_buffer_printf(&series->labels, "\",start=\"%llu\"}",
                        (unsigned long long)identity->start_ticks);
-    if (series->alive)
-        process_facts_read(identity->pid, &series->facts);
+    process_facts_read(series->alive ? process->host_pid : 0, &series->facts);
 }
 
 static bool is_known(const struct page *page, const struct series *series) {

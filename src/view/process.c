@@ -70,6 +70,8 @@ static void count_fds(uint32_t pid, struct process_facts *facts) {
 
 void process_facts_read(uint32_t pid, struct process_facts *ret_facts) {
     memset(ret_facts, 0xff, sizeof(*ret_facts));
+    if (pid == 0)
+        return;
     read_stat(pid, ret_facts);
     read_max_fds(pid, ret_facts);
     count_fds(pid, ret_facts);

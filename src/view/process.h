@@ -18,6 +18,7 @@ struct process_facts {
     uint64_t max_fds;
 };
 
+/* `pid` is one of our pid namespace; of pid 0 nothing is known. */
 void process_facts_read(uint32_t pid, struct process_facts *ret_facts);
 
 #endif

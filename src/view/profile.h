@@ -11,6 +11,7 @@
 #define MAL_VIEW_PROFILE_H
 
 #include "view/buffer.h"
+#include "view/gzip.h"
 #include "view/table.h"
 
 #include <stdbool.h>
@@ -100,11 +101,17 @@ uint32_t view_profile_add_location(struct view_profile *profile,
 /* Copies the location ids. */
 void view_profile_add_sample(struct view_profile *profile, const struct view_sample *sample);
 
-/* How hard gzip tries. Go uses speed for profiles and the default for differences. */
-enum view_effort { VIEW_EFFORT_SPEED, VIEW_EFFORT_DEFAULT };
-
 /* Appends the profile as gzipped profile.proto. */
 int view_profile_encode(const struct view_profile *profile, enum view_effort effort,
                         struct view_buffer *out);
+
+/* Reads gzipped profile.proto, whoever wrote it: every number that refers to something is checked,
+ * what refers to nothing is dropped, and a file larger than PROFILE_READ_MAX_BYTES inflated, or
+ * than its messages may be, is refused. -EBADMSG for what is no profile. Free the result with
+ * view_profile_free, which is needed after success only. */
+#define VIEW_PROFILE_READ_MAX_BYTES (64u << 20)
+int view_profile_read(const void *data, size_t bytes, struct view_profile *ret_profile);
+/* The bytes of the profile before compression, in *ret_bytes. Returns 0 or -ENOMEM. */
+int view_profile_bytes(const struct view_profile *profile, size_t *ret_bytes);
 
 #endif

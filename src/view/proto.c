@@ -4,15 +4,13 @@
  * by protobuf-c and compressed into one gzip member.
  *
  * The messages live in an arena of their own for as long as packing takes; strings and location
- * ids are borrowed from the profile. The gzip header is Go's: no time, OS "unknown".
+ * ids are borrowed from the profile.
  */
 #include "profile.pb-c.h"
 #include "view/profile.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
-#include <zlib.h>
 
 typedef Perftools__Profiles__Profile pb_profile;
 typedef Perftools__Profiles__ValueType pb_value_type;
@@ -22,10 +20,6 @@ typedef Perftools__Profiles__Mapping pb_mapping;
 typedef Perftools__Profiles__Location pb_location;
 typedef Perftools__Profiles__Line pb_line;
 typedef Perftools__Profiles__Function pb_function;
-
-#define GZIP_WINDOW_BITS (MAX_WBITS + 16)
-#define GZIP_MEMORY_LEVEL 8
-#define GZIP_OS_UNKNOWN 255
 
 /* `count` zeroed messages and a list of pointers to them, as protobuf-c wants repeated fields.
  * Returns false when out of memory. */
@@ -207,44 +201,14 @@ static bool fill(const struct view_profile *profile, struct view_arena *arena,
            fill_functions(profile, arena, message) && fill_comments(profile, arena, message);
 }
 
-static int gzip_stream(z_stream *stream, struct view_buffer *out) {
-    gz_header header = {.os = GZIP_OS_UNKNOWN};
-    deflateSetHeader(stream, &header);
-    unsigned char piece[16384];
-    int state;
-    do {
-        stream->next_out = piece;
-        stream->avail_out = sizeof(piece);
-        state = deflate(stream, Z_FINISH);
-        view_buffer_append(out, piece, sizeof(piece) - stream->avail_out);
-    } while (state == Z_OK);
-    return state == Z_STREAM_END && !out->failed ? 0 : -ENOMEM;
-}
-
-static int gzip(const void *data, size_t bytes, enum view_effort effort, struct view_buffer *out) {
-    z_stream stream = {.next_in = (Bytef *)(uintptr_t)data, .avail_in = (uInt)bytes};
-    int level = effort == VIEW_EFFORT_SPEED ? Z_BEST_SPEED : Z_DEFAULT_COMPRESSION;
-    if (bytes > UINT_MAX)
-        return -EFBIG;
-    if (deflateInit2(&stream, level, Z_DEFLATED, GZIP_WINDOW_BITS, GZIP_MEMORY_LEVEL,
-                     Z_DEFAULT_STRATEGY) != Z_OK)
-        return -ENOMEM;
-    int error = gzip_stream(&stream, out);
-    deflateEnd(&stream);
-    return error;
-}
-
-/* Packs and compresses; takes back from `out` what a failure left in it. */
+/* Packs and compresses. */
 static int pack(const pb_profile *message, enum view_effort effort, struct view_buffer *out) {
     size_t bytes = perftools__profiles__profile__get_packed_size(message);
     uint8_t *data = malloc(bytes + 1);
     if (!data)
         return -ENOMEM;
     perftools__profiles__profile__pack(message, data);
-    size_t before = out->bytes;
-    int error = gzip(data, bytes, effort, out);
-    if (error)
-        out->bytes = before;
+    int error = view_gzip(data, bytes, effort, out);
     free(data);
     return error;
 }
@@ -256,6 +220,18 @@ int view_profile_encode(const struct view_profile *profile, enum view_effort eff
     struct view_arena arena = {0};
     pb_profile message;
     int error = fill(profile, &arena, &message) ? pack(&message, effort, out) : -ENOMEM;
+    view_arena_free(&arena);
+    return error;
+}
+
+int view_profile_bytes(const struct view_profile *profile, size_t *ret_bytes) {
+    if (profile->failed)
+        return -ENOMEM;
+    struct view_arena arena = {0};
+    pb_profile message;
+    int error = fill(profile, &arena, &message) ? 0 : -ENOMEM;
+    if (!error)
+        *ret_bytes = perftools__profiles__profile__get_packed_size(&message);
     view_arena_free(&arena);
     return error;
 }

@@ -2,11 +2,12 @@
  *
  * Finds and opens the files that describe one module.
  *
- * The object is looked for at the module's path, then inside the process's own root and as its
- * program, which reaches containers and deleted binaries. A separate debug file is looked for by
- * build-id and by .gnu_debuglink. A build-id in the box must be found again in every file used;
- * only a box without one is satisfied by a path, and then the file must have none either. Names
- * of another build would be worse than none.
+ * The object is looked for below the process's root where that is known, at the module's path, and
+ * then through /proc: inside the root of the process, as its program, and as what it has mapped,
+ * which reaches containers and deleted files. A separate debug file is looked for by build-id and
+ * by .gnu_debuglink, below the same roots. A build-id in the box must be found again in every file
+ * used; only a box without one is satisfied by a path, and then the file must have none either, and
+ * lie below the process's root where one is known. Names of another build would be worse than none.
  *
  * Files are read, never mapped: a binary overwritten in place while we look must give an error
  * and not a SIGBUS in the program whose plugin this may be.
@@ -17,17 +18,16 @@
 
 #include <elfutils/libdwelf.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <gelf.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 
 #define DEBUG_ROOT "/usr/lib/debug"
+#define PROC_FOLDER_BYTES 24
 
 /* One ELF file and the debug information in it. */
 struct object {
@@ -52,13 +52,11 @@ static void object_close(struct object *object) {
     *object = (struct object){.fd = -1};
 }
 
-static int object_open(const char *path, struct object *ret_object) {
-    struct object object = {.fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)};
-    struct stat status;
+static int object_open(const char *root, const char *path, struct object *ret_object) {
+    struct object object = {.fd = symbol_path_open(root, path)};
     if (object.fd < 0)
-        return -errno;
-    if (fstat(object.fd, &status) == 0 && S_ISREG(status.st_mode))
-        object.elf = elf_begin(object.fd, ELF_C_READ, NULL);
+        return object.fd;
+    object.elf = elf_begin(object.fd, ELF_C_READ, NULL);
     if (!object.elf || elf_kind(object.elf) != ELF_K_ELF) {
         object_close(&object);
         return -ENOENT;
@@ -76,10 +74,11 @@ static bool build_id_fits(const struct object *object, const struct mal_snapshot
            memcmp(id, module->build_id, (size_t)bytes) == 0;
 }
 
-static int object_open_fitting(const char *path, const struct mal_snapshot_module *module,
+static int object_open_fitting(const char *root, const char *path,
+                               const struct mal_snapshot_module *module,
                                struct object *ret_object) {
     struct object object;
-    int error = object_open(path, &object);
+    int error = object_open(root, path, &object);
     if (error)
         return error;
     if (!build_id_fits(&object, module)) {
@@ -92,25 +91,62 @@ static int object_open_fitting(const char *path, const struct mal_snapshot_modul
 
 /* ------------------------------------------------------------------------- where to look */
 
-static int open_main(const struct mal_snapshot_module *module, uint32_t pid, bool is_program,
-                     struct object *ret_object) {
-    char path[PATH_MAX];
+/* Below the process's root, then below ours, where only a build-id tells that it is the same. */
+static int open_rooted(const struct symbol_process *process, const char *path,
+                       const struct mal_snapshot_module *module, struct object *ret_object) {
+    int error = object_open_fitting(process->root, path, module, ret_object);
+    if (error && process->root[0] && module->build_id_bytes > 0)
+        error = object_open_fitting("", path, module, ret_object);
+    return error;
+}
+
+/* The folder of the process in /proc; "" where it is not known. */
+static void proc_folder(const struct symbol_process *process, char ret_path[PROC_FOLDER_BYTES]) {
+    unsigned pid = process->pid;
+    int end = 0;
+    if (sscanf(process->root, "/proc/%u/root%n", &pid, &end) != 1 || process->root[end] != '\0')
+        pid = process->pid;
+    ret_path[0] = '\0';
+    if (pid != 0)
+        snprintf(ret_path, PROC_FOLDER_BYTES, "/proc/%u", pid);
+}
+
+/* What is reached through a process that has it open, even when it has no name any more. */
+static int open_through_process(const struct mal_snapshot_module *module,
+                                const struct symbol_process *process, bool is_program,
+                                struct object *ret_object) {
+    char folder[PROC_FOLDER_BYTES], path[PATH_MAX];
+    proc_folder(process, folder);
+    if (!folder[0])
+        return -ENOENT;
+    int length = snprintf(path, sizeof(path), "%s/root%s", folder, module->path);
+    int error = -ENOENT;
+    if ((size_t)length < sizeof(path))
+        error = object_open_fitting("", path, module, ret_object);
+    if (error && is_program) {
+        snprintf(path, sizeof(path), "%s/exe", folder);
+        error = object_open_fitting("", path, module, ret_object);
+    }
+    if (error) {
+        snprintf(path, sizeof(path), "%s/map_files/%llx-%llx", folder,
+                 (unsigned long long)module->start, (unsigned long long)module->limit);
+        error = object_open_fitting("", path, module, ret_object);
+    }
+    return error;
+}
+
+static int open_main(const struct mal_snapshot_module *module, const struct symbol_process *process,
+                     bool is_program, struct object *ret_object) {
     if (module->path[0] != '/')
         return -ENOENT;
-    int error = object_open_fitting(module->path, module, ret_object);
-    if (!error || pid == 0 || module->build_id_bytes == 0)
-        return error;
-    int length = snprintf(path, sizeof(path), "/proc/%u/root%s", pid, module->path);
-    if ((size_t)length < sizeof(path))
-        error = object_open_fitting(path, module, ret_object);
-    if (!error || !is_program)
-        return error;
-    snprintf(path, sizeof(path), "/proc/%u/exe", pid);
-    return object_open_fitting(path, module, ret_object);
+    int error = open_rooted(process, module->path, module, ret_object);
+    if (error && module->build_id_bytes > 0)
+        error = open_through_process(module, process, is_program, ret_object);
+    return error;
 }
 
 static int open_debug_by_build_id(const struct mal_snapshot_module *module,
-                                  struct object *ret_object) {
+                                  const struct symbol_process *process, struct object *ret_object) {
     char path[sizeof(DEBUG_ROOT) + 32 + 2 * MAL_BOX_BUILD_ID_MAX];
     if (module->build_id_bytes < 2)
         return -ENOENT;
@@ -118,7 +154,7 @@ static int open_debug_by_build_id(const struct mal_snapshot_module *module,
     for (size_t i = 1; i < module->build_id_bytes; i++)
         at += snprintf(path + at, sizeof(path) - (size_t)at, "%02x", module->build_id[i]);
     snprintf(path + at, sizeof(path) - (size_t)at, ".debug");
-    return object_open_fitting(path, module, ret_object);
+    return open_rooted(process, path, module, ret_object);
 }
 
 /* The checksum that .gnu_debuglink gives of the file it names. */
@@ -134,10 +170,11 @@ static bool checksum_fits(int fd, uint32_t expected) {
     return got == 0 && (uint32_t)sum == expected;
 }
 
-static int open_linked(const char *path, const struct mal_snapshot_module *module,
-                       uint32_t checksum, struct object *ret_object) {
+static int open_linked(const struct symbol_process *process, const char *path,
+                       const struct mal_snapshot_module *module, uint32_t checksum,
+                       struct object *ret_object) {
     struct object object;
-    int error = object_open_fitting(path, module, &object);
+    int error = open_rooted(process, path, module, &object);
     if (error)
         return error;
     if (module->build_id_bytes == 0 && !checksum_fits(object.fd, checksum)) {
@@ -148,7 +185,8 @@ static int open_linked(const char *path, const struct mal_snapshot_module *modul
     return 0;
 }
 
-static int open_debug_by_link(const struct mal_snapshot_module *module, const struct object *main,
+static int open_debug_by_link(const struct mal_snapshot_module *module,
+                              const struct symbol_process *process, const struct object *main,
                               struct object *ret_object) {
     static const char *const forms[] = {"%.*s%s", "%.*s.debug/%s", DEBUG_ROOT "%.*s%s"};
     GElf_Word checksum = 0;
@@ -159,7 +197,8 @@ static int open_debug_by_link(const struct mal_snapshot_module *module, const st
     for (size_t i = 0; i < MAL_COUNT_OF(forms); i++) {
         char path[PATH_MAX];
         int length = snprintf(path, sizeof(path), forms[i], folder_bytes, module->path, link);
-        if ((size_t)length < sizeof(path) && open_linked(path, module, checksum, ret_object) == 0)
+        if ((size_t)length < sizeof(path) &&
+            open_linked(process, path, module, checksum, ret_object) == 0)
             return 0;
     }
     return -ENOENT;
@@ -191,17 +230,17 @@ static int file_load_tables(struct symbol_file *file) {
     return error;
 }
 
-int symbol_file_open(const struct mal_snapshot_module *module, uint32_t pid, bool is_program,
-                     struct symbol_file **ret_file) {
+int symbol_file_open(const struct mal_snapshot_module *module, const struct symbol_process *process,
+                     bool is_program, struct symbol_file **ret_file) {
     elf_version(EV_CURRENT);
     struct symbol_file *file = calloc(1, sizeof(*file));
     if (!file)
         return -ENOMEM;
     file->main.fd = file->debug.fd = -1;
-    bool found = open_main(module, pid, is_program, &file->main) == 0;
-    bool split = open_debug_by_build_id(module, &file->debug) == 0;
+    bool found = open_main(module, process, is_program, &file->main) == 0;
+    bool split = open_debug_by_build_id(module, process, &file->debug) == 0;
     if (found && !split)
-        split = open_debug_by_link(module, &file->main, &file->debug) == 0;
+        split = open_debug_by_link(module, process, &file->main, &file->debug) == 0;
     int error = found || split ? file_load_tables(file) : -ENOENT;
     if (!error)
         error = file_load_dwarf(file);

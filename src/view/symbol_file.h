@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 /* ---- symbol tables */
 
@@ -58,14 +59,35 @@ bool symbol_dwarf_find(struct symbol_dwarf *dwarf, uint64_t address, struct raw_
 
 /* ---- the files of a module */
 
+/* The process that has a module mapped. */
+struct symbol_process {
+    const char *root; /* where its files are: "" or the root of its mount namespace */
+    uint32_t pid;     /* 0 unknown */
+};
+
 struct symbol_file;
-/* `pid` is a process that has the module mapped, 0 unknown; `is_program` says that the module is
- * what this process executes. -ENOENT: no file that can be trusted to be the module's own. */
-int symbol_file_open(const struct mal_snapshot_module *module, uint32_t pid, bool is_program,
-                     struct symbol_file **ret_file);
+/* `is_program` says that the module is what the process executes. -ENOENT: no file that can be
+ * trusted to be the module's own. */
+int symbol_file_open(const struct mal_snapshot_module *module, const struct symbol_process *process,
+                     bool is_program, struct symbol_file **ret_file);
 void symbol_file_close(struct symbol_file *file); /* accepts NULL */
 /* Fills in whatever is known; false when nothing is. */
 bool symbol_file_find(struct symbol_file *file, uint64_t address, struct raw_symbol *ret_symbol);
+
+/* ---- opening what others name (symbol_path.c) */
+
+/* A plain file for reading: a descriptor or -errno. `path` is absolute; with a root other than ""
+ * it is one below that, and no link leads out. Never opens a device or waits for a FIFO. */
+int symbol_path_open(const char *root, const char *path);
+int symbol_path_stat(const char *root, const char *path, struct stat *ret_status);
+
+/* ---- keys (symbol_key.c) */
+
+/* The name is "" for a module without a build-id whose file is not there. */
+void symbol_key_of(const struct mal_snapshot *snapshot, size_t module,
+                   struct view_module_key *ret_key);
+bool symbol_key_same(const struct view_module_key *a, const char *a_path,
+                     const struct view_module_key *b, const char *b_path);
 
 /* ---- names */
 

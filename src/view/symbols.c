@@ -2,16 +2,22 @@
  *
  * The cache of symbols.
  *
- * Holds: modules, found again by build-id or else by path, time and length of the file; for each
- * module what its addresses resolved to; and the open files of modules that the last sessions
- * still had questions about. A second view of the same addresses opens nothing at all.
+ * Holds: modules, found again by their key (symbol_key.c); for each module what its addresses
+ * resolved to; and the open files of modules that the last sessions still had questions about. A
+ * second view of the same addresses opens nothing at all. With a store, a module that is new to the
+ * cache begins with what the store knows of it, and what its files tell goes into the store at the
+ * end of the session.
  *
  * Life of a file: opened at the first address that the cache does not know, kept open as long as
  * every further session asks something new, closed at the end of the first one that does not.
  * So a quiet server, or a plugin inside somebody's program, holds no debug information.
  *
+ * Life of a name: for good, except that an address which got a made-up name because no file was
+ * there is asked for again once there is one.
+ *
  * The cache is dropped as a whole when it has grown beyond CACHE_MAX_BYTES, at the begin of a
- * session, when nothing it gave out is in use.
+ * session, when nothing it gave out is in use. Within a session it may grow further by names that
+ * files tell; a box that makes up addresses gets no more than the module's name for them then.
  *
  * SYNCHRONIZATION: one mutex, held from the begin to the end of a session.
  */
@@ -26,22 +32,30 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
-#define CACHE_MAX_BYTES (64u << 20)
+#define CACHE_MAX_BYTES (16u << 20)
+#define SLOTS_PER_ITEM 4 /* of a table, at its emptiest */
+
+enum known_flags {
+    KNOWN_UNSAVED = 1u << 0, /* told by a file in this session */
+    KNOWN_MADE_UP = 1u << 1, /* there was no file to ask */
+};
+
+/* What one address resolved to. */
+struct known {
+    uint64_t address;
+    struct view_symbol symbol; /* `entry` relative to the load bias */
+    unsigned flags;            /* enum known_flags */
+};
 
 struct symbol_module {
-    /* the key */
-    uint8_t build_id[MAL_BOX_BUILD_ID_MAX];
-    size_t build_id_bytes;
-    const char *path; /* as first seen; part of the key where there is no build-id */
-    uint64_t device, inode, modified_ns, file_bytes;
+    struct view_module_key key;
+    const char *path; /* as first seen */
 
-    /* the answers: symbols[i] is that of addresses[i], found by the table */
-    struct view_table table;
-    uint64_t *addresses;
-    struct view_symbol *symbols; /* `entry` relative to the load bias */
-    size_t count, address_capacity, symbol_capacity;
+    struct view_table table; /* of `known` by address */
+    struct known *known;
+    size_t count, capacity;
+    struct view_symbol nameless; /* for addresses that get no name of their own; frames NULL */
 
     struct symbol_file *file; /* NULL: not open */
     bool missing;             /* this session found no file */
@@ -50,12 +64,19 @@ struct symbol_module {
 
 struct view_symbols {
     pthread_mutex_t lock;
+    struct view_symbols_store store;
     struct symbol_module **modules;
     size_t module_count, module_capacity;
     struct view_arena arena;      /* texts and frames of all modules */
     struct view_table text_table; /* texts that exist already */
     const char **texts;
     size_t text_count, text_capacity;
+    size_t known_count; /* of all modules */
+};
+
+struct view_symbol_sink {
+    struct view_symbols *symbols;
+    struct symbol_module *module;
 };
 
 /* ------------------------------------------------------------------------------ the cache */
@@ -63,8 +84,7 @@ struct view_symbols {
 static void module_free(struct symbol_module *module) {
     symbol_file_close(module->file);
     view_table_free(&module->table);
-    free(module->addresses);
-    free(module->symbols);
+    free(module->known);
     free(module);
 }
 
@@ -73,8 +93,15 @@ static void cache_drop(struct view_symbols *symbols) {
         module_free(symbols->modules[i]);
     symbols->module_count = 0;
     symbols->text_count = 0;
+    symbols->known_count = 0;
     view_table_free(&symbols->text_table);
     view_arena_free(&symbols->arena);
+}
+
+static size_t cache_bytes(const struct view_symbols *symbols) {
+    const size_t slots = SLOTS_PER_ITEM * sizeof(struct view_table_slot);
+    return symbols->arena.total_bytes + symbols->known_count * (sizeof(struct known) + slots) +
+           symbols->text_count * (sizeof(char *) + slots);
 }
 
 int view_symbols_create(struct view_symbols **ret_symbols) {
@@ -123,45 +150,19 @@ static const char *intern(struct view_symbols *symbols, const char *text) {
 
 /* ----------------------------------------------------------------------------- the modules */
 
-static struct symbol_module key_of(const struct mal_snapshot_module *module) {
-    struct symbol_module key = {.build_id_bytes = module->build_id_bytes, .path = module->path};
-    memcpy(key.build_id, module->build_id, sizeof(key.build_id));
-    struct stat status;
-    if (key.build_id_bytes == 0 && module->path[0] == '/' && stat(module->path, &status) == 0) {
-        key.device = status.st_dev;
-        key.inode = status.st_ino;
-        key.modified_ns =
-            (uint64_t)status.st_mtim.tv_sec * 1000000000u + (uint64_t)status.st_mtim.tv_nsec;
-        key.file_bytes = (uint64_t)status.st_size;
-    }
-    return key;
-}
-
-/* A module without a build-id is the same while its file is; the base name counts always, as it
- * is part of the names made up for addresses without a symbol. */
-static bool same_key(const struct symbol_module *a, const struct symbol_module *b) {
-    if (a->build_id_bytes != b->build_id_bytes ||
-        strcmp(view_base_name(a->path), view_base_name(b->path)) != 0)
-        return false;
-    if (a->build_id_bytes > 0)
-        return memcmp(a->build_id, b->build_id, a->build_id_bytes) == 0;
-    return strcmp(a->path, b->path) == 0 && a->device == b->device && a->inode == b->inode &&
-           a->modified_ns == b->modified_ns && a->file_bytes == b->file_bytes;
-}
-
 static struct symbol_module *module_new(struct view_symbols *symbols,
-                                        const struct symbol_module *key) {
+                                        const struct view_module_key *key, const char *path) {
     struct symbol_module **modules =
         view_array_grow(symbols->modules, symbols->module_count, &symbols->module_capacity,
                         sizeof(struct symbol_module *));
     if (!modules)
         return NULL;
     symbols->modules = modules;
-    struct symbol_module *module = malloc(sizeof(*module));
+    struct symbol_module *module = calloc(1, sizeof(*module));
     if (!module)
         return NULL;
-    *module = *key;
-    module->path = intern(symbols, key->path);
+    module->key = *key;
+    module->path = intern(symbols, path);
     if (!module->path) {
         free(module);
         return NULL;
@@ -170,18 +171,29 @@ static struct symbol_module *module_new(struct view_symbols *symbols,
     return module;
 }
 
+static void module_load(struct view_symbols *symbols, struct symbol_module *module) {
+    struct view_symbol_sink sink = {symbols, module};
+    if (symbols->store.load && module->key.name[0])
+        symbols->store.load(symbols->store.context, &module->key, &sink);
+}
+
 static struct symbol_module *session_module(struct view_session *session, size_t number) {
     if (session->modules[number])
         return session->modules[number];
     struct view_symbols *symbols = session->symbols;
-    struct symbol_module key = key_of(&session->snapshot->modules[number]);
+    const char *path = session->snapshot->modules[number].path;
+    struct view_module_key key;
     struct symbol_module *module = NULL;
+    symbol_key_of(session->snapshot, number, &key);
     for (size_t i = 0; i < symbols->module_count && !module; i++) {
-        if (same_key(symbols->modules[i], &key))
+        if (symbol_key_same(&symbols->modules[i]->key, symbols->modules[i]->path, &key, path))
             module = symbols->modules[i];
     }
-    if (!module)
-        module = module_new(symbols, &key);
+    if (!module) {
+        module = module_new(symbols, &key, path);
+        if (module)
+            module_load(symbols, module);
+    }
     session->modules[number] = module;
     return module;
 }
@@ -227,46 +239,127 @@ static int fill_symbol(struct view_symbols *symbols, const struct raw_symbol *ra
 /* Opens the module's files unless this session has tried already. */
 static struct symbol_file *module_file(const struct view_session *session, size_t number) {
     struct symbol_module *module = session->modules[number];
+    const struct mal_snapshot *snapshot = session->snapshot;
+    struct symbol_process process = {snapshot->root, snapshot->pid};
     if (!module->file && !module->missing)
-        module->missing = symbol_file_open(&session->snapshot->modules[number],
-                                           session->snapshot->pid, number == 0, &module->file) != 0;
+        module->missing =
+            symbol_file_open(&snapshot->modules[number], &process, number == 0, &module->file) != 0;
+    module->used = true;
     return module->file;
 }
 
-static int look_up(const struct view_session *session, size_t number, uint64_t address,
-                   struct view_symbol *ret_symbol) {
-    struct symbol_module *module = session->modules[number];
-    struct symbol_file *file = module_file(session, number);
-    struct raw_symbol raw;
+/* A made-up name: the module's with the address behind it, or the module's alone. */
+static int make_up(struct view_symbols *symbols, const struct symbol_module *module,
+                   const uint64_t *address, struct view_symbol *ret_symbol) {
     char text[512];
-    module->used = true;
-    if (!file || !symbol_file_find(file, address, &raw)) {
-        raw = (struct raw_symbol){.count = 1, .source = VIEW_SYMBOL_OFFSET};
-        snprintf(text, sizeof(text), "%s+0x%llx", view_base_name(module->path),
-                 (unsigned long long)address);
-        raw.frames[0].name = text;
-    }
-    return fill_symbol(session->symbols, &raw, ret_symbol);
+    const char *base = view_base_name(module->path);
+    struct raw_symbol raw = {.count = 1, .source = VIEW_SYMBOL_OFFSET};
+    snprintf(text, sizeof(text), "%s+0x%llx", base, address ? (unsigned long long)*address : 0);
+    raw.frames[0].name = address ? text : base;
+    return fill_symbol(symbols, &raw, ret_symbol);
 }
 
-static int module_add(struct symbol_module *module, uint64_t address,
-                      const struct view_symbol *symbol) {
-    uint64_t *addresses = view_array_grow(module->addresses, module->count,
-                                          &module->address_capacity, sizeof(*addresses));
-    if (addresses)
-        module->addresses = addresses;
-    struct view_symbol *symbols =
-        view_array_grow(module->symbols, module->count, &module->symbol_capacity, sizeof(*symbols));
-    if (symbols)
-        module->symbols = symbols;
-    if (!addresses || !symbols)
+/* What the files say about an address: 1, or 0 when that is nothing, or -ENOMEM. */
+static int ask_files(const struct view_session *session, size_t number, struct known *known) {
+    struct symbol_file *file = module_file(session, number);
+    struct raw_symbol raw;
+    known->flags = file ? 0 : KNOWN_MADE_UP;
+    if (!file || !symbol_file_find(file, known->address, &raw))
+        return 0;
+    int error = fill_symbol(session->symbols, &raw, &known->symbol);
+    if (!error)
+        known->flags = KNOWN_UNSAVED;
+    return error ? error : 1;
+}
+
+static struct known *module_find(const struct symbol_module *module, uint64_t address) {
+    size_t probe = 0;
+    uint32_t item;
+    while ((item = view_table_next(&module->table, view_hash_word(0, address), &probe)) !=
+           VIEW_TABLE_END) {
+        if (module->known[item].address == address)
+            return &module->known[item];
+    }
+    return NULL;
+}
+
+static int module_add(struct view_symbols *symbols, struct symbol_module *module,
+                      const struct known *known) {
+    struct known *all =
+        view_array_grow(module->known, module->count, &module->capacity, sizeof(*all));
+    if (!all)
         return -ENOMEM;
-    int error = view_table_add(&module->table, view_hash_word(0, address), (uint32_t)module->count);
+    module->known = all;
+    int error =
+        view_table_add(&module->table, view_hash_word(0, known->address), (uint32_t)module->count);
     if (error)
         return error;
-    addresses[module->count] = address;
-    symbols[module->count++] = *symbol;
+    all[module->count++] = *known;
+    symbols->known_count++;
     return 0;
+}
+
+static int copy_frame(struct view_symbols *symbols, const struct view_frame *frame,
+                      struct view_frame *ret_frame) {
+    *ret_frame = (struct view_frame){.name = intern(symbols, frame->name),
+                                     .system_name = intern(symbols, frame->system_name),
+                                     .file = intern(symbols, frame->file),
+                                     .line = frame->line,
+                                     .start_line = frame->start_line};
+    return ret_frame->name && ret_frame->system_name && ret_frame->file ? 0 : -ENOMEM;
+}
+
+int view_symbol_sink_add(struct view_symbol_sink *sink, uint64_t address,
+                         const struct view_symbol *symbol) {
+    struct view_symbols *symbols = sink->symbols;
+    struct known known = {.address = address, .symbol = *symbol};
+    if (module_find(sink->module, address))
+        return 0;
+    struct view_frame *frames =
+        view_arena_alloc(&symbols->arena, symbol->frame_count, sizeof(*frames));
+    if (!frames)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < symbol->frame_count; i++) {
+        if (copy_frame(symbols, &symbol->frames[i], &frames[i]) != 0)
+            return -ENOMEM;
+    }
+    known.symbol.frames = frames;
+    return module_add(symbols, sink->module, &known);
+}
+
+/* The module's name alone, once for all addresses that get no more. */
+static int give_nameless(struct view_symbols *symbols, struct symbol_module *module,
+                         struct view_symbol *ret_symbol) {
+    int error = module->nameless.frames ? 0 : make_up(symbols, module, NULL, &module->nameless);
+    *ret_symbol = module->nameless;
+    return error;
+}
+
+/* An address that the cache does not know. */
+static int resolve(const struct view_session *session, size_t number, uint64_t address,
+                   struct view_symbol *ret_symbol) {
+    struct view_symbols *symbols = session->symbols;
+    struct symbol_module *module = session->modules[number];
+    struct known known = {.address = address};
+    int told = ask_files(session, number, &known);
+    if (told == 0 && cache_bytes(symbols) > CACHE_MAX_BYTES)
+        return give_nameless(symbols, module, ret_symbol);
+    if (told == 0)
+        told = make_up(symbols, module, &address, &known.symbol);
+    int error = told < 0 ? told : module_add(symbols, module, &known);
+    *ret_symbol = known.symbol;
+    return error;
+}
+
+/* One with a made-up name, which a file may better now. */
+static int resolve_again(const struct view_session *session, size_t number, struct known *known) {
+    struct known better = {.address = known->address};
+    int told = ask_files(session, number, &better);
+    if (told > 0)
+        *known = better;
+    else if (told == 0)
+        known->flags = better.flags;
+    return told < 0 ? told : 0;
 }
 
 int view_session_symbol(struct view_session *session, size_t module, uint64_t address,
@@ -275,28 +368,44 @@ int view_session_symbol(struct view_session *session, size_t module, uint64_t ad
     if (!cached)
         return -ENOMEM;
     uint64_t bias = session->snapshot->modules[module].load_bias;
-    uint64_t in_file = address - bias;
+    struct known *known = module_find(cached, address - bias);
     struct view_symbol symbol;
-    size_t probe = 0;
-    uint32_t item;
-    while ((item = view_table_next(&cached->table, view_hash_word(0, in_file), &probe)) !=
-           VIEW_TABLE_END) {
-        if (cached->addresses[item] == in_file)
-            break;
-    }
-    if (item != VIEW_TABLE_END) {
-        symbol = cached->symbols[item];
-    } else {
-        int error = look_up(session, module, in_file, &symbol);
-        if (!error)
-            error = module_add(cached, in_file, &symbol);
-        if (error)
-            return error;
-    }
+    int error = 0;
+    if (known && known->flags & KNOWN_MADE_UP && !cached->missing)
+        error = resolve_again(session, module, known);
+    if (known)
+        symbol = known->symbol;
+    else
+        error = resolve(session, module, address - bias, &symbol);
+    if (error)
+        return error;
     if (symbol.entry != 0)
         symbol.entry += bias;
     *ret_symbol = symbol;
     return 0;
+}
+
+/* ------------------------------------------------------------------------------- the store */
+
+void view_symbols_set_store(struct view_symbols *symbols, const struct view_symbols_store *store) {
+    pthread_mutex_lock(&symbols->lock);
+    symbols->store = *store;
+    pthread_mutex_unlock(&symbols->lock);
+}
+
+/* Without memory for it the names are only not kept. */
+static void module_save(const struct view_symbols *symbols, struct symbol_module *module) {
+    size_t count = 0;
+    struct view_known_symbol *unsaved = malloc((module->count + 1) * sizeof(*unsaved));
+    for (size_t i = 0; i < module->count; i++) {
+        struct known *known = &module->known[i];
+        if (unsaved && known->flags & KNOWN_UNSAVED)
+            unsaved[count++] = (struct view_known_symbol){known->address, known->symbol};
+        known->flags &= ~(unsigned)KNOWN_UNSAVED;
+    }
+    if (count > 0)
+        symbols->store.save(symbols->store.context, &module->key, unsaved, count);
+    free(unsaved);
 }
 
 /* ----------------------------------------------------------------------------- the session */
@@ -308,7 +417,7 @@ int view_session_begin(struct view_session *session, struct view_symbols *symbol
     if (!modules)
         return -ENOMEM;
     pthread_mutex_lock(&symbols->lock);
-    if (symbols->arena.total_bytes > CACHE_MAX_BYTES)
+    if (cache_bytes(symbols) > CACHE_MAX_BYTES)
         cache_drop(symbols);
     for (size_t i = 0; i < symbols->module_count; i++)
         symbols->modules[i]->used = symbols->modules[i]->missing = false;
@@ -316,18 +425,37 @@ int view_session_begin(struct view_session *session, struct view_symbols *symbol
     return 0;
 }
 
+static void module_rest(struct symbol_module *module) {
+    symbol_file_close(module->file);
+    module->file = NULL;
+}
+
 void view_session_end(struct view_session *session) {
     struct view_symbols *symbols = session->symbols;
     for (size_t i = 0; i < symbols->module_count; i++) {
         struct symbol_module *module = symbols->modules[i];
-        if (module->used)
-            continue;
-        symbol_file_close(module->file);
-        module->file = NULL;
+        if (module->used && symbols->store.save && module->key.name[0])
+            module_save(symbols, module);
+        if (!module->used)
+            module_rest(module);
     }
     pthread_mutex_unlock(&symbols->lock);
     free(session->modules);
     *session = (struct view_session){0};
+}
+
+void view_symbols_rest(struct view_symbols *symbols) {
+    pthread_mutex_lock(&symbols->lock);
+    for (size_t i = 0; i < symbols->module_count; i++)
+        module_rest(symbols->modules[i]);
+    pthread_mutex_unlock(&symbols->lock);
+}
+
+size_t view_symbols_bytes(struct view_symbols *symbols) {
+    pthread_mutex_lock(&symbols->lock);
+    size_t bytes = cache_bytes(symbols);
+    pthread_mutex_unlock(&symbols->lock);
+    return bytes;
 }
 
 size_t view_module_of(const struct mal_snapshot *snapshot, uint64_t pc) {

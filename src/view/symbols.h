@@ -4,6 +4,7 @@
  * document is made; what it gives out is valid until the session ends.
  *
  *   symbols.c        the cache: modules by build-id, addresses by module, the session
+ *   symbol_key.c     what makes two modules the same one
  *   symbol_file.c    which files describe a module; open ELF and debug files
  *   symbol_table.c   .symtab and .dynsym
  *   symbol_dwarf.c   functions, lines and inlined calls
@@ -42,6 +43,48 @@ struct view_symbol {
     enum view_symbol_source source;
     uint64_t entry; /* run-time address of the function that owns the code; 0 unknown */
 };
+
+/* ---- names that outlive the files they came from */
+
+#define VIEW_MODULE_NAME_BYTES 72
+
+/* Which module names belong to, for as long as there are files. */
+struct view_module_key {
+    uint32_t owner_uid; /* whose process has it: what one user's files say is for that user only */
+    char name[VIEW_MODULE_NAME_BYTES]; /* the build-id as hexadecimal digits, else "file-" and a
+                                          hash of path, length and time of change */
+};
+
+/* Takes what a store knows. */
+struct view_symbol_sink;
+/* `address` and `entry` are those of the file. Copies everything; an address known already is left
+ * alone. Returns 0 or -ENOMEM. */
+int view_symbol_sink_add(struct view_symbol_sink *sink, uint64_t address,
+                         const struct view_symbol *symbol);
+
+struct view_known_symbol {
+    uint64_t address;
+    struct view_symbol symbol; /* `entry` is that of the file */
+};
+
+/* Called under the lock of the cache. `load` is called once when a module is met that the cache
+ * does not hold, before any file is opened for it; its failure is as good as knowing nothing.
+ * `save` is called at the end of a session with what files told in it, never with names made up for
+ * addresses without a symbol. Either may be NULL. */
+struct view_symbols_store {
+    int (*load)(void *context, const struct view_module_key *key, struct view_symbol_sink *sink);
+    void (*save)(void *context, const struct view_module_key *key,
+                 const struct view_known_symbol *symbols, size_t count);
+    void *context;
+};
+/* Before the first session; everything in the store must outlive `symbols`. */
+void view_symbols_set_store(struct view_symbols *symbols, const struct view_symbols_store *store);
+
+/* Closes the files that the last sessions left open. For a program that is about to be idle. */
+void view_symbols_rest(struct view_symbols *symbols);
+
+/* What the cache holds in memory, without the open files. */
+size_t view_symbols_bytes(struct view_symbols *symbols);
 
 struct symbol_module;
 

@@ -22,8 +22,9 @@ int view_symbols_create(struct view_symbols **ret_symbols);
 void view_symbols_destroy(struct view_symbols *symbols); /* accepts NULL */
 
 enum view_heap_kind {
-    VIEW_HEAP,   /* no default_sample_type, so pprof shows inuse_space */
-    VIEW_ALLOCS, /* default_sample_type alloc_space */
+    VIEW_HEAP = 0,         /* no default_sample_type, so pprof shows inuse_space */
+    VIEW_ALLOCS = 1u << 0, /* default_sample_type alloc_space */
+    VIEW_CAPPED = 1u << 1, /* with either: small enough for back ends, see view/cap.c */
 };
 
 /* The heap profile as gzipped profile.proto: four values a sample, unsampled bucket by bucket with
@@ -33,9 +34,33 @@ int view_heap_proto(const struct mal_snapshot *snapshot, struct view_symbols *sy
                     enum view_heap_kind kind, struct view_buffer *out);
 
 /* after - before, as `?seconds=` of Go gives it: all-zero samples dropped, duration_nanos set, no
- * default_sample_type, used mappings only. */
+ * default_sample_type, used mappings only. Of `kind` only VIEW_CAPPED counts. */
 int view_heap_delta_proto(const struct mal_snapshot *before, const struct mal_snapshot *after,
-                          struct view_symbols *symbols, struct view_buffer *out);
+                          struct view_symbols *symbols, enum view_heap_kind kind,
+                          struct view_buffer *out);
+
+/* What was allocated at each stack when a scraper asked last: all that a difference needs, in 24
+ * bytes a stack and size, without the snapshot. */
+struct view_mark {
+    uint64_t hash; /* of stack, size and kind */
+    int64_t alloc_objects, alloc_bytes;
+};
+struct view_marks {
+    uint64_t taken_unix_ns;
+    size_t count;
+    struct view_mark mark[]; /* by hash */
+};
+
+/* The profile for a scraper that adds up differences: what is live now, and what was allocated
+ * since `before` (NULL: nothing yet, all allocations count as seen). *ret_after are the marks for
+ * the next time, one block for free(). Of `kind` only VIEW_CAPPED counts. */
+struct view_scrape {
+    const struct view_marks *before;
+    struct view_marks **ret_after;
+};
+int view_heap_scrape_proto(const struct mal_snapshot *snapshot, struct view_symbols *symbols,
+                           enum view_heap_kind kind, const struct view_scrape *scrape,
+                           struct view_buffer *out);
 
 /* The legacy text form, `?debug=1`, with the `# runtime.MemStats` block. Raw sampled sums. */
 int view_heap_text(const struct mal_snapshot *snapshot, const struct mal_box_stats *stats,
@@ -66,6 +91,7 @@ struct view_process {
     struct mal_identity identity;
     struct mal_status status;
     struct mal_box_stats stats;
+    uint32_t host_pid; /* its pid in our pid namespace; 0: not running, or unknown */
 };
 int view_metrics_text(const struct view_process *processes, size_t count, struct view_buffer *out);
 

@@ -82,7 +82,7 @@ def check_daemon(scene):
     def child_answers():
         try:
             page = urllib.request.urlopen(f"http://127.0.0.1:{scene.port}/", timeout=5).read().decode()
-            return f"/p/{child}/" in page
+            return re.search(rf"/p/{child}\.\d+/", page) is not None
         except OSError:
             return False
     scene.checks.check("the child takes the address over", live.wait_until(child_answers, 10))

@@ -39,7 +39,7 @@ static void ask_views(const struct mal_snapshot *snapshot, const struct view_pro
     if (!symbols)
         require(view_symbols_create(&symbols) == 0);
     view_heap_proto(snapshot, symbols, VIEW_HEAP, &out);
-    view_heap_delta_proto(snapshot, snapshot, symbols, &out);
+    view_heap_delta_proto(snapshot, snapshot, symbols, VIEW_HEAP, &out);
     view_heap_text(snapshot, &process->stats, symbols, &out);
     view_empty_proto("block", snapshot, &out);
     view_index_html(snapshot, &out);
@@ -64,7 +64,7 @@ static void ask_spans(struct mal_box_reader *reader) {
 }
 
 static void ask_everything(struct mal_box_reader *reader) {
-    struct view_process process;
+    struct view_process process = {0};
     struct mal_snapshot *snapshot;
     ask_rings(reader);
     ask_spans(reader);

@@ -279,6 +279,8 @@ static void decode_field(struct pprof *profile, const struct field *field) {
 }
 
 const struct pprof_location *pprof_location(const struct pprof *profile, uint64_t id) {
+    if (id >= 1 && id <= profile->location_count && profile->locations[id - 1].id == id)
+        return &profile->locations[id - 1]; /* the usual numbering; the search would be quadratic */
     for (size_t i = 0; i < profile->location_count; i++) {
         if (profile->locations[i].id == id)
             return &profile->locations[i];
@@ -287,6 +289,8 @@ const struct pprof_location *pprof_location(const struct pprof *profile, uint64_
 }
 
 const struct pprof_function *pprof_function(const struct pprof *profile, uint64_t id) {
+    if (id >= 1 && id <= profile->function_count && profile->functions[id - 1].id == id)
+        return &profile->functions[id - 1]; /* the usual numbering; the search would be quadratic */
     for (size_t i = 0; i < profile->function_count; i++) {
         if (profile->functions[i].id == id)
             return &profile->functions[i];

@@ -175,6 +175,14 @@ static void test_errors_carry_gos_sentences(void **state) {
         {"/p/0/debug/pprof/heap", 404, 0, "404 page not found\n"},
         {"/p/x/debug/pprof/heap", 404, 0, "404 page not found\n"},
         {"/p/12", 404, 0, "404 page not found\n"},
+        {"/p/12./debug/pprof/heap", 404, 0, "404 page not found\n"},
+        {"/p/12.3.4/debug/pprof/heap", 404, 0, "404 page not found\n"},
+        {"/p/12.99999999999999999999/debug/pprof/heap", 404, 0, "404 page not found\n"},
+        {"/p/4294967296/debug/pprof/heap", 404, 0, "404 page not found\n"},
+        {"/p/1.2/debug/pprof/heap", 404, HTTP_REPLY_GO_PPROF, "no such process\n"},
+        {"/metrics?proc=1.2", 404, HTTP_REPLY_GO_PPROF, "no such process\n"},
+        {"/debug/pprof/heap?proc=12.", 400, HTTP_REPLY_GO_PPROF,
+         "invalid value for \"proc\" - must be a process id\n"},
         {"/nope", 404, 0, "404 page not found\n"},
     };
     (void)state;
@@ -258,6 +266,8 @@ static void test_redirect_keeps_process_and_query_and_escapes(void **state) {
         {"/debug/pprof", "/debug/pprof/", "<a href=\"/debug/pprof/\">Moved Permanently</a>.\n\n"},
         {"/debug/pprof?a=1&b", "/debug/pprof/?a=1&b",
          "<a href=\"/debug/pprof/?a=1&amp;b\">Moved Permanently</a>.\n\n"},
+        {"/p/42.7/debug/pprof", "/p/42.7/debug/pprof/",
+         "<a href=\"/p/42.7/debug/pprof/\">Moved Permanently</a>.\n\n"},
         {"/p/42/debug/pprof", "/p/42/debug/pprof/",
          "<a href=\"/p/42/debug/pprof/\">Moved Permanently</a>.\n\n"},
         {"/debug/pprof?\"><script>", "/debug/pprof/?\"><script>",
@@ -419,16 +429,20 @@ static void save_process(const char *folder, uint32_t pid, uint64_t started_unix
     box_fixture_free(one);
 }
 
-static uint32_t opened_pid(const struct http_source *from, uint32_t pid) {
+static uint32_t asked_pid(const struct http_source *from, const struct http_ask *ask) {
     struct mal_box_reader *reader;
     struct mal_identity identity;
-    if (from->open(from->context, pid, &reader) < 0)
+    if (http_source_take(from, ask, &reader) < 0)
         return 0;
     assert_int_equal(mal_reader_identity(reader, &identity), 0);
     uint32_t found = identity.pid;
     mal_identity_free(&identity);
     mal_reader_close(reader);
     return found;
+}
+
+static uint32_t opened_pid(const struct http_source *from, uint32_t pid) {
+    return asked_pid(from, &(struct http_ask){{pid, 0}, HTTP_VIEWER_ALL});
 }
 
 static void test_the_default_process_of_a_folder(void **state) {
@@ -459,7 +473,7 @@ static void test_the_default_process_of_a_folder(void **state) {
     rmdir(folder);
 }
 
-static int count_processes(const struct http_process *process, void *counter) {
+static int count_processes(struct http_process *process, void *counter) {
     (void)process;
     ++*(int *)counter;
     return 0;
@@ -480,13 +494,85 @@ static void test_nested_folders_and_damaged_boxes(void **state) {
     save_process(nested, (uint32_t)getpid(), 1, path);
     struct http_folder_source boxes = {.folder = folder, .flags = HTTP_FOLDER_NESTED};
     struct http_source from = http_folder_source(&boxes);
-    from.each(from.context, count_processes, &count);
+    from.each(from.context, HTTP_VIEWER_ALL, count_processes, &count);
     assert_int_equal(count, 1);
     boxes.flags = 0;
     assert_int_equal(opened_pid(&from, 0), 0);
     unlink(path);
     unlink(damaged);
     rmdir(nested);
+    rmdir(folder);
+}
+
+static uint64_t asked_ticks(const struct http_source *from, const struct http_key *key) {
+    struct mal_box_reader *reader;
+    struct mal_identity identity;
+    if (http_source_take(from, &(struct http_ask){*key, HTTP_VIEWER_ALL}, &reader) < 0)
+        return 0;
+    assert_int_equal(mal_reader_identity(reader, &identity), 0);
+    uint64_t found = identity.start_ticks;
+    mal_identity_free(&identity);
+    mal_reader_close(reader);
+    return found;
+}
+
+static void test_two_processes_of_one_pid_are_told_apart(void **state) {
+    char folder[] = "/tmp/mallard-test-XXXXXX";
+    char path[2][BOX_FIXTURE_PATH_BYTES];
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    for (uint64_t ticks = 7; ticks <= 8; ticks++) {
+        struct box_fixture *one = box_fixture_typical();
+        box_fixture_set_process(one, 4194300, ticks);
+        box_fixture_header(one)->started_unix_ns = ticks;
+        box_fixture_save(one, folder, path[ticks - 7]);
+        box_fixture_free(one);
+    }
+    struct http_folder_source boxes = {.folder = folder};
+    struct http_source from = http_folder_source(&boxes);
+    assert_int_equal(asked_ticks(&from, &(struct http_key){4194300, 0}), 8);
+    assert_int_equal(asked_ticks(&from, &(struct http_key){4194300, 7}), 7);
+    assert_int_equal(asked_ticks(&from, &(struct http_key){4194300, 9}), 0);
+    unlink(path[0]);
+    unlink(path[1]);
+    rmdir(folder);
+}
+
+static void test_a_viewer_sees_its_own_boxes(void **state) {
+    char folder[] = "/tmp/mallard-test-XXXXXX";
+    char path[BOX_FIXTURE_PATH_BYTES];
+    uint32_t pid = (uint32_t)getpid();
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    save_process(folder, pid, 1, path);
+    struct http_folder_source boxes = {.folder = folder};
+    struct http_source from = http_folder_source(&boxes);
+    struct http_source own = http_memory_source(&memory);
+    const struct {
+        const struct http_source *from;
+        uint32_t viewer_uid;
+        bool sees;
+    } cases[] = {
+        {&from, HTTP_VIEWER_ALL, true},
+        {&from, geteuid(), true},
+        {&from, geteuid() + 1, false},
+        {&from, 1234, false},
+        {&from, HTTP_VIEWER_NOBODY, false},
+        {&own, HTTP_VIEWER_ALL, true},
+        {&own, geteuid(), true},
+        {&own, geteuid() + 1, false},
+        {&own, HTTP_VIEWER_NOBODY, false},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        int count = 0;
+        const struct http_ask any = {{0, 0}, cases[i].viewer_uid};
+        const struct http_ask one = {{pid, 0}, cases[i].viewer_uid};
+        cases[i].from->each(cases[i].from->context, cases[i].viewer_uid, count_processes, &count);
+        assert_int_equal(count, cases[i].sees);
+        assert_int_equal(asked_pid(cases[i].from, &any), cases[i].sees ? pid : 0);
+        assert_int_equal(asked_pid(cases[i].from, &one), cases[i].sees ? pid : 0);
+    }
+    unlink(path);
     rmdir(folder);
 }
 
@@ -511,6 +597,8 @@ int main(void) {
                                         scene_end),
         cmocka_unit_test(test_the_default_process_of_a_folder),
         cmocka_unit_test(test_nested_folders_and_damaged_boxes),
+        cmocka_unit_test(test_two_processes_of_one_pid_are_told_apart),
+        cmocka_unit_test_setup_teardown(test_a_viewer_sees_its_own_boxes, scene_begin, scene_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -95,6 +95,7 @@ static struct view_process process_of(struct box_fixture *box) {
     assert_int_equal(mal_reader_status(reader, &process.status), 0);
     assert_int_equal(mal_reader_stats(reader, &process.stats), 0);
     mal_reader_close(reader);
+    process.host_pid = process.status.life == MAL_LIFE_ALIVE ? process.identity.pid : 0;
     return process;
 }
 
