@@ -131,6 +131,7 @@ class Bench:
             if turn < micro_reps:
                 self.run_micro_turn(turn, progress)
             progress.repetition(turn + 1, self.options.reps)
+            report.write_partial(self, self.options.out)
         progress.end()
 
     def run_micro_turn(self, turn, progress):
