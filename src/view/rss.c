@@ -74,7 +74,8 @@ static void divide_heap(const uint64_t *value, uint64_t resident, uint64_t ret[V
     uint64_t cached = plus(value[MAL_STAT_CPU_CACHE], value[MAL_STAT_TRANSFER_CACHE]);
     ret[VIEW_RSS_LIVE] = live;
     ret[VIEW_RSS_CPU_CACHES] = cached;
-    ret[VIEW_RSS_FREE_IN_SPANS] = minus(value[MAL_STAT_HEAP_INUSE], plus(live, cached));
+    ret[VIEW_RSS_FREE_IN_SPANS] =
+        minus(value[MAL_STAT_HEAP_INUSE], plus(plus(live, cached), value[MAL_STAT_SPAN_HOLES]));
     ret[VIEW_RSS_FREE_PAGES] = minus(value[MAL_STAT_HEAP_IDLE], value[MAL_STAT_HEAP_RELEASED]);
     uint64_t total = 0;
     for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++)
