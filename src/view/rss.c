@@ -66,33 +66,19 @@ static void give(struct view_rss *rss, enum view_rss_part part, uint64_t bytes, 
     *room -= bytes;
 }
 
-/* What the heap is used for by the statistics, cut to `resident` bytes. */
-static void divide_heap(const uint64_t *value, uint64_t resident, uint64_t ret[VIEW_RSS_PARTS]) {
-    static const enum view_rss_part order[] = {VIEW_RSS_LIVE, VIEW_RSS_FREE_PAGES,
-                                               VIEW_RSS_FREE_IN_SPANS, VIEW_RSS_CPU_CACHES};
-    uint64_t live = value[MAL_STAT_HEAP_ALLOC];
-    uint64_t cached = plus(value[MAL_STAT_CPU_CACHE], value[MAL_STAT_TRANSFER_CACHE]);
-    ret[VIEW_RSS_LIVE] = live;
-    ret[VIEW_RSS_CPU_CACHES] = cached;
-    ret[VIEW_RSS_FREE_IN_SPANS] = minus(value[MAL_STAT_HEAP_INUSE], plus(live, cached));
-    ret[VIEW_RSS_FREE_PAGES] = minus(value[MAL_STAT_HEAP_IDLE], value[MAL_STAT_HEAP_RELEASED]);
-    uint64_t total = 0;
-    for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++)
-        total = plus(total, ret[order[i]]);
-    uint64_t untouched = minus(total, resident);
-    for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
-        uint64_t cut = least(ret[order[i]], untouched);
-        ret[order[i]] -= cut;
-        untouched -= cut;
-    }
-}
-
+/* The heap's resident bytes go to those first whose memory was certainly touched; live objects come
+ * last, and so miss what was never touched. */
 static void give_heap(struct view_rss *rss, const uint64_t *value, uint64_t resident,
                       uint64_t *room) {
-    uint64_t share[VIEW_RSS_PARTS] = {0};
-    divide_heap(value, least(resident, *room), share);
-    for (int part = 0; part <= VIEW_RSS_FREE_PAGES; part++)
-        give(rss, (enum view_rss_part)part, share[part], room);
+    uint64_t cached = plus(value[MAL_STAT_CPU_CACHE], value[MAL_STAT_TRANSFER_CACHE]);
+    uint64_t taken = plus(value[MAL_STAT_HEAP_ALLOC], cached);
+    uint64_t heap = least(resident, *room), before = heap;
+    give(rss, VIEW_RSS_CPU_CACHES, cached, &heap);
+    give(rss, VIEW_RSS_FREE_IN_SPANS, minus(value[MAL_STAT_HEAP_INUSE], taken), &heap);
+    give(rss, VIEW_RSS_FREE_PAGES, minus(value[MAL_STAT_HEAP_IDLE], value[MAL_STAT_HEAP_RELEASED]),
+         &heap);
+    give(rss, VIEW_RSS_LIVE, value[MAL_STAT_HEAP_ALLOC], &heap);
+    *room -= before - heap;
 }
 
 /* Memory of OTHER_SYS is mapped and not handed out yet: nobody has touched it. */
