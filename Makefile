@@ -173,23 +173,9 @@ $(OUT)/mallardd: $(DAEMON_OBJ) $(PLANE_OBJ)
 
 -include $(CORE_OBJ:.o=.d) $(PLANE_OBJ:.o=.d) $(PLUGIN_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(DAEMON_OBJ:.o=.d)
 
-.PHONY: install uninstall clean help debug asan tsan compile_commands.json
-install: ## install under DESTDIR/PREFIX; never builds
-	@test -e $(CORE_SO) -a -e $(OUT)/mallard || { echo "nothing built yet: run 'make' first" >&2; exit 1; }
-	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR)/mallard $(DESTDIR)$(BINDIR)
-	install -m 755 $(CORE_SO) $(DESTDIR)$(LIBDIR)/libmallard.so.$(VERSION)
-	ln -sf libmallard.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libmallard.so.$(SOVERSION)
-	ln -sf libmallard.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libmallard.so
-	install -m 755 $(PLUGIN_SO) $(DESTDIR)$(LIBDIR)/
-	install -m 644 $(OUT)/libmallard.a $(DESTDIR)$(LIBDIR)/
-	install -m 644 $(OUT)/mallard.pc $(DESTDIR)$(LIBDIR)/pkgconfig/
-	install -m 644 include/mallard/*.h $(DESTDIR)$(INCLUDEDIR)/mallard/
-	install -m 755 $(OUT)/mallard $(DESTDIR)$(BINDIR)/
-uninstall: ## remove what install put there
-	rm -f $(DESTDIR)$(LIBDIR)/libmallard.so $(DESTDIR)$(LIBDIR)/libmallard.so.$(SOVERSION) \
-	  $(DESTDIR)$(LIBDIR)/libmallard.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libmallard-http.so \
-	  $(DESTDIR)$(LIBDIR)/libmallard.a $(DESTDIR)$(LIBDIR)/pkgconfig/mallard.pc $(DESTDIR)$(BINDIR)/mallard
-	rm -rf $(DESTDIR)$(INCLUDEDIR)/mallard
+include deploy/install.mk
+
+.PHONY: clean help debug asan tsan compile_commands.json
 debug: ## unit and conformance tests with every assertion on
 	$(Q)$(MAKE) --no-print-directory VARIANT=debug check-unit
 asan: ## unit and conformance tests under AddressSanitizer and UBSan
@@ -203,4 +189,4 @@ clean: ## remove build/
 print-%: ## print a make variable
 	@echo '$($*)'
 help: ## this list
-	@sed -n 's/^\([a-z_.-]*\):.*## \(.*\)/  \1\t\2/p' Makefile tests/targets.mk | sort | awk -F '\t' '{printf "%-22s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z_.-]*\):.*## \(.*\)/  \1\t\2/p' Makefile tests/targets.mk deploy/install.mk | sort | awk -F '\t' '{printf "%-22s %s\n", $$1, $$2}'

@@ -6,6 +6,7 @@
 # tests/conformance/*.c        plain programs, run under the library; the scripts beside them judge
 # tests/conformance/death/*.c  one misuse each
 # tests/fuzz/fuzz_*.c          libFuzzer targets; replayed over a corpus without libFuzzer
+# tests/e2e/*.mjs              the page in a real browser; web/test/*.test.js its models without one
 #
 # Every target installs what it needs first: tests/support/install-deps.sh names the sets.
 
@@ -30,21 +31,29 @@ $(UNIT_CORE): $(OUT)/tests/core/%: tests/unit/core/%.c $(UNIT_CORE_OBJ)
 	$(call say,TEST,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(TEST_FLAGS) $(VARIANT_FLAGS) $< $(UNIT_CORE_OBJ) -o $@ $(LDFLAGS) -lcmocka -lm -ldl
+# Tests of a program's parts link the program too, all but its main.
+CLI_PARTS := $(filter-out %/cli/main.o,$(CLI_OBJ))
+DAEMON_PARTS := $(filter-out %/daemon/main.o,$(DAEMON_OBJ))
+parts_of = $(if $(filter test_cli_%,$(1)),$(CLI_PARTS))$(if $(filter test_daemon_%,$(1)),$(DAEMON_PARTS))
+$(filter $(OUT)/tests/plane/test_cli_%,$(UNIT_PLANE)): $(CLI_PARTS)
+$(filter $(OUT)/tests/plane/test_daemon_%,$(UNIT_PLANE)): $(DAEMON_PARTS)
 $(UNIT_PLANE): $(OUT)/tests/plane/%: tests/unit/plane/%.c $(PLANE_OBJ) $(SUPPORT_OBJ)
 	$(call say,TEST,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(TEST_FLAGS) $(VARIANT_FLAGS) $< $(PLANE_OBJ) $(SUPPORT_OBJ) -o $@ $(LDFLAGS) -lcmocka $(PLANE_LIBS)
+	$(Q)$(CC) $(CFLAGS) $(TEST_FLAGS) $(VARIANT_FLAGS) $< $(call parts_of,$(@F)) $(PLANE_OBJ) $(SUPPORT_OBJ) -o $@ $(LDFLAGS) -lcmocka $(PLANE_LIBS)
 -include $(UNIT_CORE_OBJ:.o=.d) $(SUPPORT_OBJ:.o=.d) $(UNIT_CORE:=.d) $(UNIT_PLANE:=.d)
 
 # Programs that know nothing of Mallard, or only its public API and the reader.
 PROGRAM_SRC := $(wildcard tests/conformance/*.c tests/conformance/death/*.c tests/stress/*.c tests/programs/*.c tests/bench/*.c tests/bench/workloads/*.c)
-PROGRAMS := $(patsubst tests/%.c,$(OUT)/tests/bin/%,$(PROGRAM_SRC)) $(OUT)/tests/bin/programs/demo_cpp
+PROGRAM_CPP_SRC := $(wildcard tests/programs/*.cc tests/bench/workloads/*.cc)
+PROGRAMS := $(patsubst tests/%.c,$(OUT)/tests/bin/%,$(PROGRAM_SRC)) $(patsubst tests/%.cc,$(OUT)/tests/bin/%,$(PROGRAM_CPP_SRC))
+BENCH_PROGRAMS := $(filter-out %/unwind,$(filter $(OUT)/tests/bin/bench/%,$(PROGRAMS)))
 PROGRAM_FLAGS := -std=gnu11 -D_GNU_SOURCE -Isrc -Iinclude -O2 -g -fno-builtin-malloc -fno-builtin-free -fno-builtin-realloc -fno-builtin-calloc -pthread -Wall -Wextra
 $(OUT)/tests/bin/%: tests/%.c
 	$(call say,TEST,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(PROGRAM_FLAGS) $< -o $@ $(PROGRAM_LIBS_$(notdir $*)) -lm -ldl
-$(OUT)/tests/bin/programs/demo_cpp: tests/programs/demo_cpp.cc
+$(OUT)/tests/bin/%: tests/%.cc
 	$(call say,TEST,$<)
 	@mkdir -p $(@D)
 	$(Q)g++ -O2 -g -Wall -Wextra -pthread $< -o $@
@@ -52,20 +61,28 @@ $(OUT)/tests/bin/programs/demo_cpp: tests/programs/demo_cpp.cc
 # What of them needs more than libc.
 READER_OBJ := $(call obj,$(READER_SRC) src/box/place.c src/base/format.c)
 PROGRAM_LIBS_look = $(READER_OBJ)
+PROGRAM_LIBS_serve = $(PLANE_OBJ) $(PLANE_LIBS)
 PROGRAM_LIBS_faults = -rdynamic
 PROGRAM_LIBS_example = -L$(OUT) -lmallard
 PROGRAM_LIBS_unwind = $(UNIT_CORE_OBJ) -lunwind
 $(OUT)/tests/bin/conformance/look: $(READER_OBJ)
+$(OUT)/tests/bin/conformance/serve: $(PLANE_OBJ)
 $(OUT)/tests/bin/conformance/% $(OUT)/tests/bin/programs/%: | $(CORE_SO)
 $(OUT)/tests/bin/bench/unwind: $(UNIT_CORE_OBJ)
+$(patsubst tests/%.c,$(OUT)/tests/bin/%,$(wildcard tests/bench/workloads/*.c)) $(patsubst %,$(OUT)/tests/bin/bench/%,micro memory scraped): tests/bench/workloads/load.h
+
+# What drives the browser.
+E2E_MODULES := tests/e2e/node_modules/.package-lock.json
 
 # Fuzzing: the same target as a replayer (any compiler) and as a fuzzer (clang).
 FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_OBJ_alloc = $(UNIT_CORE_OBJ)
 FUZZ_OBJ_box_reader = $(PLANE_OBJ) $(SUPPORT_OBJ)
 FUZZ_OBJ_http = $(PLANE_OBJ) $(SUPPORT_OBJ)
+FUZZ_OBJ_keep = $(PLANE_OBJ) $(SUPPORT_OBJ)
 FUZZ_LIBS_box_reader = $(PLANE_LIBS)
 FUZZ_LIBS_http = $(PLANE_LIBS)
+FUZZ_LIBS_keep = $(PLANE_LIBS)
 FUZZ_SECONDS ?= 60
 define FUZZ_RULES
 $(OUT)/tests/replay_$(1): tests/fuzz/fuzz_$(1).c tests/fuzz/replay_main.c $$(FUZZ_OBJ_$(1))
@@ -82,14 +99,23 @@ $(OUT)/tests/corpus_box_reader: tests/fuzz/corpus_box_reader.c $(SUPPORT_OBJ)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(TEST_FLAGS) $(VARIANT_FLAGS) $^ -o $@
 
-.PHONY: check check-unit check-conformance check-programs check-aarch64 stress fuzz bench bench-unwind demo lint format deps tests
+.PHONY: check check-unit check-conformance check-programs check-deb check-aarch64 check-web e2e stress fuzz bench bench-instructions bench-memory bench-scrape bench-start bench-unwind golden demo lint format deps tests
 deps: ## install the packages that building and testing need
-	@$(DEPS) build test demo
+	@$(DEPS) build test demo deploy web
 
 tests: $(UNIT_CORE) $(UNIT_PLANE) $(PROGRAMS) ## build every test program
 
 unit_runs = $(foreach t,$(1),$(notdir $(t))=$(t))
 REPLAYS = $(foreach f,$(FUZZERS),replay_$(f)='$(OUT)/tests/replay_$(f) -random=3,1 tests/fuzz/corpus/$(f)/*')
+
+# The parser that judges the Containerfile comes from npm.
+CONTAINERFILE_TOOLS := build/containerfile/node_modules
+$(CONTAINERFILE_TOOLS): tests/support/containerfile/package-lock.json
+	$(call say,NPM,$<)
+	@mkdir -p $(@D)
+	@cp tests/support/containerfile/package*.json $(@D)/
+	$(Q)npm ci --prefix $(@D) --no-audit --no-fund --loglevel=error >/dev/null
+	@touch $@
 
 CONFORMANCE_RUNS = \
   death='python3 tests/conformance/death.py $(CORE_SO) $(OUT)/tests/bin/conformance/death' \
@@ -99,9 +125,20 @@ CONFORMANCE_RUNS = \
   faults='python3 tests/conformance/faults.py $(CORE_SO) $(OUT)/tests/bin/conformance' \
   http='python3 tests/conformance/http_conformance.py $(OUT)/mallard' \
   http_security='python3 tests/conformance/http_security.py $(OUT)/mallard' \
+  http_viewers='python3 tests/conformance/http_viewers.py $(OUT)/tests/bin/conformance/serve $(CORE_SO) $(OUT)/mallardd' \
+  http_scrapers='python3 tests/conformance/http_scrapers.py $(OUT)/tests/bin/conformance/serve $(CORE_SO)' \
   http_plugin='python3 tests/conformance/http_plugin.py $(CORE_SO)' \
   cli='python3 tests/conformance/cli.py $(OUT)/mallard' \
+  cli_watch='python3 tests/conformance/cli_watch.py $(OUT)/mallard $(OUT)/mallardd' \
+  cli_completion='python3 tests/conformance/cli_completion.py $(OUT)/mallard $(OUT)/mallardd' \
+  man='python3 tests/conformance/man.py $(OUT)/mallard $(OUT)/mallardd' \
+  deploy='python3 tests/conformance/deploy.py $(OUT)' \
+  deploy_monitoring='python3 tests/conformance/deploy_monitoring.py $(OUT)' \
+  deploy_prometheus='python3 tests/conformance/deploy_prometheus.py $(OUT)' \
+  deploy_containers='python3 tests/conformance/deploy_containers.py $(OUT) $(CONTAINERFILE_TOOLS)' \
+  instructions="$(INSTRUCTIONS)" \
   example='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/programs/example $(OUT)/tests/example.pb.gz && go tool pprof -top $(OUT)/tests/example.pb.gz >/dev/null'
+INSTRUCTIONS = python3 tests/bench/instructions.py $(OUT)/tests/bin/bench/count $(CORE_SO) --compiler '$(CC) $(CFLAGS)'
 LINT_RUNS = \
   layers='python3 tests/lint/layers.py' \
   length='python3 tests/lint/length.py' \
@@ -110,8 +147,8 @@ LINT_RUNS = \
   format='sh tests/lint/format.sh'
 
 check: ## install what is missing, build, run every test, end with the counts
-	@$(DEPS) build test demo
-	@$(MAKE) --no-print-directory all tests $(foreach f,$(FUZZERS),$(OUT)/tests/replay_$(f))
+	@$(DEPS) build test demo deploy web
+	@$(MAKE) --no-print-directory all tests $(CONTAINERFILE_TOOLS) $(foreach f,$(FUZZERS),$(OUT)/tests/replay_$(f))
 	@$(RUNNER) $(call unit_runs,$(UNIT_CORE) $(UNIT_PLANE)) $(CONFORMANCE_RUNS) $(REPLAYS) $(LINT_RUNS)
 
 check-unit: ## unit tests of this VARIANT
@@ -124,9 +161,28 @@ check-programs: ## real programs with and without the library, outputs compared
 	@$(MAKE) --no-print-directory core
 	@python3 tests/programs/run.py --lib $(CURDIR)/$(CORE_SO)
 
+check-deb: deb ## the packages installed, used, removed and purged, and the service booted, on copies of this system
+	@lintian --allow-root --fail-on error build/deb/*.deb
+	@$(MAKE) --no-print-directory $(OUT)/tests/bin/programs/leak
+	@$(RUNNER) deb='python3 tests/programs/deb.py build/deb' \
+	  service='python3 tests/programs/service.py build/deb $(OUT)/tests/bin/programs/leak'
+
 check-aarch64: ## build for aarch64 and run the core's unit tests under qemu
 	@$(DEPS) build aarch64
 	@sh tests/support/aarch64.sh
+
+check-web: ## the page's models, without a browser
+	@$(DEPS) web
+	@cd web && npm test --silent
+
+$(E2E_MODULES): tests/e2e/package-lock.json
+	@cd $(<D) && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+e2e: ## the page in a real Chromium, its pictures in build/e2e
+	@$(DEPS) build web e2e
+	@$(MAKE) -s --no-print-directory all $(OUT)/tests/bin/e2e/leak $(E2E_MODULES)
+	@node tests/e2e/main.mjs $(OUT) build/e2e
 
 stress: ## torture in both cache modes; MAL_STRESS_SECONDS, THREADS, SEED
 	@$(MAKE) --no-print-directory core $(OUT)/tests/bin/stress/torture
@@ -139,10 +195,32 @@ fuzz: ## libFuzzer on every target, FUZZ_SECONDS each
 	@for f in $(FUZZERS); do mkdir -p build/corpus/$$f tests/fuzz/corpus/$$f; echo "== $$f"; \
 	  build/fuzz/tests/fuzz_$$f -max_len=65536 -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 build/corpus/$$f tests/fuzz/corpus/$$f || exit 1; done
 
+BENCH_OPTIONS = --lib $(CORE_SO) --bin $(OUT)/tests/bin/bench $(if $(PEERS),--peers $(PEERS)) $(if $(EXTRA),--extra $(EXTRA)) $(if $(SCALE),--scale $(SCALE)) $(if $(PATIENCE),--patience $(PATIENCE))
 bench: ## workloads and real programs beside glibc, jemalloc, tcmalloc, mimalloc; BENCH= PEERS= EXTRA= REPS= SCALE=
 	@$(DEPS) build bench
-	@$(MAKE) --no-print-directory core
-	@python3 tests/bench/bench.py --lib $(CORE_SO) $(if $(BENCH),--bench $(BENCH)) $(if $(PEERS),--peers $(PEERS)) $(if $(EXTRA),--extra $(EXTRA)) $(if $(REPS),--reps $(REPS)) $(if $(SCALE),--scale $(SCALE))
+	@$(MAKE) --no-print-directory -s core $(BENCH_PROGRAMS)
+	@python3 tests/bench/bench.py $(BENCH_OPTIONS) $(if $(BENCH),--bench $(BENCH)) $(if $(REPS),--reps $(REPS))
+
+bench-start: ## start-up of a trivial program under each allocator, and its memory
+	@$(DEPS) build bench
+	@$(MAKE) --no-print-directory -s core $(BENCH_PROGRAMS)
+	@python3 tests/bench/start.py $(BENCH_OPTIONS) $(if $(RUNS),--runs $(RUNS))
+bench-memory: ## how memory goes back over time, beside the others; SCENARIO= TIME=
+	@$(DEPS) build bench
+	@$(MAKE) --no-print-directory -s core $(BENCH_PROGRAMS)
+	@python3 tests/bench/memory.py $(BENCH_OPTIONS) $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(TIME),--time $(TIME))
+bench-scrape: ## what a scrape once a second costs a program that runs flat out
+	@$(DEPS) build bench
+	@$(MAKE) --no-print-directory -s core plane $(BENCH_PROGRAMS)
+	@python3 tests/bench/scrape.py $(BENCH_OPTIONS) $(if $(REPS),--reps $(REPS))
+golden: ## renew the instruction counts that make check compares
+	@$(DEPS) build
+	@$(MAKE) --no-print-directory -s core $(OUT)/tests/bin/bench/count
+	@$(INSTRUCTIONS) --renew
+bench-instructions: ## instructions per operation, beside the other allocators
+	@$(DEPS) build bench
+	@$(MAKE) --no-print-directory -s core $(OUT)/tests/bin/bench/count
+	@$(INSTRUCTIONS) --peers
 
 bench-unwind: $(OUT)/tests/bin/bench/unwind ## one stack capture beside libgcc and libunwind
 	@$<

@@ -299,6 +299,14 @@ int mal_reader_set_root(struct mal_box_reader *reader, const char *root) {
     return 0;
 }
 
+void mal_reader_set_pid(struct mal_box_reader *reader, uint32_t pid) {
+    reader->pid = pid;
+}
+
+uint32_t mal_reader_pid(const struct mal_box_reader *reader) {
+    return reader->pid ? reader->pid : reader->header.pid;
+}
+
 /* ---------------------------------------------------------------------- identity and status */
 
 /* A private, terminated copy of one string of the box. */
@@ -414,7 +422,7 @@ int mal_reader_status(struct mal_box_reader *reader, struct mal_status *ret_stat
         status.life = MAL_LIFE_EXITED;
         status.exit_code = header.exit_code;
         status.ended_unix_ns = header.ended_unix_ns;
-    } else if (mal_reader_process_is_alive(header.pid, header.start_ticks)) {
+    } else if (mal_reader_process_is_alive(mal_reader_pid(reader), header.start_ticks)) {
         status.life = MAL_LIFE_ALIVE;
     }
     *ret_status = status;

@@ -48,6 +48,10 @@ uint32_t mal_reader_owner(const struct mal_box_reader *reader);
  * namespace, "/proc/PID/root" with the pid as this process sees it. Snapshots carry a copy. */
 int mal_reader_set_root(struct mal_box_reader *reader, const char *root);
 
+/* The pid of the box's process as this process sees it, where that is another than the box says: it
+ * runs in a pid namespace of its own. */
+void mal_reader_set_pid(struct mal_box_reader *reader, uint32_t pid);
+
 /* Who wrote the box. Strings are owned by the structure; free with mal_identity_free. */
 struct mal_identity {
     uint32_t pid, parent_pid, uid, flags, cpus;
@@ -75,6 +79,10 @@ struct mal_status {
     uint64_t reaped_unix_ns;
 };
 int mal_reader_status(struct mal_box_reader *reader, struct mal_status *ret_status);
+
+/* Whether this process still runs. Unknown ticks on either side leave the verdict to the pid. A
+ * zombie is gone, unless it is only the first thread of a process that goes on without it. */
+bool mal_reader_process_is_alive(uint32_t pid, uint64_t start_ticks);
 
 /* A consistent copy of the newest published statistics. -EAGAIN after 100 ms of torn reads. */
 int mal_reader_stats(struct mal_box_reader *reader, struct mal_box_stats *ret_stats);
@@ -155,6 +163,9 @@ int mal_reader_command(struct mal_box_reader *reader, enum mal_box_command comma
  * ($MALLARD_DIR, /run/mallard, $XDG_RUNTIME_DIR/mallard, /dev/shm/mallard.<uid>).
  * -ENOENT when none exists. */
 int mal_box_folder(char *ret_path, size_t bytes);
+
+/* Splits the name of a box's file, "<pid>.<start_ticks>.mallard". False for any other name. */
+bool mal_box_name_parse(const char *name, uint32_t *ret_pid, uint64_t *ret_start_ticks);
 
 /* Calls `visit` for each file in `folder` named like a box, in the order of the folder. Stops and
  * returns what `visit` returned once that is not 0. */

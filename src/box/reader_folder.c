@@ -17,8 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Splits "<pid>.<start_ticks>.mallard". */
-static bool parse_name(const char *name, uint32_t *ret_pid, uint64_t *ret_ticks) {
+bool mal_box_name_parse(const char *name, uint32_t *ret_pid, uint64_t *ret_ticks) {
     char *end;
     if (name[0] < '0' || name[0] > '9')
         return false;
@@ -43,7 +42,7 @@ int mal_box_each(const char *folder, int (*visit)(const char *path, void *contex
         char path[PATH_MAX];
         uint32_t pid;
         uint64_t ticks;
-        if (!parse_name(entry->d_name, &pid, &ticks))
+        if (!mal_box_name_parse(entry->d_name, &pid, &ticks))
             continue;
         int length = snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
         if (length > 0 && (size_t)length < sizeof(path))
@@ -88,7 +87,7 @@ static bool box_is_stale(const char *path, uint64_t *ret_started_unix_ns) {
     *ret_started_unix_ns = 0;
     int error = mal_reader_open(path, &reader);
     if (error)
-        return error == -EBADMSG && parse_name(strrchr(path, '/') + 1, &pid, &ticks) &&
+        return error == -EBADMSG && mal_box_name_parse(strrchr(path, '/') + 1, &pid, &ticks) &&
                !mal_reader_process_is_alive(pid, ticks);
     struct mal_status status;
     error = mal_reader_status(reader, &status);

@@ -154,7 +154,7 @@ static int post_await(const struct post *post, uint32_t request,
         if (error)
             return error;
         const struct mal_box_header *header = &post->reader->header;
-        if (!mal_reader_process_is_alive(header->pid, header->start_ticks))
+        if (!mal_reader_process_is_alive(mal_reader_pid(post->reader), header->start_ticks))
             return -ESRCH;
         post_sleep(post, ret_answer->done);
     }

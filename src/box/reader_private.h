@@ -20,8 +20,11 @@ struct mal_box_reader {
     struct mal_box_header header; /* as checked at open */
     uint32_t owner_uid;           /* of the file; for memory the effective user */
     char *path;
-    char *root; /* NULL: none set */
+    char *root;   /* NULL: none set */
+    uint32_t pid; /* of the process as we see it; 0: as the box says */
 };
+
+uint32_t mal_reader_pid(const struct mal_box_reader *reader);
 
 /* Copies `bytes` from offset `at` of a section; -EBADMSG outside of it or of the file. */
 int mal_reader_section(const struct mal_box_reader *reader, enum mal_box_section_id id, uint64_t at,
@@ -38,10 +41,6 @@ bool mal_reader_stack_is_sound(const uint64_t *stacks, uint32_t used, uint32_t a
 /* The header as it is now; its lengths fit the sections known from open. A fence orders the
  * lengths before the entries that the caller copies next. */
 int mal_reader_header(const struct mal_box_reader *reader, struct mal_box_header *ret_header);
-
-/* Whether this process still runs. Unknown ticks on either side leave the verdict to the pid. A
- * zombie is gone, unless it is only the first thread of a process that goes on without it. */
-bool mal_reader_process_is_alive(uint32_t pid, uint64_t start_ticks);
 
 /* Waits a moment before a sequence lock is tried again; -EAGAIN once `deadline_ns` is over. */
 int mal_reader_wait_for_writer(uint64_t deadline_ns);

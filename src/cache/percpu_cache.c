@@ -36,6 +36,7 @@
 #include <errno.h>
 
 #define BUDGET_BYTES (2u << 20) /* of objects, per CPU */
+#define FIRST_BYTES 4096u       /* a class's first capacity */
 #define STEAL_TRIES 8u
 #define CPUS_MAX 8192u /* the kernel's own limit */
 
@@ -160,11 +161,19 @@ static void steal_locked(struct slab *slab, uint64_t bytes) {
     }
 }
 
-/* Grants a class one batch more where its own limit and the budget allow. */
+/* A class starts with FIRST_BYTES worth of objects and doubles up to steps of a whole batch: one
+ * that is used a little holds a little. */
+static uint32_t growth_of(const struct mal_class_info *info, uint32_t capacity) {
+    uint64_t first = mal_max(FIRST_BYTES / info->size_bytes, 2);
+    uint64_t step = mal_min(mal_max(capacity, first), info->batch);
+    return (uint32_t)mal_min(step, info->cache_limit - capacity);
+}
+
+/* Grants a class more where its own limit and the budget allow. */
 static bool grow_locked(struct slab *slab, uint32_t class) {
     const struct mal_class_info *info = &mal_class[class];
     uint32_t capacity = capacity_of(slab, class);
-    uint32_t more = (uint32_t)mal_min(info->batch, info->cache_limit - capacity);
+    uint32_t more = growth_of(info, capacity);
     uint64_t bytes = (uint64_t)more * info->size_bytes;
     if (more == 0)
         return false;
@@ -263,15 +272,22 @@ static bool grow_here(uint32_t class) {
     return grown;
 }
 
-/* Room for one batch, so that what is fetched can be kept. */
-static void ensure_batch_here(uint32_t class) {
+/* How many objects to move at once: as many as the class has capacity for, at most a batch. An
+ * empty cache grows first, so that what is fetched can be kept. */
+static size_t objects_to_fetch(uint32_t class) {
     int cpu = my_cpu();
-    if (cpu < 0 || capacity_hint(cpu, class) >= mal_class[class].batch)
-        return;
-    struct slab *slab = lock_slab((unsigned)cpu);
-    if (capacity_of(slab, class) < mal_class[class].batch)
-        grow_locked(slab, class);
-    mal_unlock(&slab->lock);
+    if (cpu < 0)
+        return 1;
+    uint32_t capacity = capacity_hint(cpu, class);
+    if (capacity < mal_class[class].batch && grow_here(class))
+        capacity = capacity_hint(cpu, class);
+    return mal_clamp(capacity, 1, mal_class[class].batch);
+}
+
+static size_t objects_to_drain(uint32_t class) {
+    int cpu = my_cpu();
+    uint64_t half = cpu < 0 ? 0 : (capacity_hint(cpu, class) + 1) / 2;
+    return mal_clamp(half, 1, mal_class[class].batch);
 }
 
 /* What is about to move is counted as moved before it moves, and set right afterwards: a reader
@@ -302,8 +318,7 @@ void *mal_cache_alloc_slow(uint32_t class) {
         if (slot.object)
             return slot.object;
     }
-    ensure_batch_here(class);
-    size_t got = mal_central_take(class, batch, mal_class[class].batch);
+    size_t got = mal_central_take(class, batch, objects_to_fetch(class));
     if (got == 0)
         return NULL;
     mal_add_relaxed(&counters[class].direct_allocs, 1);
@@ -323,10 +338,10 @@ static void give_slots(uint32_t class, const struct mal_slot *slots, size_t coun
 
 static void drain_batch(uint32_t class) {
     struct mal_slot slots[MAL_CENTRAL_BATCH_MAX];
-    uint32_t batch = mal_class[class].batch;
-    announce(&counters[class].drained, batch);
-    size_t count = pop_many_anyhow(class, slots, batch);
-    mal_sub_relaxed(&counters[class].drained, batch - count);
+    size_t wanted = objects_to_drain(class);
+    announce(&counters[class].drained, wanted);
+    size_t count = pop_many_anyhow(class, slots, wanted);
+    mal_sub_relaxed(&counters[class].drained, wanted - count);
     give_slots(class, slots, count);
 }
 

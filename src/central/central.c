@@ -27,31 +27,18 @@
 #include "base/atomic.h"
 #include "base/bits.h"
 #include "base/check.h"
+#include "central/central_private.h"
 #include "meta/pagemap.h"
-#include "os/lock.h"
 #include "pageheap/pageheap.h"
 
-#define TRANSFER_BATCHES 16u
-#define TRANSFER_OBJECTS_MIN 256u /* unless so many would be more than TRANSFER_BYTES_MAX */
+#define TRANSFER_BATCHES 4u
+#define TRANSFER_OBJECTS_MIN 64u /* unless so many would be more than TRANSFER_BYTES_MAX */
 #define TRANSFER_LARGE_OBJECTS_MIN 4u
-#define TRANSFER_BYTES_MAX (1u << 20)
-/* Bytes of spans without an object out: what a class may keep always, what all may keep together,
- * and from when on they are worth giving up before the heap grows. */
+#define TRANSFER_BYTES_MAX (256u << 10)
+/* Bytes of spans without an object out: what a class may keep always, what all may keep together.
+ */
 #define EMPTY_CLASS_BYTES (256u << 10)
 #define EMPTY_ALL_BYTES (32u << 20)
-#define EMPTY_WORTH_BYTES (1u << 20)
-
-struct central {
-    MAL_LINE_ALIGNED struct mal_lock lock;
-    uint32_t transfer_used;
-    uint32_t transfer_capacity; /* 0 until the first object comes back */
-    void **transfer;
-    struct mal_span *partial; /* spans with some objects free and some out, newest first */
-    struct mal_span *empty;   /* spans with no object out; taken from when `partial` has none */
-    uint32_t empty_spans;     /* on that list */
-    uint64_t taken_at_trim;   /* stats.taken when the class was last looked at by trim */
-    struct mal_central_stats stats;
-};
 
 static struct central centrals[MAL_CLASS_COUNT] = {
     [0 ... MAL_CLASS_COUNT - 1] = {.lock = MAL_LOCK_INIT(MAL_RANK_CENTRAL)},
@@ -59,27 +46,48 @@ static struct central centrals[MAL_CLASS_COUNT] = {
 
 static uint64_t empty_bytes; /* sum over classes */
 
-static struct central *lock_class(uint32_t class) {
+struct central *mal_central_lock_class(uint32_t class) {
     struct central *central = &centrals[class];
     mal_lock(&central->lock);
     return central;
 }
 
-static void list_push(struct mal_span **list, struct mal_span *span) {
+static uint64_t span_bytes(uint32_t class) {
+    return (uint64_t)mal_class[class].span_pages << MAL_PAGE_SHIFT;
+}
+
+static enum mal_span_list list_of(const struct mal_span *span) {
+    if (span->free_count == span->object_count)
+        return MAL_LIST_EMPTY;
+    return span->flags & MAL_SPAN_HOLED ? MAL_LIST_HOLED : MAL_LIST_PARTIAL;
+}
+
+static void count_empty(struct central *central, const struct mal_span *span, int change) {
+    central->empty_spans += (uint32_t)change;
+    mal_add_relaxed(&empty_bytes, (uint64_t)change * span_bytes(span->class));
+}
+
+void mal_central_list(struct central *central, struct mal_span *span) {
+    struct mal_span **list = &central->list[list_of(span)];
+    span->list = (uint8_t)list_of(span);
     span->previous = NULL;
     span->next = *list;
     if (span->next)
         span->next->previous = span;
     *list = span;
+    if (span->list == MAL_LIST_EMPTY)
+        count_empty(central, span, 1);
 }
 
-static void list_remove(struct mal_span **list, struct mal_span *span) {
+void mal_central_unlist(struct central *central, struct mal_span *span) {
     if (span->previous)
         span->previous->next = span->next;
     else
-        *list = span->next;
+        central->list[span->list] = span->next;
     if (span->next)
         span->next->previous = span->previous;
+    if (span->list == MAL_LIST_EMPTY)
+        count_empty(central, span, -1);
 }
 
 /* The lowest free object of a span that has one. */
@@ -94,28 +102,16 @@ static void *span_take_one(struct mal_span *span, uint32_t size_bytes) {
     return span->base + (size_t)(word * 64 + bit) * size_bytes;
 }
 
-static size_t span_take(struct mal_span *span, uint32_t size_bytes, void **ret_objects,
+static size_t span_take(struct central *central, struct mal_span *span, void **ret_objects,
                         size_t count) {
+    uint32_t size_bytes = mal_class[span->class].size_bytes;
     count = mal_min(count, span->free_count);
     for (size_t i = 0; i < count; i++)
         ret_objects[i] = span_take_one(span, size_bytes);
+    span->touched_tick = mal_central_now();
+    if (span->flags & MAL_SPAN_HOLED)
+        mal_central_fill_holes(central, span, ret_objects, count);
     return count;
-}
-
-static uint64_t span_bytes(uint32_t class) {
-    return (uint64_t)mal_class[class].span_pages << MAL_PAGE_SHIFT;
-}
-
-static void add_empty(struct central *central, uint32_t class, struct mal_span *span) {
-    list_push(&central->empty, span);
-    central->empty_spans++;
-    mal_add_relaxed(&empty_bytes, span_bytes(class));
-}
-
-static void remove_empty(struct central *central, uint32_t class, struct mal_span *span) {
-    list_remove(&central->empty, span);
-    central->empty_spans--;
-    mal_sub_relaxed(&empty_bytes, span_bytes(class));
 }
 
 uint64_t mal_central_empty_bytes(void) {
@@ -123,35 +119,45 @@ uint64_t mal_central_empty_bytes(void) {
 }
 
 /* A span that fits into the heap as it is; else one for which the heap grows, but before it does
- * the empty spans of all classes go back to it. Drops and takes the lock for that. */
+ * the others make room. Drops and takes the lock for that. */
 static struct mal_span *make_span(struct central *central, uint32_t class) {
     struct mal_span *span = mal_pageheap_new_class_span(class, MAL_GROWTH_REFUSED);
     if (span)
         return span;
-    if (mal_central_empty_bytes() >= EMPTY_WORTH_BYTES) {
-        mal_unlock(&central->lock);
-        mal_central_release_empty();
-        lock_class(class);
-    }
+    mal_unlock(&central->lock);
+    mal_central_before_growth(span_bytes(class));
+    mal_central_lock_class(class);
     return mal_pageheap_new_class_span(class, MAL_GROWTH_ALLOWED);
 }
 
-/* A span with a free object, on the partial list. */
+static struct mal_span *first_listed(const struct central *central) {
+    for (unsigned list = 0; list < MAL_SPAN_LISTS; list++)
+        if (central->list[list])
+            return central->list[list];
+    return NULL;
+}
+
+/* A listed span with a free object. */
 static struct mal_span *span_with_room(struct central *central, uint32_t class) {
-    if (central->partial)
-        return central->partial;
-    struct mal_span *span = central->empty;
-    if (span) {
-        remove_empty(central, class, span);
-    } else {
-        span = make_span(central, class);
-        if (!span)
-            return central->partial;
-        central->stats.spans++;
-        central->stats.span_free += span->free_count;
-    }
-    list_push(&central->partial, span);
+    struct mal_span *span = first_listed(central);
+    if (span)
+        return span;
+    span = make_span(central, class);
+    if (!span)
+        return first_listed(central);
+    central->stats.spans++;
+    central->stats.span_free += span->free_count;
+    mal_central_list(central, span);
     return span;
+}
+
+/* Lists a span anew when its counts put it elsewhere than where it is. */
+static void relist(struct central *central, struct mal_span *span) {
+    if (span->free_count > 0 && span->list == list_of(span))
+        return;
+    mal_central_unlist(central, span);
+    if (span->free_count > 0)
+        mal_central_list(central, span);
 }
 
 static size_t take_from_spans(struct central *central, uint32_t class, void **ret_objects,
@@ -161,9 +167,8 @@ static size_t take_from_spans(struct central *central, uint32_t class, void **re
         struct mal_span *span = span_with_room(central, class);
         if (!span)
             break;
-        size_t step = span_take(span, mal_class[class].size_bytes, ret_objects + got, count - got);
-        if (span->free_count == 0)
-            list_remove(&central->partial, span);
+        size_t step = span_take(central, span, ret_objects + got, count - got);
+        relist(central, span);
         central->stats.span_free -= step;
         got += step;
     }
@@ -178,7 +183,7 @@ static size_t take_from_transfer(struct central *central, void **ret_objects, si
 }
 
 size_t mal_central_take(uint32_t class, void **ret_objects, size_t count) {
-    struct central *central = lock_class(class);
+    struct central *central = mal_central_lock_class(class);
     size_t got = take_from_transfer(central, ret_objects, count);
     /* A CPU that finds some objects here does not also wait for the page heap. */
     if (got == 0)
@@ -209,26 +214,29 @@ static bool may_keep_empty(const struct central *central, uint32_t class) {
            mal_central_empty_bytes() <= EMPTY_ALL_BYTES;
 }
 
-static void release_empty(struct central *central, uint32_t class, struct mal_span *span) {
-    remove_empty(central, class, span);
+static void release_empty(struct central *central, struct mal_span *span) {
+    mal_central_unlist(central, span);
     central->stats.span_free -= span->object_count;
     central->stats.spans--;
+    central->stats.holes_bytes -= mal_central_hole_bytes(span);
     mal_pageheap_free_span(span);
 }
 
 static void put_into_span(struct central *central, uint32_t class, void *object) {
     struct mal_span *span = mal_pagemap_span_at(object);
     MAL_CHECK(span && span->class == class, "a cached object's span is gone");
-    if (span->free_count == 0)
-        list_push(&central->partial, span);
+    bool was_full = span->free_count == 0;
     span_put_one(span, class, object);
+    span->touched_tick = mal_central_now();
     central->stats.span_free++;
-    if (span->free_count == span->object_count) {
-        list_remove(&central->partial, span);
-        add_empty(central, class, span);
-        if (!may_keep_empty(central, class))
-            release_empty(central, class, span);
-    }
+    if (span->flags & MAL_SPAN_BUSY)
+        return;
+    if (was_full)
+        mal_central_list(central, span);
+    else
+        relist(central, span);
+    if (span->list == MAL_LIST_EMPTY && !may_keep_empty(central, class))
+        release_empty(central, span);
 }
 
 /* Makes the transfer cache's array on first need; without memory there is simply none. */
@@ -245,7 +253,7 @@ static void ensure_transfer(struct central *central, uint32_t class) {
 }
 
 void mal_central_give(uint32_t class, void **objects, size_t count) {
-    struct central *central = lock_class(class);
+    struct central *central = mal_central_lock_class(class);
     ensure_transfer(central, class);
     central->stats.given += count;
     size_t room = central->transfer_capacity - central->transfer_used;
@@ -257,15 +265,15 @@ void mal_central_give(uint32_t class, void **objects, size_t count) {
     mal_unlock(&central->lock);
 }
 
-static void release_all_empty(struct central *central, uint32_t class) {
-    while (central->empty)
-        release_empty(central, class, central->empty);
+static void release_all_empty(struct central *central) {
+    while (central->list[MAL_LIST_EMPTY])
+        release_empty(central, central->list[MAL_LIST_EMPTY]);
 }
 
 void mal_central_release_empty(void) {
     for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++) {
-        struct central *central = lock_class(class);
-        release_all_empty(central, class);
+        struct central *central = mal_central_lock_class(class);
+        release_all_empty(central);
         mal_unlock(&central->lock);
     }
 }
@@ -273,35 +281,49 @@ void mal_central_release_empty(void) {
 static void flush_locked(struct central *central, uint32_t class) {
     while (central->transfer_used > 0)
         put_into_span(central, class, central->transfer[--central->transfer_used]);
-    release_all_empty(central, class);
+    release_all_empty(central);
 }
 
 void mal_central_flush(uint32_t class) {
-    struct central *central = lock_class(class);
+    struct central *central = mal_central_lock_class(class);
     flush_locked(central, class);
     mal_unlock(&central->lock);
 }
 
 void mal_central_trim_idle(uint32_t class) {
-    struct central *central = lock_class(class);
+    struct central *central = mal_central_lock_class(class);
     if (central->taken_at_trim == central->stats.taken)
         flush_locked(central, class);
     central->taken_at_trim = central->stats.taken;
     mal_unlock(&central->lock);
 }
 
+/* Holes may reach behind the last object of a span. */
+static uint64_t not_negative(uint64_t difference) {
+    return (int64_t)difference < 0 ? 0 : difference;
+}
+
 struct mal_central_stats mal_central_stats(uint32_t class) {
-    struct central *central = lock_class(class);
+    struct central *central = mal_central_lock_class(class);
     struct mal_central_stats stats = central->stats;
     stats.transfer_objects = central->transfer_used;
     mal_unlock(&central->lock);
     return stats;
 }
 
+uint64_t mal_central_reclaimable_bytes(void) {
+    uint64_t bytes = 0;
+    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++) {
+        struct mal_central_stats stats = mal_central_stats(class);
+        bytes += not_negative(stats.span_free * mal_class[class].size_bytes - stats.holes_bytes);
+    }
+    return bytes;
+}
+
 /* fork holds every class at once, in class order; nobody else ever holds two. */
 void mal_central_before_fork(void) {
     for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++) {
-        lock_class(class);
+        mal_central_lock_class(class);
         mal_lock_note_released(&centrals[class].lock);
     }
 }

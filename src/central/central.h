@@ -26,11 +26,34 @@ void mal_central_flush(uint32_t class);
 /* Gives all spans without an object out to the page heap, so that others can use their pages. */
 void mal_central_release_empty(void);
 
+/* The heap is about to grow for a span of `bytes`: spans that hold nothing give up their pages, and
+ * where much lies free inside spans that stay, as much of it goes back to the OS as the heap grows
+ * by. No lock held. */
+void mal_central_before_growth(uint64_t bytes);
+
 /* Bytes of such spans; any thread, a relaxed snapshot. */
 uint64_t mal_central_empty_bytes(void);
 
 /* The same as flush, if nothing was taken since the last call for this class. */
 void mal_central_trim_idle(uint32_t class);
+
+/* Gives whole OS pages that hold no object back, inside spans that stay: of spans from page
+ * *cursor_page on which nothing was taken from or put into for `idle_ticks` ticks. Goes on until
+ * `most_bytes` were released, `end_ns` (monotonic) has passed or the heap ends; the cursor is then
+ * 0. Returns the bytes released. One caller at a time does the work, others get 0. */
+struct mal_hole_request {
+    uint64_t most_bytes;
+    uint64_t end_ns;
+    uint32_t idle_ticks;
+};
+uint64_t mal_central_make_holes(const struct mal_hole_request *request, size_t *cursor_page);
+
+/* Free bytes in spans that no hole covers yet: the most that making holes could give. All classes.
+ */
+uint64_t mal_central_reclaimable_bytes(void);
+
+/* One more tick, of which idle_ticks counts. Background thread. */
+void mal_central_tick(void);
 
 /* A snapshot of one class. */
 struct mal_central_stats {
@@ -39,10 +62,13 @@ struct mal_central_stats {
     uint64_t spans;
     uint64_t span_free;        /* objects free in spans */
     uint64_t transfer_objects; /* objects in the transfer cache */
+    uint64_t holes_bytes;      /* of spans: free, and given back to the OS */
+    uint64_t refilled_bytes;   /* of those, ever taken into use again */
 };
 struct mal_central_stats mal_central_stats(uint32_t class);
 
 void mal_central_before_fork(void);
 void mal_central_after_fork(void);
+void mal_central_forget_in_child(void);
 
 #endif

@@ -31,7 +31,7 @@ struct cli_command {
 };
 
 extern const struct cli_command cli_run, cli_ps, cli_stat, cli_heap, cli_allocs, cli_trace,
-    cli_check;
+    cli_check, cli_top, cli_diff, cli_report;
 
 /* "mallard: <text>\n" on standard error, in one write. */
 void cli_say(const char *format, ...) MAL_PRINTF(1, 2);
@@ -63,6 +63,11 @@ int cli_parse(const struct cli_command *command, struct cli_options *options, in
 int cli_parse_one(const struct cli_command *command, struct cli_options *options, int count,
                   char **arguments, const char **ret_argument);
 
+/* The same for commands with up to `most` arguments. Returns how many there were; the others are
+ * NULL. */
+int cli_parse_all(const struct cli_command *command, struct cli_options *options, int count,
+                  char **arguments, const char **ret_arguments, int most);
+
 /* What a finished parse means as an exit status. */
 int cli_parse_status(int parsed);
 
@@ -74,12 +79,12 @@ struct cli_boxes {
 };
 int cli_boxes_find(struct cli_boxes *ret_boxes);
 
-/* Opens the box of the process that `text` names (PID or PID.START), living or dead, or the box
- * file at a path with a slash in it. Complains and returns -errno otherwise. */
-int cli_open(const char *text, struct mal_box_reader **ret_reader);
-
 /* A pid from text: -EINVAL for anything but a positive number. */
 int cli_parse_pid(const char *text, uint32_t *ret_pid);
+
+/* A line on a terminal's standard error while something takes its time, and away with it. */
+void cli_progress(const char *format, ...) MAL_PRINTF(1, 2);
+void cli_progress_end(void);
 
 /* Writes a rendered document to `path`, or to standard output for NULL. Complains on failure. */
 int cli_write(const char *path, const void *data, size_t bytes);

@@ -112,26 +112,30 @@ int cli_parse(const struct cli_command *command, struct cli_options *options, in
     return at;
 }
 
-int cli_parse_one(const struct cli_command *command, struct cli_options *options, int count,
-                  char **arguments, const char **ret_argument) {
-    const char *found = NULL;
+int cli_parse_all(const struct cli_command *command, struct cli_options *options, int count,
+                  char **arguments, const char **ret_arguments, int most) {
+    int found = 0;
+    for (int i = 0; i < most; i++)
+        ret_arguments[i] = NULL;
     for (;;) {
         int at = cli_parse(command, options, count, arguments);
-        if (at < 0)
-            return at;
-        if (at >= count)
-            break;
-        if (found != NULL) {
-            cli_usage(command, "%s takes one argument, not also '%s'", command->name,
-                      arguments[at]);
+        if (at < 0 || at >= count)
+            return at < 0 ? at : found;
+        if (found == most) {
+            cli_usage(command, "%s takes %s, not also '%s'", command->name,
+                      most == 1 ? "one argument" : "two arguments", arguments[at]);
             return CLI_BAD;
         }
-        found = arguments[at];
+        ret_arguments[found++] = arguments[at];
         count -= at;
         arguments += at;
     }
-    *ret_argument = found;
-    return CLI_OK;
+}
+
+int cli_parse_one(const struct cli_command *command, struct cli_options *options, int count,
+                  char **arguments, const char **ret_argument) {
+    int found = cli_parse_all(command, options, count, arguments, ret_argument, 1);
+    return found < 0 ? found : CLI_OK;
 }
 
 int cli_parse_status(int parsed) {
@@ -154,37 +158,6 @@ int cli_parse_pid(const char *text, uint32_t *ret_pid) {
         return -EINVAL;
     *ret_pid = (uint32_t)value;
     return 0;
-}
-
-static int open_process(const struct http_key *key, struct mal_box_reader **ret_reader) {
-    struct cli_boxes boxes;
-    int error = cli_boxes_find(&boxes);
-    if (error < 0)
-        return error;
-    struct http_source source = http_folder_source(&boxes.source);
-    const struct http_ask ask = {*key, HTTP_VIEWER_ALL};
-    return http_source_take(&source, &ask, ret_reader);
-}
-
-static int parse_key(const char *text, struct http_key *ret_key) {
-    const char *end = http_key_parse(text, ret_key);
-    return end != NULL && *end == '\0' ? 0 : -EINVAL;
-}
-
-int cli_open(const char *text, struct mal_box_reader **ret_reader) {
-    struct http_key key;
-    bool is_file = strchr(text, '/') != NULL;
-    int error = is_file ? 0 : parse_key(text, &key);
-    if (error < 0) {
-        cli_say("'%s' is no process id, nor the path of a box", text);
-        return error;
-    }
-    error = is_file ? mal_reader_open(text, ret_reader) : open_process(&key, ret_reader);
-    if (error == -ENOENT && !is_file)
-        cli_say("process %s has no box here; 'mallard check %s' tells why", text, text);
-    else if (error < 0)
-        cli_say("%s cannot be read as a box: %s", text, strerror(-error));
-    return error;
 }
 
 /* ---- files ---- */

@@ -12,7 +12,8 @@
 #include <string.h>
 
 static const struct cli_command *const commands[] = {
-    &cli_run, &cli_ps, &cli_stat, &cli_heap, &cli_allocs, &cli_trace, &cli_check,
+    &cli_run,    &cli_ps,   &cli_top,    &cli_stat,  &cli_heap,
+    &cli_allocs, &cli_diff, &cli_report, &cli_trace, &cli_check,
 };
 
 static const struct cli_command *command_find(const char *name) {

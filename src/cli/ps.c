@@ -1,143 +1,256 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * mallard ps: the processes that have a box here.
+ * mallard ps: the processes that have a box here and, with -a, those that a daemon kept.
+ *
+ * A dead process may be found twice, by a box that nobody removed and by its folder: it is listed
+ * once, with the figures of the box and the death of the folder, which tells more. A folder of a
+ * process that still runs is no news.
  *
  * SYNCHRONIZATION  One thread.
  */
 #include "cli/cli.h"
+#include "cli/clip.h"
+#include "cli/death.h"
+#include "cli/processes.h"
+#include "cli/terminal.h"
+#include "cli/when.h"
 
+#include "view/table.h"
 #include "view/view.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 enum { ALL = 1u << 0 };
 
 struct row {
-    uint32_t pid;
-    enum mal_life life;
+    struct http_key key;
+    uint64_t started_unix_ns, ended_unix_ns;
+    bool alive;
+    char state[DEATH_BYTES];
     uint64_t rate, rss_bytes, heap_bytes, samples;
     char *command;
 };
 
 struct table {
     unsigned flags;
-    size_t count;
+    size_t count, capacity;
     struct row *rows;
 };
 
-/* The command line as one line: NULs become spaces, what would move the cursor becomes '?'. */
-static char *printable(const struct mal_identity *identity) {
-    const char *text = identity->cmdline_bytes > 0 ? identity->cmdline : identity->exe;
-    size_t bytes = identity->cmdline_bytes > 0 ? identity->cmdline_bytes : strlen(text);
-    char *copy = malloc(bytes + 1);
-    if (copy == NULL)
-        return NULL;
-    for (size_t i = 0; i < bytes; i++) {
-        unsigned char c = (unsigned char)text[i];
-        copy[i] = c == '\0' ? ' ' : c < ' ' || c == 0x7f ? '?' : (char)c;
-    }
-    copy[bytes] = '\0';
-    return copy;
+/* ---- collecting ---- */
+
+static char *command_of(const char *cmdline, size_t bytes, const char *exe) {
+    return bytes > 0 ? clip_printable(cmdline, bytes) : clip_printable(exe, strlen(exe));
 }
 
-static int add_row(struct http_process *process, void *visit_context) {
-    struct table *table = visit_context;
+/* The figures that the box was left with; zeros when it cannot be read. */
+static void read_figures(struct mal_box_reader *reader, struct row *row) {
     struct mal_box_stats stats;
-    const struct mal_status *status = process->status;
-    if (status->life != MAL_LIFE_ALIVE && !(table->flags & ALL))
-        return 0;
-    struct row *rows = reallocarray(table->rows, table->count + 1, sizeof *rows);
-    if (rows == NULL)
-        return 0;
+    struct mal_status status;
+    if (mal_reader_status(reader, &status) == 0)
+        row->rate = status.mem_profile_rate;
+    if (mal_reader_stats(reader, &stats) < 0)
+        return;
+    row->rss_bytes = stats.value[MAL_STAT_RSS];
+    row->heap_bytes = stats.value[MAL_STAT_HEAP_ALLOC];
+    row->samples = stats.value[MAL_STAT_SAMPLES];
+    if (row->ended_unix_ns == 0 && !row->alive)
+        row->ended_unix_ns = stats.published_unix_ns;
+}
+
+/* Takes the row's text over. */
+static struct row *add_row(struct table *table, const struct row *row) {
+    struct row *rows =
+        view_array_grow(table->rows, table->count, &table->capacity, sizeof *table->rows);
+    if (rows == NULL) {
+        free(row->command);
+        return NULL;
+    }
     table->rows = rows;
-    if (mal_reader_stats(process->reader, &stats) < 0)
-        memset(&stats, 0, sizeof stats);
-    rows[table->count++] = (struct row){
-        .pid = process->identity->pid,
-        .life = status->life,
-        .rate = status->mem_profile_rate,
-        .rss_bytes = stats.value[MAL_STAT_RSS],
-        .heap_bytes = stats.value[MAL_STAT_HEAP_ALLOC],
-        .samples = stats.value[MAL_STAT_SAMPLES],
-        .command = printable(process->identity),
-    };
+    rows[table->count] = *row;
+    return &rows[table->count++];
+}
+
+static uint64_t ended_at(const struct mal_status *status) {
+    if (status->life == MAL_LIFE_EXITED)
+        return status->ended_unix_ns;
+    return status->life == MAL_LIFE_GONE && status->reaped ? status->reaped_unix_ns : 0;
+}
+
+static int add_box(struct http_process *process, void *visit_context) {
+    struct table *table = visit_context;
+    const struct mal_identity *identity = process->identity;
+    struct row row = {.key = {identity->pid, identity->start_ticks},
+                      .started_unix_ns = identity->started_unix_ns,
+                      .ended_unix_ns = ended_at(process->status),
+                      .alive = process->status->life == MAL_LIFE_ALIVE};
+    if (!row.alive && !(table->flags & ALL))
+        return 0;
+    death_of_status(process->status, row.state);
+    row.command = command_of(identity->cmdline, identity->cmdline_bytes, identity->exe);
+    struct row *added = add_row(table, &row);
+    if (added != NULL)
+        read_figures(process->reader, added);
+    return 0;
+}
+
+static struct row *find_row(const struct table *table, const struct keep_facts *facts) {
+    for (size_t i = 0; i < table->count; i++) {
+        struct row *row = &table->rows[i];
+        if (row->key.pid == facts->pid && row->key.start_ticks == facts->start_ticks &&
+            cli_same_start(row->started_unix_ns, facts->started_unix_ns))
+            return row;
+    }
+    return NULL;
+}
+
+static struct row *add_folder(struct table *table, const struct keep_facts *facts,
+                              const char *folder) {
+    struct mal_box_reader *reader;
+    struct row row = {.key = {facts->pid, facts->start_ticks},
+                      .started_unix_ns = facts->started_unix_ns,
+                      .ended_unix_ns = facts->ended_unix_ns,
+                      .command = command_of(facts->cmdline, facts->cmdline_bytes, facts->exe)};
+    struct row *added = add_row(table, &row);
+    if (added != NULL && keep_box_open(folder, &reader) == 0) {
+        read_figures(reader, added);
+        mal_reader_close(reader);
+    }
+    return added;
+}
+
+static bool still_runs(const struct keep_facts *facts) {
+    char boot[KEEP_BOOT_BYTES];
+    keep_boot(boot);
+    return facts->death == KEEP_DEATH_NONE && strcmp(boot, facts->boot) == 0 &&
+           mal_reader_process_is_alive(facts->pid, facts->start_ticks);
+}
+
+static int add_kept(const struct keep_facts *facts, const char *folder, void *context) {
+    struct table *table = context;
+    struct row *row = find_row(table, facts);
+    if ((row != NULL && row->alive) || still_runs(facts))
+        return 0;
+    if (row == NULL)
+        row = add_folder(table, facts, folder);
+    if (row == NULL)
+        return 0;
+    if (facts->ended_unix_ns != 0)
+        row->ended_unix_ns = facts->ended_unix_ns;
+    if (facts->death > KEEP_DEATH_UNKNOWN || *row->state == '\0')
+        death_of_facts(facts, row->state);
     return 0;
 }
 
 static int by_pid(const void *a, const void *b) {
-    uint32_t left = ((const struct row *)a)->pid;
-    uint32_t right = ((const struct row *)b)->pid;
-    return (left > right) - (left < right);
+    const struct row *left = a;
+    const struct row *right = b;
+    if (left->key.pid != right->key.pid)
+        return left->key.pid > right->key.pid ? 1 : -1;
+    return (left->started_unix_ns > right->started_unix_ns) -
+           (left->started_unix_ns < right->started_unix_ns);
 }
 
-/* Columns that the command may take: the rest of a terminal's line, all elsewhere. */
-static int command_width(void) {
-    struct winsize size;
-    const int before = 62;
-    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_col <= before)
-        return INT_MAX;
-    return size.ws_col - before;
+static int collect(struct table *table, const char *keep) {
+    struct cli_keeps keeps;
+    int error = cli_keeps_open(keep, &keeps);
+    if (error < 0)
+        return error;
+    cli_each(add_box, table);
+    if (table->flags & ALL)
+        cli_keeps_each(&keeps, add_kept, table);
+    cli_keeps_close(&keeps);
+    if (table->count > 0)
+        qsort(table->rows, table->count, sizeof *table->rows, by_pid);
+    return 0;
 }
 
-static void print_row(const struct row *row, bool colours, int width) {
-    static const char *const states[] = {
-        [MAL_LIFE_ALIVE] = "running", [MAL_LIFE_EXITED] = "exited", [MAL_LIFE_GONE] = "killed"};
-    bool dim = colours && row->life != MAL_LIFE_ALIVE;
+/* ---- printing ---- */
+
+/* The row as text; the command at the end gets what is left of `columns`. */
+static void put_row(const struct table *table, const struct row *row, size_t columns,
+                    struct view_buffer *out) {
     char rss[16];
     char heap[16];
+    char ended[CLI_CLOCK_BYTES] = "-";
+    size_t before = out->bytes;
     view_human_bytes(row->rss_bytes, rss);
     view_human_bytes(row->heap_bytes, heap);
-    printf("%s%7" PRIu32 "  %-7s  %9s  %9s  %8" PRIu64 "  %8" PRIu64 "  %.*s%s\n",
-           dim ? "\033[2m" : "", row->pid, states[row->life], rss, heap, row->samples, row->rate,
-           width, row->command != NULL ? row->command : "", dim ? "\033[0m" : "");
+    view_buffer_printf(out, "%7" PRIu32 "  %-9s  %9s  %9s  %8" PRIu64 "  %8" PRIu64 "  ",
+                       row->key.pid, row->state, rss, heap, row->samples, row->rate);
+    if (row->ended_unix_ns != 0)
+        cli_clock_text(row->ended_unix_ns / 1000000000u, time(NULL), ended);
+    if (table->flags & ALL)
+        view_buffer_printf(out, "%12s  ", ended);
+    size_t used = out->bytes - before;
+    clip_put(out, row->command != NULL ? row->command : "", columns > used ? columns - used : 1);
 }
 
-static void print_table(const struct table *table) {
-    bool colours = isatty(STDOUT_FILENO);
-    int width = command_width();
-    printf("%s%7s  %-7s  %9s  %9s  %8s  %8s  %s%s\n", colours ? "\033[1m" : "", "PID", "STATE",
-           "RSS", "HEAP", "SAMPLES", "RATE", "COMMAND", colours ? "\033[0m" : "");
-    for (size_t i = 0; i < table->count; i++)
-        print_row(&table->rows[i], colours, width);
+static void put_head(const struct table *table, struct view_buffer *out) {
+    view_buffer_printf(out, "%7s  %-9s  %9s  %9s  %8s  %8s  ", "PID", "STATE", "RSS", "HEAP",
+                       "SAMPLES", "RATE");
+    if (table->flags & ALL)
+        view_buffer_printf(out, "%12s  ", "ENDED");
+    view_buffer_text(out, "COMMAND");
 }
+
+static int print_table(const struct table *table) {
+    struct view_buffer out = {0};
+    bool colours = cli_colours();
+    size_t columns = isatty(STDOUT_FILENO) ? cli_terminal_size().columns : SIZE_MAX;
+    view_buffer_text(&out, colours ? "\033[1m" : "");
+    put_head(table, &out);
+    view_buffer_text(&out, colours ? "\033[0m\n" : "\n");
+    for (size_t i = 0; i < table->count; i++) {
+        bool dim = colours && !table->rows[i].alive;
+        view_buffer_text(&out, dim ? "\033[2m" : "");
+        put_row(table, &table->rows[i], columns, &out);
+        view_buffer_text(&out, dim ? "\033[0m\n" : "\n");
+    }
+    int error = out.failed ? -ENOMEM : cli_write(NULL, out.data, out.bytes);
+    view_buffer_free(&out);
+    return error;
+}
+
+/* ---- the command ---- */
 
 static int run_ps(const struct cli_command *command, int count, char **arguments) {
-    static const struct cli_option known[] = {{"--all", "-a", NULL, ALL}};
+    const char *keep = NULL;
+    const struct cli_option known[] = {{"--all", "-a", NULL, ALL}, {"--keep", NULL, &keep, 0}};
     struct cli_options options = {known, MAL_COUNT_OF(known), 0};
-    struct cli_boxes boxes;
     int at = cli_parse(command, &options, count, arguments);
     if (at < 0)
         return cli_parse_status(at);
     if (at < count)
         return cli_usage(command, "ps takes no argument, not '%s'", arguments[at]);
     struct table table = {.flags = options.flags};
-    if (cli_boxes_find(&boxes) == 0) {
-        struct http_source source = http_folder_source(&boxes.source);
-        source.each(source.context, HTTP_VIEWER_ALL, add_row, &table);
-    }
-    if (table.count > 0)
-        qsort(table.rows, table.count, sizeof *table.rows, by_pid);
-    print_table(&table);
+    int error = collect(&table, keep);
+    if (error == 0)
+        error = print_table(&table);
     for (size_t i = 0; i < table.count; i++)
         free(table.rows[i].command);
     free(table.rows);
-    return CLI_OK;
+    return error < 0 ? CLI_FAILED : CLI_OK;
 }
 
 const struct cli_command cli_ps = {
     .name = "ps",
     .summary = "list the processes that run on Mallard",
-    .help = "usage: mallard ps [-a]\n\n"
-            "Lists the processes that have a box in this environment's folder ($MALLARD_DIR,\n"
-            "/run/mallard, $XDG_RUNTIME_DIR/mallard or /dev/shm/mallard.UID) and in the private\n"
-            "folders of 'mallard run' in it.\n\n"
-            "  -a, --all   also those that exited or were killed\n\n"
-            "RSS is the resident set, HEAP the bytes of live objects, RATE the mean number of\n"
-            "bytes between two samples.\n",
+    .help =
+        "usage: mallard ps [-a] [--keep DIR]\n\n"
+        "Lists the processes that have a box in this environment's folder ($MALLARD_DIR,\n"
+        "/run/mallard, $XDG_RUNTIME_DIR/mallard or /dev/shm/mallard.UID) and in the private\n"
+        "folders of 'mallard run' in it.\n\n"
+        "  -a, --all    also those that exited or were killed: by the boxes they left, and those\n"
+        "               that mallardd kept; how each one ended, and when\n"
+        "  --keep DIR   where mallardd keeps them; without it $MALLARD_KEEP_DIR, else\n"
+        "               /var/lib/mallard, $XDG_STATE_HOME/mallard and ~/.local/state/mallard\n\n"
+        "RSS is the resident set, HEAP the bytes of live objects, RATE the mean number of\n"
+        "bytes between two samples. STATE is 'killed' where nobody knows the signal.\n",
     .run = run_ps,
 };

@@ -17,6 +17,7 @@
 #include "cli/cli.h"
 
 #include "cli/check.h"
+#include "cli/death.h"
 #include "cli/run_child.h"
 #include "cli/run_place.h"
 #include "http/heap_file.h"
@@ -116,11 +117,24 @@ static void file_part(const char *program, char ret_part[64]) {
             *c = '_';
 }
 
-static int write_last_heap(struct run *run, const char *path) {
-    struct mal_box_reader *reader;
+static int open_box(struct run *run, struct mal_box_reader **ret_reader) {
     struct http_source source = http_folder_source(&run->source);
     const struct http_ask ask = {{(uint32_t)run->child.pid, 0}, HTTP_VIEWER_ALL};
-    int error = http_source_take(&source, &ask, &reader);
+    return http_source_take(&source, &ask, ret_reader);
+}
+
+/* Only a parent knows how a process ended: noted in the box, it is there for whoever watches. */
+static void note_end(struct run *run, int status) {
+    struct mal_box_reader *reader;
+    if (open_box(run, &reader) < 0)
+        return;
+    mal_box_set_wait_status(mal_reader_path(reader), status);
+    mal_reader_close(reader);
+}
+
+static int write_last_heap(struct run *run, const char *path) {
+    struct mal_box_reader *reader;
+    int error = open_box(run, &reader);
     if (error < 0)
         return error;
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -133,6 +147,7 @@ static int write_last_heap(struct run *run, const char *path) {
 
 static void tell_death(struct run *run, int signal) {
     char part[64];
+    char name[DEATH_BYTES];
     char path[PATH_MAX + 128];
     file_part(run->program[0], part);
     snprintf(path, sizeof path, "%s/mallard.%s.%d.heap.pb.gz",
@@ -140,17 +155,18 @@ static void tell_death(struct run *run, int signal) {
     int error = write_last_heap(run, path);
     if (run->flags & QUIET)
         return;
+    death_signal_name(signal, name);
     if (error == 0)
-        cli_say("pid %d was ended by SIG%s; its last heap profile is %s", (int)run->child.pid,
-                sigabbrev_np(signal) != NULL ? sigabbrev_np(signal) : "RT", path);
+        cli_say("pid %d was ended by %s; its last heap profile is %s", (int)run->child.pid, name,
+                path);
     else if (error == -ENOENT)
-        cli_say("pid %d was ended by SIG%s and left no box", (int)run->child.pid,
-                sigabbrev_np(signal) != NULL ? sigabbrev_np(signal) : "RT");
+        cli_say("pid %d was ended by %s and left no box", (int)run->child.pid, name);
     else
         cli_say("the last heap profile cannot be written to %s: %s", path, strerror(-error));
 }
 
 static int program_status(struct run *run, int status) {
+    note_end(run, status);
     if (!WIFSIGNALED(status))
         return WEXITSTATUS(status);
     tell_death(run, WTERMSIG(status));
@@ -204,8 +220,9 @@ const struct cli_command cli_run = {
     .summary = "run a program on Mallard and serve its memory over HTTP",
     .help =
         "usage: mallard run [OPTIONS] [--] PROGRAM [ARGUMENTS]\n\n"
-        "Runs the program, unchanged, with Mallard as its allocator, and serves what it and its\n"
-        "descendants use at http://127.0.0.1:6060/debug/pprof/ until it ends.\n\n"
+        "Runs the program, unchanged, with Mallard as its allocator, and shows what it and its\n"
+        "descendants use until it ends: to people at http://127.0.0.1:6060/, to pprof and its\n"
+        "like at http://127.0.0.1:6060/debug/pprof/.\n\n"
         "  --http ADDRESS     listen there instead: 127.0.0.1:7070, [::1]:0, unix:/path; off: "
         "serve\n"
         "                     nothing. Without this option a free port is taken when 6060 is not\n"

@@ -5,8 +5,13 @@
  * SYNCHRONIZATION  One thread.
  */
 #include "cli/cli.h"
+#include "cli/clip.h"
+#include "cli/processes.h"
 
 #include "view/view.h"
+
+#include <stdlib.h>
+#include <string.h>
 
 enum { JSON = 1u << 0 };
 
@@ -30,35 +35,67 @@ static int render(struct mal_box_reader *reader, unsigned flags, struct view_buf
     return error;
 }
 
-static int run_stat(const struct cli_command *command, int count, char **arguments) {
-    static const struct cli_option known[] = {{"--json", NULL, NULL, JSON}};
-    struct cli_options options = {known, MAL_COUNT_OF(known), 0};
+/* What a daemon found out about the end, in front of the figures. */
+static void put_death(const struct cli_process *process, struct view_buffer *out) {
+    struct keep_facts facts;
+    if (*process->folder == '\0' || keep_read_facts(process->folder, &facts) < 0)
+        return;
+    char *sentence = clip_printable(facts.sentence, strlen(facts.sentence));
+    if (sentence != NULL && *sentence != '\0' && facts.death != KEEP_DEATH_NONE)
+        view_buffer_printf(out, "%s\n", sentence);
+    free(sentence);
+    keep_facts_free(&facts);
+}
+
+static int answer(const struct cli_process *process, const char *text, unsigned flags) {
     struct view_buffer out = {0};
-    struct mal_box_reader *reader;
+    if (!(flags & JSON))
+        put_death(process, &out);
+    int error = render(process->reader, flags, &out);
+    if (error < 0)
+        cli_say("the statistics of process %s cannot be read", text);
+    else
+        error = cli_write(NULL, out.data, out.bytes);
+    view_buffer_free(&out);
+    return error;
+}
+
+static int find_and_answer(const char *keep, const char *text, unsigned flags) {
+    struct cli_keeps keeps;
+    struct cli_process process;
+    int error = cli_keeps_open(keep, &keeps);
+    if (error < 0)
+        return error;
+    error = cli_find_box(&keeps, text, &process);
+    cli_keeps_close(&keeps);
+    if (error < 0)
+        return error;
+    error = answer(&process, text, flags);
+    cli_process_close(&process);
+    return error;
+}
+
+static int run_stat(const struct cli_command *command, int count, char **arguments) {
+    const char *keep = NULL;
     const char *pid;
+    const struct cli_option known[] = {{"--keep", NULL, &keep, 0}, {"--json", NULL, NULL, JSON}};
+    struct cli_options options = {known, MAL_COUNT_OF(known), 0};
     int parsed = cli_parse_one(command, &options, count, arguments, &pid);
     if (parsed < 0)
         return cli_parse_status(parsed);
     if (pid == NULL)
         return cli_usage(command, "stat needs a process id or the path of a box");
-    if (cli_open(pid, &reader) < 0)
-        return CLI_FAILED;
-    int error = render(reader, options.flags, &out);
-    if (error < 0)
-        cli_say("the statistics of process %s cannot be read", pid);
-    else
-        error = cli_write(NULL, out.data, out.bytes);
-    view_buffer_free(&out);
-    mal_reader_close(reader);
-    return error < 0 ? CLI_FAILED : CLI_OK;
+    return find_and_answer(keep, pid, options.flags) < 0 ? CLI_FAILED : CLI_OK;
 }
 
 const struct cli_command cli_stat = {
     .name = "stat",
     .summary = "where one process's memory is",
-    .help = "usage: mallard stat PID|BOX [--json]\n\n"
+    .help = "usage: mallard stat PID|BOX [--json] [--keep DIR]\n\n"
             "Prints who the process is, what is resident, and where the bytes obtained from the\n"
-            "system are. Works for a process that was killed, too.\n\n"
-            "  --json   Go's MemStats and every figure of Mallard's, as JSON\n",
+            "system are. Works for a process that was killed, too, and says why it died where\n"
+            "mallardd found that out.\n\n"
+            "  --json       Go's MemStats and every figure of Mallard's, as JSON\n"
+            "  --keep DIR   look for dead processes in DIR; see 'mallard help ps'\n",
     .run = run_stat,
 };

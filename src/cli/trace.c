@@ -5,6 +5,7 @@
  * SYNCHRONIZATION  One thread.
  */
 #include "cli/cli.h"
+#include "cli/processes.h"
 
 #include <time.h>
 
@@ -47,7 +48,9 @@ static long print_all(struct mal_box_reader *reader, unsigned flags) {
 }
 
 static int run_trace(const struct cli_command *command, int count, char **arguments) {
-    static const struct cli_option known[] = {{"--follow", "-f", NULL, FOLLOW}};
+    const char *keep = NULL;
+    const struct cli_option known[] = {{"--keep", NULL, &keep, 0},
+                                       {"--follow", "-f", NULL, FOLLOW}};
     struct cli_options options = {known, MAL_COUNT_OF(known), 0};
     struct mal_box_reader *reader;
     const char *pid;
@@ -56,7 +59,7 @@ static int run_trace(const struct cli_command *command, int count, char **argume
         return cli_parse_status(parsed);
     if (pid == NULL)
         return cli_usage(command, "trace needs a process id");
-    if (cli_open(pid, &reader) < 0)
+    if (cli_open(keep, pid, &reader) < 0)
         return CLI_FAILED;
     long result = print_all(reader, options.flags);
     mal_reader_close(reader);
@@ -66,9 +69,10 @@ static int run_trace(const struct cli_command *command, int count, char **argume
 const struct cli_command cli_trace = {
     .name = "trace",
     .summary = "print one process's trace lines",
-    .help = "usage: mallard trace PID|BOX [-f]\n\n"
+    .help = "usage: mallard trace PID|BOX [-f] [--keep DIR]\n\n"
             "Prints the newest lines of the collector, the scavenger and other events that the\n"
             "process wrote into its box, oldest first. Works for a process that was killed.\n\n"
-            "  -f, --follow   go on printing until the process ends\n",
+            "  -f, --follow   go on printing until the process ends\n"
+            "  --keep DIR     look for dead processes in DIR; see 'mallard help ps'\n",
     .run = run_trace,
 };

@@ -6,7 +6,8 @@
  * that short-lived programs never have one; or at once when somebody asked to watch. Every second,
  * or when a request comes through the mailbox, it wakes and does its rounds:
  *
- *     answer requests - take back what idle CPUs cache - return idle pages - publish statistics
+ *     answer requests - take back what idle CPUs cache - return idle pages, and idle parts of spans
+ * - publish statistics
  *
  * Idle CPUs are drained by visiting them: the thread moves itself to the CPU and pops its stacks
  * like any thread there. No protocol with other CPUs is needed, and the proof of os/percpu.h holds
@@ -20,6 +21,7 @@
 #include "front/background.h"
 
 #include "base/atomic.h"
+#include "base/bits.h"
 #include "box/writer.h"
 #include "cache/percpu_cache.h"
 #include "central/central.h"
@@ -32,6 +34,7 @@
 #include "os/clock.h"
 #include "os/env.h"
 #include "os/thread.h"
+#include "pageheap/pageheap.h"
 #include "pageheap/scavenger.h"
 #include "sample/profile.h"
 
@@ -43,10 +46,15 @@
 #define ROUND_NS 1000000000ull
 #define SCAVENGE_BUDGET_NS (ROUND_NS / 100) /* one percent of one CPU */
 
+#define IDLE_TICKS 3u
+#define HOLES_SHARE 32u              /* of the heap must lie free inside spans */
+#define HOLES_WORTH_BYTES (1u << 20) /* and so much at least */
+
 enum run_state { FORBIDDEN, ALLOWED, RUNNING, IMPOSSIBLE };
-static uint32_t run_state;     /* enum run_state; atomic */
-static uint64_t allowed_at_ns; /* written before ALLOWED */
-static uint32_t round_count;   /* background thread */
+static uint32_t run_state;      /* enum run_state; atomic */
+static uint64_t allowed_at_ns;  /* written before ALLOWED */
+static uint32_t round_count;    /* background thread */
+static size_t hole_cursor_page; /* background thread */
 
 bool mal_background_is_settled(void) {
     return mal_load_relaxed(&run_state) >= RUNNING;
@@ -114,12 +122,26 @@ static void end_with_the_program(void) {
         exit(0);
 }
 
+/* Idle pages first; what time is left of the budget goes to holes in spans that lay idle for
+ * IDLE_TICKS rounds, where these are worth the walk. */
+static void scavenge(void) {
+    uint64_t now_ns = mal_clock_mono_ns();
+    uint64_t end_ns = now_ns + SCAVENGE_BUDGET_NS;
+    mal_central_tick();
+    mal_scavenger_tick(now_ns, SCAVENGE_BUDGET_NS);
+    uint64_t heap_bytes = mal_pageheap_stats().inuse_pages << MAL_PAGE_SHIFT;
+    if (mal_central_reclaimable_bytes() < mal_max(heap_bytes / HOLES_SHARE, HOLES_WORTH_BYTES))
+        return;
+    struct mal_hole_request request = {UINT64_MAX, end_ns, IDLE_TICKS};
+    mal_central_make_holes(&request, &hole_cursor_page);
+}
+
 static void do_round(void) {
     end_with_the_program();
     mal_http_follow_process();
     if (round_count++ % 2 == 1)
         visit_cpus();
-    mal_scavenger_tick(mal_clock_mono_ns(), SCAVENGE_BUDGET_NS);
+    scavenge();
     mal_stats_publish();
 }
 

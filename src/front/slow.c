@@ -118,8 +118,7 @@ static struct mal_span *new_large(size_t bytes, size_t alignment) {
     struct mal_span *span = mal_pageheap_new_large_span(bytes, alignment, MAL_GROWTH_REFUSED);
     if (span)
         return span;
-    if (mal_central_empty_bytes() >= bytes)
-        mal_central_release_empty();
+    mal_central_before_growth(bytes);
     return mal_pageheap_new_large_span(bytes, alignment, MAL_GROWTH_ALLOWED);
 }
 

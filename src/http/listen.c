@@ -2,10 +2,11 @@
  *
  * Listening: from the text of an address to a socket.
  *
- * A Unix socket is made with its mode, 0600 unless told otherwise, from the start: the mode of the
- * socket's inode is set before bind gives it a name, so there is no moment at which others could
- * connect and the umask of the program is left alone. A socket file that nobody listens on is a
- * leftover and is replaced; one that answers is an error, and so is any other kind of file.
+ * A Unix socket is made with mode 0600 from the start: the mode of the socket's inode is set
+ * before bind gives it a name, so there is no moment at which others could connect and the umask
+ * of the program is left alone. A mode for others is set on the file before anybody can be
+ * accepted. A socket file that nobody listens on is a leftover and is replaced; one that answers
+ * is an error, and so is any other kind of file.
  *
  * SYNCHRONIZATION  None: everything is in the caller's memory.
  */
@@ -169,7 +170,7 @@ static int open_socket(const struct http_endpoint *endpoint) {
     if (fd < 0)
         return -errno;
     if (family == AF_UNIX)
-        fchmod(fd, endpoint->socket_mode != 0 ? endpoint->socket_mode : 0600);
+        fchmod(fd, 0600);
     else
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (family == AF_INET6)
@@ -184,6 +185,14 @@ static void fall_back_to_v4(struct http_endpoint *endpoint) {
         set_v4(endpoint, (struct in_addr){htonl(INADDR_ANY)}, in6->sin6_port);
 }
 
+/* Who else may connect to a Unix socket. Nobody can before it listens. */
+static int open_up(const struct http_endpoint *endpoint) {
+    const char *path = ((const struct sockaddr_un *)&endpoint->address)->sun_path;
+    if (endpoint->address.ss_family != AF_UNIX || endpoint->socket_mode == 0)
+        return 0;
+    return chmod(path, endpoint->socket_mode) == 0 ? 0 : -errno;
+}
+
 int http_endpoint_listen(struct http_endpoint *endpoint, int *ret_fd,
                          char ret_problem[HTTP_PROBLEM_BYTES]) {
     char text[sizeof(struct sockaddr_un) + 8];
@@ -196,6 +205,8 @@ int http_endpoint_listen(struct http_endpoint *endpoint, int *ret_fd,
     if (fd < 0)
         return problem(ret_problem, fd, "cannot open a socket for", text);
     int error = bind_socket(fd, endpoint);
+    if (error == 0)
+        error = open_up(endpoint);
     if (error == 0 && listen(fd, BACKLOG) < 0)
         error = -errno;
     if (error < 0) {

@@ -246,6 +246,20 @@ static void give_pages_locked(size_t first, size_t pages) {
     heap.stats.free_pages += pages;
 }
 
+/* Pages of a span with holes that lie in holes altogether: the OS has them already. */
+static void mark_holes_locked(const struct mal_span *span, size_t first) {
+    unsigned units = MAL_PAGE_BYTES / (unsigned)mal_vm_page_bytes();
+    uint64_t all = mal_mask(0, units);
+    for (size_t page = 0; page < span->pages; page++) {
+        size_t unit = page * units;
+        if ((span->holes[unit / 64] >> (unit % 64) & all) != all)
+            continue;
+        mal_pages_mark_released(first + page, 1);
+        heap.stats.free_pages--;
+        heap.stats.released_pages++;
+    }
+}
+
 void mal_pageheap_free_span(struct mal_span *span) {
     size_t first = mal_pagemap_page(span->base);
     mal_lock(&heap.lock);
@@ -253,6 +267,8 @@ void mal_pageheap_free_span(struct mal_span *span) {
     set_class_locked(first, span->pages, MAL_CLASS_NONE);
     mal_store_relaxed(&mal_pagemap.span[first], NULL);
     give_pages_locked(first, span->pages);
+    if (span->flags & MAL_SPAN_HOLED)
+        mark_holes_locked(span, first);
     heap.stats.spans--;
     if (span->state == MAL_SPAN_LARGE)
         heap.stats.large_bytes -= (uint64_t)span->pages << MAL_PAGE_SHIFT;

@@ -9,6 +9,7 @@
  *
  *     free_count = number of set bits in free_bits = object_count - objects handed out,
  *     where "handed out" includes objects in CPU and transfer caches.
+ *     a unit with its hole bit set lies under free objects only
  */
 #ifndef MAL_PAGEHEAP_SPAN_H
 #define MAL_PAGEHEAP_SPAN_H
@@ -17,11 +18,14 @@
 #include <stdint.h>
 
 #define MAL_SPAN_OBJECTS_MAX 512u
+#define MAL_SPAN_HOLES_MAX 256u /* units of 4 KiB in the longest class span */
 
 enum mal_span_state { MAL_SPAN_CENTRAL = 1, MAL_SPAN_LARGE = 2 };
 
 enum mal_span_flags {
     MAL_SPAN_ZEROED = 1u << 0, /* every byte is zero: the pages came fresh from the OS */
+    MAL_SPAN_HOLED = 1u << 1,  /* CENTRAL: some bit of `holes` is set */
+    MAL_SPAN_BUSY = 1u << 2,   /* CENTRAL: on no list while its pages are being released */
 };
 
 struct mal_span {
@@ -37,10 +41,13 @@ struct mal_span {
     uint16_t free_count;
     uint16_t first_word;  /* no free bit lies in a word before it */
     uint16_t state_units; /* 64-byte units of `states` */
+    uint8_t list;         /* enum mal_span_list, while listed */
+    uint8_t touched_tick; /* low bits of the tick in which an object was last taken or put */
     struct mal_span *next;
     struct mal_span *previous;
     uint8_t *states; /* one byte per state unit of the whole span; see meta/pagemap.h */
     uint64_t free_bits[MAL_SPAN_OBJECTS_MAX / 64];
+    uint64_t holes[MAL_SPAN_HOLES_MAX / 64]; /* bit i: unit i was given back and not used since */
 };
 
 #endif

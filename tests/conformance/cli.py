@@ -61,11 +61,11 @@ def check_usage(scene):
     scene.expect("--version", ["--version"], 0, out=r"^mallard \d+\.\d+\.\d+\n$")
     scene.expect("an unknown command", ["dance"], 2, err="'dance' is no command")
     scene.expect("help of an unknown command", ["help", "dance"], 2, err="no command")
-    for command in ("run", "ps", "stat", "heap", "allocs", "trace", "check"):
+    for command in ("run", "ps", "top", "stat", "heap", "allocs", "diff", "report", "trace", "check"):
         scene.expect(f"{command} --help", [command, "--help"], 0, out=f"usage: mallard {command}")
         scene.expect(f"help {command}", ["help", command], 0, out=f"usage: mallard {command}")
         scene.expect(f"{command} with an unknown option", [command, "--nonsense"], 2, err="does not know the option --nonsense")
-    for command in ("stat", "heap", "allocs", "trace", "check", "run"):
+    for command in ("stat", "heap", "allocs", "report", "trace", "check", "run"):
         scene.expect(f"{command} without its argument", [command], 2, err="needs a")
     for command in ("stat", "heap", "trace"):
         scene.expect(f"{command} of no pid", [command, "abc"], 1, err="no process id")
@@ -171,7 +171,7 @@ def check_keep(scene):
     scene.expect("--keep", ["run", "-q", "--keep", kept, "--", "/usr/bin/python3", "-c", "x=[bytes(1000) for i in range(50000)]"], 0)
     boxes = [name for name in os.listdir(kept) if name.endswith(".mallard")]
     scene.checks.check("--keep keeps the box of a clean exit", len(boxes) >= 1, os.listdir(kept))
-    box = os.path.join(kept, boxes[0]) if boxes else "/nonexistent"
+    box = os.path.join(kept, boxes[0]) if boxes else "/proc/nonexistent"
     scene.expect("stat of a box", ["stat", box], 0, out="exited with 0")
     scene.expect("heap --text of a box", ["heap", "--text", box], 0, out="^heap profile: ")
     scene.expect("a file that is no box", ["stat", "/etc/passwd"], 1, err="cannot be read as a box")

@@ -123,7 +123,7 @@ def missing_places(s):
     for size in ("200k", "400k", "1m"):
         mounted(s, f"boxes on a tmpfs of {size}, which fills up", mount.format(size))
     mounted(s, "boxes on a read-only tmpfs", mount.format("1m") + f" && mount -o remount,ro {s.folder}")
-    for place in ("/nonexistent", "/dev/null", "/proc/self"):
+    for place in ("/proc/nonexistent", "/dev/null", "/proc/self"):
         s.expect(f"MALLARD_DIR={place}", "works", MALLARD_DIR=place, MALLARD_MEMPROFILERATE="1")
 
 

@@ -3,7 +3,7 @@
 #
 # Installs the Debian packages of the named sets, as far as they are missing:
 #
-#     install-deps.sh build|test|demo|programs|aarch64|bench ...
+#     install-deps.sh build|test|demo|programs|aarch64|bench|deploy|deb|web|e2e ...
 #
 # Silent when nothing is missing, so a make target may call it every time. Packages are installed as
 # root or through `sudo -n`; where neither works, one line names what is missing and the exit status
@@ -21,15 +21,20 @@ packages_of() {
     build) echo gcc make pkg-config libmicrohttpd-dev libprotobuf-c-dev protobuf-c-compiler \
         libdw-dev libelf-dev libiberty-dev zlib1g-dev ;;
     test) echo libcmocka-dev python3 curl clang libclang-rt-14-dev libunwind-dev golang-go \
-        prometheus binutils universal-ctags ;;
+        prometheus openssl binutils universal-ctags mandoc zsh ;;
     demo) echo redis-server redis-tools golang-go g++ curl ;;
     programs) echo redis-server redis-tools sqlite3 python3.11 libpython3.11-testsuite nginx wrk \
         postgresql memcached nodejs perl lua5.4 git gcc g++ clang make bash ;;
     aarch64) echo gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user ;;
-    bench) echo gcc g++ python3 libjemalloc2 libgoogle-perftools4 libmimalloc2.0 redis-server \
-        redis-tools sqlite3 python3.11 lua5.4 perl ;;
+    bench) echo gcc g++ clang python3 libjemalloc2 libgoogle-perftools4 libmimalloc2.0 redis-server \
+        redis-tools sqlite3 python3.11 lua5.4 perl nodejs git postgresql postgresql-contrib ;;
+    deploy) echo python3 python3-yaml prometheus systemd shellcheck pkg-config musl ;;
+    deb) echo dpkg-dev lintian golang-go ;;
+    # Node may be there without Debian knowing of it.
+    web) command -v npm >/dev/null || echo nodejs npm ;;
+    e2e) echo chromium fonts-dejavu-core fonts-liberation golang-go gcc ;;
     *)
-        echo "install-deps: no set named '$1': build, test, demo, programs, aarch64 or bench" >&2
+        echo "install-deps: no set named '$1', only build test demo programs aarch64 bench deploy deb web e2e" >&2
         return 2
         ;;
     esac
@@ -87,7 +92,7 @@ apt_install() {
 }
 
 [ $# -gt 0 ] || {
-    echo "usage: install-deps.sh build|test|demo|programs|aarch64|bench ..." >&2
+    echo "usage: install-deps.sh build|test|demo|programs|aarch64|bench|deploy|deb|web|e2e ..." >&2
     exit 2
 }
 wanted=

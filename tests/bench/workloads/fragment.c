@@ -4,7 +4,7 @@
  *
  * Each phase fills up to a fixed live size with its own range of sizes, then frees all but every
  * tenth block in random order. A heap that cannot give the holes to the next phase grows: the
- * figure to look at is the peak, beside the bytes that are really live (100 MiB at scale 100).
+ * figure to look at is the peak, beside the bytes that are really live (100 MiB at scale 1).
  */
 #include "load.h"
 
@@ -12,13 +12,11 @@ enum { PHASES = 8, SURVIVE_ONE_IN = 10, BLOCKS_MOST = 4000000 };
 
 static const size_t phase_size[PHASES] = {24, 1500, 96, 6000, 48, 400, 20000, 160};
 static char *blocks[BLOCKS_MOST];
-static size_t sizes[BLOCKS_MOST];
 
 static size_t fill(size_t held, size_t *live, size_t target, size_t typical, uint64_t *seed) {
     while (*live < target && held < BLOCKS_MOST) {
-        sizes[held] = typical / 2 + random_below(seed, typical);
-        blocks[held] = take(sizes[held]);
-        *live += sizes[held++];
+        blocks[held] = take(typical / 2 + random_below(seed, typical));
+        *live += inspect(blocks[held++]);
     }
     return held;
 }
@@ -27,10 +25,8 @@ static size_t thin(size_t held, size_t *live, uint64_t *seed) {
     size_t keep = held / SURVIVE_ONE_IN;
     while (held > keep) {
         size_t victim = random_below(seed, held--);
-        free(blocks[victim]);
-        *live -= sizes[victim];
+        *live -= drop(blocks[victim]);
         blocks[victim] = blocks[held];
-        sizes[victim] = sizes[held];
     }
     return held;
 }
@@ -42,5 +38,5 @@ int main(int argc, char **argv) {
         held = fill(held, &live, target, phase_size[phase], &seed);
         held = thin(held, &live, &seed);
     }
-    return 0;
+    return result(live + held);
 }

@@ -19,6 +19,7 @@ enum {
 struct worker {
     uint64_t seed;
     size_t operations;
+    uint64_t sum;
     char *held[HELD];
 };
 
@@ -35,17 +36,17 @@ static void *body(void *argument) {
         if (i % 50 == 0)
             bytes = MOST;
         if (i % 16 == 0 && *slot) {
+            worker->sum += inspect(*slot);
             *slot = realloc(*slot, bytes);
         } else {
-            free(*slot);
+            worker->sum += drop(*slot);
             *slot = malloc(bytes);
         }
-        if (!*slot)
-            fail("no memory");
-        touch(*slot, bytes);
+        touch(not_null(*slot), bytes);
+        stamp(*slot, bytes);
     }
     for (int i = 0; i < HELD; i++)
-        free(worker->held[i]);
+        worker->sum += drop(worker->held[i]);
     return NULL;
 }
 
@@ -56,5 +57,5 @@ int main(int argc, char **argv) {
         workers[i].operations = scaled(argc, argv, OPERATIONS);
     }
     run_threads(WORKERS, body, workers, sizeof workers[0]);
-    return 0;
+    return result(workers[0].sum + workers[1].sum);
 }

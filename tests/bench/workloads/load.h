@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What every workload needs: a scale from the command line (percent of the default work), a seeded
- * generator per thread, memory that is really touched, threads that all must succeed.
+ * What every workload needs: a scale from the command line (1 is the full work), a seeded generator
+ * per thread, blocks that are really touched and tell when somebody else wrote into them, threads
+ * that all must succeed, and the one line of result.
+ *
+ * The result is a sum over what the program read back from its own memory. It depends on the scale
+ * alone, so it must be the same under every allocator.
  */
 #ifndef BENCH_LOAD_H
 #define BENCH_LOAD_H
@@ -13,11 +17,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define THREADS_MAX 64
+#define THREADS_MAX 512
+#define BLOCK_LEAST 8
 
 static inline size_t scaled(int argc, char **argv, size_t work) {
-    double percent = argc > 1 ? atof(argv[1]) : 100;
-    size_t result = (size_t)((double)work * percent / 100);
+    double scale = argc > 1 ? atof(argv[1]) : 1;
+    size_t result = (size_t)((double)work * scale);
     return result ? result : 1;
 }
 
@@ -47,24 +52,58 @@ static inline void fail(const char *what) {
     exit(1);
 }
 
-/* Memory whose first and last byte were written, as a program would. */
-static inline char *take(size_t bytes) {
-    char *memory = malloc(bytes);
+static inline void *not_null(void *memory) {
     if (!memory)
         fail("no memory");
-    memory[0] = 1;
-    memory[bytes - 1] = 1;
     return memory;
+}
+
+/* A block that knows its size: in its first four bytes, and as a mark in its last byte. */
+static inline char *stamp(void *memory, size_t bytes) {
+    uint32_t size = (uint32_t)bytes;
+    char *block = not_null(memory);
+    memcpy(block, &size, sizeof size);
+    block[bytes - 1] = (char)(size ^ size >> 8 ^ 0x5a);
+    return block;
+}
+
+static inline char *take(size_t bytes) {
+    bytes = bytes < BLOCK_LEAST ? BLOCK_LEAST : bytes;
+    return stamp(malloc(bytes), bytes);
+}
+
+/* The size of a block, after a look at whether it is still as it was left. */
+static inline size_t inspect(const char *block) {
+    uint32_t size;
+    memcpy(&size, block, sizeof size);
+    if (block[size - 1] != (char)(size ^ size >> 8 ^ 0x5a))
+        fail("a block was written into by somebody else");
+    return size;
+}
+
+/* Frees a block (or NULL) and returns its size, for the sum. */
+static inline size_t drop(char *block) {
+    if (!block)
+        return 0;
+    size_t size = inspect(block);
+    free(block);
+    return size;
 }
 
 static inline void run_threads(size_t count, void *(*body)(void *), void *arguments,
                                size_t stride) {
-    pthread_t threads[THREADS_MAX];
+    static pthread_t threads[THREADS_MAX];
     for (size_t i = 0; i < count; i++)
         if (pthread_create(&threads[i], NULL, body, (char *)arguments + i * stride) != 0)
             fail("no thread");
     for (size_t i = 0; i < count; i++)
         pthread_join(threads[i], NULL);
+}
+
+/* The end of every workload. */
+static inline int result(uint64_t sum) {
+    printf("%llu\n", (unsigned long long)sum);
+    return 0;
 }
 
 #endif

@@ -7,7 +7,7 @@
  */
 #include "load.h"
 
-enum { OPERATIONS = 18000000, RECENT = 256, BUFFERS = 64, BUFFER_MOST = 256 * 1024 };
+enum { OPERATIONS = 30000000, RECENT = 256, BUFFERS = 64, BUFFER_MOST = 256 * 1024 };
 
 struct buffer {
     char *text;
@@ -17,41 +17,41 @@ struct buffer {
 static char *recent[RECENT];
 static struct buffer buffers[BUFFERS];
 
-static void append(struct buffer *buffer, size_t bytes) {
+static size_t append(struct buffer *buffer, size_t bytes) {
     while (buffer->bytes + bytes > buffer->capacity) {
         buffer->capacity = buffer->capacity ? 2 * buffer->capacity : 64;
         buffer->text = realloc(buffer->text, buffer->capacity);
-        if (!buffer->text)
-            fail("no memory");
+        not_null(buffer->text);
     }
     memset(buffer->text + buffer->bytes, 'x', bytes);
     buffer->bytes += bytes;
-    if (buffer->bytes > BUFFER_MOST) {
-        free(buffer->text);
-        *buffer = (struct buffer){0};
-    }
+    if (buffer->bytes <= BUFFER_MOST)
+        return 0;
+    size_t kept = (size_t)buffer->text[0] + (size_t)buffer->text[buffer->bytes / 2];
+    free(buffer->text);
+    *buffer = (struct buffer){0};
+    return kept;
 }
 
 static void table(uint64_t *seed) {
     size_t count = 32 + random_below(seed, 2000);
     char **slots = calloc(count, sizeof *slots);
-    if (!slots)
-        fail("no memory");
+    not_null(slots);
     slots[count / 2] = (char *)slots;
     free(slots);
 }
 
 int main(int argc, char **argv) {
-    uint64_t seed = 42;
+    uint64_t seed = 42, sum = 0;
     size_t operations = scaled(argc, argv, OPERATIONS);
     for (size_t i = 0; i < operations; i++) {
         char **slot = &recent[random_below(&seed, RECENT)];
-        free(*slot);
+        sum += drop(*slot);
         *slot = take(random_size(&seed, 8, 4096));
         if (i % 8 == 0)
-            append(&buffers[random_below(&seed, BUFFERS)], 1 + random_below(&seed, 200));
+            sum += append(&buffers[random_below(&seed, BUFFERS)], 1 + random_below(&seed, 200));
         if (i % 100 == 0)
             table(&seed);
     }
-    return 0;
+    return result(sum);
 }

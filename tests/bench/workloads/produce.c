@@ -7,7 +7,7 @@
  */
 #include "load.h"
 
-enum { PAIRS = 2, BATCH = 64, SLOTS = 64, BATCHES = 120000 };
+enum { PAIRS = 2, BATCH = 64, SLOTS = 64, BATCHES = 200000 };
 
 struct batch {
     char *item[BATCH];
@@ -18,6 +18,7 @@ struct queue {
     pthread_cond_t changed;
     struct batch slot[SLOTS];
     size_t put, got, total;
+    uint64_t sum;
 };
 
 static struct queue queues[PAIRS];
@@ -46,7 +47,7 @@ static void consume(struct queue *queue) {
         pthread_cond_broadcast(&queue->changed);
         pthread_mutex_unlock(&queue->lock);
         for (int j = 0; j < BATCH; j++)
-            free(batch.item[j]);
+            queue->sum += drop(batch.item[j]);
     }
 }
 
@@ -66,5 +67,5 @@ int main(int argc, char **argv) {
     for (size_t i = 0; i < 2 * PAIRS; i++)
         number[i] = i;
     run_threads(2 * PAIRS, body, number, sizeof number[0]);
-    return 0;
+    return result(queues[0].sum + queues[PAIRS - 1].sum);
 }

@@ -9,10 +9,10 @@
 
 #include <unistd.h>
 
-enum { THREADS = 64, GENERATIONS = 20, BLOCKS = 2000, TURNS = 4 };
+enum { THREADS = 200, GENERATIONS = 12, BLOCKS = 2000, TURNS = 4 };
 
 struct worker {
-    uint64_t seed;
+    uint64_t seed, sum;
     char *block[BLOCKS];
 };
 
@@ -24,7 +24,7 @@ static void *body(void *argument) {
         for (int i = 0; i < BLOCKS; i++)
             worker->block[i] = take(random_size(&worker->seed, 16, 2048));
         for (int i = 0; i < BLOCKS; i++)
-            free(worker->block[i]);
+            worker->sum += drop(worker->block[i]);
         usleep(100);
     }
     return NULL;
@@ -36,5 +36,7 @@ int main(int argc, char **argv) {
         workers[i].seed = 99 + i;
     for (size_t i = 0; i < generations; i++)
         run_threads(THREADS, body, workers, sizeof workers[0]);
-    return 0;
+    for (size_t i = 1; i < THREADS; i++)
+        workers[0].sum += workers[i].sum;
+    return result(workers[0].sum);
 }

@@ -401,7 +401,9 @@ static int open_without_a_file(void) {
 
 static void without_a_place_the_box_is_anonymous(void **state) {
     (void)state;
-    static const char *const places[] = {"/nonexistent", "/dev/null", "/proc/self"};
+    char missing[80];
+    snprintf(missing, sizeof missing, "%s/missing", folder);
+    const char *const places[] = {missing, "/dev/null", "/proc/self"};
     char errors[1024];
     for (size_t i = 0; i < 3; i++) {
         place_boxes_in(places[i]);

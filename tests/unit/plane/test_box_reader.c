@@ -280,7 +280,7 @@ static void test_wait_status(void **state) {
     assert_int_equal(WTERMSIG(status.wait_status), SIGKILL);
     assert_true(status.reaped_unix_ns > 0);
     mal_reader_close(reader);
-    assert_int_equal(mal_box_set_wait_status("/nonexistent", 0), -ENOENT);
+    assert_int_equal(mal_box_set_wait_status("/proc/nonexistent", 0), -ENOENT);
 }
 
 static void test_trace(void **state) {
@@ -323,7 +323,7 @@ static void test_not_a_box(void **state) {
     struct scene *scene = *state;
     struct mal_box_reader *reader;
     char path[512];
-    assert_int_equal(mal_reader_open("/nonexistent/1.1.mallard", &reader), -ENOENT);
+    assert_int_equal(mal_reader_open("/proc/nonexistent/1.1.mallard", &reader), -ENOENT);
     assert_int_equal(mal_reader_open(scene->folder, &reader), -EBADMSG);
     snprintf(path, sizeof(path), "%s/1.1.mallard", scene->folder);
     assert_int_equal(mkfifo(path, 0600), 0);
@@ -608,7 +608,7 @@ static void test_each(void **state) {
     touch(scene->folder, "12.0.mallard");
     assert_int_equal(mal_box_each(scene->folder, count_path, &count), 0);
     assert_int_equal(count, 2);
-    assert_int_equal(mal_box_each("/nonexistent", count_path, &count), -ENOENT);
+    assert_int_equal(mal_box_each("/proc/nonexistent", count_path, &count), -ENOENT);
     for (size_t i = 0; i < 5; i++) {
         snprintf(path, sizeof(path), "%s/%s", scene->folder, others[i]);
         unlink(path);
@@ -653,7 +653,7 @@ static void test_folder(void **state) {
     memset(longest, '/', MAL_BOX_FOLDER_BYTES);
     setenv("MALLARD_DIR", longest, 1);
     assert_int_equal(folder_make(made, sizeof(made)), -ENAMETOOLONG);
-    setenv("MALLARD_DIR", "/nonexistent/folder", 1);
+    setenv("MALLARD_DIR", "/proc/nonexistent/folder", 1);
     assert_int_equal(folder_make(made, sizeof(made)), -ENOENT);
     unsetenv("MALLARD_DIR");
     if (access("/run/mallard", F_OK) == 0)

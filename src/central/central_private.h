@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the files of the central tier share: a class's lists and their lock.
+ *
+ * A span is on exactly one list, or on none: when all its objects are out, or while its pages are
+ * being released (MAL_SPAN_BUSY). Lists are doubly linked, newest first.
+ *
+ *     PARTIAL    some objects free, some out, all memory there
+ *     HOLED      the same, but some free pages were given back to the OS
+ *     EMPTY      no object out
+ *
+ * Objects are taken from the first list that has a span.
+ */
+#ifndef MAL_CENTRAL_PRIVATE_H
+#define MAL_CENTRAL_PRIVATE_H
+
+#include "central/central.h"
+#include "os/lock.h"
+#include "pageheap/span.h"
+
+enum mal_span_list { MAL_LIST_PARTIAL, MAL_LIST_HOLED, MAL_LIST_EMPTY, MAL_SPAN_LISTS };
+
+struct central {
+    MAL_LINE_ALIGNED struct mal_lock lock;
+    uint32_t transfer_used;
+    uint32_t transfer_capacity; /* 0 until the first object comes back */
+    void **transfer;
+    struct mal_span *list[MAL_SPAN_LISTS];
+    uint32_t empty_spans;   /* on list EMPTY */
+    uint64_t taken_at_trim; /* stats.taken when the class was last looked at by trim */
+    struct mal_central_stats stats;
+};
+
+/* The class's lists, locked. */
+struct central *mal_central_lock_class(uint32_t class);
+
+/* Puts a span on the list it belongs to by its counts, or takes it off. Lock held. */
+void mal_central_list(struct central *central, struct mal_span *span);
+void mal_central_unlist(struct central *central, struct mal_span *span);
+
+/* holes.c: the current tick; bytes of a span's holes; objects were taken from a span with holes.
+ * Lock held. */
+uint8_t mal_central_now(void);
+uint64_t mal_central_hole_bytes(const struct mal_span *span);
+void mal_central_fill_holes(struct central *central, struct mal_span *span, void **objects,
+                            size_t count);
+
+#endif

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Holes: memory given back inside spans that stay.
+ *
+ * One live object keeps a span of 64 KiB and more. Nothing of ours is ever written into a free
+ * object, so the OS pages that lie under free objects alone can go back one by one, and the span
+ * goes on as it is: an object there reads as zero when it is next taken, which costs its page a
+ * fault. So only spans that lay idle are treated, and what is taken from a hole is counted.
+ *
+ * The heap is walked by address, not by list, since lists change while no lock is held: the page
+ * map names a span, its class's lock makes it stand still, and then it is looked at again. While
+ * the kernel takes the pages the span is on no list (BUSY) and no lock is held: frees into it go
+ * on, nothing can be taken from it.
+ *
+ * A unit is one OS page. Where OS pages are larger than Mallard's there are no holes.
+ *
+ * SYNCHRONIZATION: a span's bits, flags and counts: its class's lock. `working` is taken by
+ * exchange; `busy` belongs to its holder, and to the only thread of a forked child.
+ *
+ * Must never release a byte of an object that is handed out: the unit's bits are all free, under
+ * the lock, when the span is made busy, and a busy span hands out nothing.
+ */
+#include "base/atomic.h"
+#include "base/bits.h"
+#include "central/central_private.h"
+#include "meta/pagemap.h"
+#include "os/clock.h"
+#include "os/vm.h"
+#include "pageheap/pageheap.h"
+
+#include <string.h>
+
+#define STEPS_PER_LOOK 64u           /* at the clock */
+#define EMPTY_WORTH_BYTES (1u << 20) /* from when on empty spans are worth giving up */
+#define GROWTH_SHARE 8u              /* of the heap must lie free inside spans */
+#define GROWTH_BYTES (4u << 20)      /* by which the heap grows at least */
+#define GROWTH_NS 2000000u           /* that growing may take longer */
+
+static uint32_t tick;         /* background thread writes, relaxed */
+static uint32_t working;      /* 1 while somebody makes holes */
+static struct mal_span *busy; /* the span that is BUSY, NULL none */
+
+uint8_t mal_central_now(void) {
+    return (uint8_t)mal_load_relaxed(&tick);
+}
+
+void mal_central_tick(void) {
+    mal_store_relaxed(&tick, mal_load_relaxed(&tick) + 1);
+}
+
+static uint32_t units_of(const struct mal_span *span) {
+    return (uint32_t)(((size_t)span->pages << MAL_PAGE_SHIFT) / mal_vm_page_bytes());
+}
+
+uint64_t mal_central_hole_bytes(const struct mal_span *span) {
+    uint64_t units = 0;
+    for (unsigned word = 0; span->flags & MAL_SPAN_HOLED && word < MAL_COUNT_OF(span->holes);
+         word++)
+        units += (uint64_t)__builtin_popcountll(span->holes[word]);
+    return units * mal_vm_page_bytes();
+}
+
+/* ---- taking from holes ---- */
+
+static bool is_hole(const struct mal_span *span, uint32_t unit) {
+    return span->holes[unit / 64] >> (unit % 64) & 1;
+}
+
+/* The units under an object are in use again. Returns how many were holes. */
+static uint32_t fill_under(struct mal_span *span, const char *object, uint32_t size_bytes) {
+    uint64_t offset = (uint64_t)(object - span->base);
+    uint32_t filled = 0;
+    for (uint64_t unit = offset / mal_vm_page_bytes();
+         unit <= (offset + size_bytes - 1) / mal_vm_page_bytes(); unit++) {
+        filled += is_hole(span, (uint32_t)unit);
+        span->holes[unit / 64] &= ~(1ull << (unit % 64));
+    }
+    return filled;
+}
+
+static bool has_holes(const struct mal_span *span) {
+    uint64_t any = 0;
+    for (unsigned word = 0; word < MAL_COUNT_OF(span->holes); word++)
+        any |= span->holes[word];
+    return any != 0;
+}
+
+void mal_central_fill_holes(struct central *central, struct mal_span *span, void **objects,
+                            size_t count) {
+    uint64_t filled = 0;
+    for (size_t i = 0; i < count; i++)
+        filled += fill_under(span, objects[i], mal_class[span->class].size_bytes);
+    central->stats.holes_bytes -= filled * mal_vm_page_bytes();
+    central->stats.refilled_bytes += filled * mal_vm_page_bytes();
+    if (!has_holes(span))
+        span->flags &= (uint8_t)~MAL_SPAN_HOLED;
+}
+
+/* ---- making holes ---- */
+
+static bool all_free(const struct mal_span *span, uint32_t first, uint32_t last) {
+    for (uint32_t index = first; index <= last;) {
+        uint32_t in_word = (uint32_t)mal_min(64 - index % 64, last - index + 1);
+        uint64_t mask = mal_mask(index % 64, in_word);
+        if ((span->free_bits[index / 64] & mask) != mask)
+            return false;
+        index += in_word;
+    }
+    return true;
+}
+
+/* Whether only free objects lie in a unit. What is behind the last object was never touched. */
+static bool unit_is_free(const struct mal_span *span, uint32_t unit) {
+    uint64_t unit_bytes = mal_vm_page_bytes();
+    uint32_t size = mal_class[span->class].size_bytes;
+    uint64_t first = unit * unit_bytes / size;
+    uint64_t last = mal_min((unit * unit_bytes + unit_bytes - 1) / size, span->object_count - 1u);
+    return first <= last && all_free(span, (uint32_t)first, (uint32_t)last);
+}
+
+/* Sets the bits of units that can be given back now. Returns how many. */
+static uint32_t find_units(const struct mal_span *span,
+                           uint64_t ret_bits[MAL_SPAN_HOLES_MAX / 64]) {
+    uint32_t count = 0;
+    memset(ret_bits, 0, sizeof span->holes);
+    for (uint32_t unit = 0; unit < units_of(span); unit++) {
+        if (is_hole(span, unit) || !unit_is_free(span, unit))
+            continue;
+        ret_bits[unit / 64] |= 1ull << (unit % 64);
+        count++;
+    }
+    return count;
+}
+
+static bool bit_at(const uint64_t *bits, uint32_t unit) {
+    return bits[unit / 64] >> (unit % 64) & 1;
+}
+
+/* Releases runs of set bits; clears the bits of those that the OS refuses. */
+static uint32_t release_units(const struct mal_span *span, uint64_t *bits) {
+    size_t unit_bytes = mal_vm_page_bytes();
+    uint32_t units = units_of(span);
+    uint32_t released = 0;
+    for (uint32_t first = 0, limit; first < units; first = limit) {
+        bool wanted = bit_at(bits, first);
+        for (limit = first + 1; limit < units && bit_at(bits, limit) == wanted;)
+            limit++;
+        if (!wanted)
+            continue;
+        if (mal_vm_release(span->base + first * unit_bytes, (limit - first) * unit_bytes) == 0)
+            released += limit - first;
+        else
+            for (uint32_t unit = first; unit < limit; unit++)
+                bits[unit / 64] &= ~(1ull << (unit % 64));
+    }
+    return released;
+}
+
+static void add_holes(struct central *central, struct mal_span *span, const uint64_t *bits,
+                      uint32_t count) {
+    for (unsigned word = 0; word < MAL_COUNT_OF(span->holes); word++)
+        span->holes[word] |= bits[word];
+    if (count > 0)
+        span->flags |= MAL_SPAN_HOLED;
+    central->stats.holes_bytes += count * mal_vm_page_bytes();
+}
+
+static bool is_idle(const struct mal_span *span, uint32_t idle_ticks) {
+    return (uint8_t)(mal_central_now() - span->touched_tick) >= idle_ticks;
+}
+
+/* Makes holes in a span whose class is locked; drops and takes the lock. Returns the bytes. */
+static uint64_t treat(struct central *central, struct mal_span *span) {
+    uint64_t bits[MAL_SPAN_HOLES_MAX / 64];
+    if (find_units(span, bits) == 0)
+        return 0;
+    mal_central_unlist(central, span);
+    span->flags |= MAL_SPAN_BUSY;
+    busy = span;
+    mal_unlock(&central->lock);
+    uint32_t released = release_units(span, bits);
+    mal_central_lock_class(span->class);
+    busy = NULL;
+    span->flags &= (uint8_t)~MAL_SPAN_BUSY;
+    add_holes(central, span, bits, released);
+    mal_central_list(central, span);
+    return released * mal_vm_page_bytes();
+}
+
+/* Treats the span at a page, if one of a class begins there. *ret_pages is how far to go on. */
+static uint64_t treat_page(size_t page, uint32_t idle_ticks, size_t *ret_pages) {
+    uint32_t class = mal_entry_class(mal_load_relaxed(&mal_pagemap.entry[page]));
+    *ret_pages = 1;
+    if (class - 1 >= MAL_CLASS_COUNT - 1)
+        return 0;
+    struct central *central = mal_central_lock_class(class);
+    struct mal_span *span = mal_load_relaxed(&mal_pagemap.span[page]);
+    bool same = mal_entry_class(mal_load_relaxed(&mal_pagemap.entry[page])) == class && span &&
+                span->base == mal_pagemap_address(page);
+    uint64_t bytes = 0;
+    if (same) {
+        *ret_pages = span->pages;
+        if (span->free_count > 0 && is_idle(span, idle_ticks))
+            bytes = treat(central, span);
+    }
+    mal_unlock(&central->lock);
+    return bytes;
+}
+
+static size_t heap_end(void) {
+    return mal_load_acquire(&mal_pagemap.extent_granules) >> MAL_GRANULES_PER_PAGE_SHIFT;
+}
+
+static uint64_t walk(const struct mal_hole_request *request, size_t *cursor_page) {
+    uint64_t released = 0;
+    size_t end = heap_end();
+    size_t page = *cursor_page;
+    unsigned steps = 0;
+    for (size_t pages; page < end && released < request->most_bytes; page += pages) {
+        uint64_t bytes = treat_page(page, request->idle_ticks, &pages);
+        released += bytes;
+        if ((bytes > 0 || ++steps % STEPS_PER_LOOK == 0) && mal_clock_mono_ns() >= request->end_ns)
+            break;
+    }
+    *cursor_page = page < end ? page : 0;
+    return released;
+}
+
+uint64_t mal_central_make_holes(const struct mal_hole_request *request, size_t *cursor_page) {
+    if (mal_vm_page_bytes() > MAL_PAGE_BYTES || mal_exchange_acquire(&working, 1u) != 0)
+        return 0;
+    uint64_t released = walk(request, cursor_page);
+    mal_store_release(&working, 0u);
+    return released;
+}
+
+void mal_central_before_growth(uint64_t bytes) {
+    static size_t cursor_page; /* a hint; whoever works moves it */
+    if (mal_central_empty_bytes() >= mal_min(bytes, EMPTY_WORTH_BYTES))
+        mal_central_release_empty();
+    uint64_t heap_bytes = mal_pageheap_stats().inuse_pages << MAL_PAGE_SHIFT;
+    if (mal_central_reclaimable_bytes() < heap_bytes / GROWTH_SHARE)
+        return;
+    struct mal_hole_request request = {mal_max(bytes, GROWTH_BYTES),
+                                       mal_clock_mono_ns() + GROWTH_NS, 0};
+    mal_central_make_holes(&request, &cursor_page);
+}
+
+/* The thread that made holes exists in the parent only. Its span goes back on a list; what the
+ * kernel took of it in the parent's memory before the fork reads as zero here, as free objects may.
+ */
+void mal_central_forget_in_child(void) {
+    struct mal_span *span = busy;
+    if (span) {
+        struct central *central = mal_central_lock_class(span->class);
+        span->flags &= (uint8_t)~MAL_SPAN_BUSY;
+        mal_central_list(central, span);
+        mal_unlock(&central->lock);
+    }
+    busy = NULL;
+    mal_store_release(&working, 0u);
+}

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What can be changed in a running process: POST /p/ID/debug/mallard/NAME, as the server's table of
+// knobs has it. `ask` is what a person reads before it happens, `answer` what came of it.
+import { bytes, count } from './format.js';
+
+export const KNOBS = [
+  {
+    name: 'free-os-memory',
+    label: 'Free OS memory',
+    ask: 'Give all whole free pages back to the kernel now. Later allocations pay for getting them again: some page faults.',
+    answer: (reply) => `${bytes(reply.returned_bytes)} went back to the kernel.`,
+  },
+  {
+    name: 'gc',
+    label: 'Run a collection',
+    ask: 'Run one garbage collection. A program that only uses malloc and free has nothing to collect and merely publishes its numbers.',
+    answer: (reply) => `Done; ${count(reply.gc_cycles_total)} collections so far.`,
+  },
+  {
+    name: 'rate',
+    label: 'Set the sampling rate',
+    parameter: 'bytes',
+    unit: 'bytes between samples',
+    ask: 'Change the mean number of bytes between two samples. Smaller is more accurate and slower; 1 samples everything, 0 stops sampling. Profiles from before and after add up correctly.',
+    answer: (reply) => `Done; it was ${bytes(reply.previous)} before.`,
+    initial: (process) => process.rate_bytes,
+  },
+];
+
+const isWholeNumber = (text) => /^\d{1,15}$/.test(text.trim());
+
+// The sentence that says what is wrong with a typed value, or null.
+export function problemWith(knob, text) {
+  if (!knob.parameter || isWholeNumber(text)) return null;
+  return `“${text}” is not a whole number of ${knob.parameter}.`;
+}
+
+export function requestOf(knob, id, text) {
+  const query = knob.parameter ? `?${knob.parameter}=${text.trim()}` : '';
+  return `/p/${encodeURIComponent(id)}/debug/mallard/${knob.name}${query}`;
+}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { commandsFor } from '../src/model/commands.js';
+import { nearestProfile, rangeOf, seriesOf, stack, stepProfile } from '../src/model/history.js';
+import { problemWith, KNOBS, requestOf } from '../src/model/knobs.js';
+import { describeParts, partsOfRow, PARTS } from '../src/model/parts.js';
+import { select } from '../src/model/processes.js';
+import { cellOf, layoutCells, pinners, sortSpans, spansOf, stackNames } from '../src/model/spans.js';
+import * as fixtures from './fixtures.js';
+
+const NOW = 1.8e9;
+const { processes } = fixtures.processesDocument(NOW);
+const ids = (options) => select(processes, options).map((process) => process.pid);
+
+test('processes are filtered by every word and by life', () => {
+  assert.deepEqual(ids({ filter: 'redis oom' }), []);
+  assert.deepEqual(ids({ filter: 'IMPORTER cgroup' }), [2001]);
+  assert.deepEqual(ids({ show: 'dead' }), [2001, 2002]);
+  assert.deepEqual(ids({ filter: 'SIGKILL' }), [2002]);
+  assert.equal(ids({ show: 'alive' }).length, 4);
+});
+
+test('processes sort by numbers and by names, what is unknown last', () => {
+  assert.equal(ids({})[0], 4711);
+  assert.equal(ids({ sort: 'name', dir: 'asc' })[0], 2001);
+  assert.equal(ids({ sort: 'growth_bytes_per_hour', dir: 'desc' }).at(-1), 77);
+});
+
+test('a row of the time line never passes RSS', () => {
+  const parts = partsOfRow({ rss_bytes: 100, heap_alloc_bytes: 80, span_free_bytes: 30, cache_bytes: 5, heap_idle_bytes: 9, heap_released_bytes: 9, tables_bytes: 1, profiler_bytes: 1 });
+  assert.ok(Math.abs(parts.reduce((a, b) => a + b, 0) - 100) < 1e-9);
+  assert.equal(parts[0], 80);
+  assert.ok(Math.abs(parts[1] - (20 * 30) / 37) < 1e-9);
+  assert.equal(partsOfRow({ rss_bytes: 50 }).at(-1), 50);
+});
+
+test('stacked classes end at RSS', () => {
+  const series = seriesOf(fixtures.historyDocument(NOW, '4711.880', { points: 100 }));
+  const top = stack(series.parts).at(-1);
+  series.rss.forEach((rss, i) => assert.ok(Math.abs(rss - top[i]) < 1));
+});
+
+test('the server’s parts add up and keep its labels', () => {
+  const { rss } = fixtures.processDocument(NOW, '4711.880');
+  const parts = describeParts(rss.parts);
+  assert.equal(parts.reduce((sum, part) => sum + part.bytes, 0), rss.resident_bytes);
+  assert.deepEqual(parts.map((part) => part.key), PARTS.map((part) => part.key));
+  assert.equal(describeParts([{ key: 'new', label: 'novel', bytes: 1 }])[0].label, 'novel');
+});
+
+test('a zoom wins over a range', () => {
+  assert.deepEqual(rangeOf({ range: '10m' }, 1000000), { from: 999400, to: undefined, key: '10m' });
+  assert.equal(rangeOf({ range: '10m', from: '5', to: '9' }, 1000000).key, 'zoom');
+  assert.equal(rangeOf({ range: 'all' }, 1000000).from, undefined);
+  assert.equal(rangeOf({ range: '10m', from: '9', to: '5' }, 1000000).key, '10m');
+});
+
+test('handles rest on stored profiles', () => {
+  const profiles = [{ unix_s: 60 }, { unix_s: 120 }, { unix_s: 180 }];
+  assert.equal(nearestProfile(profiles, 130).unix_s, 120);
+  assert.equal(stepProfile(profiles, 120, 1).unix_s, 180);
+  assert.equal(stepProfile(profiles, 120, -9).unix_s, 60);
+  assert.equal(stepProfile([], 1, 1), null);
+});
+
+test('spans share cells when there are more than fit, and none is lost', () => {
+  const few = layoutCells(100, 900, 400);
+  assert.equal(few.perCell, 1);
+  const many = layoutCells(1000000, 900, 400);
+  assert.ok(many.perCell > 1);
+  assert.ok(many.cells * many.perCell >= 1000000);
+  assert.equal(layoutCells(0, 900, 400).cells, 0);
+});
+
+test('a cell’s occupancy is by bytes, and pins are summed by call site', () => {
+  const map = { page_bytes: 8192, spans: [[9, 1, 1, 5, 10, 0], [1, 3, 1, 0, 10, 0], [5, 1, 0, 1, 1, -1]] };
+  const spans = spansOf(map);
+  assert.equal(cellOf(spans, 0, 2).occupancy, 1 - (4096 + 24576) / 32768);
+  assert.deepEqual(sortSpans(spans, 'address').map((span) => span.page), [1, 5, 9]);
+  assert.deepEqual(pinners(spans), [{ pin: 0, spans: 2, free: 28672, bytes: 32768 }]);
+  const pins = { functions: [['f', 'f.c', 1]], frames: [[0, 7]], stacks: [[0]] };
+  assert.deepEqual(stackNames(pins, 0), [{ name: 'f', file: 'f.c', line: 7 }]);
+  assert.deepEqual(stackNames(pins, 9), []);
+});
+
+test('commands name exactly what is on the screen', () => {
+  const context = { origin: 'http://h:1', id: '12.3', pid: 12, params: { value: 'alloc_objects', at: '200', base: '100', search: "a'b" } };
+  const texts = commandsFor('heap', context).map((command) => command.text);
+  assert.equal(texts[0], "go tool pprof -sample_index=alloc_objects -base 'http://h:1/p/12.3/debug/pprof/heap?at=100' -top 'http://h:1/p/12.3/debug/pprof/heap?at=200'");
+  assert.ok(texts[1].includes('-diff_base'));
+  assert.ok(texts.some((text) => text.includes("-focus='a'\\''b'")));
+  assert.ok(texts.some((text) => text.startsWith('curl -sS -o heap.pb.gz ')));
+  assert.deepEqual(commandsFor('nothing', context), []);
+});
+
+test('a knob takes whole numbers only', () => {
+  const rate = KNOBS.find((knob) => knob.name === 'rate');
+  assert.match(problemWith(rate, '12k'), /12k/);
+  assert.equal(problemWith(rate, ' 4096 '), null);
+  assert.equal(requestOf(rate, '1.2', ' 4096 '), '/p/1.2/debug/mallard/rate?bytes=4096');
+  assert.equal(requestOf(KNOBS[0], '1.2', ''), '/p/1.2/debug/mallard/free-os-memory');
+});
