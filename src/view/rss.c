@@ -3,12 +3,12 @@
  * Taking the resident set apart: the kernel knows what is resident in which mapping (rss_maps.c),
  * the statistics know what Mallard's memory is used for, and the two are brought together.
  *
- * The heap's resident bytes are divided by the statistics. An object that was allocated and never
- * touched is live and not resident, so what the statistics have too much is taken from the live
- * bytes first. What they have too little (the heap grew since, or a huge page filled a hole) goes
- * to the rest. Of Mallard's own structures only the growing tables can be told from the program's
- * own mappings; the others are recognised by their sum alone, which is a little more than is
- * resident.
+ * The heap's resident bytes are divided by the statistics, which count more than is resident:
+ * large objects that were allocated and never touched, and free memory in spans that is fresh or
+ * was given back. What is too much is taken from these two, then from the other live bytes. What
+ * the statistics have too little (the heap grew since, or a huge page filled a hole) goes to the
+ * rest. Of Mallard's own structures only the growing tables can be told from the program's own
+ * mappings; the others are recognised by their sum alone, which is a little more than is resident.
  *
  * Every part is taken out of what is left of the whole, so the parts add up by construction, even
  * when the process changed between two lines of /proc, or when its box lies.
@@ -66,17 +66,29 @@ static void give(struct view_rss *rss, enum view_rss_part part, uint64_t bytes, 
     *room -= bytes;
 }
 
+/* What of `spans` is resident when `excess` bytes of the heap are not: nobody can tell a large
+ * object that was never touched from a hole in a span, so each bears its share. */
+static uint64_t resident_in_spans(uint64_t spans, uint64_t large, uint64_t excess) {
+    if (excess >= plus(spans, large))
+        return 0;
+    double share = (double)spans / ((double)spans + (double)large);
+    return minus(spans, (uint64_t)((double)excess * share));
+}
+
 /* The heap's resident bytes go to those first whose memory was certainly touched; live objects come
- * last, and so miss what was never touched. */
+ * last, and so miss the rest of what was not. */
 static void give_heap(struct view_rss *rss, const uint64_t *value, uint64_t resident,
                       uint64_t *room) {
     uint64_t cached = plus(value[MAL_STAT_CPU_CACHE], value[MAL_STAT_TRANSFER_CACHE]);
     uint64_t taken = plus(value[MAL_STAT_HEAP_ALLOC], cached);
+    uint64_t spans = minus(value[MAL_STAT_HEAP_INUSE], taken);
+    uint64_t pages = minus(value[MAL_STAT_HEAP_IDLE], value[MAL_STAT_HEAP_RELEASED]);
+    uint64_t large = least(value[MAL_STAT_LARGE_ALLOC], value[MAL_STAT_HEAP_ALLOC]);
     uint64_t heap = least(resident, *room), before = heap;
+    uint64_t excess = minus(plus(plus(taken, spans), pages), heap);
     give(rss, VIEW_RSS_CPU_CACHES, cached, &heap);
-    give(rss, VIEW_RSS_FREE_IN_SPANS, minus(value[MAL_STAT_HEAP_INUSE], taken), &heap);
-    give(rss, VIEW_RSS_FREE_PAGES, minus(value[MAL_STAT_HEAP_IDLE], value[MAL_STAT_HEAP_RELEASED]),
-         &heap);
+    give(rss, VIEW_RSS_FREE_IN_SPANS, resident_in_spans(spans, large, excess), &heap);
+    give(rss, VIEW_RSS_FREE_PAGES, pages, &heap);
     give(rss, VIEW_RSS_LIVE, value[MAL_STAT_HEAP_ALLOC], &heap);
     *room -= before - heap;
 }

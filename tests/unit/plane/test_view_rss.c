@@ -161,23 +161,29 @@ static void test_the_heap_is_divided(void **state) {
     assert_int_equal(rss.part[VIEW_RSS_REST], 36 * MIB);
 }
 
-/* What was allocated and never touched is live and not resident. */
-static void test_untouched_bytes_come_from_the_live(void **state) {
+/* Fresh spans and large objects that nobody touched are not resident; then other live bytes. */
+static void test_untouched_bytes(void **state) {
     static struct mal_box_stats stats;
     struct view_rss rss;
     (void)state;
     typical(&stats);
     stats.value[MAL_STAT_RSS] = 34 * MIB; /* 4 are tables: the heap has 30 of its 60 */
     view_rss_estimate(&stats, &rss);
-    assert_int_equal(rss.part[VIEW_RSS_LIVE], 10 * MIB);
+    assert_int_equal(rss.part[VIEW_RSS_LIVE], 17 * MIB);
+    assert_int_equal(rss.part[VIEW_RSS_FREE_IN_SPANS], 0);
     assert_int_equal(rss.part[VIEW_RSS_FREE_PAGES], 10 * MIB);
     assert_int_equal(rss.part[VIEW_RSS_REST], 0);
     stats.value[MAL_STAT_RSS] = 12 * MIB;
     view_rss_estimate(&stats, &rss);
     assert_int_equal(rss.part[VIEW_RSS_LIVE], 0);
-    assert_int_equal(rss.part[VIEW_RSS_FREE_PAGES], 0);
-    assert_int_equal(rss.part[VIEW_RSS_FREE_IN_SPANS], 5 * MIB);
+    assert_int_equal(rss.part[VIEW_RSS_FREE_PAGES], 5 * MIB);
+    assert_int_equal(rss.part[VIEW_RSS_FREE_IN_SPANS], 0);
     assert_int_equal(rss.part[VIEW_RSS_CPU_CACHES], 3 * MIB);
+    stats.value[MAL_STAT_RSS] = 50 * MIB; /* 14 of 60 are not resident: of 21 and 7 */
+    stats.value[MAL_STAT_LARGE_ALLOC] = 21 * MIB;
+    view_rss_estimate(&stats, &rss);
+    assert_int_equal(rss.part[VIEW_RSS_FREE_IN_SPANS], 7 * MIB / 2);
+    assert_int_equal(rss.part[VIEW_RSS_LIVE], 59 * MIB / 2);
 }
 
 static void assert_sentence(const struct view_rss *rss, double spread, const char *expected) {
@@ -322,7 +328,7 @@ int main(void) {
         cmocka_unit_test(test_measured_parts_add_up),
         cmocka_unit_test(test_estimated_parts_add_up),
         cmocka_unit_test(test_the_heap_is_divided),
-        cmocka_unit_test(test_untouched_bytes_come_from_the_live),
+        cmocka_unit_test(test_untouched_bytes),
         cmocka_unit_test(test_sentence),
         cmocka_unit_test(test_spread),
         cmocka_unit_test(test_growth),
