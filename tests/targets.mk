@@ -125,6 +125,7 @@ CONFORMANCE_RUNS = \
   scavenge='python3 tests/conformance/scavenge.py $(CORE_SO) $(OUT)/tests/bin/conformance $(OUT)/mallard' \
   faults='python3 tests/conformance/faults.py $(CORE_SO) $(OUT)/tests/bin/conformance' \
   http='python3 tests/conformance/http_conformance.py $(OUT)/mallard' \
+  api='python3 tests/conformance/api.py $(OUT)/mallard' \
   http_security='python3 tests/conformance/http_security.py $(OUT)/mallard' \
   http_viewers='python3 tests/conformance/http_viewers.py $(OUT)/tests/bin/conformance/serve $(CORE_SO) $(OUT)/mallardd' \
   http_scrapers='python3 tests/conformance/http_scrapers.py $(OUT)/tests/bin/conformance/serve $(CORE_SO)' \
