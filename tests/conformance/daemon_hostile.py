@@ -164,7 +164,7 @@ def check_flood(checks, build):
 def as_nobody(daemon, paths, unix=True, method="GET"):
     """The statuses that user nobody gets."""
     script = f"""
-import http.client, json, os, socket, sys
+import encodings.idna, http.client, json, os, socket, sys
 os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})
 answers = {{}}
 for path in json.load(sys.stdin):
