@@ -134,8 +134,7 @@ def main():
                 results[kind].append(guard.run(lambda k=kind: run_once(place, allocator, options.scale, k == "scraped")))
         return report(results, guard, options)
     except (known.Problem, OSError) as problem:
-        print(f"scrape: {problem}", file=sys.stderr)
-        return 1
+        return known.give_up("scrape", problem)
     finally:
         if place:
             place.end()

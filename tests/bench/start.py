@@ -38,8 +38,7 @@ def main():
         place = runs.Workplace(options.bin)
         disturbed, rows = measure(options, place)
     except (known.Problem, OSError) as problem:
-        print(f"start: {problem}", file=sys.stderr)
-        return 1
+        return known.give_up("start", problem)
     finally:
         if place:
             place.end()

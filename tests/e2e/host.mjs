@@ -16,6 +16,7 @@ export async function startHost(out) {
   const build = resolve(out);
   const folder = await mkdtemp(join(tmpdir(), 'mallard-e2e-host.'));
   const boxes = join(folder, 'boxes');
+  const keep = join(folder, 'keep');
   const children = [];
   await mkdir(boxes);
 
@@ -44,7 +45,7 @@ export async function startHost(out) {
   }
 
   function mallard(...args) {
-    return spawnSync(join(build, 'mallard'), args, { cwd: folder, encoding: 'utf8', env: { ...process.env, MALLARD_DIR: boxes, MALLARD_KEEP_DIR: join(folder, 'keep') } });
+    return spawnSync(join(build, 'mallard'), [...args, '--keep', keep], { cwd: folder, encoding: 'utf8', env: { ...process.env, MALLARD_DIR: boxes } });
   }
 
   async function close() {
@@ -56,7 +57,7 @@ export async function startHost(out) {
   }
 
   let said = '';
-  const daemon = start(join(build, 'mallardd'), ['--http', '127.0.0.1:0', '--dir', boxes, '--keep', join(folder, 'keep'), '--keep-every', KEEP_SECONDS], {},
+  const daemon = start(join(build, 'mallardd'), ['--http', '127.0.0.1:0', '--dir', boxes, '--keep', keep, '--keep-every', KEEP_SECONDS], {},
     (line) => { said += line; });
   const host = { url: '', folder, leak, api, idOf, mallard, close };
   const ready = await eventually('mallardd says no address', () => ended(daemon) || /http:\/\/[^/\s]+/.exec(said));

@@ -2,7 +2,7 @@
 //
 // The page in a real browser: node main.mjs OUT PICTURES, both folders; OUT has mallardd, the library
 // and tests/bin/e2e/leak. Prints ok or FAIL per check and the counts last; exits 1 when one failed.
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { serve } from '../../web/test/serve.js';
 import { openBrowser, PHONE } from './browser.mjs';
 import { check, eventually, expect, summary } from './check.mjs';
@@ -74,7 +74,7 @@ async function everything(host, browser, fixtures) {
   await speed('10000 stacks of the fixtures', page, `${fixtures}/#/p/812.301/heap`, FIXTURE_FRAMES);
   await withoutScript(host, await browser.visitor({ javaScriptEnabled: false }), ids.grow);
   await phone(host, await browser.visitor({ viewport: PHONE }), ids.grow);
-  const reportPath = await report(host, await browser.visitor(), ids.dead, resolve(out, '..', 'web', 'dist', 'report.html'));
+  const reportPath = await report(host, await browser.visitor(), ids.dead);
   await check('pictures of every view, light and dark', () => picturesOf(browser, host, ids, reportPath));
   await check('the console is silent: no error, no refusal by the policy', () => {
     expect(browser.complaints.length === 0, browser.complaints.join(' | '));

@@ -12,7 +12,7 @@ import { TimeLine } from './timeline.js';
 
 const EVENTS_SHOWN = 2;
 
-function Readout({ series, index, events }) {
+function Readout({ series, index, events, counts }) {
   const at = index >= 0 && index < series.times.length ? index : series.times.length - 1;
   return (
     <div class="readout">
@@ -24,13 +24,13 @@ function Readout({ series, index, events }) {
         {TIME_LINE_PARTS.map((part, i) => (
           <li key={part.key}><Swatch color={part.color} />{part.label} <span class="mono">{bytes(series.parts[i][at])}</span></li>
         ))}
-        <li><span class="mark-up" aria-hidden="true">▲</span> gc</li>
-        <li><span class="mark-down" aria-hidden="true">▼</span> scav</li>
+        {counts.gc > 0 && <li><span class="mark-up" aria-hidden="true">▲</span> gc <span class="mono">{counts.gc}</span></li>}
+        {counts.scav > 0 && <li><span class="mark-down" aria-hidden="true">▼</span> scav <span class="mono">{counts.scav}</span></li>}
       </ul>
-      <p class="readout-events mono">
+      {counts.gc + counts.scav > 0 && <p class="readout-events mono">
         {events.slice(0, EVENTS_SHOWN).map((event) => <span key={event.unix_ns + event.kind}>{clock(event.unix_ns / 1e9)} {event.text}</span>)}
         {events.length > EVENTS_SHOWN && <span>and {events.length - EVENTS_SHOWN} more here</span>}
-      </p>
+      </p>}
     </div>
   );
 }
@@ -114,6 +114,8 @@ export function TimeChart({ series, events, profiles, range, theme, height, comp
   };
   const ready = chart.current && chart.current.plot && profiles.length > 0 && compare;
   const end = series.times[series.times.length - 1];
+  const gc = events.filter((event) => event.kind === 'gc').length;
+  const counts = { gc, scav: events.length - gc };
   return (
     <div class="timechart">
       <div class="timechart-plot" tabIndex={0} role="group" onKeyDown={keys}
@@ -124,7 +126,7 @@ export function TimeChart({ series, events, profiles, range, theme, height, comp
         {ready && <Handle name="B" meaning="the point that is shown" unset={compare.b === null} seconds={compare.b ?? end}
           chart={chart.current} profiles={profiles} onMove={compare.setB} />}
       </div>
-      <Readout series={series} index={cursor.index} events={cursor.events} />
+      <Readout series={series} index={cursor.index} events={cursor.events} counts={counts} />
     </div>
   );
 }

@@ -13,6 +13,8 @@ import { stack } from '../model/history.js';
 import { cssColor } from '../ui/theme.js';
 
 const MARK_PX = 7;
+// Whole seconds at least: labels have no fractions.
+const TIME_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800];
 const BINARY_STEPS = Array.from({ length: 50 }, (_, power) => 2 ** power);
 const FONT = '11px system-ui, sans-serif';
 
@@ -41,7 +43,7 @@ function seriesOptions() {
 function axes() {
   const common = { stroke: cssColor('--muted'), font: FONT, grid: { stroke: cssColor('--grid'), width: 1 }, ticks: { stroke: cssColor('--grid'), width: 1, size: 5 } };
   return [
-    { ...common, space: 70, size: 30, values: (u, splits, axis, space, step) => splits.map((s) => timeLabel(s, step)) },
+    { ...common, space: 70, size: 30, incrs: TIME_STEPS, values: (u, splits, axis, space, step) => splits.map((s) => timeLabel(s, step)) },
     { ...common, space: 36, size: 70, incrs: BINARY_STEPS, values: (u, splits) => splits.map((s) => (s === null ? '' : bytes(s))) },
   ];
 }

@@ -51,15 +51,13 @@ export const OTHER = { key: 'other', label: 'stacks, code, the rest', color: '--
 
 export const TIME_LINE_PARTS = [...FROM_ROW.map(([key]) => BY_KEY.get(key)), OTHER];
 
-// One row of history in the order of TIME_LINE_PARTS. Each class is cut to what is still left of RSS:
-// address space that was never touched is not resident, and the parts must not pass the whole.
+// One row of history in the order of TIME_LINE_PARTS. A row counts what was reserved, and RSS what was
+// touched: where the classes would pass RSS, the live objects stay and the others shrink alike.
 export function partsOfRow(row) {
-  let left = Math.max(0, row.rss_bytes);
-  const parts = FROM_ROW.map(([, read]) => {
-    const part = Math.min(Math.max(0, read(row) || 0), left);
-    left -= part;
-    return part;
-  });
-  parts.push(left);
-  return parts;
+  const rss = Math.max(0, row.rss_bytes);
+  const [live, ...others] = FROM_ROW.map(([, read]) => Math.max(0, read(row) || 0));
+  const touched = Math.min(live, rss);
+  const wanted = others.reduce((sum, part) => sum + part, 0);
+  const scale = wanted > rss - touched ? (rss - touched) / wanted : 1;
+  return [touched, ...others.map((part) => part * scale), rss - touched - wanted * scale];
 }

@@ -51,7 +51,7 @@ export function Detail({ heap, tree, node, onSandwich }) {
   return (
     <div class="detail">
       <p class="detail-name mono" title={name}>{name}</p>
-      <p class="detail-file mono">{file ? `${file}${line ? `:${line}` : ''}` : ' '}
+      <p class="detail-file mono">{node === 0 && fn < 0 ? <span class="invitation">Point at a frame, or focus the graph and use the arrow keys.</span> : `${file}${file && line ? `:${line}` : ''}`}
         {node > 0 && <button type="button" class="quiet" onClick={() => onSandwich(fn)}>callers and callees</button>}</p>
       <dl class="detail-numbers">
         <Middle heap={heap} tree={tree} node={node} format={format} />

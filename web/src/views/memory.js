@@ -30,7 +30,7 @@ export function PartsBar({ rss }) {
 
 export function PartsSentence({ rss }) {
   const text = rss.sentence || `RSS ${bytes(rss.resident_bytes)}`;
-  return <p class="sentence">{text}{/[.]$/.test(text) ? '' : '.'}{!rss.measured && <span class="muted"> From the last row that the process wrote, not measured.</span>}</p>;
+  return <p class="sentence">{text}{/[.]$/.test(text) ? '' : '.'}</p>;
 }
 
 export function PartsTable({ rss }) {
@@ -43,7 +43,7 @@ export function PartsTable({ rss }) {
     { key: 'share', label: 'of RSS', cell: (p) => percent(p.bytes, rss.resident_bytes) },
     { key: 'means', label: 'what it is', text: true, class: 'wide', cell: (p) => <span class="muted">{p.means}</span> },
   ];
-  const foot = <tr><th scope="row" class="text">{rss.measured ? 'VmRSS' : 'RSS'}</th><td class="number">{bytes(sum)}</td><td class="number">{percent(sum, rss.resident_bytes)}</td><td class="text wide muted">{count(sum)} bytes: the parts add up to what the kernel counts.</td></tr>;
+  const foot = <tr><th scope="row" class="text">{rss.measured ? 'VmRSS' : 'RSS'}</th><td class="number">{bytes(sum)}</td><td class="number">{percent(sum, rss.resident_bytes)}</td><td class="text wide muted">{count(sum)} bytes: the parts add up to {rss.measured ? 'what the kernel counts' : 'what was last written'}.</td></tr>;
   return <Table class="parts" columns={columns} rows={parts} rowKey={(part) => part.key} caption="Parts of resident memory" foot={foot} />;
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The frame around the views of one process: who it is, how it is, and the way between the views.
-import { useEffect } from 'preact/hooks';
+import { useEffect, useRef } from 'preact/hooks';
 import { apiPath } from '../data/api.js';
 import { usePage } from '../data/page.js';
 import { usePoll } from '../data/poll.js';
@@ -29,8 +29,14 @@ const TABS = [
 
 function Tabs() {
   const { route } = usePage();
+  const nav = useRef(null);
+  // On a phone the tabs scroll; the chosen one must be seen.
+  useEffect(() => {
+    const { offsetLeft, offsetWidth } = nav.current.querySelector('[aria-current]');
+    nav.current.scrollLeft = offsetLeft - nav.current.offsetLeft - (nav.current.clientWidth - offsetWidth) / 2;
+  }, [route.view]);
   return (
-    <nav class="tabs" aria-label="views of this process">
+    <nav class="tabs" ref={nav} aria-label="views of this process">
       {TABS.map(({ view, label }) => (
         <Link key={view} to={toView(route, view)} aria-current={route.view === view ? 'page' : undefined}>{label}</Link>
       ))}

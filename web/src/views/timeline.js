@@ -24,6 +24,7 @@ export function Growth({ series }) {
     <p class="muted">
       {series.times.length} points over {duration(seconds)};
       live heap {signed(bytes, growthPerHour(series, 'heap_alloc_bytes'))} an hour, RSS {signed(bytes, growthPerHour(series, 'rss_bytes'))} an hour in this range.
+      The top is RSS; where the allocator’s classes reserve more than is resident, all but the live objects are shown smaller.
     </p>
   );
 }
