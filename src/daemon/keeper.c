@@ -3,9 +3,9 @@
  * The keeper's thread.
  *
  * Holds: a queue of orders, a list of answers, and how much the store weighs, by what it weighed
- * when it was last trimmed and what was written since. It is trimmed when that sum passes the
- * limit, to a little below it, so that walking the folder is rare; and every ten minutes, since
- * profiles grow old.
+ * when it was last trimmed and what was written since. Before something is written that would take
+ * it over its limit it is trimmed, to a little below, so that walking the folder is rare; and every
+ * ten minutes, since profiles grow old.
  *
  * A profile is kept when samples came or went since the one before, a row of statistics when
  * anything did. The first profile comes soon after a process was found: then the names of its code
@@ -31,11 +31,13 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #define TRIM_EVERY_NS (600ull * 1000000000u)
 #define FILE_OVERHEAD_BYTES 4096u
+#define PROFILE_ROOM_BYTES (64u << 10) /* a usual profile, its folder, facts and names */
 
 enum order { ORDER_PROFILE, ORDER_BURY, ORDER_DISCARD, ORDER_SETTLE };
 
@@ -178,14 +180,16 @@ static void forget_trimmed(struct keeper *keeper) {
     table_list_free(keeper->options.table, &list);
 }
 
-static void trim(struct keeper *keeper) {
+/* Leaves room for as many more bytes. */
+static void trim(struct keeper *keeper, uint64_t room_bytes) {
     struct keep_trimmed trimmed = {0};
     pthread_mutex_lock(&keeper->lock);
     uint64_t limit = keeper->options.keep_bytes;
     uint64_t keep_for_ns = keeper->options.keep_for_ns;
     pthread_mutex_unlock(&keeper->lock);
     uint64_t now = clock_ns(CLOCK_REALTIME);
-    keep_store_trim(keeper->options.store, limit - limit / 16,
+    uint64_t taken = limit / 16 + room_bytes;
+    keep_store_trim(keeper->options.store, limit > taken ? limit - taken : 0,
                     now > keep_for_ns ? now - keep_for_ns : 0, &trimmed);
     daemon_count(&keeper->options.counters->profiles_trimmed, trimmed.profiles);
     daemon_count(&keeper->options.counters->processes_trimmed, trimmed.folders);
@@ -195,10 +199,11 @@ static void trim(struct keeper *keeper) {
         forget_trimmed(keeper);
 }
 
-static void trim_if_due(struct keeper *keeper) {
-    if (atomic_load(&keeper->weight) > keeper_limit(keeper) ||
+/* Before as many bytes are written. */
+static void make_room(struct keeper *keeper, uint64_t bytes) {
+    if (atomic_load(&keeper->weight) + bytes > keeper_limit(keeper) ||
         clock_ns(CLOCK_MONOTONIC) > keeper->trimmed_ns + TRIM_EVERY_NS)
-        trim(keeper);
+        trim(keeper, bytes);
 }
 
 /* ---- writing ---- */
@@ -267,6 +272,7 @@ static int write_row(struct keeper *keeper, struct process *process) {
 
 static int write_living(struct keeper *keeper, struct process *process, const uint64_t *now) {
     struct process_kept *kept = &process->keep;
+    make_room(keeper, PROFILE_ROOM_BYTES);
     int error = begin(keeper, process, &process->facts);
     if (error < 0)
         return error;
@@ -304,6 +310,14 @@ static void profile(struct keeper *keeper, struct process *process) {
 
 /* ---- one dead process ---- */
 
+/* What the box takes of memory, which its copy takes of the disk at most. */
+static uint64_t box_bytes(const struct process *process) {
+    struct stat status;
+    if (fstat(mal_reader_fd(process->reader), &status) != 0)
+        return 0;
+    return (uint64_t)status.st_blocks * 512u;
+}
+
 static int write_dead(struct keeper *keeper, struct process *process) {
     const struct keep_facts *facts = &process->loop.verdict;
     int error = begin(keeper, process, facts);
@@ -314,7 +328,7 @@ static int write_dead(struct keeper *keeper, struct process *process) {
         error = write_row(keeper, process);
     if (!is_of_the_store(error)) {
         error = keep_entry_add_box(process->keep.entry, process->reader);
-        weigh(keeper, 64u << 10);
+        weigh(keeper, box_bytes(process));
     }
     /* Last: a folder whose facts tell of an end is whole. */
     return is_of_the_store(error) ? error : keep_entry_set_facts(process->keep.entry, facts);
@@ -344,9 +358,10 @@ static int enshrine(struct keeper *keeper, struct process *process) {
 }
 
 static int bury(struct keeper *keeper, struct process *process) {
+    make_room(keeper, box_bytes(process) + PROFILE_ROOM_BYTES);
     int error = write_dead(keeper, process);
     if (error == -ENOSPC) {
-        trim(keeper);
+        trim(keeper, box_bytes(process) + PROFILE_ROOM_BYTES);
         error = write_dead(keeper, process);
     }
     if (!is_of_the_store(error))
@@ -458,11 +473,9 @@ static void *keeper_main(void *argument) {
     struct keeper *keeper = argument;
     struct job *job;
     prctl(PR_SET_NAME, (unsigned long)"mallardd-keeper", 0, 0, 0);
-    trim(keeper);
-    while ((job = next_job(keeper)) != NULL) {
+    trim(keeper, 0);
+    while ((job = next_job(keeper)) != NULL)
         obey(keeper, job);
-        trim_if_due(keeper);
-    }
     return NULL;
 }
 
