@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { commandsFor } from '../src/model/commands.js';
 import { nearestProfile, rangeOf, seriesOf, stack, stepProfile } from '../src/model/history.js';
-import { problemWith, KNOBS, requestOf } from '../src/model/knobs.js';
+import { KNOBS, knobsOf, problemWith, requestOf } from '../src/model/knobs.js';
 import { describeParts, partsOfRow, PARTS } from '../src/model/parts.js';
 import { select } from '../src/model/processes.js';
 import { cellOf, layoutCells, pinners, sortSpans, spansOf, stackNames } from '../src/model/spans.js';
@@ -92,6 +92,12 @@ test('commands name exactly what is on the screen', () => {
   assert.ok(texts.some((text) => text.includes("-focus='a'\\''b'")));
   assert.ok(texts.some((text) => text.startsWith('curl -sS -o heap.pb.gz ')));
   assert.deepEqual(commandsFor('nothing', context), []);
+});
+
+test('a knob that a process does not know is not offered', () => {
+  const names = (knobs) => knobsOf({ knobs }).map((knob) => knob.name);
+  assert.deepEqual(names({ gogc: null, memory_limit_bytes: null }), ['free-os-memory', 'gc', 'rate']);
+  assert.deepEqual(names({ gogc: 100, memory_limit_bytes: 5 }).slice(3), ['gogc', 'memory-limit']);
 });
 
 test('a knob takes whole numbers only', () => {

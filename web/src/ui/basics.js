@@ -8,9 +8,10 @@ export function Link({ to, children, ...rest }) {
   return <a href={formatRoute(to)} {...rest}>{children}</a>;
 }
 
-// One sentence, where the thing would have been.
-export function Problem({ text }) {
-  return text ? <p class="problem" role="alert">{sentence(text)}</p> : null;
+// One sentence, where the thing would have been; with a button for what does not try again by itself.
+export function Problem({ text, retry }) {
+  if (!text) return null;
+  return <p class="problem" role="alert">{sentence(text)}{retry && <button type="button" onClick={() => retry()}>try again</button>}</p>;
 }
 
 function sentence(text) {

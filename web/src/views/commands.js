@@ -6,7 +6,7 @@ import { useState } from 'preact/hooks';
 import { post } from '../data/api.js';
 import { usePage } from '../data/page.js';
 import { commandsFor } from '../model/commands.js';
-import { KNOBS, problemWith, requestOf } from '../model/knobs.js';
+import { knobsOf, problemWith, requestOf } from '../model/knobs.js';
 import { Problem } from '../ui/basics.js';
 import { CommandList } from '../ui/copy.js';
 import { Dialog } from '../ui/dialog.js';
@@ -64,7 +64,7 @@ function Knobs({ process, refresh }) {
     <div class="knobs">
       <h2>Knobs</h2>
       {process.can_command
-        ? <div class="tools">{KNOBS.map((knob) => <button type="button" key={knob.name} onClick={() => setAsking(knob)}>{knob.label}…</button>)}</div>
+        ? <div class="tools">{knobsOf(process).map((knob) => <button type="button" key={knob.name} onClick={() => setAsking(knob)}>{knob.label}…</button>)}</div>
         : <p class="muted">{process.alive ? 'This process does not take commands from this user.' : 'The process has ended; there is nothing left to change.'}</p>}
       <p role="status" class={answer ? 'answer' : ''}>{answer}</p>
       {asking && <KnobDialog knob={asking} process={process} onClose={() => setAsking(null)} onDone={done} />}

@@ -55,7 +55,7 @@ export function HeapView({ process }) {
         <a class="download" href={heapFile(route.id, at)} download={`${process.name}.${process.pid}.pb.gz`}>download .pb.gz</a>
         {now.data && <Refresh profile={now.data} alive={process.alive} stored={at} refresh={now.refresh} />}
       </div>
-      <Problem text={problem} />
+      <Problem text={problem} retry={now.error ? now.refresh : before.refresh} />
       {waiting && !problem && <p class="muted">Asking the server…</p>}
       {!waiting && now.data.samples.length === 0 && !base && (
         <Empty title="No sample yet.">

@@ -102,7 +102,7 @@ export function Spans({ process }) {
   return (
     <>
       <h2>Spans by occupancy</h2>
-      <Problem text={error} />
+      <Problem text={error} retry={process.alive ? refresh : undefined} />
       {!data && !error && <p class="muted">Asking the process…</p>}
       {error && !data && <Empty title="There is no map of this process."><p>A map is made by the process itself when it is asked; one that is dead, or that does not listen, has none unless it was asked before.</p></Empty>}
       {data && data.spans.length === 0 && <Empty title="No span is in use." />}

@@ -77,7 +77,7 @@ export function TraceView({ process }) {
         <span class="muted">{count(shown.length)} of {count(lines.length)} lines{paused ? ', paused' : ''}</span>
       </div>
       <Problem text={error} />
-      {asked && lines.length === 0 && <Empty title="No trace line yet."><p>A line is written whenever memory goes back to the kernel and after each collection. “Free OS memory” under Commands makes one.</p></Empty>}
+      {asked && lines.length === 0 && <Empty title="No trace line yet."><p>A line is written when memory goes back to the kernel and after each collection.</p></Empty>}
       {lines.length > 0 && <TraceLines lines={shown} follow />}
       {lines.length > 0 && shown.length === 0 && <p class="muted">No line matches the filter.</p>}
     </section>
