@@ -93,8 +93,8 @@ static void give_back(void) {
     if (!terminal.taken)
         return;
     terminal.taken = 0;
-    put(GIVE_BACK);
     tcsetattr(STDIN_FILENO, TCSANOW, &terminal.before);
+    put(GIVE_BACK);
 }
 
 /* ---- signals ---- */

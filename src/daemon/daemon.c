@@ -204,6 +204,7 @@ static int open_signals(struct daemon *daemon) {
     sigaddset(&set, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGIO, SIG_IGN); /* of a lease that is held for an instant, see discover.c */
     daemon->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     return daemon->signal_fd < 0 ? -errno : listen_to(daemon, daemon->signal_fd);
 }

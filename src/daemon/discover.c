@@ -12,7 +12,8 @@
  *      by root and then gave up its rights). If not, it is somebody's invention about a process of
  *      somebody else: DOUBTFUL, for root's eyes only, and never kept.
  *   3. No such process: it has ended. Where other namespaces hide processes from us that is not
- *      sure, so one that published a moment ago counts as living, without a descriptor.
+ *      sure: one whose box is still mapped by somebody counts as living, without a descriptor, or,
+ *      where the kernel does not let us ask for that, one that publishes.
  *
  * A file is opened by the folder's descriptor and never by following a link; a FIFO or a device is
  * opened without waiting and then refused by the reader, as is everything that is not a box.
@@ -127,13 +128,32 @@ uint64_t discover_published_ns(struct mal_box_reader *reader) {
     return published;
 }
 
-static bool published_just_now(struct mal_box_reader *reader, uint64_t *ret_published_ns) {
+/* Of a box that nobody here has open for writing: whether a process still maps it, in whatever
+ * namespace. A lease for reading is granted only where nobody could write. 1, 0, or -errno where
+ * we may not ask. */
+static int is_mapped(const struct mal_box_reader *reader) {
+    int fd = mal_reader_fd(reader);
+    if (fcntl(fd, F_SETLEASE, F_RDLCK) != 0)
+        return errno == EAGAIN ? 1 : -errno;
+    fcntl(fd, F_SETLEASE, F_UNLCK);
+    return 0;
+}
+
+static bool published_of_late(uint64_t published_ns) {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     uint64_t now_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-    *ret_published_ns = discover_published_ns(reader);
-    return *ret_published_ns != PROCESS_NEVER && *ret_published_ns + FRESH_NS > now_ns &&
-           *ret_published_ns < now_ns + FRESH_NS;
+    return published_ns != PROCESS_NEVER && published_ns + FRESH_NS > now_ns &&
+           published_ns < now_ns + FRESH_NS;
+}
+
+bool discover_still_lives(struct process *process) {
+    int mapped = is_mapped(process->reader);
+    uint64_t before = process->loop.published_ns;
+    process->loop.published_ns = discover_published_ns(process->reader);
+    if (mapped >= 0)
+        return mapped == 1;
+    return process->loop.published_ns != before || published_of_late(before);
 }
 
 /* ---- what is known of it ---- */
@@ -203,12 +223,25 @@ static enum discovery doubt(struct process *process, uint32_t process_uid) {
     return process->facts.sentence != NULL ? DISCOVERED_DOUBTFUL : DISCOVERED_NOTHING;
 }
 
+/* Without write access, so that whoever has it is the process. */
+static void reopen_for_reading(struct process *process) {
+    char path[32];
+    struct mal_box_reader *reader;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", mal_reader_fd(process->reader));
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0 || mal_reader_from_fd(fd, mal_reader_path(process->reader), &reader) < 0)
+        return;
+    mal_reader_close(process->reader);
+    process->reader = reader;
+}
+
 /* Nobody by that name: over, or out of sight. */
 static enum discovery judge_absent(const struct discoverer *discoverer, struct process *process) {
     if (discoverer->sees_all)
         return DISCOVERED_ENDED;
-    bool fresh = published_just_now(process->reader, &process->loop.published_ns);
-    return fresh ? DISCOVERED_LIVING : DISCOVERED_ENDED;
+    reopen_for_reading(process);
+    process->loop.published_ns = discover_published_ns(process->reader);
+    return discover_still_lives(process) ? DISCOVERED_LIVING : DISCOVERED_ENDED;
 }
 
 static enum discovery judge(const struct discoverer *discoverer, struct process *process) {

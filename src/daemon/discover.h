@@ -41,7 +41,10 @@ enum discovery discover(struct discoverer *discoverer, struct folder *folder, co
 bool discover_is_wreck(const struct discoverer *discoverer, const struct folder *folder,
                        const char *name);
 
-/* Where the process wrote no longer what it had published: PROCESS_NEVER when unreadable. */
+/* When it published last, wall clock; PROCESS_NEVER when that cannot be read. */
 uint64_t discover_published_ns(struct mal_box_reader *reader);
+
+/* Of a process that cannot be seen: whether it lives, by its box. */
+bool discover_still_lives(struct process *process);
 
 #endif

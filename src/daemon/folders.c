@@ -33,12 +33,14 @@
 #define RUN_PREFIX "run."
 #define FOLDERS_MAX 1024
 #define EVENT_BYTES 65536
+#define TURNS_MAX 16 /* of reading events before something else gets its turn */
 /* Files' times have the grain of the kernel's tick. */
 #define SCAN_OVERLAP_SECONDS 2
 
+/* Not IN_CLOSE_WRITE: closing our own handles would tell it of every box, each time. */
 #define FOLDER_EVENTS                                                                              \
-    (IN_CREATE | IN_MOVED_TO | IN_CLOSE_WRITE | IN_DELETE | IN_MOVED_FROM | IN_DELETE_SELF |       \
-     IN_MOVE_SELF | IN_ONLYDIR | IN_EXCL_UNLINK)
+    (IN_CREATE | IN_MOVED_TO | IN_DELETE | IN_MOVED_FROM | IN_DELETE_SELF | IN_MOVE_SELF |         \
+     IN_ONLYDIR | IN_EXCL_UNLINK)
 
 /* ---- one folder ---- */
 
@@ -210,16 +212,29 @@ static struct timespec file_now(void) {
     return now;
 }
 
+/* Cuts the last word of a path; false where there is none. */
+static bool go_up(char path[PATH_MAX]) {
+    char *slash = strrchr(path, '/');
+    if (path[0] == '\0' || strcmp(path, "/") == 0 || strcmp(path, ".") == 0)
+        return false;
+    if (slash == NULL)
+        memcpy(path, ".", 2);
+    else
+        slash[slash == path] = '\0';
+    return true;
+}
+
+/* The nearest folder above that is there: something will come into being in it. */
 static void watch_parent(struct folders *folders) {
     char parent[PATH_MAX];
+    int watch = -1;
     snprintf(parent, sizeof parent, "%s", folders->path);
-    char *slash = strrchr(parent, '/');
-    if (slash == NULL)
-        snprintf(parent, sizeof parent, ".");
-    else
-        slash[slash == parent] = '\0';
-    folders->parent_watch =
-        inotify_add_watch(folders->inotify_fd, parent, IN_CREATE | IN_MOVED_TO | IN_ONLYDIR);
+    while (watch < 0 && go_up(parent))
+        watch =
+            inotify_add_watch(folders->inotify_fd, parent, IN_CREATE | IN_MOVED_TO | IN_ONLYDIR);
+    if (folders->parent_watch >= 0 && folders->parent_watch != watch)
+        inotify_rm_watch(folders->inotify_fd, folders->parent_watch);
+    folders->parent_watch = watch;
 }
 
 /* Makes items[0] the folder that the path names now. */
@@ -287,13 +302,15 @@ int folders_read_events(struct folders *folders) {
     static char buffer[EVENT_BYTES]
         __attribute__((aligned(__alignof__(struct inotify_event)))); /* the loop's */
     int scan = 0;
-    ssize_t got;
-    while ((got = read(folders->inotify_fd, buffer, sizeof buffer)) > 0)
+    ssize_t got = 1;
+    for (int turn = 0; turn < TURNS_MAX && got > 0; turn++) {
+        got = read(folders->inotify_fd, buffer, sizeof buffer);
         for (ssize_t at = 0; at < got;) {
             const struct inotify_event *event = (const void *)(buffer + at);
             scan |= take_event(folders, event);
             at += (ssize_t)(sizeof *event + event->len);
         }
+    }
     return scan;
 }
 

@@ -262,13 +262,6 @@ void follower_exit(struct follower *follower, int pidfd) {
 
 /* ---- time ---- */
 
-/* Those out of sight live as long as they publish. */
-static bool publishes(struct process *process) {
-    uint64_t before = process->loop.published_ns;
-    process->loop.published_ns = discover_published_ns(process->reader);
-    return process->loop.published_ns != before;
-}
-
 void follower_after_scan(struct follower *follower) {
     for (size_t i = follower->count; i-- > 0;) {
         struct process *process = follower->items[i];
@@ -276,7 +269,7 @@ void follower_after_scan(struct follower *follower) {
             continue;
         if (is_over(process))
             follow_forget(follower, process, FOLLOW_EXITED);
-        else if (!publishes(process))
+        else if (!discover_still_lives(process))
             follow_ended(follower, process, 0);
     }
     discoverer_end_batch(&follower->discoverer);

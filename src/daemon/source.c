@@ -21,6 +21,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A pid that no process has: what is dead, doubtful or out of sight takes no orders, whoever may
+ * have its number now. */
+#define NO_PROCESS UINT32_MAX
+
 static bool viewer_sees(const struct process *process, enum process_state state,
                         const void *context) {
     const uint32_t *viewer_uid = context;
@@ -62,8 +66,7 @@ static int show(const struct table_item *item, http_process_visit *visit, void *
     struct http_process process = {reader, &identity, &status, &facts, false};
     if (*facts.root != '\0')
         mal_reader_set_root(reader, facts.root);
-    if (facts.host_pid != 0)
-        mal_reader_set_pid(reader, facts.host_pid);
+    mal_reader_set_pid(reader, facts.host_pid != 0 ? facts.host_pid : NO_PROCESS);
     if (mal_reader_identity(reader, &identity) < 0)
         goto out;
     if (mal_reader_status(reader, &status) == 0) {

@@ -28,6 +28,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -444,11 +445,17 @@ void view_session_end(struct view_session *session) {
     *session = (struct view_session){0};
 }
 
+/* What debug information took comes in small pieces, which malloc would keep. */
 void view_symbols_rest(struct view_symbols *symbols) {
+    bool closed = false;
     pthread_mutex_lock(&symbols->lock);
-    for (size_t i = 0; i < symbols->module_count; i++)
+    for (size_t i = 0; i < symbols->module_count; i++) {
+        closed |= symbols->modules[i]->file != NULL;
         module_rest(symbols->modules[i]);
+    }
     pthread_mutex_unlock(&symbols->lock);
+    if (closed)
+        malloc_trim(0);
 }
 
 size_t view_symbols_bytes(struct view_symbols *symbols) {

@@ -80,7 +80,8 @@ struct view_symbols_store {
 /* Before the first session; everything in the store must outlive `symbols`. */
 void view_symbols_set_store(struct view_symbols *symbols, const struct view_symbols_store *store);
 
-/* Closes the files that the last sessions left open. For a program that is about to be idle. */
+/* Closes the files that the last sessions left open and gives their memory back. For a program that
+ * is about to be idle. */
 void view_symbols_rest(struct view_symbols *symbols);
 
 /* What the cache holds in memory, without the open files. */

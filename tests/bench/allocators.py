@@ -28,6 +28,20 @@ SETTINGS = {"mallard-off": {"MALLARD_MEMPROFILERATE": "0"}, "mallard-rate1": {"M
 class Problem(Exception):
     """Something needed is missing, or a program failed."""
 
+    status = 1
+
+
+class Misuse(Problem):
+    """The caller named something that is not there."""
+
+    status = 2
+
+
+def give_up(program, problem):
+    """One line for the Problem or OSError that ended a program; returns the exit status."""
+    print(f"\n{program}: {problem}" if sys.stderr.isatty() else f"{program}: {problem}", file=sys.stderr)
+    return getattr(problem, "status", 1)
+
 
 @dataclasses.dataclass
 class Allocator:
@@ -57,7 +71,7 @@ def preload_fails(path):
 
 def checked(name, path):
     if not os.path.exists(path):
-        raise Problem(f"{name}: no library {path}")
+        raise Misuse(f"{name}: no library {path}")
     if preload_fails(os.path.abspath(path)):
         raise Problem(f"{name}: {path} cannot be preloaded")
     return os.path.abspath(path)
@@ -71,7 +85,7 @@ def choose(lib, peers, extras, copies=None):
         if name == "glibc" or name in SETTINGS:
             continue
         if name not in PEERS:
-            raise Problem(f"no peer named {name}: {' '.join([*PEERS, *SETTINGS])}")
+            raise Misuse(f"no peer named {name}: {' '.join([*PEERS, *SETTINGS])}")
         path = find_library(PEERS[name])
         if path:
             chosen.append(Allocator(name, checked(name, path)))

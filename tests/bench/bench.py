@@ -44,7 +44,7 @@ def choose_workloads(names):
     wanted = [name for word in names or every for name in GROUPS.get(word, [word])]
     for name in wanted:
         if name not in every:
-            raise Problem(f"no workload named {name}: own real {' '.join(every)}")
+            raise known.Misuse(f"no workload named {name}: own real {' '.join(every)}")
     for name in [name for name in wanted if name in programs.REAL and not programs.is_there(name)]:
         print(f"bench: {name} left out: no {programs.REAL[name][0]}", file=sys.stderr)
         wanted.remove(name)
@@ -131,6 +131,7 @@ class Bench:
             if turn < micro_reps:
                 self.run_micro_turn(turn, progress)
             progress.repetition(turn + 1, self.options.reps)
+            report.write_partial(self, self.options.out)
         progress.end()
 
     def run_micro_turn(self, turn, progress):
@@ -168,8 +169,7 @@ def main():
         bench.run()
         report.write(bench, options)
     except (Problem, OSError) as problem:
-        print(f"\nbench: {problem}", file=sys.stderr)
-        return 1
+        return known.give_up("bench", problem)
     except KeyboardInterrupt:
         print("\nbench: interrupted", file=sys.stderr)
         return 130

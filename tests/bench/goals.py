@@ -82,6 +82,11 @@ GOALS = [
 ]
 
 
+def judge(what, bar, value, digits=3):
+    """One line, as in the table."""
+    return f"{what:54}{bar:>9}{value:>10.{digits}f}  {'reached' if value <= bar else 'missed'}"
+
+
 def show(result, names):
     """Prints what can be judged; returns it as [(what, at most, found)]."""
     found = [(what, bar, find(result, names)) for what, bar, find in GOALS]
@@ -89,5 +94,5 @@ def show(result, names):
     if found:
         print(f"\n{'Goals':54}{'at most':>9}{'found':>10}")
     for what, bar, value in found:
-        print(f"{what:54}{bar:>9}{value:>10.3f}  {'reached' if value <= bar else 'missed'}")
+        print(judge(what, bar, value))
     return found

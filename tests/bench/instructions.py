@@ -82,8 +82,11 @@ def judge(name, mode, golden, now):
 
 
 def compare(rows, found):
-    lines = [judge(name, mode, rows.get(name, {}).get(mode), found[mode][name]) for mode in MODES for name in found[mode]]
-    lines += [f"FAIL {name}: in the golden file, but not counted any more; `make golden`" for name in rows if name not in found["rseq"]]
+    if found["rseq"] == found["lock"]:
+        print("skip instructions rseq: no restartable sequences here, only locked caches")
+        del found["rseq"]
+    lines = [judge(name, mode, rows.get(name, {}).get(mode), found[mode][name]) for mode in found for name in found[mode]]
+    lines += [f"FAIL {name}: in the golden file, but not counted any more; `make golden`" for name in rows if name not in found["lock"]]
     print("\n".join(lines))
     failed = sum(line.startswith("FAIL") for line in lines)
     print(f"{len(lines) - failed} passed, {failed} failed")

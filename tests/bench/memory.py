@@ -222,8 +222,7 @@ def main():
         place = runs.Workplace(options.bin)
         run_all(options, place)
     except (known.Problem, OSError) as problem:
-        print(f"memory: {problem}", file=sys.stderr)
-        return 1
+        return known.give_up("memory", problem)
     except KeyboardInterrupt:
         return 130
     finally:

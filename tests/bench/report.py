@@ -185,6 +185,12 @@ def machine_facts():
             "taken": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
 
 
+def write_partial(bench, out):
+    """What there is after each repetition, in case the rest never comes."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "bench.partial.json").write_text(json.dumps({"raw": bench.raw, "micro_raw": bench.micro}) + "\n")
+
+
 def write(bench, options):
     names, marks = [a.name for a in bench.chosen], [a.name for a in bench.chosen if a.sets_mark]
     own = [a.name for a in bench.chosen if a.own]
@@ -200,8 +206,10 @@ def write(bench, options):
         result.update(write_micro(bench, names, marks, out, line))
     result["goals"] = goals.show(result, names)
     (out / "bench.json").write_text(json.dumps(result, indent=1) + "\n")
+    (out / "bench.partial.json").unlink(missing_ok=True)
     print(f"\n{line}\n{bench.guard.sentence()}")
-    print(f"written: {' '.join(str(path) for path in sorted(out.iterdir()) if path.stem in ('bench', 'time', 'rss', 'micro'))}")
+    charts = (["time.svg", "rss.svg"] if bench.raw else []) + (["micro.svg"] if bench.with_micro else [])
+    print(f"written: {' '.join(str(out / name) for name in ('bench.json', *charts))}")
 
 
 def write_workloads(raw, names, marks, own, out, line):

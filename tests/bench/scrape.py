@@ -23,6 +23,7 @@ import urllib.error
 import urllib.request
 
 import allocators as known
+import goals
 import programs
 import runs
 
@@ -114,6 +115,7 @@ def report(results, guard, options):
     print(f"slowdown      {slowdown:+8.2%}   {len(fetches)} scrapes, {failed} failed")
     if fetches:
         print(f"one scrape    {statistics.median(t for t, _ in fetches) * 1e3:8.1f} ms, {statistics.median(b for _, b in fetches) / 1024:.0f} KiB")
+    print(goals.judge("slowdown by a scrape a second, %", 1, slowdown * 100))
     print(guard.sentence())
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "scrape.json").write_text(json.dumps({"cpus": os.cpu_count(), "slowdown": slowdown, "raw": results, "guard": guard.facts()}, indent=1) + "\n")
@@ -134,8 +136,7 @@ def main():
                 results[kind].append(guard.run(lambda k=kind: run_once(place, allocator, options.scale, k == "scraped")))
         return report(results, guard, options)
     except (known.Problem, OSError) as problem:
-        print(f"scrape: {problem}", file=sys.stderr)
-        return 1
+        return known.give_up("scrape", problem)
     finally:
         if place:
             place.end()

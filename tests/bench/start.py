@@ -13,6 +13,7 @@ import pathlib
 import sys
 
 import allocators as known
+import goals
 import runs
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -38,8 +39,7 @@ def main():
         place = runs.Workplace(options.bin)
         disturbed, rows = measure(options, place)
     except (known.Problem, OSError) as problem:
-        print(f"start: {problem}", file=sys.stderr)
-        return 1
+        return known.give_up("start", problem)
     finally:
         if place:
             place.end()
@@ -47,6 +47,8 @@ def main():
     for name, (median, tenth, ninety, peak) in rows.items():
         print(f"{name:14}{median / 1e3:10.3f}{tenth / 1e3:8.3f}{ninety / 1e3:8.3f}{(median - rows['glibc'][0]) / 1e3:+8.3f} ms{peak / 1024:8.2f} MiB")
     print(f"{options.runs} interleaved starts each" + ("; something else used the machine meanwhile" if disturbed else ""))
+    print(goals.judge("start of a trivial program, over glibc, ms", 0.5, (rows["mallard"][0] - rows["glibc"][0]) / 1e3))
+    print(goals.judge("its peak RSS, MiB", 3, rows["mallard"][3] / 1024))
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "start.json").write_text(json.dumps({"runs": options.runs, "cpus": os.cpu_count(), "us_median_p10_p90_peak_kib": rows}, indent=1) + "\n")
     return 0

@@ -3,7 +3,9 @@
 """What the mallard command shows of many processes, of two moments and of the dead: top (plain and
 with keys in a terminal), diff, ps -a, what was kept, report.
 
-    cli_watch.py MALLARD
+    cli_watch.py MALLARD [MALLARDD]
+
+With MALLARDD also what a real daemon kept; without it only what such a folder looks like.
 """
 import fcntl
 import gzip
@@ -137,6 +139,14 @@ def pressed(terminal, keys, wanted, seconds=10):
     return bool(re.search(wanted, screen(terminal, at)))
 
 
+def widest(terminal):
+    """Of the next whole picture."""
+    at = len(terminal.seen)
+    terminal.read_until(b"\033[J", at)
+    at = terminal.seen.rfind(b"\033[H", 0, terminal.seen.rfind(b"\033[J"))
+    return max(len(line) for line in screen(terminal, at).split("\n"))
+
+
 def check_top_keys(scene):
     programs = [Running(scene, HOLDER), Running(scene, GROWER)]
     live.wait_until(lambda: re.search(r"top .* 2 processes.*live [^0]", scene.run("top").stdout), 10)
@@ -156,13 +166,7 @@ def check_top_keys(scene):
     checks.check("Enter opens the call sites", pressed(terminal, b"\r", rf"pid {programs[0].pid} .*\n.*\n.*\n +FLAT +CUM"), screen(terminal, -2000))
     checks.check("the letter O alone does nothing, Esc leads back", pressed(terminal, b"O", "FLAT") and pressed(terminal, b"\033", "COMMAND"))
     resize(terminal, 6, 40)
-    checks.check("a new size is drawn at once", pressed(terminal, b"", r"PID +RSS +LIVE"))
-    time.sleep(0.5)
-    at = len(terminal.seen)
-    terminal.read_until(b"\033[J", at)
-    terminal.read_until(b"\033[J", len(terminal.seen))
-    lines = screen(terminal, at).split("\n")
-    checks.check("no line is wider", all(len(line) <= 40 for line in lines), max(lines, key=len))
+    checks.check("a new size is drawn, and no line is wider", live.wait_until(lambda: widest(terminal) <= 40, 10), widest(terminal))
     terminal.type(b"q")
     terminal.read_until(b"\033[?1049l")
     checks.check("q gives the terminal back", is_restored(terminal))
@@ -333,6 +337,17 @@ def check_diff_usage(scene, profile):
         scene.expect(f"a profile cut to {length} bytes", ["diff", profile, damaged], 1, err="damaged.pb.gz cannot be read: it is no profile")
 
 
+def check_progress(scene):
+    """A line while names are read, gone afterwards, and only on a terminal."""
+    box, _ = a_dead_box(scene, signal.SIGKILL)
+    terminal = cli.Terminal(scene, scene.mallard, "heap", box, "-o", "h.pb.gz", TERM="xterm")
+    terminal.read_until(b"\r\033[K", 10)
+    scene.checks.equal("heap on a terminal ends well", terminal.close(), 0)
+    scene.checks.check("says what it does, and takes it back", re.fullmatch(rb"\r\033\[Kreading the heap of [^\r\n]* \.\.\.\r\033\[K", terminal.seen), terminal.seen)
+    scene.expect("elsewhere it is silent", ["heap", box, "-o", "h.pb.gz"], 0, out="^$", err="^$")
+    clean(scene)
+
+
 # ---- the dead
 
 class Kept:
@@ -359,9 +374,8 @@ def a_dead_box(scene, number):
     """The box of a program that was killed, and its pid."""
     boxes = os.path.join(scene.folder, "dead")
     program = Running(scene, GROWER, "--keep", boxes)
-    live.wait_until(lambda: re.search(r" [\d.]+ MiB ", scene.run("stat", box_in(boxes)).stdout) if box_in(boxes) else False)
     program.grow()
-    time.sleep(1.2)
+    live.wait_until(lambda: box_in(boxes) and re.search(r"live objects +[2-9]\d[\d.]* MiB", scene.run("stat", box_in(boxes)).stdout), 10)
     program.kill(number)
     program.stop()
     return box_in(boxes), program.pid
@@ -491,6 +505,34 @@ def check_hostile_keep(scene):
     clean(scene)
 
 
+def check_daemon(scene, mallardd):
+    """A process that a daemon watched: its stored profiles while it lives, all of it when it is dead."""
+    checks = scene.checks
+    keep = os.path.join(scene.folder, "kept")
+    daemon = subprocess.Popen([mallardd, "--http", "127.0.0.1:0", "--dir", scene.boxes, "--keep", keep, "--keep-every", "1"],
+                              env=scene.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    scene.env["MALLARD_KEEP_DIR"] = keep
+    checks.check("mallardd is ready", "http://127.0.0.1:" in daemon.stdout.readline())
+    program = Running(scene, GROWER)
+    pid = program.pid
+    stored = live.wait_until(lambda: scene.run("diff", f"{pid}@-0s", f"{pid}@-0s").returncode == 0, 30)
+    checks.check("a profile of the living is stored", stored)
+    scene.expect("diff of what was stored and now", ["diff", f"{pid}@-0s", str(pid)], 0, out="^inuse_space: ")
+    program.kill(signal.SIGKILL)
+    dead = live.wait_until(lambda: re.search(rf"\n +{pid}  SIGKILL ", scene.run("ps", "-a").stdout), 30)
+    checks.check("ps -a: killed by SIGKILL", dead, scene.run("ps", "-a").stdout)
+    sentence = live.wait_until(lambda: re.search(rf"^.*SIGKILL.*\n{pid} ", scene.run("stat", str(pid)).stdout), 30)
+    checks.check("stat: and why", sentence, scene.run("stat", str(pid)).stdout)
+    daemon.send_signal(signal.SIGTERM)
+    checks.equal("mallardd ends", daemon.wait(timeout=20), 0)
+    daemon.stdout.close()
+    scene.expect("heap without a daemon", ["heap", str(pid), "-o", "last.pb.gz"], 0)
+    scene.expect("report without a daemon", ["report", str(pid), "-o", "report.html"], 0)
+    check_page(scene, "kept by mallardd", os.path.join(scene.folder, "report.html"), pid)
+    program.stop()
+    clean(scene)
+
+
 # ---- report
 
 class Page(html.parser.HTMLParser):
@@ -553,8 +595,7 @@ def check_report(scene):
     data = check_page(scene, "kept", path, pid)
     scene.checks.check("kept: how it died", data["process"]["death"]["kind"] == "oom" and "alert(1)" in data["process"]["death"]["sentence"], data["process"]["death"])
     program = Running(scene, HOLDER)
-    live.wait_until(lambda: find_box(scene, program.pid))
-    time.sleep(1.2)
+    live.wait_until(lambda: re.search(r"live objects +[3-9]\d[\d.]* MiB", scene.run("stat", str(program.pid)).stdout), 10)
     scene.expect("report of a living process", ["report", str(program.pid), "-o", path], 0)
     data = check_page(scene, "living", path, program.pid)
     scene.checks.equal("living: alive", (data["process"]["alive"], data["process"]["death"]), (True, None))
@@ -566,16 +607,19 @@ def check_report(scene):
 
 
 def main(arguments):
-    if len(arguments) != 1:
+    if len(arguments) not in (1, 2):
         print(__doc__, file=sys.stderr)
         return 2
     checks = live.Checks()
     steps = (check_top_usage, check_top_plain, check_top_keys, check_top_process_on_terminal, check_top_ends, check_top_stops,
-             check_top_without_terminal, check_hostile_names, check_diff, check_how_it_ended, check_kept, check_kept_and_living,
+             check_top_without_terminal, check_hostile_names, check_diff, check_progress, check_how_it_ended, check_kept, check_kept_and_living,
              check_hostile_keep, check_report)
     for step in steps:
         with tempfile.TemporaryDirectory() as folder:
             step(cli.Scene(checks, arguments[0], folder))
+    if len(arguments) > 1:
+        with tempfile.TemporaryDirectory() as folder:
+            check_daemon(cli.Scene(checks, arguments[0], folder), os.path.abspath(arguments[1]))
     return checks.finish()
 
 

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 
 from daemon_scene import Prey, Scene, is_whole, live, read_line
 
@@ -40,8 +41,7 @@ def check_discovery(checks, build):
 def check_run_folder(checks, build):
     with Scene(build) as scene:
         daemon = scene.daemon()
-        process, _, pid = live.start(os.path.join(build, "mallard"), program=[scene.prey_program], folder=scene.folder,
-                                     env={**scene.daemon_env})
+        process, _, pid = live.start(os.path.join(build, "mallard"), folder=scene.folder, env=scene.daemon_env)
         try:
             checks.check("a process of `mallard run` is found in its folder", wait_until(lambda: daemon.knows(pid), 3))
         finally:
@@ -57,14 +57,44 @@ def check_late_folder(checks, build):
         os.makedirs(boxes)
         scene.env["MALLARD_DIR"] = boxes
         prey = scene.prey()
-        checks.check("a scan finds it and what is in it", wait_until(lambda: daemon.knows(prey.id), 13))
+        checks.check("made, it is found with what is in it", wait_until(lambda: daemon.knows(prey.id), 3))
         shutil.rmtree(boxes)
         os.mkdir(boxes)
         again = scene.prey()
-        checks.check("the folder made anew is watched anew", wait_until(lambda: daemon.knows(again.id), 13))
+        checks.check("made anew, it is watched anew", wait_until(lambda: daemon.knows(again.id), 13))
         checks.check("who lost its box with the old one is followed on", daemon.knows(prey.id))
         prey.kill()
         checks.check("and kept when it is killed", wait_until(lambda: scene.is_buried(prey.id), 5))
+
+
+def check_scan(checks, build):
+    """A change that no event tells: the folder's path leads elsewhere."""
+    with Scene(build) as scene:
+        link, other = os.path.join(scene.folder, "link"), os.path.join(scene.folder, "other")
+        os.symlink(scene.boxes, link)
+        daemon = scene.daemon(boxes=link)
+        os.mkdir(other)
+        os.symlink(other, link + ".new")
+        os.rename(link + ".new", link)
+        scene.env["MALLARD_DIR"] = other
+        prey = scene.prey()
+        checks.check("the scan every ten seconds finds what no event told", wait_until(lambda: daemon.knows(prey.id), 13))
+
+
+def check_hidden(checks, build):
+    """A daemon in a pid namespace of its own sees no process, only boxes."""
+    if os.geteuid() != 0 or subprocess.run(["unshare", "--pid", "--fork", "true"], check=False).returncode != 0:
+        print("skip hidden: no pid namespaces here")
+        return
+    with Scene(build) as scene:
+        prey = scene.prey()
+        daemon = scene.daemon(prefix=["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"])
+        checks.check("a process that cannot be seen is followed by its box", daemon.knows(prey.id) and daemon.lives(prey.pid))
+        checks.check("its box stays where it is", wait_until(lambda: daemon.number("mallardd_scans_total") >= 3, 25) and
+                     daemon.lives(prey.pid) and scene.box_files())
+        prey.kill()
+        checks.check("its end is noticed", wait_until(lambda: scene.is_buried(prey.id), 13))
+        checks.equal("and nobody knows how it came", scene.facts(prey.id).get("death"), "unknown")
 
 
 def check_container(checks, build):
@@ -74,13 +104,16 @@ def check_container(checks, build):
         return
     with Scene(build) as scene:
         daemon = scene.daemon()
-        outer = Prey(scene, ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", scene.prey_program])
+        scene.env["MALLARD_EAGER"] = "1"
+        outer = Prey(scene, ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", scene.prey_program],
+                     stderr=subprocess.DEVNULL)
         scene.started.append(outer)
         with open(f"/proc/{outer.pid}/task/{outer.pid}/children", encoding="ascii") as file:
             pid = int(file.read().split()[0])
         checks.check("it is found by its pid here", wait_until(lambda: daemon.lives(pid) or daemon.lives(1), 3), daemon.metrics())
         checks.check("and answers under it", daemon.knows(pid))
-        checks.equal("its mailbox is reached", daemon.status(f"/p/{pid}/debug/mallard/gc", method="POST"), 200)
+        checks.check("its mailbox is reached", wait_until(
+            lambda: daemon.status(f"/p/{pid}/debug/mallard/free-os-memory", method="POST") == 200, 3))
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: scene.kept_folder(f"{pid}.*") and scene.is_buried(f"{pid}.*"), 5)
         checks.equal("its death is told", scene.facts(f"{pid}.*").get("sentence"), "killed by SIGKILL")
@@ -261,15 +294,15 @@ def check_crash(checks, build):
     """The daemon is killed while it writes, again and again."""
     with Scene(build) as scene:
         preys = [scene.prey() for _ in range(4)]
-        for turn in range(6):
+        for turn in range(5):
             daemon = scene.daemon("--keep-every", "1")
-            for _ in range(5):
+            end = time.monotonic() + 1.5 + turn * 0.35  # the first profiles come after 1.5 to 2.5 s
+            while time.monotonic() < end:
                 for prey in preys:
                     prey.ask("grow 1048576")
-                wait_until(lambda: False, 0.1 + turn * 0.05)
             daemon.stop(signal.SIGKILL)
         daemon = scene.daemon("--keep-every", "1")
-        checks.check("it serves after six crashes", all(daemon.knows(prey.id) for prey in preys))
+        checks.check("it serves after five crashes", all(daemon.knows(prey.id) for prey in preys))
         kept = [path for prey in preys for path in scene.profiles(prey.id)]
         torn = [path for path in kept if not is_whole(path)]
         checks.check(f"{len(kept)} profiles, all of them whole", kept and not torn, torn)
@@ -473,7 +506,7 @@ def check_metrics(checks, build):
                      f'pid="{preys[1].pid}"' in own)
 
 
-CHECKS = (check_discovery, check_run_folder, check_late_folder, check_container, check_clean_exits, check_deaths, check_unreaped,
+CHECKS = (check_discovery, check_run_folder, check_late_folder, check_scan, check_hidden, check_container, check_clean_exits, check_deaths, check_unreaped,
           check_exec, check_oom, check_restart, check_crash, check_wrong_settings, check_reload, check_second, check_manager,
           check_deleted_program, check_bound, check_history, check_metrics)
 

@@ -85,16 +85,16 @@ class UnixConnection(http.client.HTTPConnection):
 
 
 class Daemon:
-    def __init__(self, scene, *options, env=None, boxes=None, wait=True, **more):
+    def __init__(self, scene, *options, env=None, boxes=None, prefix=(), **more):
         self.scene = scene
         self.socket = os.path.join(scene.folder, "socket")
-        command = [scene.mallardd, "--http", "127.0.0.1:0", "--dir", boxes or scene.boxes, "--keep", scene.keep, *options]
+        command = [*prefix, scene.mallardd, "--http", "127.0.0.1:0", "--dir", boxes or scene.boxes, "--keep", scene.keep, *options]
         self.errors_path = os.path.join(scene.folder, f"errors.{len(scene.started)}")
         with open(self.errors_path, "w", encoding="utf-8") as errors:
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=env or scene.env,
                                             stdin=subprocess.DEVNULL, **more)
         self.pid = self.process.pid
-        self.line = read_line(self.process.stdout, 20).rstrip("\n") if wait else ""
+        self.line = read_line(self.process.stdout, 20).rstrip("\n")
         found = re.search(r"http://127\.0\.0\.1:(\d+)/", self.line)
         self.port = int(found.group(1)) if found else 0
 

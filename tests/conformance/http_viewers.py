@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who sees what: another user's process stays unseen through every route, and TLS.
 
-    http_viewers.py SERVE LIBMALLARD
+    http_viewers.py SERVE LIBMALLARD [MALLARDD]
 
-Needs root to be two users; without it only what one user can see is tested.
+With MALLARDD also what the daemon keeps of the dead. Needs root to be two users; without it only what one user can see is tested.
 """
+import json
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import served
 import live
 
 KNOBS = ("rate?bytes=77777", "gogc?percent=50", "memory-limit?bytes=1", "free-os-memory", "gc")
-PAGES = ("/metrics", "/debug/memstats", "/debug/gctrace", "/debug/scavtrace", "/debug/pprof/", "/debug/pprof/heap",
+PAGES = ("/", "/metrics", "/debug/memstats", "/debug/gctrace", "/debug/scavtrace", "/debug/pprof/", "/debug/pprof/heap",
          "/debug/pprof/heap?debug=1", "/debug/pprof/heap?seconds=1", "/debug/pprof/heap?at=1700000000",
          "/debug/pprof/heap?full=1", "/debug/pprof/allocs", "/debug/pprof/delta_heap", "/debug/pprof/cmdline",
          "/debug/pprof/symbol?0x1", "/debug/pprof/block", "/debug/pprof/mutex", "/debug/pprof/goroutine",
@@ -144,6 +145,46 @@ def check_viewers(checks, serve, library):
         checks.check("none of it changed the process", len(rates) == 1 and rates[0] in after, rates)
 
 
+def entry_of(scene, address, name):
+    found = [entry for entry in json.loads(scene.ask(address, "GET /api/processes").text)["processes"] if entry["id"] == name]
+    return found[0] if found else None
+
+
+def check_daemon(checks, scene, mallardd):
+    """Two users' processes, alive and killed, and the profiles that are stored of them."""
+    addresses = scene.start_daemon(mallardd)
+    tcp = addresses[0]
+    names = [scene.start_process(uid, "sh", "-c", "read line", f"secret-of-{user}")
+             for uid, user in ((0, "root"), (served.OTHER, "nobody")) for _ in range(2)]
+    programs = scene.running[-4:]
+
+    def stored(name):
+        return json.loads(scene.ask(tcp, f"GET /api/process?proc={name}").text).get("profiles")
+    checks.check("the daemon stores profiles of all", live.wait_until(lambda: all(entry_of(scene, tcp, name) and stored(name) for name in names), 20))
+    for program in (programs[0], programs[2]):
+        program.kill()
+        program.wait()
+    dead, own_dead = names[0], names[2]
+    checks.check("and keeps the dead", live.wait_until(lambda: all(not entry_of(scene, tcp, name)["alive"] for name in (dead, own_dead)), 20))
+    for address in addresses:
+        for hidden in names[:2]:
+            check_hidden(checks, scene, address, hidden)
+            at = stored(hidden)[0]["unix_s"]
+            path = f"/p/{hidden}/debug/pprof/heap?at={at}"
+            checks.equal(f"{address}: {path} of another", scene.ask(address, f"GET {path}", uid=served.OTHER).status, 404)
+            checks.equal(f"{address}: {path} for root", scene.ask(address, f"GET {path}").status, 200)
+            check_lists(checks, scene, address, names[1], names[3])
+        for own in names[2:]:
+            at = stored(own)[0]["unix_s"]
+            for path in ("debug/pprof/heap", f"debug/pprof/heap?at={at}", "debug/pprof/cmdline", "metrics"):
+                got = scene.ask(address, f"GET /p/{own}/{path}", uid=served.OTHER)
+                checks.equal(f"{address}: /p/{own}/{path} for its user", got.status, 200)
+        check_token(checks, scene, address, dead)
+        check_sites(checks, scene, address, names[3])
+        check_paths(checks, scene, address)
+        check_planted(checks, scene, address, names[1])
+
+
 def make_pair(folder, name):
     certificate, key = os.path.join(folder, f"{name}.crt"), os.path.join(folder, f"{name}.key")
     subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}", "-days", "2",
@@ -193,12 +234,15 @@ def check_tls(checks, serve, library):
 
 
 def main(arguments):
-    if len(arguments) != 2:
+    if len(arguments) not in (2, 3):
         print(__doc__, file=sys.stderr)
         return 2
     checks = live.Checks()
-    check_viewers(checks, *arguments)
-    check_tls(checks, *arguments)
+    check_viewers(checks, *arguments[:2])
+    check_tls(checks, *arguments[:2])
+    if len(arguments) == 3 and os.geteuid() == 0:
+        with served.scene(*arguments[:2]) as scene:
+            check_daemon(checks, scene, arguments[2])
     return checks.finish()
 
 

@@ -23,6 +23,7 @@
 #define BLOCK_BYTES (64u << 10)
 
 static void *volatile newest; /* in sight, so that no compiler takes the allocation away */
+static int *volatile nowhere;
 
 __attribute__((noinline)) static void prey_leaf(void) {
     char *block = malloc(BLOCK_BYTES);
@@ -65,7 +66,7 @@ static void obey(const char *order, const char *argument) {
     } else if (strcmp(order, "vanish") == 0) {
         syscall(SYS_exit_group, atoi(argument));
     } else if (strcmp(order, "crash") == 0) {
-        *(volatile int *)8 = 1;
+        *nowhere = 1;
     } else if (strcmp(order, "exec") == 0) {
         execl(argument, "prey", (char *)NULL);
         answer(strerror(errno));

@@ -100,6 +100,19 @@ class Scene:
         self.running.append(server)
         return [tuple(server.stdout.readline().split()) for _ in addresses]
 
+    def start_daemon(self, mallardd):
+        """mallardd instead; returns its TCP address and that of its Unix socket."""
+        token = os.path.join(self.folder, "token")
+        path = os.path.join(self.folder, "sock")
+        with open(token, "w", encoding="ascii") as out:
+            out.write(TOKEN + "\n")
+        daemon = subprocess.Popen([os.path.abspath(mallardd), "--http", "127.0.0.1:0", "--socket", path, "--dir", self.boxes, "--keep",
+                                   os.path.join(self.folder, "keep"), "--keep-every", "1", "--token-file", token],
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.running.append(daemon)
+        line = daemon.stdout.readline()
+        return [re.search(r"127\.0\.0\.1:\d+", line).group(0), f"unix:{path}"]
+
     def start_process(self, uid, *arguments, env=None, stdout=None):
         """A process of that user with a box; returns its id "PID.START"."""
         environment = {"PATH": os.environ["PATH"], "LD_PRELOAD": self.library, "MALLARD_DIR": self.boxes,
@@ -123,6 +136,8 @@ class Scene:
     def stop(self):
         for process in reversed(self.running):
             process.stdin.close()
+            if process.args[0].endswith("mallardd"):
+                process.terminate()
             try:
                 process.wait(timeout=10)
             except subprocess.TimeoutExpired:

@@ -75,21 +75,23 @@ def mount(*arguments):
         raise OSError(done.stderr.strip())
 
 
-def enter_copy(packages, base):
-    """Mounts the copy below `base` and makes it our root."""
+def mount_copy(packages, base):
+    """Mounts the copy below `base`, all but /dev; returns its root."""
     mount("-t", "tmpfs", "tmpfs", base)
     for name in ("upper", "work", "root"):
         os.mkdir(f"{base}/{name}")
     root = f"{base}/root"
     mount("-t", "overlay", "overlay", "-o", f"lowerdir=/,upperdir={base}/upper,workdir={base}/work", root)
     mount("-t", "proc", "proc", f"{root}/proc")
-    mount("--rbind", "/dev", f"{root}/dev")
     for name in ("run", "tmp"):
         mount("-t", "tmpfs", "-o", "mode=1777" if name == "tmp" else "mode=755", "tmpfs", f"{root}/{name}")
-    os.mkdir(f"{root}/packages")
-    mount("--bind", packages, f"{root}/packages")
-    os.mkdir(f"{root}/written")
-    mount("--bind", f"{base}/upper", f"{root}/written")
+    for name, source in (("packages", packages), ("written", f"{base}/upper")):
+        os.mkdir(f"{root}/{name}")
+        mount("--bind", source, f"{root}/{name}")
+    return root
+
+
+def enter(root):
     os.chroot(root)
     os.chdir("/")
 
@@ -222,7 +224,9 @@ def check_gone(checks, before):
 
 def check_copy(packages, base):
     try:
-        enter_copy(packages, base)
+        root = mount_copy(packages, base)
+        mount("--rbind", "/dev", f"{root}/dev")
+        enter(root)
     except OSError as error:
         return say_skip(f"this machine gives no copy of itself: {error}")
     checks = live.Checks()

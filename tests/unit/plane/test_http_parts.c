@@ -6,6 +6,7 @@
 #include "http/form.h"
 #include "http/guard.h"
 #include "http/listen.h"
+#include "http/scrapers.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -318,6 +319,75 @@ static void test_phases_that_take_too_long_are_cut(void **state) {
     close_all(&all, peer, COUNT(peer));
 }
 
+/* ---- scrapers ---- */
+
+static struct view_marks *marks_with(size_t count) {
+    struct view_marks *marks = calloc(1, sizeof *marks + count * sizeof marks->mark[0]);
+    marks->count = count;
+    return marks;
+}
+
+static struct http_scraper scraper_named(unsigned number) {
+    struct http_scraper scraper = {.viewer_uid = 1};
+    snprintf(scraper.id, sizeof scraper.id, "%u.1", number);
+    return scraper;
+}
+
+static void test_scrapers_are_remembered_apart(void **state) {
+    struct http_scrapers *scrapers;
+    struct http_scraper one = scraper_named(1);
+    struct http_scraper others[] = {one, one, scraper_named(2)};
+    struct view_marks *marks = marks_with(3);
+    struct view_marks *newer = marks_with(4);
+    (void)state;
+    others[0].viewer_uid = 2;
+    snprintf(others[1].name, sizeof others[1].name, "b");
+    assert_int_equal(http_scrapers_create(&scrapers), 0);
+    http_scrapers_put(scrapers, &one, marks);
+    for (size_t i = 0; i < 3; i++)
+        assert_null(http_scrapers_take(scrapers, &others[i]));
+    assert_ptr_equal(http_scrapers_take(scrapers, &one), marks);
+    assert_null(http_scrapers_take(scrapers, &one));
+    http_scrapers_put(scrapers, &one, marks);
+    http_scrapers_put(scrapers, &one, newer); /* frees the first */
+    assert_ptr_equal(http_scrapers_take(scrapers, &one), newer);
+    http_scrapers_put(scrapers, &one, newer);
+    http_scrapers_destroy(scrapers);
+}
+
+static void test_scrapers_that_ask_no_more_are_forgotten(void **state) {
+    struct http_scrapers *scrapers;
+    size_t half = HTTP_SCRAPERS_BYTES_MAX / sizeof(struct view_mark) / 2;
+    struct http_scraper scraper;
+    (void)state;
+    assert_int_equal(http_scrapers_create(&scrapers), 0);
+    for (unsigned i = 0; i <= HTTP_SCRAPERS_MAX; i++) {
+        scraper = scraper_named(i);
+        http_scrapers_put(scrapers, &scraper, marks_with(1));
+    }
+    scraper = scraper_named(0);
+    assert_null(http_scrapers_take(scrapers, &scraper));
+    scraper = scraper_named(1);
+    struct view_marks *marks = http_scrapers_take(scrapers, &scraper);
+    assert_non_null(marks);
+    free(marks);
+    for (unsigned i = 1; i <= 2; i++) {
+        scraper = scraper_named(i);
+        http_scrapers_put(scrapers, &scraper, marks_with(half));
+    }
+    scraper = scraper_named(1); /* the two together are too much */
+    assert_null(http_scrapers_take(scrapers, &scraper));
+    scraper = scraper_named(2);
+    marks = http_scrapers_take(scrapers, &scraper);
+    assert_int_equal(marks->count, half);
+    free(marks);
+    http_scrapers_put(scrapers, &scraper, marks_with(3 * half)); /* no room for it at all */
+    assert_null(http_scrapers_take(scrapers, &scraper));
+    http_scrapers_put(NULL, &scraper, marks_with(1));
+    assert_null(http_scrapers_take(NULL, &scraper));
+    http_scrapers_destroy(scrapers);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_form_is_read_as_go_reads_it),
@@ -332,6 +402,8 @@ int main(void) {
         cmocka_unit_test(test_the_longest_idle_connection_gives_way),
         cmocka_unit_test(test_no_room_when_all_are_busy),
         cmocka_unit_test(test_phases_that_take_too_long_are_cut),
+        cmocka_unit_test(test_scrapers_are_remembered_apart),
+        cmocka_unit_test(test_scrapers_that_ask_no_more_are_forgotten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

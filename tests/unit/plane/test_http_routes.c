@@ -4,6 +4,7 @@
  * A box made by hand is served from memory, a folder of boxes from files.
  */
 #include "http/routes.h"
+#include "keep/keep.h"
 #include "support/box_fixture.h"
 #include "view/view.h"
 
@@ -33,6 +34,8 @@ static int scene_begin(void **state) {
     memory = (struct http_memory_source){box_fixture_base(box), box_fixture_bytes(box)};
     source = http_memory_source(&memory);
     context.source = &source;
+    context.address = "127.0.0.1:6060";
+    context.scheme = "http";
     return view_symbols_create(&context.symbols);
 }
 
@@ -110,6 +113,15 @@ static void test_status_type_and_name_of_every_endpoint(void **state) {
         {"/debug/pprof/block?seconds=1&seconds=9", 200, BINARY("block-delta")},
         {"/debug/pprof/goroutine?debug=2", 200, TEXT},
         {"/debug/pprof/goroutine?debug=-1", 200, TEXT},
+        {"/debug/pprof/delta_heap", 200, BINARY("delta_heap")},
+        {"/debug/pprof/delta_heap?seconds=junk", 200, BINARY("delta_heap")},
+        {"/debug/pprof/delta_block", 200, BINARY("block")},
+        {"/debug/pprof/delta_mutex", 200, BINARY("mutex")},
+        {"/debug/pprof/heap?full=1", 200, BINARY("heap")},
+        {"/debug/pprof/heap?at=1700000000", 404, TEXT},
+        {"/debug/pprof/allocs?at=1700000000", 404, TEXT},
+        {"/debug/pprof/block?at=1700000000", 200, BINARY("block")},
+        {"/sd", 200, HTTP_TYPE_JSON, ""},
         {"/debug/pprof/cmdline", 200, TEXT},
         {"/debug/pprof/symbol", 200, TEXT},
         {"/debug/pprof/", 200, HTTP_TYPE_HTML, ""},
@@ -166,6 +178,11 @@ static void test_errors_carry_gos_sentences(void **state) {
          "profile duration exceeds server's WriteTimeout\n"},
         {"/debug/pprof/heap?seconds=3601&debug=1", 400, HTTP_REPLY_GO_PPROF,
          "profile duration exceeds server's WriteTimeout\n"},
+        {"/debug/pprof/heap?at=x", 400, HTTP_REPLY_GO_PPROF,
+         "invalid value for \"at\" - must be seconds since 1970\n"},
+        {"/debug/pprof/heap?at=0", 400, HTTP_REPLY_GO_PPROF,
+         "invalid value for \"at\" - must be seconds since 1970\n"},
+        {"/debug/pprof/heap?at=1", 404, HTTP_REPLY_GO_PPROF, "no profile of that time is stored\n"},
         {"/debug/pprof/nope", 404, HTTP_REPLY_GO_PPROF, "Unknown profile\n"},
         {"/debug/pprof/nope?seconds=0", 404, HTTP_REPLY_GO_PPROF, "Unknown profile\n"},
         {"/debug/pprof/heap?proc=abc", 400, HTTP_REPLY_GO_PPROF,
@@ -323,6 +340,101 @@ static void test_root_escapes_what_a_process_calls_itself(void **state) {
     assert_null(strchr(reply.body.data, 0x1b));
     assert_non_null(strstr(reply.body.data, "&lt;script&gt;"));
     http_reply_free(&reply);
+}
+
+/* ---- discovery, metrics, stored profiles ---- */
+
+/* A source of one process about which something is kept. */
+static struct keep_facts kept;
+static char kept_folder[] = "/tmp/mallard-test-XXXXXX";
+
+static int open_kept(void *source_context, const struct http_ask *ask, http_process_visit *visit,
+                     void *visit_context) {
+    struct http_facts facts = {.folder = kept_folder, .root = "", .kept = &kept};
+    struct mal_box_reader *reader;
+    (void)source_context;
+    (void)ask;
+    assert_int_equal(mal_reader_from_memory(memory.base, memory.bytes, &reader), 0);
+    return http_source_visit(reader, &facts, visit, visit_context);
+}
+
+static int each_kept(void *source_context, uint32_t viewer_uid, http_process_visit *visit,
+                     void *visit_context) {
+    const struct http_ask ask = {.viewer_uid = viewer_uid};
+    return open_kept(source_context, &ask, visit, visit_context);
+}
+
+static void test_discovery_escapes_and_names(void **state) {
+    struct http_reply reply;
+    char wanted[1024];
+    char pod[] = "shop-7";
+    char unit[] = "a\"\\\xff.service";
+    (void)state;
+    box_fixture_set_process(box, (uint32_t)getpid(), box_fixture_start_ticks((uint32_t)getpid()));
+    box_fixture_set_exe(box, "/opt/\"quoted\"\n\xff");
+    kept = (struct keep_facts){.pod = pod, .unit = unit};
+    source = (struct http_source){open_kept, each_kept, NULL};
+    get("/sd", &reply);
+    snprintf(wanted, sizeof wanted,
+             "[\n{\"targets\":[\"127.0.0.1:6060\"],\"labels\":{\"__param_proc\":\"%d.%llu\","
+             "\"instance\":\"\\\"quoted\\\"\\n\\ufffd-%d.%llu@127.0.0.1:6060\","
+             "\"service_name\":\"shop-7\",\"pid\":\"%d\","
+             "\"exe\":\"/opt/\\\"quoted\\\"\\n\\ufffd\","
+             "\"unit\":\"a\\\"\\\\\\ufffd.service\",\"pod\":\"shop-7\"}}\n]\n",
+             (int)getpid(), (unsigned long long)box_fixture_start_ticks((uint32_t)getpid()),
+             (int)getpid(), (unsigned long long)box_fixture_start_ticks((uint32_t)getpid()),
+             (int)getpid());
+    assert_string_equal(reply.body.data, wanted);
+    http_reply_free(&reply);
+    box_fixture_set_exited(box, 0);
+    get("/sd", &reply);
+    assert_string_equal(reply.body.data, "[]\n");
+    http_reply_free(&reply);
+}
+
+static void test_a_stored_profile_is_the_file(void **state) {
+    struct http_reply reply;
+    char path[128];
+    (void)state;
+    kept = (struct keep_facts){0};
+    source = (struct http_source){open_kept, each_kept, NULL};
+    assert_non_null(mkdtemp(kept_folder));
+    snprintf(path, sizeof path, "%s/heap.1700000000.pb.gz", kept_folder);
+    FILE *file = fopen(path, "w");
+    fputs("as it lies", file);
+    fclose(file);
+    get("/p/12/debug/pprof/heap?at=1700000000", &reply);
+    assert_int_equal(reply.status, 200);
+    assert_string_equal(reply.body.data, "as it lies");
+    assert_string_equal(reply.disposition, "attachment; filename=\"heap.1700000000.pb.gz\"");
+    http_reply_free(&reply);
+    get("/p/12/debug/pprof/heap?at=1700000001", &reply);
+    assert_int_equal(reply.status, 404);
+    http_reply_free(&reply);
+    unlink(path);
+    rmdir(kept_folder);
+}
+
+static void add_family(void *more_context, struct view_buffer *out) {
+    view_buffer_printf(out, "# TYPE %s gauge\n", (const char *)more_context);
+}
+
+static void test_more_metrics_come_with_all_processes(void **state) {
+    struct http_reply reply;
+    char target[64];
+    char family[] = "mallardd_test";
+    (void)state;
+    context.more_metrics = add_family;
+    context.more_context = family;
+    get("/metrics", &reply);
+    assert_non_null(strstr(reply.body.data, "# TYPE mallardd_test gauge\n"));
+    http_reply_free(&reply);
+    snprintf(target, sizeof target, "/metrics?proc=%d", (int)getpid());
+    get(target, &reply);
+    assert_int_equal(reply.status, 200);
+    assert_null(strstr(reply.body.data, "mallardd_test"));
+    http_reply_free(&reply);
+    context.more_metrics = NULL;
 }
 
 /* ---- commands ---- */
@@ -590,6 +702,10 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_symbol_reads_query_or_body, scene_begin, scene_end),
         cmocka_unit_test_setup_teardown(test_cmdline_is_joined_by_nuls, scene_begin, scene_end),
         cmocka_unit_test_setup_teardown(test_root_escapes_what_a_process_calls_itself, scene_begin,
+                                        scene_end),
+        cmocka_unit_test_setup_teardown(test_discovery_escapes_and_names, scene_begin, scene_end),
+        cmocka_unit_test_setup_teardown(test_a_stored_profile_is_the_file, scene_begin, scene_end),
+        cmocka_unit_test_setup_teardown(test_more_metrics_come_with_all_processes, scene_begin,
                                         scene_end),
         cmocka_unit_test_setup_teardown(test_knobs_send_commands, scene_begin, scene_end),
         cmocka_unit_test_setup_teardown(test_gc_collects_for_heap_only, scene_begin, scene_end),

@@ -501,6 +501,12 @@ static void test_store(void **state) {
     symbol_at(&scene, (uint64_t)(uintptr_t)outer_function());
     ask_again(&scene);
     assert_int_equal(store.saves, 1);
+    scene.snapshot->owner_uid++; /* another user's program of the same build-id is another */
+    symbol_at(&scene, (uint64_t)(uintptr_t)outer_function());
+    ask_again(&scene);
+    assert_int_equal(store.loads, 2);
+    assert_int_equal(store.saves, 2);
+    assert_int_equal(store.key.owner_uid, scene.snapshot->owner_uid);
     scene_close(&scene);
 }
 
