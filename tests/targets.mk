@@ -144,6 +144,8 @@ CONFORMANCE_RUNS = \
   instructions="$(INSTRUCTIONS)" \
   example='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/programs/example $(OUT)/tests/example.pb.gz && go tool pprof -top $(OUT)/tests/example.pb.gz >/dev/null'
 INSTRUCTIONS = python3 tests/bench/instructions.py $(OUT)/tests/bin/bench/count $(CORE_SO) --compiler '$(CC) $(CFLAGS)'
+# The page's models, where there is something to run them.
+PAGE_RUNS = $(if $(shell command -v node),page='cd web && npm test --silent')
 LINT_RUNS = \
   layers='python3 tests/lint/layers.py' \
   length='python3 tests/lint/length.py' \
@@ -154,7 +156,7 @@ LINT_RUNS = \
 check: ## install what is missing, build, run every test, end with the counts
 	@$(DEPS) build test demo deploy web
 	@$(MAKE) --no-print-directory all tests $(CONTAINERFILE_TOOLS) $(foreach f,$(FUZZERS),$(OUT)/tests/replay_$(f))
-	@$(RUNNER) $(call unit_runs,$(UNIT_CORE) $(UNIT_PLANE)) $(CONFORMANCE_RUNS) $(REPLAYS) $(LINT_RUNS)
+	@$(RUNNER) $(call unit_runs,$(UNIT_CORE) $(UNIT_PLANE)) $(CONFORMANCE_RUNS) $(PAGE_RUNS) $(REPLAYS) $(LINT_RUNS)
 
 check-unit: ## unit tests of this VARIANT
 	@$(DEPS) build test

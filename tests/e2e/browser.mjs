@@ -11,17 +11,27 @@ import { chromium } from 'playwright-core';
 // Machines that test may be busy.
 const PATIENCE_MS = 60000;
 
-const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-  '--disable-component-update', '--disable-sync'];
+const FLAGS = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+];
 
 export const WIDE = { width: 1280, height: 860 };
 export const PHONE = { width: 360, height: 740 };
 
 function collect(page, complaints) {
   page.on('console', (message) => {
-    if (['error', 'warning'].includes(message.type())) complaints.push(`${message.type()}: ${message.text()} (${page.url()})`);
+    if (['error', 'warning'].includes(message.type()))
+      complaints.push(`${message.type()}: ${message.text()} (${page.url()})`);
   });
-  page.on('pageerror', (problem) => complaints.push(`exception: ${problem.message} (${page.url()})`));
+  page.on('pageerror', (problem) =>
+    complaints.push(`exception: ${problem.message} (${page.url()})`),
+  );
 }
 
 export async function openBrowser() {
@@ -33,7 +43,13 @@ export async function openBrowser() {
   async function visitor(options = {}) {
     const home = join(folder, String(contexts.length));
     const context = await chromium.launchPersistentContext(home, {
-      executablePath: '/usr/bin/chromium', headless: true, args: FLAGS, viewport: WIDE, colorScheme: 'light', acceptDownloads: true, ...options,
+      executablePath: '/usr/bin/chromium',
+      headless: true,
+      args: FLAGS,
+      viewport: WIDE,
+      colorScheme: 'light',
+      acceptDownloads: true,
+      ...options,
     });
     contexts.push(context);
     const page = context.pages()[0] || (await context.newPage());

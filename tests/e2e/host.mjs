@@ -17,21 +17,51 @@ export async function startHost(out) {
   const folder = await mkdtemp(join(tmpdir(), 'mallard-e2e-host.'));
   const boxes = join(folder, 'boxes');
   const keep = join(folder, 'keep');
+  const program = join(build, 'tests', 'bin', 'e2e', 'leak');
   const children = [];
+  process.on('exit', () =>
+    children.filter((child) => !ended(child)).forEach((child) => child.kill('SIGKILL')),
+  );
   await mkdir(boxes);
 
-  function start(command, args, env, onLine) {
-    const child = spawn(command, args, { cwd: folder, env: { ...process.env, MALLARD_DIR: boxes, ...env }, stdio: ['ignore', 'pipe', 'inherit'] });
-    child.stdout.on('data', (data) => onLine && onLine(String(data)));
+  // `said` of the child is all that it printed.
+  function start(command, args, env) {
+    const child = spawn(command, args, {
+      cwd: folder,
+      env: { ...process.env, MALLARD_DIR: boxes, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    child.said = '';
+    for (const stream of [child.stdout, child.stderr])
+      stream.on('data', (data) => {
+        child.said += data;
+      });
     children.push(child);
     return child;
   }
 
+  async function addressOf(child) {
+    const [address] = await eventually(`no address in “${child.said}”`, () =>
+      ended(child) ? [''] : /http:\/\/[^/\s]+/.exec(child.said),
+    );
+    if (!address) throw new Error(`it ended: ${child.said}`);
+    return address;
+  }
+
   // grow: leaks; stacks: 16384 stacks. `rate` is the mean number of bytes between samples.
   function leak(mode, rate) {
-    const env = { LD_PRELOAD: join(build, 'libmallard.so.0'), MALLARD_MEMPROFILERATE: String(rate) };
-    return start(join(build, 'tests', 'bin', 'e2e', 'leak'), [mode], env);
+    const env = {
+      LD_PRELOAD: join(build, 'libmallard.so.0'),
+      MALLARD_MEMPROFILERATE: String(rate),
+    };
+    return start(program, [mode], env);
   }
+
+  // `mallard run` around the same program; its page's address.
+  const wrapped = (mode) =>
+    addressOf(
+      start(join(build, 'mallard'), ['run', '--http', '127.0.0.1:0', '--', program, mode], {}),
+    );
 
   async function api(path) {
     const response = await fetch(`${host.url}/api/${path}`);
@@ -45,23 +75,28 @@ export async function startHost(out) {
   }
 
   function mallard(...args) {
-    return spawnSync(join(build, 'mallard'), [...args, '--keep', keep], { cwd: folder, encoding: 'utf8', env: { ...process.env, MALLARD_DIR: boxes } });
+    return spawnSync(join(build, 'mallard'), [...args, '--keep', keep], {
+      cwd: folder,
+      encoding: 'utf8',
+      env: { ...process.env, MALLARD_DIR: boxes },
+    });
   }
 
   async function close() {
     for (const child of children.reverse()) {
       if (!ended(child)) child.kill('SIGTERM');
-      await eventually('a program that does not end', () => ended(child), 10).catch(() => child.kill('SIGKILL'));
+      await eventually('a program that does not end', () => ended(child), 10).catch(() =>
+        child.kill('SIGKILL'),
+      );
     }
     await rm(folder, { recursive: true, force: true });
   }
 
-  let said = '';
-  const daemon = start(join(build, 'mallardd'), ['--http', '127.0.0.1:0', '--dir', boxes, '--keep', keep, '--keep-every', KEEP_SECONDS], {},
-    (line) => { said += line; });
-  const host = { url: '', folder, leak, api, idOf, mallard, close };
-  const ready = await eventually('mallardd says no address', () => ended(daemon) || /http:\/\/[^/\s]+/.exec(said));
-  if (ready === true) throw new Error('mallardd ended at once');
-  [host.url] = ready;
+  const daemon = start(
+    join(build, 'mallardd'),
+    ['--http', '127.0.0.1:0', '--dir', boxes, '--keep', keep, '--keep-every', KEEP_SECONDS],
+    {},
+  );
+  const host = { url: await addressOf(daemon), folder, leak, wrapped, api, idOf, mallard, close };
   return host;
 }

@@ -3,10 +3,11 @@
 // The whole page without a mouse.
 import { check, contains, eventually, expect } from './check.mjs';
 
-const focused = (page) => page.evaluate(() => {
-  const element = document.activeElement;
-  return `${element.tagName} ${element.className} ${element.textContent.slice(0, 40)}`;
-});
+const focused = (page) =>
+  page.evaluate(() => {
+    const element = document.activeElement;
+    return `${element.tagName} ${element.className} ${element.textContent.slice(0, 40)}`;
+  });
 
 // Presses Tab until the focus is on what the selector matches.
 async function tabTo(page, selector, most = 40) {
@@ -29,7 +30,10 @@ export async function keyboard(host, page, id) {
     await page.locator('tbody tr').first().waitFor();
     await keys.press('/');
     await keys.type(id);
-    await eventually('the filter does not filter', async () => (await page.locator('tbody tr').count()) === 1);
+    await eventually(
+      'the filter does not filter',
+      async () => (await page.locator('tbody tr').count()) === 1,
+    );
     await tabTo(page, 'tbody a');
     await outlined(page);
     await keys.press('Enter');
@@ -56,7 +60,10 @@ export async function keyboard(host, page, id) {
     await tabTo(page, '.timechart-plot');
     const before = await page.locator('.readout-time').innerText();
     await keys.press('PageUp');
-    await eventually('the cursor stands still', async () => (await page.locator('.readout-time').innerText()) !== before);
+    await eventually(
+      'the cursor stands still',
+      async () => (await page.locator('.readout-time').innerText()) !== before,
+    );
     await tabTo(page, '.handle-a');
     await outlined(page);
     await keys.press('ArrowRight');
@@ -75,7 +82,14 @@ export async function keyboard(host, page, id) {
     await keys.press('Enter');
     await page.locator('dialog[open]').waitFor();
     for (let i = 0; i < 4; i++) await keys.press('Tab');
-    expect(await page.evaluate(() => !document.activeElement.closest('main') || document.activeElement.closest('dialog') !== null), 'the focus left the dialog');
+    expect(
+      await page.evaluate(
+        () =>
+          !document.activeElement.closest('main') ||
+          document.activeElement.closest('dialog') !== null,
+      ),
+      'the focus left the dialog',
+    );
     await keys.press('Escape');
     await page.locator('dialog').waitFor({ state: 'detached' });
     contains(await focused(page), 'BUTTON');

@@ -8,7 +8,7 @@ import { openBrowser, PHONE } from './browser.mjs';
 import { check, eventually, expect, summary } from './check.mjs';
 import { startHost } from './host.mjs';
 import { keyboard } from './keyboard.mjs';
-import { phone, withoutScript, wrongAddress } from './plain.mjs';
+import { oneTree, phone, withoutScript, wrongAddress } from './plain.mjs';
 import { report } from './report.mjs';
 import { shootDialog, shots } from './shots.mjs';
 import { speed } from './speed.mjs';
@@ -22,8 +22,16 @@ if (!out || !pictures) {
 }
 
 // Where to click in the flame graph of 16384 stacks: deeper each time.
-const STACKS_FRAMES = [[300, 19 * 7 + 8], [300, 19 * 8 + 8], [300, 19 * 9 + 8]];
-const FIXTURE_FRAMES = [[100, 19 * 2 + 8], [100, 19 * 3 + 8], [100, 19 * 4 + 8]];
+const STACKS_FRAMES = [
+  [300, 19 * 7 + 8],
+  [300, 19 * 8 + 8],
+  [300, 19 * 9 + 8],
+];
+const FIXTURE_FRAMES = [
+  [100, 19 * 2 + 8],
+  [100, 19 * 3 + 8],
+  [100, 19 * 4 + 8],
+];
 
 function addressesOf(url, ids, base) {
   const p = (id, rest) => `${url}/#/p/${id}/${rest}`;
@@ -49,12 +57,19 @@ function addressesOf(url, ids, base) {
 
 async function picturesOf(browser, host, ids, reportPath) {
   const { profiles } = await host.api(`process?proc=${ids.grow}`);
-  const addresses = { ...addressesOf(host.url, ids, profiles[0].unix_s), report: `file://${reportPath}` };
+  const addresses = {
+    ...addressesOf(host.url, ids, profiles[0].unix_s),
+    report: `file://${reportPath}`,
+  };
   for (const scheme of ['light', 'dark']) {
     const page = await browser.visitor({ colorScheme: scheme });
     await shots(page, addresses, pictures, scheme);
     await shootDialog(page, addresses.commands, join(pictures, `dialog-${scheme}.png`));
-    const small = await browser.visitor({ colorScheme: scheme, viewport: PHONE, deviceScaleFactor: 2 });
+    const small = await browser.visitor({
+      colorScheme: scheme,
+      viewport: PHONE,
+      deviceScaleFactor: 2,
+    });
     await shots(small, addresses, pictures, `phone-${scheme}`);
   }
 }
@@ -66,16 +81,27 @@ async function everything(host, browser, fixtures) {
   const stacks = host.leak('stacks', 1);
   ids.grow = await eventually('the second program does not appear', () => host.idOf(grow));
   ids.stacks = await eventually('the third program does not appear', () => host.idOf(stacks));
-  await eventually('no profiles are stored', async () => (await host.api(`process?proc=${ids.grow}`)).profiles.length > 2);
+  await eventually(
+    'no profiles are stored',
+    async () => (await host.api(`process?proc=${ids.grow}`)).profiles.length > 2,
+  );
 
   await views(host, page, ids.grow, fixtures);
   await keyboard(host, page, ids.grow);
-  await speed('16384 stacks of a process', page, `${host.url}/#/p/${ids.stacks}/heap`, STACKS_FRAMES);
+  await speed(
+    '16384 stacks of a process',
+    page,
+    `${host.url}/#/p/${ids.stacks}/heap`,
+    STACKS_FRAMES,
+  );
   await speed('10000 stacks of the fixtures', page, `${fixtures}/#/p/812.301/heap`, FIXTURE_FRAMES);
   await withoutScript(host, await browser.visitor({ javaScriptEnabled: false }), ids.grow);
+  await oneTree(host, page);
   await phone(host, await browser.visitor({ viewport: PHONE }), ids.grow);
   const reportPath = await report(host, await browser.visitor(), ids.dead);
-  await check('pictures of every view, light and dark', () => picturesOf(browser, host, ids, reportPath));
+  await check('pictures of every view, light and dark', () =>
+    picturesOf(browser, host, ids, reportPath),
+  );
   await check('the console is silent: no error, no refusal by the policy', () => {
     expect(browser.complaints.length === 0, browser.complaints.join(' | '));
   });
@@ -88,7 +114,9 @@ const fixtures = await serve(0);
 try {
   await everything(host, browser, fixtures.url);
 } catch (problem) {
-  await check('the run', () => { throw problem; });
+  await check('the run', () => {
+    throw problem;
+  });
 } finally {
   await browser.close();
   fixtures.server.close();

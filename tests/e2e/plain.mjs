@@ -3,7 +3,16 @@
 // Other visitors: without JavaScript, on a phone, at a wrong address.
 import { check, contains, eventually, expect } from './check.mjs';
 
-export const VIEWS = ['memory', 'timeline', 'heap', 'heap?mode=table', 'heap?mode=sandwich&fn=cache_insert', 'classes', 'trace', 'commands'];
+export const VIEWS = [
+  'memory',
+  'timeline',
+  'heap',
+  'heap?mode=table',
+  'heap?mode=sandwich&fn=cache_insert',
+  'classes',
+  'trace',
+  'commands',
+];
 
 export async function withoutScript(host, page, id) {
   await check('without JavaScript the processes are a table', async () => {
@@ -24,10 +33,29 @@ export async function phone(host, page, id) {
     for (const view of ['', ...VIEWS.map((name) => `#/p/${id}/${name}`)]) {
       await page.goto('about:blank');
       await page.goto(`${host.url}/${view}`);
-      await page.locator('#main :is(table, canvas, .sentence, .trace, .empty, .commands)').first().waitFor();
-      const over = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+      await page
+        .locator('#main :is(table, canvas, .sentence, .trace, .empty, .commands)')
+        .first()
+        .waitFor();
+      const over = await page.evaluate(
+        () => document.documentElement.scrollWidth - window.innerWidth,
+      );
       expect(over <= 0, `${view || 'the list'} is ${over} pixels too wide`);
     }
+  });
+}
+
+export async function oneTree(host, page) {
+  await check('mallard run serves the same page for its own programs', async () => {
+    await page.goto(`${await host.wrapped('grow')}/`);
+    await page.locator('tbody a').first().click();
+    await page.locator('.sentence').waitFor();
+    await page.getByRole('link', { name: 'Heap', exact: true }).click();
+    await page.locator('.flame canvas, .empty').first().waitFor();
+    await page.getByRole('link', { name: 'Time line', exact: true }).click();
+    await eventually('not said that nothing is stored', async () =>
+      (await page.locator('main').innerText()).includes('nothing to compare'),
+    );
   });
 }
 
@@ -44,6 +72,6 @@ export async function wrongAddress(host, page) {
     await page.route('**/api/**', (route) => route.abort());
     await eventually('no sentence', async () => (await page.locator('.problem').count()) > 0);
     contains(await page.locator('.problem').innerText(), 'does not answer');
-    expect(await page.locator('tbody tr').count() > 0, 'the table went away');
+    expect((await page.locator('tbody tr').count()) > 0, 'the table went away');
   });
 }

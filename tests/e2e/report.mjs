@@ -18,7 +18,9 @@ export async function report(host, page, id) {
     await page.locator('.timechart canvas').waitFor();
     await page.locator('.flame canvas').waitFor();
     await page.getByRole('button', { name: 'table', exact: true }).click();
-    await eventually('no function', async () => (await page.locator('.functions').innerText()).includes('load_session'));
+    await eventually('no function', async () =>
+      (await page.locator('.functions').innerText()).includes('load_session'),
+    );
     expect(asked.length === 0, `it asked for ${asked}`);
   });
   return path;

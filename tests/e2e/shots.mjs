@@ -9,7 +9,10 @@ const SETTLE_MS = 500;
 async function shoot(page, address, path) {
   await page.goto('about:blank');
   await page.goto(address);
-  await page.locator('main :is(table, canvas, .sentence, .trace, .empty, .commands)').first().waitFor();
+  await page
+    .locator('main :is(table, canvas, .sentence, .trace, .empty, .commands)')
+    .first()
+    .waitFor();
   await page.waitForTimeout(SETTLE_MS);
   await page.screenshot({ path, fullPage: true });
 }
@@ -17,7 +20,8 @@ async function shoot(page, address, path) {
 // addresses: {name: address}
 export async function shots(page, addresses, folder, suffix) {
   await mkdir(folder, { recursive: true });
-  for (const [name, address] of Object.entries(addresses)) await shoot(page, address, join(folder, `${name}-${suffix}.png`));
+  for (const [name, address] of Object.entries(addresses))
+    await shoot(page, address, join(folder, `${name}-${suffix}.png`));
 }
 
 export async function shootDialog(page, address, path) {

@@ -8,7 +8,10 @@ const FIRST_PAINT_MS = 1000;
 const ZOOM_MS = 100;
 const TRIES = 3;
 
-const drawn = (page) => page.evaluate(() => performance.getEntriesByName('mallard:flame-drawn').map((mark) => mark.startTime));
+const drawn = (page) =>
+  page.evaluate(() =>
+    performance.getEntriesByName('mallard:flame-drawn').map((mark) => mark.startTime),
+  );
 
 async function firstPaint(page, address) {
   await page.goto('about:blank');
@@ -22,25 +25,37 @@ async function firstPaint(page, address) {
 
 // From the click to the end of drawing, both by the page's own clock.
 async function zoom(page, x, y) {
-  return page.evaluate(async ([left, top]) => {
-    const canvas = document.querySelector('.flame canvas');
-    const box = canvas.getBoundingClientRect();
-    const marks = () => performance.getEntriesByName('mallard:flame-drawn');
-    const before = marks().length;
-    const start = performance.now();
-    canvas.dispatchEvent(new MouseEvent('click', { bubbles: true, clientX: box.left + left, clientY: box.top + top }));
-    while (marks().length === before) {
-      if (performance.now() - start > 5000) return Infinity;
-      await new Promise((resolve) => setTimeout(resolve, 0));
-    }
-    return marks().pop().startTime - start;
-  }, [x, y]);
+  return page.evaluate(
+    async ([left, top]) => {
+      const canvas = document.querySelector('.flame canvas');
+      const box = canvas.getBoundingClientRect();
+      const marks = () => performance.getEntriesByName('mallard:flame-drawn');
+      const before = marks().length;
+      const start = performance.now();
+      canvas.dispatchEvent(
+        new MouseEvent('click', {
+          bubbles: true,
+          clientX: box.left + left,
+          clientY: box.top + top,
+        }),
+      );
+      while (marks().length === before) {
+        if (performance.now() - start > 5000) return Infinity;
+        await new Promise((resolve) => setTimeout(resolve, 0));
+      }
+      return marks().pop().startTime - start;
+    },
+    [x, y],
+  );
 }
 
 async function bestOf(measure) {
   const times = [];
   for (let i = 0; i < TRIES; i++) times.push(await measure(i));
-  return { best: Math.min(...times), text: times.map((time) => `${time.toFixed(0)} ms`).join(', ') };
+  return {
+    best: Math.min(...times),
+    text: times.map((time) => `${time.toFixed(0)} ms`).join(', '),
+  };
 }
 
 export async function speed(name, page, address, frames) {

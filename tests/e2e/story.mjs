@@ -12,7 +12,10 @@ function bytesOf(text) {
 
 export async function story(host, page) {
   const victim = host.leak('grow', 65536);
-  const row = () => page.locator('tbody tr').filter({ has: page.locator(`td.column-pid:text-is("${victim.pid}")`) });
+  const row = () =>
+    page
+      .locator('tbody tr')
+      .filter({ has: page.locator(`td.column-pid:text-is("${victim.pid}")`) });
   let id;
 
   await check('an empty list says how to start a process', async () => {
@@ -32,9 +35,14 @@ export async function story(host, page) {
     await eventually('RSS has not grown', async () => (await rss()) > before + 1024 ** 2);
   });
   await check('killed, it is still there, with how it died', async () => {
-    await eventually('no profile was stored', async () => (await host.api(`process?proc=${id}`)).profiles.length > 0);
+    await eventually(
+      'no profile was stored',
+      async () => (await host.api(`process?proc=${id}`)).profiles.length > 0,
+    );
     victim.kill('SIGKILL');
-    await eventually('the row does not say SIGKILL', async () => (await row().innerText()).includes('SIGKILL'));
+    await eventually('the row does not say SIGKILL', async () =>
+      (await row().innerText()).includes('SIGKILL'),
+    );
     expect(!(await row().innerText()).includes('running'), 'it is said to run');
   });
   await check('the filter finds the dead by how they died', async () => {

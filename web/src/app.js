@@ -25,14 +25,31 @@ const KEYS = [
 ];
 
 function ThemeButton({ choice, next }) {
-  return <button type="button" class="quiet" onClick={next} title="theme">theme: {choice}</button>;
+  return (
+    <button type="button" class="quiet" onClick={next} title="theme">
+      theme: {choice}
+    </button>
+  );
 }
 
 function Help({ onClose }) {
   return (
     <Dialog title="Keys" onClose={onClose}>
-      <dl class="keys">{KEYS.map(([key, what]) => <div key={key}><dt><kbd>{key}</kbd></dt><dd>{what}</dd></div>)}</dl>
-      <p class="dialog-buttons"><button type="button" onClick={onClose}>close</button></p>
+      <dl class="keys">
+        {KEYS.map(([key, what]) => (
+          <div key={key}>
+            <dt>
+              <kbd>{key}</kbd>
+            </dt>
+            <dd>{what}</dd>
+          </div>
+        ))}
+      </dl>
+      <p class="dialog-buttons">
+        <button type="button" onClick={onClose}>
+          close
+        </button>
+      </p>
     </Dialog>
   );
 }
@@ -42,7 +59,14 @@ const isTyping = (target) => ['INPUT', 'SELECT', 'TEXTAREA'].includes(target.tag
 function useKeys({ route, go, nextTheme, openHelp }) {
   useEffect(() => {
     const pressed = (event) => {
-      if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target) || document.querySelector('dialog[open]')) return;
+      if (
+        event.ctrlKey ||
+        event.metaKey ||
+        event.altKey ||
+        isTyping(event.target) ||
+        document.querySelector('dialog[open]')
+      )
+        return;
       const view = route.id && VIEWS[Number(event.key) - 1];
       const actions = {
         '/': () => document.querySelector('[data-search]')?.focus(),
@@ -69,15 +93,34 @@ export function App() {
   const page = useMemo(() => ({ route, go, replace, theme }), [route, go, replace, theme]);
   return (
     <PageContext.Provider value={page}>
-      <a class="skip" href="#main" onClick={(event) => { event.preventDefault(); document.getElementById('main').focus(); }}>to the content</a>
+      <a
+        class="skip"
+        href="#main"
+        onClick={(event) => {
+          event.preventDefault();
+          document.getElementById('main').focus();
+        }}
+      >
+        to the content
+      </a>
       <div class="top">
-        <Link class="brand" to={{ view: 'processes', params: {} }}>Mallard</Link>
-        {route.id && <Link to={{ view: 'processes', params: {} }}>← all<span class="wide-only"> processes</span></Link>}
+        <Link class="brand" to={{ view: 'processes', params: {} }}>
+          Mallard
+        </Link>
+        {route.id && (
+          <Link to={{ view: 'processes', params: {} }}>
+            ← all<span class="wide-only"> processes</span>
+          </Link>
+        )}
         <span class="spring" />
         <ThemeButton choice={choice} next={next} />
-        <button type="button" class="quiet" onClick={openHelp} aria-label="keys">?</button>
+        <button type="button" class="quiet" onClick={openHelp} aria-label="keys">
+          ?
+        </button>
       </div>
-      <main id="main" tabIndex={-1}>{route.view === 'processes' ? <ProcessesView /> : <ProcessView key={route.id} />}</main>
+      <main id="main" tabIndex={-1}>
+        {route.view === 'processes' ? <ProcessesView /> : <ProcessView key={route.id} />}
+      </main>
       {help && <Help onClose={() => setHelp(false)} />}
     </PageContext.Provider>
   );

@@ -27,7 +27,8 @@ import './style/page.css';
 import { render } from 'preact';
 import { App } from './app.js';
 
-const ICON = 'data:image/svg+xml,<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><circle cx="8" cy="8" r="7" fill="%230b6b5d"/></svg>';
+const ICON =
+  'data:image/svg+xml,<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><circle cx="8" cy="8" r="7" fill="%230b6b5d"/></svg>';
 
 // Without one the browser asks the server for /favicon.ico.
 function addIcon() {

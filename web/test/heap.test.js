@@ -6,29 +6,68 @@ import { heapOf } from '../src/model/profile.js';
 import { rowAccuracy, sampleProbability } from '../src/model/sampling.js';
 import { matchFunctions, matcherOf } from '../src/model/search.js';
 import { sortTop, topOf } from '../src/model/top.js';
-import { buildTree, calleesOf, callersOf, findByHash, hashOf, nameOf, PATHS, pathTo, searchTree } from '../src/model/tree.js';
+import {
+  buildTree,
+  calleesOf,
+  callersOf,
+  findByHash,
+  hashOf,
+  nameOf,
+  PATHS,
+  pathTo,
+  searchTree,
+} from '../src/model/tree.js';
 import { profileDocument } from './fixtures.js';
 
 // main → parse → new (30), main → load → new (50), main → load → load → new (20); leaf first.
 const RATE = 1000;
 const profile = {
-  time_unix_ns: 1, rate_bytes: RATE,
-  functions: [['main', 'm.c', 1], ['parse', 'p.c', 2], ['load', 'l.c', 3], ['new', '', 0]],
-  frames: [[0, 10], [1, 20], [2, 30], [3, 0]],
-  stacks: [[3, 1, 0], [3, 2, 0], [3, 2, 2, 0]],
-  samples: [[0, 10, 9, 90, 3, 30], [1, 50, 2, 100, 1, 50], [2, 10, 2, 20, 1, 10], [2, 10, 2, 20, 1, 10]],
+  time_unix_ns: 1,
+  rate_bytes: RATE,
+  functions: [
+    ['main', 'm.c', 1],
+    ['parse', 'p.c', 2],
+    ['load', 'l.c', 3],
+    ['new', '', 0],
+  ],
+  frames: [
+    [0, 10],
+    [1, 20],
+    [2, 30],
+    [3, 0],
+  ],
+  stacks: [
+    [3, 1, 0],
+    [3, 2, 0],
+    [3, 2, 2, 0],
+  ],
+  samples: [
+    [0, 10, 9, 90, 3, 30],
+    [1, 50, 2, 100, 1, 50],
+    [2, 10, 2, 20, 1, 10],
+    [2, 10, 2, 20, 1, 10],
+  ],
 };
 // The same program earlier: other numbers for the same functions, no load at all, more parse.
 const earlier = {
   ...profile,
-  functions: [['new', '', 0], ['parse', 'p.c', 2], ['main', 'm.c', 1]],
-  frames: [[0, 0], [1, 20], [2, 10]],
+  functions: [
+    ['new', '', 0],
+    ['parse', 'p.c', 2],
+    ['main', 'm.c', 1],
+  ],
+  frames: [
+    [0, 0],
+    [1, 20],
+    [2, 10],
+  ],
   stacks: [[0, 1, 2]],
   samples: [[0, 10, 9, 90, 7, 70]],
 };
 const heap = heapOf(profile, null, 'inuse_space');
 const child = (tree, parent, name) => {
-  for (let node = tree.first[parent]; node >= 0; node = tree.next[node]) if (nameOf(tree, heap.table, node) === name) return node;
+  for (let node = tree.first[parent]; node >= 0; node = tree.next[node])
+    if (nameOf(tree, heap.table, node) === name) return node;
   return -1;
 };
 
@@ -73,7 +112,10 @@ test('a node is found again by its hash in another profile', () => {
   const again = buildTree(heapOf(profile, earlier, 'alloc_objects'), PATHS.down);
   const found = findByHash(again, hashOf(tree, load));
   assert.notEqual(found, 0);
-  assert.deepEqual(pathTo(again, found).map((node) => again.depth[node]), [1, 2]);
+  assert.deepEqual(
+    pathTo(again, found).map((node) => again.depth[node]),
+    [1, 2],
+  );
   assert.equal(findByHash(tree, 'nowhere'), 0);
 });
 
@@ -143,11 +185,18 @@ test('zoomed in, the frame and those above it fill the width', () => {
   const tree = buildTree(heap, PATHS.down);
   const load = child(tree, child(tree, 0, 'main'), 'load');
   const layout = layoutFlame(tree, load, 1000);
-  assert.deepEqual(layout.rows.slice(0, 3).map((row) => row[0].width), [1000, 1000, 1000]);
+  assert.deepEqual(
+    layout.rows.slice(0, 3).map((row) => row[0].width),
+    [1000, 1000, 1000],
+  );
 });
 
 test('an empty profile is an empty tree', () => {
-  const empty = heapOf({ ...profile, functions: [], frames: [], stacks: [], samples: [] }, null, 'inuse_space');
+  const empty = heapOf(
+    { ...profile, functions: [], frames: [], stacks: [], samples: [] },
+    null,
+    'inuse_space',
+  );
   const tree = buildTree(empty, PATHS.down);
   assert.equal(tree.length, 1);
   assert.equal(layoutFlame(tree, 0, 800).rows.length, 1);
@@ -161,5 +210,8 @@ test('ten thousand stacks are a tree in less than a second', () => {
   const begun = performance.now();
   const tree = buildTree(big, PATHS.down);
   layoutFlame(tree, 0, 1280);
-  assert.ok(performance.now() - begun < 1000, `${performance.now() - begun} ms, ${begun - start} ms to read`);
+  assert.ok(
+    performance.now() - begun < 1000,
+    `${performance.now() - begun} ms, ${begun - start} ms to read`,
+  );
 });

@@ -5,7 +5,11 @@ import { formatRoute, parseRoute, toView, VIEWS, withParams } from '../src/model
 
 test('what is formatted is parsed again', () => {
   for (const view of VIEWS) {
-    const route = { view, id: '12.345', params: { value: 'alloc_space', search: 'a+b & c?#/%', at: '1700000000' } };
+    const route = {
+      view,
+      id: '12.345',
+      params: { value: 'alloc_space', search: 'a+b & c?#/%', at: '1700000000' },
+    };
     assert.deepEqual(parseRoute(formatRoute(route)), route);
   }
   const list = { view: 'processes', id: '', params: { filter: 'redis oom', sort: 'pid' } };
@@ -20,11 +24,17 @@ test('an address nobody made is no error', () => {
 });
 
 test('empty parameters leave the address', () => {
-  const route = withParams({ view: 'heap', id: '1', params: { at: '5', focus: 'x' } }, { focus: '', base: undefined });
+  const route = withParams(
+    { view: 'heap', id: '1', params: { at: '5', focus: 'x' } },
+    { focus: '', base: undefined },
+  );
   assert.equal(formatRoute(route), '#/p/1/heap?at=5');
 });
 
 test('another view keeps the moments and forgets the search', () => {
-  const route = toView({ view: 'timeline', id: '1', params: { base: '4', at: '5', search: 'x' } }, 'heap');
+  const route = toView(
+    { view: 'timeline', id: '1', params: { base: '4', at: '5', search: 'x' } },
+    'heap',
+  );
   assert.deepEqual(route, { view: 'heap', id: '1', params: { base: '4', at: '5' } });
 });

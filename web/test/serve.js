@@ -13,21 +13,35 @@ import * as fixtures from './fixtures.js';
 
 const dist = process.env.OUT || fileURLToPath(new URL('../../build/web/dist', import.meta.url));
 
-const CSP = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
+const CSP =
+  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
   "base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
-const TYPES = { js: 'text/javascript', css: 'text/css', html: 'text/html; charset=utf-8', json: 'application/json' };
+const TYPES = {
+  js: 'text/javascript',
+  css: 'text/css',
+  html: 'text/html; charset=utf-8',
+  json: 'application/json',
+};
 
 const API = {
   processes: (now) => fixtures.processesDocument(now),
   process: (now, query) => fixtures.processDocument(now, query.get('proc')),
-  history: (now, query) => fixtures.historyDocument(now, query.get('proc'), {
-    from: Number(query.get('from')), to: Number(query.get('to')), points: Number(query.get('points')) || 2000 }),
+  history: (now, query) =>
+    fixtures.historyDocument(now, query.get('proc'), {
+      from: Number(query.get('from')),
+      to: Number(query.get('to')),
+      points: Number(query.get('points')) || 2000,
+    }),
   profile: (now, query) => fixtures.profileDocument(now, query.get('proc'), query.get('at')),
   spans: (now, query) => fixtures.spansDocument(now, query.get('proc')),
   trace: (now, query) => fixtures.traceDocument(now, query.get('proc'), query.get('cursor') || 0),
 };
 
-const KNOBS = { gc: { gc_cycles_total: 3 }, 'free-os-memory': { returned_bytes: 12582912 }, rate: { previous: 524288 } };
+const KNOBS = {
+  gc: { gc_cycles_total: 3 },
+  'free-os-memory': { returned_bytes: 12582912 },
+  rate: { previous: 524288 },
+};
 
 async function shell() {
   const names = JSON.parse(await readFile(join(dist, 'manifest.json'), 'utf8'));
@@ -38,16 +52,22 @@ async function shell() {
 }
 
 function send(response, status, type, body) {
-  response.writeHead(status, { 'Content-Type': type, 'Content-Security-Policy': CSP, 'Content-Encoding': 'gzip' });
+  response.writeHead(status, {
+    'Content-Type': type,
+    'Content-Security-Policy': CSP,
+    'Content-Encoding': 'gzip',
+  });
   response.end(gzipSync(body, { level: 1 }));
 }
 
-const sendJson = (response, status, document) => send(response, status, TYPES.json, JSON.stringify(document));
+const sendJson = (response, status, document) =>
+  send(response, status, TYPES.json, JSON.stringify(document));
 
 function api(response, name, query) {
   const make = API[name];
   const document = make ? make(Date.now() / 1000, query) : null;
-  if (document === null) sendJson(response, 404, { error: `no process ${query.get('proc') || ''} here` });
+  if (document === null)
+    sendJson(response, 404, { error: `no process ${query.get('proc') || ''} here` });
   else sendJson(response, 200, document);
 }
 
@@ -57,7 +77,8 @@ async function answer(request, response) {
   const knob = /^\/p\/[^/]+\/debug\/mallard\/([a-z-]+)$/.exec(url.pathname);
   if (url.pathname === '/') return send(response, 200, TYPES.html, await shell());
   if (first === 'api') return api(response, second, url.searchParams);
-  if (knob && request.method === 'POST' && KNOBS[knob[1]]) return sendJson(response, 200, KNOBS[knob[1]]);
+  if (knob && request.method === 'POST' && KNOBS[knob[1]])
+    return sendJson(response, 200, KNOBS[knob[1]]);
   if (first === 'assets' && /^app-[0-9a-f]+\.(js|css)$/.test(second)) {
     response.writeHead(200, { 'Content-Type': TYPES[second.split('.').pop()] });
     return createReadStream(join(dist, second)).pipe(response);
@@ -67,10 +88,14 @@ async function answer(request, response) {
 
 export function serve(port = 0) {
   const server = createServer((request, response) => {
-    answer(request, response).catch((problem) => sendJson(response, 500, { error: String(problem.message) }));
+    answer(request, response).catch((problem) =>
+      sendJson(response, 500, { error: String(problem.message) }),
+    );
   });
   return new Promise((resolve) => {
-    server.listen(port, '127.0.0.1', () => resolve({ server, url: `http://127.0.0.1:${server.address().port}` }));
+    server.listen(port, '127.0.0.1', () =>
+      resolve({ server, url: `http://127.0.0.1:${server.address().port}` }),
+    );
   });
 }
 

@@ -3,10 +3,17 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { commandsFor } from '../src/model/commands.js';
 import { nearestProfile, rangeOf, seriesOf, stack, stepProfile } from '../src/model/history.js';
-import { problemWith, KNOBS, requestOf } from '../src/model/knobs.js';
+import { KNOBS, knobsOf, problemWith, requestOf } from '../src/model/knobs.js';
 import { describeParts, partsOfRow, PARTS } from '../src/model/parts.js';
 import { select } from '../src/model/processes.js';
-import { cellOf, layoutCells, pinners, sortSpans, spansOf, stackNames } from '../src/model/spans.js';
+import {
+  cellOf,
+  layoutCells,
+  pinners,
+  sortSpans,
+  spansOf,
+  stackNames,
+} from '../src/model/spans.js';
 import * as fixtures from './fixtures.js';
 
 const NOW = 1.8e9;
@@ -28,7 +35,16 @@ test('processes sort by numbers and by names, what is unknown last', () => {
 });
 
 test('a row of the time line never passes RSS', () => {
-  const parts = partsOfRow({ rss_bytes: 100, heap_alloc_bytes: 80, span_free_bytes: 30, cache_bytes: 5, heap_idle_bytes: 9, heap_released_bytes: 9, tables_bytes: 1, profiler_bytes: 1 });
+  const parts = partsOfRow({
+    rss_bytes: 100,
+    heap_alloc_bytes: 80,
+    span_free_bytes: 30,
+    cache_bytes: 5,
+    heap_idle_bytes: 9,
+    heap_released_bytes: 9,
+    tables_bytes: 1,
+    profiler_bytes: 1,
+  });
   assert.ok(Math.abs(parts.reduce((a, b) => a + b, 0) - 100) < 1e-9);
   assert.equal(parts[0], 80);
   assert.ok(Math.abs(parts[1] - (20 * 30) / 37) < 1e-9);
@@ -44,8 +60,14 @@ test('stacked classes end at RSS', () => {
 test('the server’s parts add up and keep its labels', () => {
   const { rss } = fixtures.processDocument(NOW, '4711.880');
   const parts = describeParts(rss.parts);
-  assert.equal(parts.reduce((sum, part) => sum + part.bytes, 0), rss.resident_bytes);
-  assert.deepEqual(parts.map((part) => part.key), PARTS.map((part) => part.key));
+  assert.equal(
+    parts.reduce((sum, part) => sum + part.bytes, 0),
+    rss.resident_bytes,
+  );
+  assert.deepEqual(
+    parts.map((part) => part.key),
+    PARTS.map((part) => part.key),
+  );
   assert.equal(describeParts([{ key: 'new', label: 'novel', bytes: 1 }])[0].label, 'novel');
 });
 
@@ -74,10 +96,20 @@ test('spans share cells when there are more than fit, and none is lost', () => {
 });
 
 test('a cell’s occupancy is by bytes, and pins are summed by call site', () => {
-  const map = { page_bytes: 8192, spans: [[9, 1, 1, 5, 10, 0], [1, 3, 1, 0, 10, 0], [5, 1, 0, 1, 1, -1]] };
+  const map = {
+    page_bytes: 8192,
+    spans: [
+      [9, 1, 1, 5, 10, 0],
+      [1, 3, 1, 0, 10, 0],
+      [5, 1, 0, 1, 1, -1],
+    ],
+  };
   const spans = spansOf(map);
   assert.equal(cellOf(spans, 0, 2).occupancy, 1 - (4096 + 24576) / 32768);
-  assert.deepEqual(sortSpans(spans, 'address').map((span) => span.page), [1, 5, 9]);
+  assert.deepEqual(
+    sortSpans(spans, 'address').map((span) => span.page),
+    [1, 5, 9],
+  );
   assert.deepEqual(pinners(spans), [{ pin: 0, spans: 2, free: 28672, bytes: 32768 }]);
   const pins = { functions: [['f', 'f.c', 1]], frames: [[0, 7]], stacks: [[0]] };
   assert.deepEqual(stackNames(pins, 0), [{ name: 'f', file: 'f.c', line: 7 }]);
@@ -85,13 +117,31 @@ test('a cell’s occupancy is by bytes, and pins are summed by call site', () =>
 });
 
 test('commands name exactly what is on the screen', () => {
-  const context = { origin: 'http://h:1', id: '12.3', pid: 12, params: { value: 'alloc_objects', at: '200', base: '100', search: "a'b" } };
+  const context = {
+    origin: 'http://h:1',
+    id: '12.3',
+    pid: 12,
+    params: { value: 'alloc_objects', at: '200', base: '100', search: "a'b" },
+  };
   const texts = commandsFor('heap', context).map((command) => command.text);
-  assert.equal(texts[0], "go tool pprof -sample_index=alloc_objects -base 'http://h:1/p/12.3/debug/pprof/heap?at=100' -top 'http://h:1/p/12.3/debug/pprof/heap?at=200'");
+  assert.equal(
+    texts[0],
+    "go tool pprof -sample_index=alloc_objects -base 'http://h:1/p/12.3/debug/pprof/heap?at=100' -top 'http://h:1/p/12.3/debug/pprof/heap?at=200'",
+  );
   assert.ok(texts[1].includes('-diff_base'));
   assert.ok(texts.some((text) => text.includes("-focus='a'\\''b'")));
   assert.ok(texts.some((text) => text.startsWith('curl -sS -o heap.pb.gz ')));
   assert.deepEqual(commandsFor('nothing', context), []);
+});
+
+test('a knob that a process does not know is not offered', () => {
+  const names = (knobs) => knobsOf({ knobs }).map((knob) => knob.name);
+  assert.deepEqual(names({ gogc: null, memory_limit_bytes: null }), [
+    'free-os-memory',
+    'gc',
+    'rate',
+  ]);
+  assert.deepEqual(names({ gogc: 100, memory_limit_bytes: 5 }).slice(3), ['gogc', 'memory-limit']);
 });
 
 test('a knob takes whole numbers only', () => {

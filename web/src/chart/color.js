@@ -16,7 +16,7 @@ export function mix(from, to, share) {
 export const cssOf = ([r, g, b]) => `rgb(${r},${g},${b})`;
 
 // Relative luminance, as WCAG defines it.
-export function luminance(rgb) {
+function luminance(rgb) {
   const [r, g, b] = rgb.map((channel) => {
     const c = channel / 255;
     return c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;

@@ -71,7 +71,9 @@ export class FlameCanvas {
     this.context.font = FONT;
     this.context.textBaseline = 'middle';
     this.letterPx = this.context.measureText('M').width;
-    this.layout.rows.forEach((cells, row) => cells.forEach((cell) => this.drawCell(cell, this.top(row))));
+    this.layout.rows.forEach((cells, row) =>
+      cells.forEach((cell) => this.drawCell(cell, this.top(row))),
+    );
   }
 
   resize(widthPx, heightPx) {
@@ -137,7 +139,11 @@ export class FlameCanvas {
     if (room < 3) return;
     const text = this.labelOf(cell.node);
     this.context.fillStyle = style.ink;
-    this.context.fillText(text.length > room ? `${text.slice(0, room - 1)}…` : text, cell.x + PADDING_PX, top + ROW_PX / 2);
+    this.context.fillText(
+      text.length > room ? `${text.slice(0, room - 1)}…` : text,
+      cell.x + PADDING_PX,
+      top + ROW_PX / 2,
+    );
   }
 
   labelOf(node) {

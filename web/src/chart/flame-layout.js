@@ -21,7 +21,8 @@ export function layoutFlame(tree, focus, widthPx) {
 function layoutBelow(tree, rows, scale) {
   for (let row = rows.length; ; row++) {
     const cells = [];
-    for (const cell of rows[row - 1]) if (cell.node !== NO_NODE) placeChildren(tree, cell, scale, cells);
+    for (const cell of rows[row - 1])
+      if (cell.node !== NO_NODE) placeChildren(tree, cell, scale, cells);
     if (cells.length === 0) return;
     rows.push(cells);
   }
@@ -30,7 +31,8 @@ function layoutBelow(tree, rows, scale) {
 function placeChildren(tree, cell, scale, cells) {
   let x = cell.x;
   let left = 0;
-  for (let child = tree.first[cell.node]; child >= 0; child = tree.next[child]) left += tree.width[child];
+  for (let child = tree.first[cell.node]; child >= 0; child = tree.next[child])
+    left += tree.width[child];
   for (const child of childrenOf(tree, cell.node, NARROWEST_PX / scale)) {
     const width = tree.width[child] * scale;
     cells.push({ x, width, node: child });

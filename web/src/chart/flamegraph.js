@@ -10,7 +10,12 @@ import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { FlameCanvas, ROW_PX } from './flame-canvas.js';
 import { cellAt, neighbour, placeOf } from './flame-layout.js';
 
-const DOWNWARDS = { ArrowUp: 'parent', ArrowDown: 'child', ArrowLeft: 'previous', ArrowRight: 'next' };
+const DOWNWARDS = {
+  ArrowUp: 'parent',
+  ArrowDown: 'child',
+  ArrowLeft: 'previous',
+  ArrowRight: 'next',
+};
 const UPWARDS = { ...DOWNWARDS, ArrowUp: 'child', ArrowDown: 'parent' };
 
 function useWidth(ref) {
@@ -61,7 +66,11 @@ export function FlameGraph({ scene, theme, label, describe, onDetail, onZoom, on
 
   const nodeAt = (event) => {
     const box = element.current.getBoundingClientRect();
-    const cell = cellAt(canvas.current.layout, canvas.current.rowAt(event.clientY - box.top), event.clientX - box.left);
+    const cell = cellAt(
+      canvas.current.layout,
+      canvas.current.rowAt(event.clientY - box.top),
+      event.clientX - box.left,
+    );
     return cell ? cell.node : -1;
   };
   const hover = (node) => {
@@ -86,7 +95,8 @@ export function FlameGraph({ scene, theme, label, describe, onDetail, onZoom, on
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (direction) select(neighbour(canvas.current.layout, tree, current, direction));
     else if (event.key === 'Enter' || event.key === ' ') onZoom(current);
-    else if (event.key === 'Escape' || event.key === 'Backspace') onZoom(Math.max(0, tree.parent[focus]));
+    else if (event.key === 'Escape' || event.key === 'Backspace')
+      onZoom(Math.max(0, tree.parent[focus]));
     else if (event.key === 'Home') onZoom(0);
     else if (event.key === 's' && current > 0) onSandwich(current);
     else return;
@@ -94,12 +104,23 @@ export function FlameGraph({ scene, theme, label, describe, onDetail, onZoom, on
   };
 
   return (
-    <div class="flame" ref={host} tabIndex={0} role="application" aria-label={label} aria-describedby="flame-keys"
-      onKeyDown={keys} onMouseLeave={() => hover(-1)} onFocus={() => selected < 0 && host.current.matches(':focus-visible') && select(scene.focus)}>
+    <div
+      class="flame"
+      ref={host}
+      tabIndex={0}
+      role="application"
+      aria-label={label}
+      aria-describedby="flame-keys"
+      onKeyDown={keys}
+      onMouseLeave={() => hover(-1)}
+      onFocus={() => selected < 0 && host.current.matches(':focus-visible') && select(scene.focus)}
+    >
       <canvas ref={element} onMouseMove={(event) => hover(nodeAt(event))} onClick={click} />
       <Outline canvas={canvas.current} node={selected} kind="selected" />
       <Outline canvas={canvas.current} node={hovered} kind="hovered" />
-      <span class="visually-hidden" role="status">{selected >= 0 ? describe(selected) : ''}</span>
+      <span class="visually-hidden" role="status">
+        {selected >= 0 ? describe(selected) : ''}
+      </span>
     </div>
   );
 }

@@ -16,7 +16,8 @@ const scale = scaleOf(CIVIDIS);
 const COLORS = Array.from({ length: STEPS + 1 }, (_, i) => cssOf(scale(i / STEPS)));
 const HEIGHT_PX = 420;
 
-export const occupancyColor = (share) => COLORS[Math.round(Math.max(0, Math.min(1, share)) * STEPS)];
+export const occupancyColor = (share) =>
+  COLORS[Math.round(Math.max(0, Math.min(1, share)) * STEPS)];
 
 function draw(canvas, cells, layout, width, height) {
   const ratio = window.devicePixelRatio || 1;
@@ -30,7 +31,12 @@ function draw(canvas, cells, layout, width, height) {
   const side = layout.size - 1;
   for (let cell = 0; cell < layout.cells; cell++) {
     context.fillStyle = occupancyColor(cells[cell]);
-    context.fillRect((cell % layout.columns) * layout.size, Math.floor(cell / layout.columns) * layout.size, side, side);
+    context.fillRect(
+      (cell % layout.columns) * layout.size,
+      Math.floor(cell / layout.columns) * layout.size,
+      side,
+      side,
+    );
   }
 }
 
@@ -81,21 +87,40 @@ export function SpanMap({ spans, theme, label, describe, onLayout, onCell }) {
     point(column < layout.columns && at < layout.cells ? at : -1);
   };
   const keys = (event) => {
-    const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -layout.columns, ArrowDown: layout.columns, Home: -Infinity, End: Infinity }[event.key];
+    const step = {
+      ArrowLeft: -1,
+      ArrowRight: 1,
+      ArrowUp: -layout.columns,
+      ArrowDown: layout.columns,
+      Home: -Infinity,
+      End: Infinity,
+    }[event.key];
     if (!step) return;
     point(Math.min(Math.max((cell < 0 ? 0 : cell) + step, 0), layout.cells - 1));
     event.preventDefault();
   };
   const style = cell >= 0 && {
-    left: `${(cell % layout.columns) * layout.size - 1}px`, top: `${Math.floor(cell / layout.columns) * layout.size - 1}px`,
-    width: `${layout.size + 1}px`, height: `${layout.size + 1}px`,
+    left: `${(cell % layout.columns) * layout.size - 1}px`,
+    top: `${Math.floor(cell / layout.columns) * layout.size - 1}px`,
+    width: `${layout.size + 1}px`,
+    height: `${layout.size + 1}px`,
   };
   return (
-    <div class="spanmap" ref={host} tabIndex={0} role="application" aria-label={label} onKeyDown={keys} onMouseMove={move}
-      onFocus={() => cell < 0 && host.current.matches(':focus-visible') && point(0)}>
+    <div
+      class="spanmap"
+      ref={host}
+      tabIndex={0}
+      role="application"
+      aria-label={label}
+      onKeyDown={keys}
+      onMouseMove={move}
+      onFocus={() => cell < 0 && host.current.matches(':focus-visible') && point(0)}
+    >
       <canvas ref={canvas} />
       {cell >= 0 && <span class="spanmap-outline" style={style} />}
-      <span class="visually-hidden" role="status">{cell >= 0 ? describe(cell, layout.perCell) : ''}</span>
+      <span class="visually-hidden" role="status">
+        {cell >= 0 ? describe(cell, layout.perCell) : ''}
+      </span>
     </div>
   );
 }

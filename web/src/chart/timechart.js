@@ -18,19 +18,46 @@ function Readout({ series, index, events, counts }) {
     <div class="readout">
       <p class="readout-time">
         <span class="mono">{dateClock(series.times[at])}</span>
-        <span>RSS <b class="mono">{bytes(series.rss[at])}</b></span>
+        <span>
+          RSS <b class="mono">{bytes(series.rss[at])}</b>
+        </span>
       </p>
       <ul class="legend">
         {TIME_LINE_PARTS.map((part, i) => (
-          <li key={part.key}><Swatch color={part.color} />{part.label} <span class="mono">{bytes(series.parts[i][at])}</span></li>
+          <li key={part.key}>
+            <Swatch color={part.color} />
+            {part.label} <span class="mono">{bytes(series.parts[i][at])}</span>
+          </li>
         ))}
-        {counts.gc > 0 && <li><span class="mark-up" aria-hidden="true">▲</span> gc <span class="mono">{counts.gc}</span></li>}
-        {counts.scav > 0 && <li><span class="mark-down" aria-hidden="true">▼</span> scav <span class="mono">{counts.scav}</span></li>}
+        {counts.gc > 0 && (
+          <li>
+            <span class="mark-up" aria-hidden="true">
+              ▲
+            </span>{' '}
+            gc <span class="mono">{counts.gc}</span>
+          </li>
+        )}
+        {counts.scav > 0 && (
+          <li>
+            <span class="mark-down" aria-hidden="true">
+              ▼
+            </span>{' '}
+            scav <span class="mono">{counts.scav}</span>
+          </li>
+        )}
       </ul>
-      {counts.gc + counts.scav > 0 && <p class="readout-events mono">
-        {events.slice(0, EVENTS_SHOWN).map((event) => <span key={event.unix_ns + event.kind}>{clock(event.unix_ns / 1e9)} {event.text}</span>)}
-        {events.length > EVENTS_SHOWN && <span>and {events.length - EVENTS_SHOWN} more here</span>}
-      </p>}
+      {counts.gc + counts.scav > 0 && (
+        <p class="readout-events mono">
+          {events.slice(0, EVENTS_SHOWN).map((event) => (
+            <span key={event.unix_ns + event.kind}>
+              {clock(event.unix_ns / 1e9)} {event.text}
+            </span>
+          ))}
+          {events.length > EVENTS_SHOWN && (
+            <span>and {events.length - EVENTS_SHOWN} more here</span>
+          )}
+        </p>
+      )}
     </div>
   );
 }
@@ -61,10 +88,22 @@ function Handle({ name, meaning, seconds, unset, chart, profiles, onMove }) {
   };
   const text = unset ? 'not set' : dateClock(shown);
   return (
-    <div class={`handle ${name === 'A' ? 'handle-a' : 'handle-b'} ${unset && dragged === null ? 'unset' : ''}`} style={{ left: `${chart.leftOf(shown)}px` }}
-      role="slider" tabIndex={0} aria-label={`${name}: ${meaning}`} aria-valuetext={text} aria-valuenow={Math.round(shown)}
-      aria-valuemin={profiles[0].unix_s} aria-valuemax={profiles[profiles.length - 1].unix_s}
-      onPointerDown={down} onPointerMove={(event) => dragged !== null && move(event)} onPointerUp={up} onPointerCancel={() => setDragged(null)} onKeyDown={keys}>
+    <div
+      class={`handle ${name === 'A' ? 'handle-a' : 'handle-b'} ${unset && dragged === null ? 'unset' : ''}`}
+      style={{ left: `${chart.leftOf(shown)}px` }}
+      role="slider"
+      tabIndex={0}
+      aria-label={`${name}: ${meaning}`}
+      aria-valuetext={text}
+      aria-valuenow={Math.round(shown)}
+      aria-valuemin={profiles[0].unix_s}
+      aria-valuemax={profiles[profiles.length - 1].unix_s}
+      onPointerDown={down}
+      onPointerMove={(event) => dragged !== null && move(event)}
+      onPointerUp={up}
+      onPointerCancel={() => setDragged(null)}
+      onKeyDown={keys}
+    >
       <span class="handle-grip">{name}</span>
     </div>
   );
@@ -82,7 +121,17 @@ function useSize(ref) {
 }
 
 // `compare`: null, or {a, b, setA(unix_s), setB(unix_s)} where a null means "not set" and b null "now".
-export function TimeChart({ series, events, profiles, range, theme, height, compare, onZoom, onReset }) {
+export function TimeChart({
+  series,
+  events,
+  profiles,
+  range,
+  theme,
+  height,
+  compare,
+  onZoom,
+  onReset,
+}) {
   const host = useRef(null);
   const chart = useRef(null);
   const width = useSize(host);
@@ -118,13 +167,36 @@ export function TimeChart({ series, events, profiles, range, theme, height, comp
   const counts = { gc, scav: events.length - gc };
   return (
     <div class="timechart">
-      <div class="timechart-plot" tabIndex={0} role="group" onKeyDown={keys}
-        aria-label="Time line of memory classes. Arrow keys move the cursor; the numbers follow below.">
+      <div
+        class="timechart-plot"
+        tabIndex={0}
+        role="group"
+        onKeyDown={keys}
+        aria-label="Time line of memory classes. Arrow keys move the cursor; the numbers follow below."
+      >
         <div ref={host} />
-        {ready && <Handle name="A" meaning="compare with this point" unset={compare.a === null} seconds={compare.a ?? series.times[0]}
-          chart={chart.current} profiles={profiles} onMove={compare.setA} />}
-        {ready && <Handle name="B" meaning="the point that is shown" unset={compare.b === null} seconds={compare.b ?? end}
-          chart={chart.current} profiles={profiles} onMove={compare.setB} />}
+        {ready && (
+          <Handle
+            name="A"
+            meaning="compare with this point"
+            unset={compare.a === null}
+            seconds={compare.a ?? series.times[0]}
+            chart={chart.current}
+            profiles={profiles}
+            onMove={compare.setA}
+          />
+        )}
+        {ready && (
+          <Handle
+            name="B"
+            meaning="the point that is shown"
+            unset={compare.b === null}
+            seconds={compare.b ?? end}
+            chart={chart.current}
+            profiles={profiles}
+            onMove={compare.setB}
+          />
+        )}
       </div>
       <Readout series={series} index={cursor.index} events={cursor.events} counts={counts} />
     </div>

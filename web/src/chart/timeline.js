@@ -14,7 +14,10 @@ import { cssColor } from '../ui/theme.js';
 
 const MARK_PX = 7;
 // Whole seconds at least: labels have no fractions.
-const TIME_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800];
+const TIME_STEPS = [
+  1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800,
+  604800,
+];
 const BINARY_STEPS = Array.from({ length: 50 }, (_, power) => 2 ** power);
 const FONT = '11px system-ui, sans-serif';
 
@@ -34,17 +37,38 @@ function dataOf(series) {
 
 function seriesOptions() {
   const parts = [...TIME_LINE_PARTS].reverse().map((part) => ({
-    label: part.label, fill: cssColor(part.color), stroke: cssColor('--panel'), width: 0.75, points: { show: false },
+    label: part.label,
+    fill: cssColor(part.color),
+    stroke: cssColor('--panel'),
+    width: 0.75,
+    points: { show: false },
   }));
   const rss = { label: 'RSS', stroke: cssColor('--ink'), width: 1.25, points: { show: false } };
   return [{}, ...parts, rss];
 }
 
 function axes() {
-  const common = { stroke: cssColor('--muted'), font: FONT, grid: { stroke: cssColor('--grid'), width: 1 }, ticks: { stroke: cssColor('--grid'), width: 1, size: 5 } };
+  const common = {
+    stroke: cssColor('--muted'),
+    font: FONT,
+    grid: { stroke: cssColor('--grid'), width: 1 },
+    ticks: { stroke: cssColor('--grid'), width: 1, size: 5 },
+  };
   return [
-    { ...common, space: 70, size: 30, incrs: TIME_STEPS, values: (u, splits, axis, space, step) => splits.map((s) => timeLabel(s, step)) },
-    { ...common, space: 36, size: 70, incrs: BINARY_STEPS, values: (u, splits) => splits.map((s) => (s === null ? '' : bytes(s))) },
+    {
+      ...common,
+      space: 70,
+      size: 30,
+      incrs: TIME_STEPS,
+      values: (u, splits, axis, space, step) => splits.map((s) => timeLabel(s, step)),
+    },
+    {
+      ...common,
+      space: 36,
+      size: 70,
+      incrs: BINARY_STEPS,
+      values: (u, splits) => splits.map((s) => (s === null ? '' : bytes(s))),
+    },
   ];
 }
 
@@ -93,15 +117,31 @@ export class TimeLine {
   create(width, height) {
     this.destroy();
     const options = {
-      width, height, padding: [10, 22, 0, 0], legend: { show: false }, series: seriesOptions(), axes: axes(),
+      width,
+      height,
+      padding: [10, 22, 0, 0],
+      legend: { show: false },
+      series: seriesOptions(),
+      axes: axes(),
       cursor: {
-        y: false, points: { show: false }, drag: { x: true, y: false, setScale: false },
+        y: false,
+        points: { show: false },
+        drag: { x: true, y: false, setScale: false },
         bind: { dblclick: () => () => this.calls.onReset() },
       },
-      scales: { x: { time: true, range: (u, low, high) => this.rangeX(low, high) }, y: { range: (u, low, high) => [0, Math.max(high * 1.06, 1)] } },
+      scales: {
+        x: { time: true, range: (u, low, high) => this.rangeX(low, high) },
+        y: { range: (u, low, high) => [0, Math.max(high * 1.06, 1)] },
+      },
       hooks: {
         draw: [() => this.drawMarks()],
-        setCursor: [(u) => this.calls.onCursor(u.cursor.idx ?? -1, u.cursor.left >= 0 ? u.posToVal(u.cursor.left, 'x') : NaN)],
+        setCursor: [
+          (u) =>
+            this.calls.onCursor(
+              u.cursor.idx ?? -1,
+              u.cursor.left >= 0 ? u.posToVal(u.cursor.left, 'x') : NaN,
+            ),
+        ],
         setSelect: [(u) => this.selected(u)],
       },
     };
@@ -118,7 +158,8 @@ export class TimeLine {
 
   set({ series, events, profiles, range }, width, height) {
     Object.assign(this, { series, events, profiles, range });
-    if (this.plot && this.plot.width === width && this.plot.height === height) this.plot.setData(dataOf(series));
+    if (this.plot && this.plot.width === width && this.plot.height === height)
+      this.plot.setData(dataOf(series));
     else this.create(width, height);
   }
 
@@ -138,7 +179,12 @@ export class TimeLine {
     ctx.fillStyle = cssColor('--muted');
     for (const { unix_s: at } of this.profiles) {
       if (at < plot.scales.x.min || at > plot.scales.x.max) continue;
-      ctx.fillRect(Math.round(plot.valToPos(at, 'x', true)), bbox.top + bbox.height, ratio, 4 * ratio);
+      ctx.fillRect(
+        Math.round(plot.valToPos(at, 'x', true)),
+        bbox.top + bbox.height,
+        ratio,
+        4 * ratio,
+      );
     }
     for (const mark of marksOf(plot, this.events)) {
       drawMark(ctx, plot.valToPos(mark.seconds, 'x', true), bbox.top + bbox.height, mark, ratio);
@@ -156,7 +202,10 @@ export class TimeLine {
 
   moveCursor(steps) {
     const { plot, series } = this;
-    const at = Math.min(Math.max((plot.cursor.idx ?? series.times.length - 1) + steps, 0), series.times.length - 1);
+    const at = Math.min(
+      Math.max((plot.cursor.idx ?? series.times.length - 1) + steps, 0),
+      series.times.length - 1,
+    );
     plot.setCursor({ left: plot.valToPos(series.times[at], 'x'), top: plot.over.clientHeight / 2 });
   }
 

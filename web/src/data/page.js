@@ -6,6 +6,11 @@
 import { createContext } from 'preact';
 import { useContext } from 'preact/hooks';
 
-export const PageContext = createContext({ route: { view: 'processes', id: '', params: {} }, go() {}, replace() {}, theme: 'light' });
+export const PageContext = createContext({
+  route: { view: 'processes', id: '', params: {} },
+  go() {},
+  replace() {},
+  theme: 'light',
+});
 
 export const usePage = () => useContext(PageContext);

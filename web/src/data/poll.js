@@ -41,7 +41,11 @@ export function usePoll(path, everyMs = 0) {
       } catch (problem) {
         if (abort.signal.aborted) return;
         failures++;
-        setState((old) => ({ path, data: old.path === path ? old.data : cache.get(path), error: problem.message }));
+        setState((old) => ({
+          path,
+          data: old.path === path ? old.data : cache.get(path),
+          error: problem.message,
+        }));
       }
       schedule();
     }

@@ -15,9 +15,16 @@ export function useRoute() {
       removeEventListener('hashchange', read);
     };
   }, []);
-  const write = useCallback((how) => (next) => {
-    history[how](null, '', formatRoute(next));
-    setRoute(parseRoute(location.hash));
-  }, []);
-  return { route, go: useMemo(() => write('pushState'), []), replace: useMemo(() => write('replaceState'), []) };
+  const write = useCallback(
+    (how) => (next) => {
+      history[how](null, '', formatRoute(next));
+      setRoute(parseRoute(location.hash));
+    },
+    [],
+  );
+  return {
+    route,
+    go: useMemo(() => write('pushState'), []),
+    replace: useMemo(() => write('replaceState'), []),
+  };
 }

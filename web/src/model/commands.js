@@ -4,7 +4,8 @@
 // came from; a process is named as in the page's own address, so the commands also work on the dead.
 import { valueOf } from './profile.js';
 
-const quote = (text) => (/^[\w:/.,=@%+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
+const quote = (text) =>
+  /^[\w:/.,=@%+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 
 function heapUrl(origin, id, at) {
   const stored = at && at !== 'now' ? `?at=${encodeURIComponent(at)}` : '';
@@ -28,15 +29,27 @@ function heapCommands({ origin, id, params }) {
   if (base) {
     const before = heapUrl(origin, id, base);
     commands.unshift(
-      { label: 'this comparison, differences only', text: pprof([index, '-base', quote(before), '-top'], now) },
-      { label: 'this comparison, in percent of the base', text: pprof([index, '-diff_base', quote(before), '-top'], now) },
+      {
+        label: 'this comparison, differences only',
+        text: pprof([index, '-base', quote(before), '-top'], now),
+      },
+      {
+        label: 'this comparison, in percent of the base',
+        text: pprof([index, '-diff_base', quote(before), '-top'], now),
+      },
     );
   }
   if (params.search) {
-    commands.push({ label: 'only stacks that match the search', text: pprof([index, `-focus=${quote(params.search)}`, '-top'], now) });
+    commands.push({
+      label: 'only stacks that match the search',
+      text: pprof([index, `-focus=${quote(params.search)}`, '-top'], now),
+    });
   }
   if (params.fn) {
-    commands.push({ label: 'callers and callees of the function', text: pprof([index, `-peek=${quote(params.fn)}`], now) });
+    commands.push({
+      label: 'callers and callees of the function',
+      text: pprof([index, `-peek=${quote(params.fn)}`], now),
+    });
   }
   return commands;
 }
@@ -45,10 +58,16 @@ const api = (origin, what, id, query = '') =>
   `curl -sS ${quote(`${origin}/api/${what}?proc=${encodeURIComponent(id)}${query}`)}`;
 
 function timeCommands({ origin, id, params }) {
-  const query = ['from', 'to'].filter((key) => params[key]).map((key) => `&${key}=${params[key]}`).join('');
+  const query = ['from', 'to']
+    .filter((key) => params[key])
+    .map((key) => `&${key}=${params[key]}`)
+    .join('');
   return [
     { label: 'the rows of the time line', text: api(origin, 'history', id, query) },
-    { label: 'the same, as it happens', text: `curl -sS ${quote(`${origin}/p/${encodeURIComponent(id)}/metrics`)}` },
+    {
+      label: 'the same, as it happens',
+      text: `curl -sS ${quote(`${origin}/p/${encodeURIComponent(id)}/metrics`)}`,
+    },
   ];
 }
 
@@ -78,5 +97,3 @@ export function commandsFor(view, context) {
   const make = BY_VIEW[view];
   return make ? make(context) : [];
 }
-
-export const ALL_VIEWS = Object.keys(BY_VIEW);

@@ -32,16 +32,6 @@ export function count(value) {
   return (value < 0 ? '−' : '') + digits.replace(/\B(?=(\d{3})+$)/g, ' ');
 }
 
-export function shortCount(value) {
-  if (!known(value)) return NONE;
-  const size = Math.abs(value);
-  const sign = value < 0 ? '−' : '';
-  if (size < 10000) return sign + count(size);
-  if (size < 1e6) return `${sign}${threeDigits(size / 1e3)} k`;
-  if (size < 1e9) return `${sign}${threeDigits(size / 1e6)} M`;
-  return `${sign}${threeDigits(size / 1e9)} G`;
-}
-
 export function signed(format, value) {
   if (!known(value)) return NONE;
   return value > 0 ? `+${format(value)}` : format(value);
@@ -51,7 +41,12 @@ export function percent(part, whole) {
   if (!known(part) || !known(whole) || whole === 0) return NONE;
   const value = (100 * part) / whole;
   const size = Math.abs(value);
-  const text = size >= 99.95 || size === 0 ? size.toFixed(0) : size >= 9.95 ? size.toFixed(1) : size.toFixed(2);
+  const text =
+    size >= 99.95 || size === 0
+      ? size.toFixed(0)
+      : size >= 9.95
+        ? size.toFixed(1)
+        : size.toFixed(2);
   return `${value < 0 ? '−' : ''}${text} %`;
 }
 

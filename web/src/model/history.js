@@ -38,7 +38,12 @@ export function seriesOf(history) {
   const rows = history.rows.map((values) => rowObject(history.columns, values));
   const parts = TIME_LINE_PARTS.map(() => []);
   for (const row of rows) partsOfRow(row).forEach((part, i) => parts[i].push(part));
-  return { times: rows.map((row) => row.unix_ns / 1e9), rss: rows.map((row) => row.rss_bytes), parts, rows };
+  return {
+    times: rows.map((row) => row.unix_ns / 1e9),
+    rss: rows.map((row) => row.rss_bytes),
+    parts,
+    rows,
+  };
 }
 
 // Each class on top of those before it.
@@ -55,7 +60,10 @@ export function stack(parts) {
 export function nearestProfile(profiles, unixSeconds) {
   let best = null;
   for (const profile of profiles) {
-    if (best === null || Math.abs(profile.unix_s - unixSeconds) < Math.abs(best.unix_s - unixSeconds)) {
+    if (
+      best === null ||
+      Math.abs(profile.unix_s - unixSeconds) < Math.abs(best.unix_s - unixSeconds)
+    ) {
       best = profile;
     }
   }
@@ -68,18 +76,6 @@ export function stepProfile(profiles, unixSeconds, steps) {
   if (nearest === null) return null;
   const at = profiles.indexOf(nearest) + steps;
   return profiles[Math.min(Math.max(at, 0), profiles.length - 1)];
-}
-
-// Index of the newest time not after `seconds`, -1 if all are later.
-export function indexAt(times, seconds) {
-  let low = 0;
-  let high = times.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (times[middle] <= seconds) low = middle + 1;
-    else high = middle;
-  }
-  return low - 1;
 }
 
 // Growth between two rows, bytes per hour.

@@ -26,7 +26,30 @@ export const KNOBS = [
     answer: (reply) => `Done; it was ${bytes(reply.previous)} before.`,
     initial: (process) => process.rate_bytes,
   },
+  {
+    name: 'gogc',
+    label: 'Set GOGC',
+    parameter: 'percent',
+    unit: 'percent of growth before a collection',
+    ask: 'Change how much the heap may grow, in percent of what was live, before a collection begins. Smaller collects more often.',
+    answer: (reply) => `Done; it was ${count(reply.previous)} % before.`,
+    initial: (process) => process.knobs.gogc,
+    offered: (process) => typeof process.knobs?.gogc === 'number',
+  },
+  {
+    name: 'memory-limit',
+    label: 'Set the memory limit',
+    parameter: 'bytes',
+    unit: 'bytes',
+    ask: 'Change the soft limit: near it, memory goes back to the kernel eagerly and collections come more often.',
+    answer: (reply) => `Done; it was ${bytes(reply.previous)} before.`,
+    initial: (process) => process.knobs.memory_limit_bytes,
+    offered: (process) => typeof process.knobs?.memory_limit_bytes === 'number',
+  },
 ];
+
+// Knobs that mean nothing to a process, as it says itself, are not offered.
+export const knobsOf = (process) => KNOBS.filter((knob) => !knob.offered || knob.offered(process));
 
 const isWholeNumber = (text) => /^\d{1,15}$/.test(text.trim());
 

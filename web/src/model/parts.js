@@ -7,24 +7,61 @@
 // people who do not see red, green or blue; nothing is told by colour alone.
 
 export const PARTS = [
-  { key: 'live', label: 'live objects', color: '--part-live',
-    means: 'What the program allocated and has not freed. The flame graph tells who.' },
-  { key: 'free_in_spans', label: 'free in spans', color: '--part-span-free',
-    means: 'Free places between live objects. They can be used again, but a page goes back only when all of it is free: fragmentation.' },
-  { key: 'cpu_caches', label: 'free in caches', color: '--part-caches',
-    means: 'Free objects kept at hand per CPU, so that malloc need not ask further.' },
-  { key: 'free_pages', label: 'free pages, not returned yet', color: '--part-free-pages',
-    means: 'Whole free pages not given back to the kernel yet. “Free OS memory” returns them.' },
-  { key: 'tables', label: 'allocator tables', color: '--part-tables',
-    means: 'What Mallard needs to know about the heap: spans, page map, object states.' },
-  { key: 'profiler', label: 'profiler', color: '--part-profiler',
-    means: 'Stacks and samples of the profiler.' },
-  { key: 'stacks', label: 'thread stacks', color: '--part-stacks',
-    means: 'Stacks of the program’s threads.' },
-  { key: 'code_files', label: 'code and files', color: '--part-code',
-    means: 'Pages of the program, its libraries and mapped files.' },
-  { key: 'rest', label: 'the rest', color: '--part-rest',
-    means: 'What none of the above explains: memory the program mapped itself, and rounding.' },
+  {
+    key: 'live',
+    label: 'live objects',
+    color: '--part-live',
+    means: 'What the program allocated and has not freed. The flame graph tells who.',
+  },
+  {
+    key: 'free_in_spans',
+    label: 'free in spans',
+    color: '--part-span-free',
+    means:
+      'Free places between live objects. They can be used again, but a page goes back only when all of it is free: fragmentation.',
+  },
+  {
+    key: 'cpu_caches',
+    label: 'free in caches',
+    color: '--part-caches',
+    means: 'Free objects kept at hand per CPU, so that malloc need not ask further.',
+  },
+  {
+    key: 'free_pages',
+    label: 'free pages, not returned yet',
+    color: '--part-free-pages',
+    means: 'Whole free pages not given back to the kernel yet. “Free OS memory” returns them.',
+  },
+  {
+    key: 'tables',
+    label: 'allocator tables',
+    color: '--part-tables',
+    means: 'What Mallard needs to know about the heap: spans, page map, object states.',
+  },
+  {
+    key: 'profiler',
+    label: 'profiler',
+    color: '--part-profiler',
+    means: 'Stacks and samples of the profiler.',
+  },
+  {
+    key: 'stacks',
+    label: 'thread stacks',
+    color: '--part-stacks',
+    means: 'Stacks of the program’s threads.',
+  },
+  {
+    key: 'code_files',
+    label: 'code and files',
+    color: '--part-code',
+    means: 'Pages of the program, its libraries and mapped files.',
+  },
+  {
+    key: 'rest',
+    label: 'the rest',
+    color: '--part-rest',
+    means: 'What none of the above explains: memory the program mapped itself, and rounding.',
+  },
 ];
 
 const BY_KEY = new Map(PARTS.map((part) => [part.key, part]));
@@ -47,7 +84,7 @@ const FROM_ROW = [
   ['profiler', (row) => row.profiler_bytes],
 ];
 
-export const OTHER = { key: 'other', label: 'stacks, code, the rest', color: '--part-rest' };
+const OTHER = { key: 'other', label: 'stacks, code, the rest', color: '--part-rest' };
 
 export const TIME_LINE_PARTS = [...FROM_ROW.map(([key]) => BY_KEY.get(key)), OTHER];
 

@@ -14,14 +14,15 @@ export const COLUMNS = [
 
 const HAYSTACK = ['name', 'cmdline', 'exe', 'id', 'user', 'unit', 'container', 'pod'];
 
-export function stateOf(process) {
+function stateOf(process) {
   if (process.alive) return 'running';
   return process.death ? process.death.sentence || process.death.kind : 'ended, nobody saw how';
 }
 
 // Every word must be somewhere: "redis oom" finds the redis that was killed for memory.
 function matches(process, words) {
-  const text = `${HAYSTACK.map((key) => process[key] ?? '').join(' ')} ${stateOf(process)}`.toLowerCase();
+  const text =
+    `${HAYSTACK.map((key) => process[key] ?? '').join(' ')} ${stateOf(process)}`.toLowerCase();
   return words.every((word) => text.includes(word));
 }
 

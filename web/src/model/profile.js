@@ -42,7 +42,9 @@ class FunctionTable {
 
 // Per stack of the profile: its functions' ids, leaf first.
 function stacksOver(table, profile) {
-  const ids = profile.functions.map(([name, file, line]) => table.add(name || '?', file || '', line || 0));
+  const ids = profile.functions.map(([name, file, line]) =>
+    table.add(name || '?', file || '', line || 0),
+  );
   const frames = profile.frames.map((frame) => ids[frame[0]]);
   return profile.stacks.map((stack) => Int32Array.from(stack, (frame) => frames[frame]));
 }

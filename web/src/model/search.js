@@ -18,5 +18,7 @@ export function matcherOf(text) {
 export function matchFunctions(table, text) {
   const matcher = matcherOf(text);
   if (matcher === null) return null;
-  return Uint8Array.from(table.names, (name, i) => (matcher.test(name) || matcher.test(table.files[i]) ? 1 : 0));
+  return Uint8Array.from(table.names, (name, i) =>
+    matcher.test(name) || matcher.test(table.files[i]) ? 1 : 0,
+  );
 }

@@ -17,7 +17,17 @@ export function spansOf(map) {
   return map.spans.map(([page, pages, cls, live, capacity, pin]) => {
     const bytes = pages * map.page_bytes;
     const occupancy = capacity > 0 ? Math.min(1, live / capacity) : 1;
-    return { page, pages, cls, live, capacity, pin, bytes, occupancy, free: bytes * (1 - occupancy) };
+    return {
+      page,
+      pages,
+      cls,
+      live,
+      capacity,
+      pin,
+      bytes,
+      occupancy,
+      free: bytes * (1 - occupancy),
+    };
   });
 }
 
@@ -37,7 +47,8 @@ export function layoutCells(count, width, height) {
   if (count === 0 || width < 1) return { size: LARGEST_CELL, columns: 1, perCell: 1, cells: 0 };
   for (let size = LARGEST_CELL; size >= SMALLEST_CELL; size--) {
     const columns = Math.max(1, Math.floor(width / size));
-    if (Math.ceil(count / columns) * size <= height) return { size, columns, perCell: 1, cells: count };
+    if (Math.ceil(count / columns) * size <= height)
+      return { size, columns, perCell: 1, cells: count };
   }
   const columns = Math.max(1, Math.floor(width / SMALLEST_CELL));
   const rows = Math.max(1, Math.floor(height / SMALLEST_CELL));

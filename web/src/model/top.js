@@ -62,8 +62,9 @@ export function topOf(heap) {
 // Numbers largest first by size, so that in a comparison shrinking is as near the top as growing.
 export function sortTop(rows, key, ascending) {
   const sign = ascending ? 1 : -1;
-  const order = key === 'name'
-    ? (a, b) => sign * a.name.localeCompare(b.name)
-    : (a, b) => sign * (Math.abs(a[key]) - Math.abs(b[key]));
+  const order =
+    key === 'name'
+      ? (a, b) => sign * a.name.localeCompare(b.name)
+      : (a, b) => sign * (Math.abs(a[key]) - Math.abs(b[key]));
   return [...rows].sort((a, b) => order(a, b) || b.cum - a.cum || a.fn - b.fn);
 }

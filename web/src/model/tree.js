@@ -48,9 +48,21 @@ export function calleesOf(fn) {
 
 function emptyTree(rootFn) {
   return {
-    fn: [rootFn], parent: [-1], depth: [0], first: [-1], next: [-1],
-    value: [0], base: [0], variance: [0], samples: [0], objects: [0], bytes: [0],
-    width: null, hash: null, length: 1, stacks: 0,
+    fn: [rootFn],
+    parent: [-1],
+    depth: [0],
+    first: [-1],
+    next: [-1],
+    value: [0],
+    base: [0],
+    variance: [0],
+    samples: [0],
+    objects: [0],
+    bytes: [0],
+    width: null,
+    hash: null,
+    length: 1,
+    stacks: 0,
   };
 }
 

@@ -5,12 +5,26 @@ import { formatRoute } from '../model/route.js';
 import { usePage } from '../data/page.js';
 
 export function Link({ to, children, ...rest }) {
-  return <a href={formatRoute(to)} {...rest}>{children}</a>;
+  return (
+    <a href={formatRoute(to)} {...rest}>
+      {children}
+    </a>
+  );
 }
 
-// One sentence, where the thing would have been.
-export function Problem({ text }) {
-  return text ? <p class="problem" role="alert">{sentence(text)}</p> : null;
+// One sentence, where the thing would have been; with a button for what does not try again by itself.
+export function Problem({ text, retry }) {
+  if (!text) return null;
+  return (
+    <p class="problem" role="alert">
+      {sentence(text)}
+      {retry && (
+        <button type="button" onClick={() => retry()}>
+          try again
+        </button>
+      )}
+    </p>
+  );
 }
 
 function sentence(text) {
@@ -32,8 +46,15 @@ export function Segmented({ label, options, value, onChange, class: extra = '' }
   return (
     <div class={`segmented ${extra}`} role="group" aria-label={label}>
       {options.map((option) => (
-        <button type="button" key={option.key} aria-pressed={option.key === value} title={option.title}
-          onClick={() => onChange(option.key)}>{option.label}</button>
+        <button
+          type="button"
+          key={option.key}
+          aria-pressed={option.key === value}
+          title={option.title}
+          onClick={() => onChange(option.key)}
+        >
+          {option.label}
+        </button>
       ))}
     </div>
   );
@@ -45,9 +66,18 @@ export function SearchField({ label, param, hint, inputRef }) {
   return (
     <label class="search">
       <span class="visually-hidden">{label}</span>
-      <input type="search" ref={inputRef} value={route.params[param] || ''} placeholder={hint || label} data-search
-        autocomplete="off" spellcheck={false}
-        onInput={(event) => replace({ ...route, params: { ...route.params, [param]: event.currentTarget.value } })} />
+      <input
+        type="search"
+        ref={inputRef}
+        value={route.params[param] || ''}
+        placeholder={hint || label}
+        data-search
+        autocomplete="off"
+        spellcheck={false}
+        onInput={(event) =>
+          replace({ ...route, params: { ...route.params, [param]: event.currentTarget.value } })
+        }
+      />
     </label>
   );
 }

@@ -26,7 +26,7 @@ async function copy(element) {
   }
 }
 
-export function Command({ label, text }) {
+function Command({ label, text }) {
   const code = useRef(null);
   const [said, setSaid] = useState('');
   const onClick = async () => {
@@ -36,21 +36,38 @@ export function Command({ label, text }) {
   return (
     <li class="command">
       <span class="command-label">{label}</span>
-      <code ref={code} tabIndex={0}>{text}</code>
-      <button type="button" class="quiet" onClick={onClick} aria-label={`copy: ${label}`}>{said || 'copy'}</button>
-      <span class="visually-hidden" role="status">{said}</span>
+      <code ref={code} tabIndex={0}>
+        {text}
+      </code>
+      <button type="button" class="quiet" onClick={onClick} aria-label={`copy: ${label}`}>
+        {said || 'copy'}
+      </button>
+      <span class="visually-hidden" role="status">
+        {said}
+      </span>
     </li>
   );
 }
 
 export function CommandList({ commands }) {
-  return <ul class="commands">{commands.map((command) => <Command key={command.label} {...command} />)}</ul>;
+  return (
+    <ul class="commands">
+      {commands.map((command) => (
+        <Command key={command.label} {...command} />
+      ))}
+    </ul>
+  );
 }
 
 // At the foot of each view: the commands for what is on the screen.
 export function CommandsFoot({ view, pid }) {
   const { route } = usePage();
-  const commands = commandsFor(view, { origin: location.origin, id: route.id, pid, params: route.params });
+  const commands = commandsFor(view, {
+    origin: location.origin,
+    id: route.id,
+    pid,
+    params: route.params,
+  });
   return (
     <details class="foot-commands">
       <summary>Commands for what is on the screen</summary>

@@ -12,8 +12,12 @@ export function Dialog({ title, onClose, children }) {
     return () => before && before.focus && before.focus();
   }, []);
   return (
-    <dialog ref={dialog} aria-labelledby="dialog-title" onClose={onClose}
-      onClick={(event) => event.target === dialog.current && dialog.current.close()}>
+    <dialog
+      ref={dialog}
+      aria-labelledby="dialog-title"
+      onClose={onClose}
+      onClick={(event) => event.target === dialog.current && dialog.current.close()}
+    >
       <div class="dialog-body">
         <h2 id="dialog-title">{title}</h2>
         {children}

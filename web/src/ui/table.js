@@ -14,10 +14,24 @@ function Head({ column, sort, dir, onSort }) {
   const arrow = active ? (dir === 'asc' ? ' ↑' : ' ↓') : '';
   const order = active ? (dir === 'asc' ? 'ascending' : 'descending') : undefined;
   return (
-    <th scope="col" class={`${column.text ? 'text' : 'number'} ${column.class || ''}`} aria-sort={order} title={column.title}>
-      {onSort && column.sortable !== false
-        ? <button type="button" class="sort" onClick={() => onSort(column.key, nextDirection(column, sort, dir))}>{column.label}<span aria-hidden="true">{arrow}</span></button>
-        : column.label}
+    <th
+      scope="col"
+      class={`${column.text ? 'text' : 'number'} ${column.class || ''}`}
+      aria-sort={order}
+      title={column.title}
+    >
+      {onSort && column.sortable !== false ? (
+        <button
+          type="button"
+          class="sort"
+          onClick={() => onSort(column.key, nextDirection(column, sort, dir))}
+        >
+          {column.label}
+          <span aria-hidden="true">{arrow}</span>
+        </button>
+      ) : (
+        column.label
+      )}
     </th>
   );
 }
@@ -36,20 +50,41 @@ function moveFocus(event) {
   }
 }
 
-export function Table({ columns, rows, rowKey, rowClass, sort, dir, onSort, caption, foot, class: extra = '' }) {
+export function Table({
+  columns,
+  rows,
+  rowKey,
+  rowClass,
+  sort,
+  dir,
+  onSort,
+  caption,
+  foot,
+  class: extra = '',
+}) {
   const table = useRef(null);
   return (
     <div class={`table-scroll ${extra}`}>
       <table ref={table} onKeyDown={moveFocus}>
         <caption class="visually-hidden">{caption}</caption>
         <thead>
-          <tr>{columns.map((column) => <Head key={column.key} column={column} sort={sort} dir={dir} onSort={onSort} />)}</tr>
+          <tr>
+            {columns.map((column) => (
+              <Head key={column.key} column={column} sort={sort} dir={dir} onSort={onSort} />
+            ))}
+          </tr>
         </thead>
         <tbody>
           {rows.map((row) => (
             <tr key={rowKey(row)} class={rowClass ? rowClass(row) : undefined}>
               {columns.map((column) => (
-                <td key={column.key} class={`${column.text ? 'text' : 'number'} ${column.class || ''}`} data-label={column.label}>{column.cell(row)}</td>
+                <td
+                  key={column.key}
+                  class={`${column.text ? 'text' : 'number'} ${column.class || ''}`}
+                  data-label={column.label}
+                >
+                  {column.cell(row)}
+                </td>
               ))}
             </tr>
           ))}

@@ -54,4 +54,5 @@ export function useTheme() {
 }
 
 // The style sheet's variable, for canvases.
-export const cssColor = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+export const cssColor = (name) =>
+  getComputedStyle(document.documentElement).getPropertyValue(name).trim();

@@ -6,7 +6,7 @@ import { useState } from 'preact/hooks';
 import { post } from '../data/api.js';
 import { usePage } from '../data/page.js';
 import { commandsFor } from '../model/commands.js';
-import { KNOBS, problemWith, requestOf } from '../model/knobs.js';
+import { knobsOf, problemWith, requestOf } from '../model/knobs.js';
 import { Problem } from '../ui/basics.js';
 import { CommandList } from '../ui/copy.js';
 import { Dialog } from '../ui/dialog.js';
@@ -40,12 +40,27 @@ function KnobDialog({ knob, process, onClose, onDone }) {
     <Dialog title={`${knob.label}?`} onClose={onClose}>
       <form onSubmit={act}>
         <p>{knob.ask}</p>
-        <p class="muted">Process {process.pid}, {process.name}.</p>
-        {knob.parameter && <label class="field">{knob.unit} <input inputMode="numeric" value={text} onInput={(event) => setText(event.currentTarget.value)} /></label>}
+        <p class="muted">
+          Process {process.pid}, {process.name}.
+        </p>
+        {knob.parameter && (
+          <label class="field">
+            {knob.unit}{' '}
+            <input
+              inputMode="numeric"
+              value={text}
+              onInput={(event) => setText(event.currentTarget.value)}
+            />
+          </label>
+        )}
         <Problem text={problem} />
         <p class="dialog-buttons">
-          <button type="button" onClick={onClose}>cancel</button>
-          <button type="submit" class="primary" disabled={busy}>{busy ? 'asking…' : knob.label}</button>
+          <button type="button" onClick={onClose}>
+            cancel
+          </button>
+          <button type="submit" class="primary" disabled={busy}>
+            {busy ? 'asking…' : knob.label}
+          </button>
         </p>
       </form>
     </Dialog>
@@ -63,11 +78,27 @@ function Knobs({ process, refresh }) {
   return (
     <div class="knobs">
       <h2>Knobs</h2>
-      {process.can_command
-        ? <div class="tools">{KNOBS.map((knob) => <button type="button" key={knob.name} onClick={() => setAsking(knob)}>{knob.label}…</button>)}</div>
-        : <p class="muted">{process.alive ? 'This process does not take commands from this user.' : 'The process has ended; there is nothing left to change.'}</p>}
-      <p role="status" class={answer ? 'answer' : ''}>{answer}</p>
-      {asking && <KnobDialog knob={asking} process={process} onClose={() => setAsking(null)} onDone={done} />}
+      {process.can_command ? (
+        <div class="tools">
+          {knobsOf(process).map((knob) => (
+            <button type="button" key={knob.name} onClick={() => setAsking(knob)}>
+              {knob.label}…
+            </button>
+          ))}
+        </div>
+      ) : (
+        <p class="muted">
+          {process.alive
+            ? 'This process does not take commands from this user.'
+            : 'The process has ended; there is nothing left to change.'}
+        </p>
+      )}
+      <p role="status" class={answer ? 'answer' : ''}>
+        {answer}
+      </p>
+      {asking && (
+        <KnobDialog knob={asking} process={process} onClose={() => setAsking(null)} onDone={done} />
+      )}
     </div>
   );
 }
@@ -79,7 +110,10 @@ export function CommandsView({ process, refresh }) {
     <section aria-label="commands and knobs">
       <Knobs process={process} refresh={refresh} />
       <h2>Commands</h2>
-      <p class="muted">Where the server wants a token, add <code>-H 'Authorization: Bearer TOKEN'</code> to curl, and write the address for pprof as <code>http://any:TOKEN@…</code>.</p>
+      <p class="muted">
+        Where the server wants a token, add <code>-H 'Authorization: Bearer TOKEN'</code> to curl,
+        and write the address for pprof as <code>http://any:TOKEN@…</code>.
+      </p>
       {GROUPS.map(({ view, title }) => (
         <div key={view}>
           <h3>{title}</h3>

@@ -13,8 +13,20 @@ function Sureness({ tree, node, format }) {
   const few = tree.samples[node] < FEW_SAMPLES;
   return (
     <>
-      <div><dt>± 1σ</dt><dd>{format(sigma)}{whole > 0 && ` (${percent(sigma, whole)})`}</dd></div>
-      <div class={few ? 'few' : ''}><dt>samples</dt><dd>{count(tree.samples[node])}{few && ' – too few to rely on'}</dd></div>
+      <div>
+        <dt>± 1σ</dt>
+        <dd>
+          {format(sigma)}
+          {whole > 0 && ` (${percent(sigma, whole)})`}
+        </dd>
+      </div>
+      <div class={few ? 'few' : ''}>
+        <dt>samples</dt>
+        <dd>
+          {count(tree.samples[node])}
+          {few && ' – too few to rely on'}
+        </dd>
+      </div>
     </>
   );
 }
@@ -24,9 +36,20 @@ function Change({ heap, tree, node, format }) {
   const word = !sure ? 'within the noise' : delta > 0 ? 'has grown' : 'has shrunk';
   return (
     <>
-      <div><dt>change</dt><dd class={sure ? (delta > 0 ? 'grew' : 'shrank') : ''}>{signed(format, delta)}</dd></div>
-      <div><dt>then → now</dt><dd>{format(tree.base[node])} → {format(tree.value[node])}</dd></div>
-      <div><dt>verdict</dt><dd>{word}</dd></div>
+      <div>
+        <dt>change</dt>
+        <dd class={sure ? (delta > 0 ? 'grew' : 'shrank') : ''}>{signed(format, delta)}</dd>
+      </div>
+      <div>
+        <dt>then → now</dt>
+        <dd>
+          {format(tree.base[node])} → {format(tree.value[node])}
+        </dd>
+      </div>
+      <div>
+        <dt>verdict</dt>
+        <dd>{word}</dd>
+      </div>
     </>
   );
 }
@@ -34,9 +57,20 @@ function Change({ heap, tree, node, format }) {
 function Amount({ heap, tree, node, format }) {
   return (
     <>
-      <div><dt>{heap.valueName.startsWith('inuse') ? 'in use' : 'allocated'}</dt><dd>{format(tree.value[node])} ({percent(tree.value[node], tree.value[0])})</dd></div>
-      <div><dt>bytes</dt><dd>{bytes(tree.bytes[node])}</dd></div>
-      <div><dt>objects</dt><dd>{count(tree.objects[node])}</dd></div>
+      <div>
+        <dt>{heap.valueName.startsWith('inuse') ? 'in use' : 'allocated'}</dt>
+        <dd>
+          {format(tree.value[node])} ({percent(tree.value[node], tree.value[0])})
+        </dd>
+      </div>
+      <div>
+        <dt>bytes</dt>
+        <dd>{bytes(tree.bytes[node])}</dd>
+      </div>
+      <div>
+        <dt>objects</dt>
+        <dd>{count(tree.objects[node])}</dd>
+      </div>
     </>
   );
 }
@@ -50,9 +84,23 @@ export function Detail({ heap, tree, node, onSandwich }) {
   const Middle = heap.compared ? Change : Amount;
   return (
     <div class="detail">
-      <p class="detail-name mono" title={name}>{name}</p>
-      <p class="detail-file mono">{node === 0 && fn < 0 ? <span class="invitation">Point at a frame, or focus the graph and use the arrow keys.</span> : `${file}${file && line ? `:${line}` : ''}`}
-        {node > 0 && <button type="button" class="quiet" onClick={() => onSandwich(fn)}>callers and callees</button>}</p>
+      <p class="detail-name mono" title={name}>
+        {name}
+      </p>
+      <p class="detail-file mono">
+        {node === 0 && fn < 0 ? (
+          <span class="invitation">
+            Point at a frame, or focus the graph and use the arrow keys.
+          </span>
+        ) : (
+          `${file}${file && line ? `:${line}` : ''}`
+        )}
+        {node > 0 && (
+          <button type="button" class="quiet" onClick={() => onSandwich(fn)}>
+            callers and callees
+          </button>
+        )}
+      </p>
       <dl class="detail-numbers">
         <Middle heap={heap} tree={tree} node={node} format={format} />
         <Sureness tree={tree} node={node} format={format} />

@@ -16,7 +16,11 @@ import { FunctionTable } from './functions.js';
 import { describer, Legend, Total } from './heap-head.js';
 import { Sandwich } from './sandwich.js';
 
-const MODES = [{ key: 'flame', label: 'flame graph' }, { key: 'table', label: 'table' }, { key: 'sandwich', label: 'one function' }];
+const MODES = [
+  { key: 'flame', label: 'flame graph' },
+  { key: 'table', label: 'table' },
+  { key: 'sandwich', label: 'one function' },
+];
 const ORDERS = [
   { key: 'down', label: 'callers on top', title: 'from main down to what allocates' },
   { key: 'up', label: 'inverted', title: 'from what allocates to who asked for it' },
@@ -27,13 +31,36 @@ function Tools({ params, set }) {
     <div class="tools">
       <label class="moment">
         <span>measure</span>
-        <select value={valueOf(params.value).name} onChange={(event) => set({ value: event.currentTarget.value, focus: '' })}>
-          {VALUES.map((value) => <option key={value.name} value={value.name}>{value.label}</option>)}
+        <select
+          value={valueOf(params.value).name}
+          onChange={(event) => set({ value: event.currentTarget.value, focus: '' })}
+        >
+          {VALUES.map((value) => (
+            <option key={value.name} value={value.name}>
+              {value.label}
+            </option>
+          ))}
         </select>
       </label>
-      <Segmented label="how to look" options={MODES} value={params.mode || 'flame'} onChange={(mode) => set({ mode })} />
-      {(params.mode || 'flame') === 'flame' && <Segmented label="order" options={ORDERS} value={params.order || 'down'} onChange={(order) => set({ order, focus: '' })} />}
-      <SearchField label="search functions and files" param="search" hint="search: text or regular expression" />
+      <Segmented
+        label="how to look"
+        options={MODES}
+        value={params.mode || 'flame'}
+        onChange={(mode) => set({ mode })}
+      />
+      {(params.mode || 'flame') === 'flame' && (
+        <Segmented
+          label="order"
+          options={ORDERS}
+          value={params.order || 'down'}
+          onChange={(order) => set({ order, focus: '' })}
+        />
+      )}
+      <SearchField
+        label="search functions and files"
+        param="search"
+        hint="search: text or regular expression"
+      />
     </div>
   );
 }
@@ -43,8 +70,14 @@ function Crumbs({ tree, table, focus, onZoom }) {
   const path = pathTo(tree, focus);
   return (
     <p class="crumbs">
-      <button type="button" class="quiet" onClick={() => onZoom(0)}>all</button>
-      {path.slice(-4).map((node) => <button type="button" class="quiet mono" key={node} onClick={() => onZoom(node)}>{table.names[tree.fn[node]]}</button>)}
+      <button type="button" class="quiet" onClick={() => onZoom(0)}>
+        all
+      </button>
+      {path.slice(-4).map((node) => (
+        <button type="button" class="quiet mono" key={node} onClick={() => onZoom(node)}>
+          {table.names[tree.fn[node]]}
+        </button>
+      ))}
     </p>
   );
 }
@@ -56,23 +89,51 @@ function Flame({ heap, params, set, matches }) {
   const tree = useMemo(() => buildTree(heap, PATHS[order]), [heap, order]);
   const focus = findByHash(tree, params.focus);
   const found = useMemo(() => (matches ? searchTree(tree, matches) : null), [tree, matches]);
-  const scene = useMemo(() => ({
-    tree, table: heap.table, compared: heap.compared, upwards: false, focus, marked: found && found.marked, valueName: heap.valueName,
-  }), [tree, focus, found]);
+  const scene = useMemo(
+    () => ({
+      tree,
+      table: heap.table,
+      compared: heap.compared,
+      upwards: false,
+      focus,
+      marked: found && found.marked,
+      valueName: heap.valueName,
+    }),
+    [tree, focus, found],
+  );
   const zoom = useCallback((node) => set({ focus: hashOf(tree, node) }), [tree, set]);
   const shown = detail >= 0 && detail < tree.length ? detail : focus;
   return (
     <>
       <div class="flame-head">
         <Total heap={heap} tree={tree} />
-        {found && <p class="total">matched <b class="mono">{percent(found.share, 1)}</b></p>}
+        {found && (
+          <p class="total">
+            matched <b class="mono">{percent(found.share, 1)}</b>
+          </p>
+        )}
         <Legend compared={heap.compared} />
       </div>
-      <Detail heap={heap} tree={tree} node={shown} onSandwich={(fn) => set({ mode: 'sandwich', fn: heap.table.names[fn] })} />
+      <Detail
+        heap={heap}
+        tree={tree}
+        node={shown}
+        onSandwich={(fn) => set({ mode: 'sandwich', fn: heap.table.names[fn] })}
+      />
       <Crumbs tree={tree} table={heap.table} focus={focus} onZoom={zoom} />
-      <FlameGraph scene={scene} theme={theme} label="Flame graph. The table holds the same functions." describe={describer(heap, tree)}
-        onDetail={setDetail} onZoom={zoom} onSandwich={(node) => set({ mode: 'sandwich', fn: heap.table.names[tree.fn[node]] })} />
-      <p class="hint" id="flame-keys">Click or Enter zooms in, Escape out; arrows move; s shows one function’s callers and callees.</p>
+      <FlameGraph
+        scene={scene}
+        theme={theme}
+        label="Flame graph. The table holds the same functions."
+        describe={describer(heap, tree)}
+        onDetail={setDetail}
+        onZoom={zoom}
+        onSandwich={(node) => set({ mode: 'sandwich', fn: heap.table.names[tree.fn[node]] })}
+      />
+      <p class="hint" id="flame-keys">
+        Click or Enter zooms in, Escape out; arrows move; s shows one function’s callers and
+        callees.
+      </p>
     </>
   );
 }
@@ -92,4 +153,3 @@ export function HeapExplorer({ profile, before }) {
     </>
   );
 }
-

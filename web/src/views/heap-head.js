@@ -9,18 +9,45 @@ import { nameOf } from '../model/tree.js';
 
 export function Legend({ compared }) {
   if (!compared) {
-    return <p class="hint">Width is size, colour groups frames by file, <span class="few-key">grey</span> has fewer than ten samples.</p>;
+    return (
+      <p class="hint">
+        Width is size, colour groups frames by file, <span class="few-key">grey</span> has fewer
+        than ten samples.
+      </p>
+    );
   }
-  return <p class="hint">Width is the larger of both, <span class="more-key">orange +</span> has grown, <span class="less-key">blue −</span> has shrunk, pale is within the noise (2σ).</p>;
+  return (
+    <p class="hint">
+      Width is the larger of both, <span class="more-key">orange +</span> has grown,{' '}
+      <span class="less-key">blue −</span> has shrunk, pale is within the noise (2σ).
+    </p>
+  );
 }
 
 export function Total({ heap, tree }) {
   const format = formatOf(heap.valueName);
   if (!heap.compared) {
-    return <p class="total"><b class="mono">{format(tree.value[0])}</b> {valueOf(heap.valueName).label.split(',')[0]} <span class="muted">± {format(Math.sqrt(tree.variance[0]))}, from {count(tree.samples[0])} samples in {count(tree.stacks)} stacks</span></p>;
+    return (
+      <p class="total">
+        <b class="mono">{format(tree.value[0])}</b> {valueOf(heap.valueName).label.split(',')[0]}{' '}
+        <span class="muted">
+          ± {format(Math.sqrt(tree.variance[0]))}, from {count(tree.samples[0])} samples in{' '}
+          {count(tree.stacks)} stacks
+        </span>
+      </p>
+    );
   }
   const { delta, sure } = changeOf(tree, 0);
-  return <p class="total"><b class="mono">{signed(format, delta)}</b> from {format(tree.base[0])} to {format(tree.value[0])} <span class="muted">± at most {format(Math.sqrt(tree.variance[0]))}{sure ? '' : ': within the noise'}</span></p>;
+  return (
+    <p class="total">
+      <b class="mono">{signed(format, delta)}</b> from {format(tree.base[0])} to{' '}
+      {format(tree.value[0])}{' '}
+      <span class="muted">
+        ± at most {format(Math.sqrt(tree.variance[0]))}
+        {sure ? '' : ': within the noise'}
+      </span>
+    </p>
+  );
 }
 
 // A short sentence for those who do not see the picture.

@@ -11,31 +11,49 @@ import { withParams } from '../model/route.js';
 import { Empty, Problem } from '../ui/basics.js';
 import { HeapExplorer } from './explorer.js';
 
-const Moments = memo(({ label, none, profiles, value, onChange }) => (
-  <label class="moment">
-    <span>{label}</span>
-    <select value={value} onChange={(event) => onChange(event.currentTarget.value)}>
-      <option value="">{none}</option>
-      {[...profiles].reverse().map(({ unix_s: at }) => <option key={at} value={String(at)}>{dateClock(at)}</option>)}
-      {value && !profiles.some((profile) => String(profile.unix_s) === value) && <option value={value}>{dateClock(Number(value))}</option>}
-    </select>
-  </label>
-), (a, b) => a.value === b.value && a.profiles.length === b.profiles.length && a.none === b.none);
+const Moments = memo(
+  ({ label, none, profiles, value, onChange }) => (
+    <label class="moment">
+      <span>{label}</span>
+      <select value={value} onChange={(event) => onChange(event.currentTarget.value)}>
+        <option value="">{none}</option>
+        {[...profiles].reverse().map(({ unix_s: at }) => (
+          <option key={at} value={String(at)}>
+            {dateClock(at)}
+          </option>
+        ))}
+        {value && !profiles.some((profile) => String(profile.unix_s) === value) && (
+          <option value={value}>{dateClock(Number(value))}</option>
+        )}
+      </select>
+    </label>
+  ),
+  (a, b) => a.value === b.value && a.profiles.length === b.profiles.length && a.none === b.none,
+);
 
-const heapFile = (id, at) => `/p/${encodeURIComponent(id)}/debug/pprof/heap${at ? `?at=${at}` : ''}`;
+const heapFile = (id, at) =>
+  `/p/${encodeURIComponent(id)}/debug/pprof/heap${at ? `?at=${at}` : ''}`;
 
 function Refresh({ profile, alive, stored, refresh }) {
   return (
     <span class="taken muted">
       taken {dateClock(profile.time_unix_ns / 1e9)}
-      {alive && !stored && <button type="button" onClick={() => refresh()}>take again</button>}
+      {alive && !stored && (
+        <button type="button" onClick={() => refresh()}>
+          take again
+        </button>
+      )}
     </span>
   );
 }
 
 function Dropped({ profile }) {
   if (!profile.dropped_samples) return null;
-  return <p class="note-line">{profile.dropped_samples} samples found no room in the process’s tables and are missing here.</p>;
+  return (
+    <p class="note-line">
+      {profile.dropped_samples} samples found no room in the process’s tables and are missing here.
+    </p>
+  );
 }
 
 export function HeapView({ process }) {
@@ -50,16 +68,40 @@ export function HeapView({ process }) {
   return (
     <section aria-label="heap">
       <div class="tools moments">
-        <Moments label="profile" none={process.alive ? 'now' : 'the last one'} profiles={profiles} value={at || ''} onChange={(value) => set({ at: value })} />
-        <Moments label="compared with" none="nothing" profiles={profiles} value={base || ''} onChange={(value) => set({ base: value })} />
-        <a class="download" href={heapFile(route.id, at)} download={`${process.name}.${process.pid}.pb.gz`}>download .pb.gz</a>
-        {now.data && <Refresh profile={now.data} alive={process.alive} stored={at} refresh={now.refresh} />}
+        <Moments
+          label="profile"
+          none={process.alive ? 'now' : 'the last one'}
+          profiles={profiles}
+          value={at || ''}
+          onChange={(value) => set({ at: value })}
+        />
+        <Moments
+          label="compared with"
+          none="nothing"
+          profiles={profiles}
+          value={base || ''}
+          onChange={(value) => set({ base: value })}
+        />
+        <a
+          class="download"
+          href={heapFile(route.id, at)}
+          download={`${process.name}.${process.pid}.pb.gz`}
+        >
+          download .pb.gz
+        </a>
+        {now.data && (
+          <Refresh profile={now.data} alive={process.alive} stored={at} refresh={now.refresh} />
+        )}
       </div>
-      <Problem text={problem} />
+      <Problem text={problem} retry={now.error ? now.refresh : before.refresh} />
       {waiting && !problem && <p class="muted">Asking the server…</p>}
       {!waiting && now.data.samples.length === 0 && !base && (
         <Empty title="No sample yet.">
-          <p>Mallard samples one allocation in {process.rate_bytes} bytes on average; a young or small process may have none. A smaller rate (Commands, “Set the sampling rate”) finds more.</p>
+          <p>
+            Mallard samples one allocation in {process.rate_bytes} bytes on average; a young or
+            small process may have none. A smaller rate (Commands, “Set the sampling rate”) finds
+            more.
+          </p>
         </Empty>
       )}
       {!waiting && (now.data.samples.length > 0 || base) && (

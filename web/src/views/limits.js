@@ -24,10 +24,20 @@ export function Limits({ process }) {
   return (
     <div class="limits">
       <h2>Limits</h2>
-      {entries.length === 0
-        ? <p class="muted">No limit of a cgroup is known for this process.</p>
-        : <p class="limit-list">{known(max) && <span>RSS is {percent(process.rss.resident_bytes, max)} of the cgroup’s limit.</span>}
-            {entries.map(([key, value]) => <span key={key}>{LABELS[key] || key.replaceAll('_', ' ')} <b class="mono">{format(key, value)}</b></span>)}</p>}
+      {entries.length === 0 ? (
+        <p class="muted">No limit of a cgroup is known for this process.</p>
+      ) : (
+        <p class="limit-list">
+          {known(max) && (
+            <span>RSS is {percent(process.rss.resident_bytes, max)} of the cgroup’s limit.</span>
+          )}
+          {entries.map(([key, value]) => (
+            <span key={key}>
+              {LABELS[key] || key.replaceAll('_', ' ')} <b class="mono">{format(key, value)}</b>
+            </span>
+          ))}
+        </p>
+      )}
     </div>
   );
 }

@@ -19,9 +19,18 @@ export function PartsBar({ rss }) {
   return (
     <div class="parts-bar" role="img" aria-label={rss.sentence}>
       {parts.map((part) => (
-        <span key={part.key} class={`part part-${part.key}`} title={`${part.label}: ${bytes(part.bytes)}`}
-          style={{ flexGrow: part.bytes / whole, background: `var(${part.color})` }}>
-          {part.bytes / whole >= LABELLED_SHARE && <span class="part-label">{part.label}<b>{bytes(part.bytes)}</b></span>}
+        <span
+          key={part.key}
+          class={`part part-${part.key}`}
+          title={`${part.label}: ${bytes(part.bytes)}`}
+          style={{ flexGrow: part.bytes / whole, background: `var(${part.color})` }}
+        >
+          {part.bytes / whole >= LABELLED_SHARE && (
+            <span class="part-label">
+              {part.label}
+              <b>{bytes(part.bytes)}</b>
+            </span>
+          )}
         </span>
       ))}
     </div>
@@ -30,7 +39,12 @@ export function PartsBar({ rss }) {
 
 export function PartsSentence({ rss }) {
   const text = rss.sentence || `RSS ${bytes(rss.resident_bytes)}`;
-  return <p class="sentence">{text}{/[.]$/.test(text) ? '' : '.'}</p>;
+  return (
+    <p class="sentence">
+      {text}
+      {/[.]$/.test(text) ? '' : '.'}
+    </p>
+  );
 }
 
 export function PartsTable({ rss }) {
@@ -38,16 +52,68 @@ export function PartsTable({ rss }) {
   const largest = Math.max(1, ...parts.map((part) => part.bytes));
   const sum = parts.reduce((total, part) => total + part.bytes, 0);
   const columns = [
-    { key: 'label', label: 'part', text: true, cell: (p) => <><Swatch color={p.color} />{p.label}</> },
-    { key: 'bytes', label: 'size', cell: (p) => <span class="with-bar">{bytes(p.bytes)}<span class="cell-bar" aria-hidden="true"><span class="cell-bar-fill" style={{ width: `${(100 * p.bytes) / largest}%`, background: `var(${p.color})` }} /></span></span> },
+    {
+      key: 'label',
+      label: 'part',
+      text: true,
+      cell: (p) => (
+        <>
+          <Swatch color={p.color} />
+          {p.label}
+        </>
+      ),
+    },
+    {
+      key: 'bytes',
+      label: 'size',
+      cell: (p) => (
+        <span class="with-bar">
+          {bytes(p.bytes)}
+          <span class="cell-bar" aria-hidden="true">
+            <span
+              class="cell-bar-fill"
+              style={{ width: `${(100 * p.bytes) / largest}%`, background: `var(${p.color})` }}
+            />
+          </span>
+        </span>
+      ),
+    },
     { key: 'share', label: 'of RSS', cell: (p) => percent(p.bytes, rss.resident_bytes) },
-    { key: 'means', label: 'what it is', text: true, class: 'wide', cell: (p) => <span class="muted">{p.means}</span> },
+    {
+      key: 'means',
+      label: 'what it is',
+      text: true,
+      class: 'wide',
+      cell: (p) => <span class="muted">{p.means}</span>,
+    },
   ];
-  const foot = <tr><th scope="row" class="text">{rss.measured ? 'VmRSS' : 'RSS'}</th><td class="number">{bytes(sum)}</td><td class="number">{percent(sum, rss.resident_bytes)}</td><td class="text wide muted">{count(sum)} bytes: the parts add up to {rss.measured ? 'what the kernel counts' : 'what was last written'}.</td></tr>;
-  return <Table class="parts" columns={columns} rows={parts} rowKey={(part) => part.key} caption="Parts of resident memory" foot={foot} />;
+  const foot = (
+    <tr>
+      <th scope="row" class="text">
+        {rss.measured ? 'VmRSS' : 'RSS'}
+      </th>
+      <td class="number">{bytes(sum)}</td>
+      <td class="number">{percent(sum, rss.resident_bytes)}</td>
+      <td class="text wide muted">
+        {count(sum)} bytes: the parts add up to{' '}
+        {rss.measured ? 'what the kernel counts' : 'what was last written'}.
+      </td>
+    </tr>
+  );
+  return (
+    <Table
+      class="parts"
+      columns={columns}
+      rows={parts}
+      rowKey={(part) => part.key}
+      caption="Parts of resident memory"
+      foot={foot}
+    />
+  );
 }
 
-const perObject = (stats) => (stats.heap_objects > 0 ? bytes(stats.heap_alloc_bytes / stats.heap_objects) : '–');
+const perObject = (stats) =>
+  stats.heap_objects > 0 ? bytes(stats.heap_alloc_bytes / stats.heap_objects) : '–';
 
 function Numbers({ process }) {
   const { stats } = process;
@@ -55,13 +121,23 @@ function Numbers({ process }) {
     ['live objects', count(stats.heap_objects), `${perObject(stats)} on average`],
     ['allocated so far', bytes(stats.total_alloc_bytes), `${count(stats.mallocs_total)} objects`],
     ['largest RSS', bytes(stats.max_resident_bytes), ''],
-    ['obtained from the kernel', bytes(stats.sys_bytes), `${bytes(stats.heap_released_bytes)} of it given back`],
+    [
+      'obtained from the kernel',
+      bytes(stats.sys_bytes),
+      `${bytes(stats.heap_released_bytes)} of it given back`,
+    ],
     ['samples', count(stats.samples_live), `live, one in ${bytes(process.rate_bytes)}`],
     ['foreign frees', count(stats.foreign_frees_total), 'of pointers Mallard never gave out'],
   ];
   return (
     <dl class="numbers">
-      {numbers.map(([name, value, note]) => <div key={name}><dt>{name}</dt><dd class="mono">{value}</dd><dd class="note">{note}</dd></div>)}
+      {numbers.map(([name, value, note]) => (
+        <div key={name}>
+          <dt>{name}</dt>
+          <dd class="mono">{value}</dd>
+          <dd class="note">{note}</dd>
+        </div>
+      ))}
     </dl>
   );
 }
@@ -76,7 +152,11 @@ export function MemoryView({ process }) {
       <h2>Numbers</h2>
       <Numbers process={process} />
       <Limits process={process} />
-      <p class="next"><Link to={toView(route, 'heap')}>Who holds the live objects</Link> <Link to={toView(route, 'classes')}>What lies free between them</Link> <Link to={toView(route, 'timeline')}>How it came to this</Link></p>
+      <p class="next">
+        <Link to={toView(route, 'heap')}>Who holds the live objects</Link>{' '}
+        <Link to={toView(route, 'classes')}>What lies free between them</Link>{' '}
+        <Link to={toView(route, 'timeline')}>How it came to this</Link>
+      </p>
     </section>
   );
 }

@@ -33,12 +33,19 @@ function Tabs() {
   // On a phone the tabs scroll; the chosen one must be seen.
   useEffect(() => {
     const { offsetLeft, offsetWidth } = nav.current.querySelector('[aria-current]');
-    nav.current.scrollLeft = offsetLeft - nav.current.offsetLeft - (nav.current.clientWidth - offsetWidth) / 2;
+    nav.current.scrollLeft =
+      offsetLeft - nav.current.offsetLeft - (nav.current.clientWidth - offsetWidth) / 2;
   }, [route.view]);
   return (
     <nav class="tabs" ref={nav} aria-label="views of this process">
       {TABS.map(({ view, label }) => (
-        <Link key={view} to={toView(route, view)} aria-current={route.view === view ? 'page' : undefined}>{label}</Link>
+        <Link
+          key={view}
+          to={toView(route, view)}
+          aria-current={route.view === view ? 'page' : undefined}
+        >
+          {label}
+        </Link>
       ))}
     </nav>
   );
@@ -49,7 +56,10 @@ function Missing({ text }) {
     <>
       <Problem text={text} />
       <Empty title="This process cannot be shown.">
-        <p>It may have ended cleanly, which leaves nothing behind, or its name in the address may be wrong. <Link to={{ view: 'processes', params: {} }}>All processes</Link></p>
+        <p>
+          It may have ended cleanly, which leaves nothing behind, or its name in the address may be
+          wrong. <Link to={{ view: 'processes', params: {} }}>All processes</Link>
+        </p>
       </Empty>
     </>
   );

@@ -20,20 +20,31 @@ import { TraceLines } from './trace.js';
 
 function History({ history, theme, route, go }) {
   const series = useMemo(() => seriesOf(history), [history]);
-  if (series.times.length < 2) return <p class="muted">The process did not live long enough to leave a history.</p>;
+  if (series.times.length < 2)
+    return <p class="muted">The process did not live long enough to leave a history.</p>;
   const set = (patch) => go(withParams(route, patch));
   const range = rangeOf({ range: 'all', ...route.params }, series.times[series.times.length - 1]);
   return (
     <>
-      <TimeChart series={series} events={history.events || []} profiles={[]} range={range} theme={theme} height={CHART_HEIGHT_PX} compare={null}
-        onZoom={(from, to) => set({ from: Math.floor(from), to: Math.ceil(to) })} onReset={() => set({ from: '', to: '' })} />
+      <TimeChart
+        series={series}
+        events={history.events || []}
+        profiles={[]}
+        range={range}
+        theme={theme}
+        height={CHART_HEIGHT_PX}
+        compare={null}
+        onZoom={(from, to) => set({ from: Math.floor(from), to: Math.ceil(to) })}
+        onReset={() => set({ from: '', to: '' })}
+      />
       <Growth series={series} />
     </>
   );
 }
 
 function Heap({ profile }) {
-  if (!profile || profile.samples.length === 0) return <p class="muted">No sample of the heap was kept.</p>;
+  if (!profile || profile.samples.length === 0)
+    return <p class="muted">No sample of the heap was kept.</p>;
   return (
     <>
       <p class="muted">taken {dateClock(profile.time_unix_ns / 1e9)}</p>
@@ -44,7 +55,11 @@ function Heap({ profile }) {
 
 function Trace({ trace }) {
   const lines = trace ? trace.lines : [];
-  return lines.length > 0 ? <TraceLines lines={lines} follow /> : <p class="muted">No trace line was written.</p>;
+  return lines.length > 0 ? (
+    <TraceLines lines={lines} follow />
+  ) : (
+    <p class="muted">No trace line was written.</p>
+  );
 }
 
 export function Report({ data }) {
@@ -52,20 +67,53 @@ export function Report({ data }) {
   const { theme, choice, next } = useTheme();
   const page = useMemo(() => ({ route, go, replace, theme }), [route, go, replace, theme]);
   if (!data || !data.process) {
-    return <main><Problem text="this file holds no data of a process" /><Empty title="An empty report."><p>Make one with <code>mallard report PID -o report.html</code>.</p></Empty></main>;
+    return (
+      <main>
+        <Problem text="this file holds no data of a process" />
+        <Empty title="An empty report.">
+          <p>
+            Make one with <code>mallard report PID -o report.html</code>.
+          </p>
+        </Empty>
+      </main>
+    );
   }
   const { process, history, profile, trace } = data;
   document.title = `${process.name} ${process.pid} · Mallard report`;
   return (
     <PageContext.Provider value={page}>
-      <div class="top"><span class="brand">Mallard report</span><span class="spring" /><button type="button" class="quiet" onClick={next}>theme: {choice}</button></div>
+      <div class="top">
+        <span class="brand">Mallard report</span>
+        <span class="spring" />
+        <button type="button" class="quiet" onClick={next}>
+          theme: {choice}
+        </button>
+      </div>
       <main class="report">
         <Identity process={process} />
-        <section><h2>Resident memory</h2><PartsSentence rss={process.rss} /><PartsBar rss={process.rss} /><PartsTable rss={process.rss} /></section>
+        <section>
+          <h2>Resident memory</h2>
+          <PartsSentence rss={process.rss} />
+          <PartsBar rss={process.rss} />
+          <PartsTable rss={process.rss} />
+        </section>
         <Limits process={process} />
-        <section><h2>Time line</h2>{history ? <History history={history} theme={theme} route={route} go={go} /> : <p class="muted">No history was kept.</p>}</section>
-        <section><h2>The last heap</h2><Heap profile={profile} /></section>
-        <section><h2>Trace</h2><Trace trace={trace} /></section>
+        <section>
+          <h2>Time line</h2>
+          {history ? (
+            <History history={history} theme={theme} route={route} go={go} />
+          ) : (
+            <p class="muted">No history was kept.</p>
+          )}
+        </section>
+        <section>
+          <h2>The last heap</h2>
+          <Heap profile={profile} />
+        </section>
+        <section>
+          <h2>Trace</h2>
+          <Trace trace={trace} />
+        </section>
       </main>
     </PageContext.Provider>
   );

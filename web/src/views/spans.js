@@ -14,29 +14,58 @@ import { Table } from '../ui/table.js';
 
 const PINNERS_SHOWN = 12;
 const FRAMES_SHOWN = 4;
-const className = (map, cls) => (map.classes[cls] ? `${bytes(map.classes[cls])} objects` : 'one large object');
+const className = (map, cls) =>
+  map.classes[cls] ? `${bytes(map.classes[cls])} objects` : 'one large object';
 
 function CellText({ map, cell }) {
   const [span] = cell.members;
   if (!span) return null;
   if (cell.members.length > 1) {
-    return <>{cell.members.length} spans, {bytes(cell.bytes)}, {percent(cell.occupancy, 1)} live, {bytes(cell.free)} free</>;
+    return (
+      <>
+        {cell.members.length} spans, {bytes(cell.bytes)}, {percent(cell.occupancy, 1)} live,{' '}
+        {bytes(cell.free)} free
+      </>
+    );
   }
-  return <>{className(map, span.cls)}: {count(span.live)} of {count(span.capacity)} live ({percent(span.occupancy, 1)}), {bytes(span.bytes)} at 0x{(span.page * map.page_bytes).toString(16)}</>;
+  return (
+    <>
+      {className(map, span.cls)}: {count(span.live)} of {count(span.capacity)} live (
+      {percent(span.occupancy, 1)}), {bytes(span.bytes)} at 0x
+      {(span.page * map.page_bytes).toString(16)}
+    </>
+  );
 }
 
 // Whose object keeps the cell's pages: of several spans, that of the emptiest.
 function PinText({ map, cell }) {
-  const pinned = cell.members.filter((span) => span.pin >= 0).sort((a, b) => a.occupancy - b.occupancy)[0];
-  if (!pinned) return <span class="muted">no sampled object in it, so who pins it is not known</span>;
-  return <>pinned by <span class="mono">{stackNames(map.pins, pinned.pin).slice(0, FRAMES_SHOWN).map((frame) => frame.name).join(' ← ')}</span></>;
+  const pinned = cell.members
+    .filter((span) => span.pin >= 0)
+    .sort((a, b) => a.occupancy - b.occupancy)[0];
+  if (!pinned)
+    return <span class="muted">no sampled object in it, so who pins it is not known</span>;
+  return (
+    <>
+      pinned by{' '}
+      <span class="mono">
+        {stackNames(map.pins, pinned.pin)
+          .slice(0, FRAMES_SHOWN)
+          .map((frame) => frame.name)
+          .join(' ← ')}
+      </span>
+    </>
+  );
 }
 
 function Legend() {
   return (
     <p class="map-legend">
       <span>empty</span>
-      <span class="map-scale" aria-hidden="true">{[0, 0.2, 0.4, 0.6, 0.8, 1].map((share) => <span key={share} style={{ background: occupancyColor(share) }} />)}</span>
+      <span class="map-scale" aria-hidden="true">
+        {[0, 0.2, 0.4, 0.6, 0.8, 1].map((share) => (
+          <span key={share} style={{ background: occupancyColor(share) }} />
+        ))}
+      </span>
       <span>full</span>
     </p>
   );
@@ -48,25 +77,56 @@ function Pinners({ map, spans }) {
   const columns = [
     { key: 'free', label: 'free behind it', cell: (site) => bytes(site.free) },
     { key: 'spans', label: 'spans', cell: (site) => count(site.spans) },
-    { key: 'site', label: 'call site that pins them', text: true, class: 'wide',
+    {
+      key: 'site',
+      label: 'call site that pins them',
+      text: true,
+      class: 'wide',
       cell: (site) => {
         const frames = stackNames(map.pins, site.pin);
-        return <span class="pin-stack mono" title={frames.map((frame) => frame.name).join('\n')}>{frames.slice(0, FRAMES_SHOWN).map((frame) => frame.name).join(' ← ')}</span>;
-      } },
+        return (
+          <span class="pin-stack mono" title={frames.map((frame) => frame.name).join('\n')}>
+            {frames
+              .slice(0, FRAMES_SHOWN)
+              .map((frame) => frame.name)
+              .join(' ← ')}
+          </span>
+        );
+      },
+    },
   ];
   return (
     <>
       <h2>Who pins what</h2>
-      <p class="muted">A span goes back only when all of it is free. Sampled live objects of these call sites stand in partly free spans.</p>
-      <Table columns={columns} rows={sites} rowKey={(site) => site.pin} caption="Call sites that pin spans" />
+      <p class="muted">
+        A span goes back only when all of it is free. Sampled live objects of these call sites stand
+        in partly free spans.
+      </p>
+      <Table
+        columns={columns}
+        rows={sites}
+        rowKey={(site) => site.pin}
+        caption="Call sites that pin spans"
+      />
     </>
   );
 }
 
 function Shown({ map, layout, order }) {
-  const thinned = map.stride > 1 ? `; the process has ${count(map.total)} spans, every ${count(map.stride)}th is here` : '';
-  const merged = layout && layout.perCell > 1 ? `one cell is ${layout.perCell} spans, because there are more than fit` : 'one cell is one span';
-  return <p class="muted">{count(map.spans.length)} spans by {order === 'class' ? 'size class' : order}; {merged}{thinned}. Taken {dateClock(map.taken_unix_ns / 1e9)}.</p>;
+  const thinned =
+    map.stride > 1
+      ? `; the process has ${count(map.total)} spans, every ${count(map.stride)}th is here`
+      : '';
+  const merged =
+    layout && layout.perCell > 1
+      ? `one cell is ${layout.perCell} spans, because there are more than fit`
+      : 'one cell is one span';
+  return (
+    <p class="muted">
+      {count(map.spans.length)} spans by {order === 'class' ? 'size class' : order}; {merged}
+      {thinned}. Taken {dateClock(map.taken_unix_ns / 1e9)}.
+    </p>
+  );
 }
 
 function OccupancyMap({ map, refresh, alive }) {
@@ -80,18 +140,44 @@ function OccupancyMap({ map, refresh, alive }) {
   return (
     <>
       <div class="tools">
-        <Segmented label="order of spans" options={ORDERS} value={order} onChange={(key) => go(withParams(route, { spans: key }))} />
+        <Segmented
+          label="order of spans"
+          options={ORDERS}
+          value={order}
+          onChange={(key) => go(withParams(route, { spans: key }))}
+        />
         <Legend />
-        {alive && <button type="button" onClick={() => refresh()}>take again</button>}
+        {alive && (
+          <button type="button" onClick={() => refresh()}>
+            take again
+          </button>
+        )}
       </div>
       <Shown map={map} layout={layout} order={order} />
       <div class="map-detail">
-        {shown
-          ? <><p><CellText map={map} cell={shown} /></p><p><PinText map={map} cell={shown} /></p></>
-          : <p class="muted">Point at a cell, or focus the map and use the arrow keys.</p>}
+        {shown ? (
+          <>
+            <p>
+              <CellText map={map} cell={shown} />
+            </p>
+            <p>
+              <PinText map={map} cell={shown} />
+            </p>
+          </>
+        ) : (
+          <p class="muted">Point at a cell, or focus the map and use the arrow keys.</p>
+        )}
       </div>
-      <SpanMap spans={spans} theme={theme} label="Map of spans by occupancy" onLayout={setLayout} onCell={setCell}
-        describe={(index, perCell) => `${percent(at(index, perCell).occupancy, 1)} live, ${bytes(at(index, perCell).free)} free`} />
+      <SpanMap
+        spans={spans}
+        theme={theme}
+        label="Map of spans by occupancy"
+        onLayout={setLayout}
+        onCell={setCell}
+        describe={(index, perCell) =>
+          `${percent(at(index, perCell).occupancy, 1)} live, ${bytes(at(index, perCell).free)} free`
+        }
+      />
       <Pinners map={map} spans={spans} />
     </>
   );
@@ -102,11 +188,20 @@ export function Spans({ process }) {
   return (
     <>
       <h2>Spans by occupancy</h2>
-      <Problem text={error} />
+      <Problem text={error} retry={process.alive ? refresh : undefined} />
       {!data && !error && <p class="muted">Asking the process…</p>}
-      {error && !data && <Empty title="There is no map of this process."><p>A map is made by the process itself when it is asked; one that is dead, or that does not listen, has none unless it was asked before.</p></Empty>}
+      {error && !data && (
+        <Empty title="There is no map of this process.">
+          <p>
+            A map is made by the process itself when it is asked; one that is dead, or that does not
+            listen, has none unless it was asked before.
+          </p>
+        </Empty>
+      )}
       {data && data.spans.length === 0 && <Empty title="No span is in use." />}
-      {data && data.spans.length > 0 && <OccupancyMap map={data} refresh={refresh} alive={process.alive} />}
+      {data && data.spans.length > 0 && (
+        <OccupancyMap map={data} refresh={refresh} alive={process.alive} />
+      )}
     </>
   );
 }

@@ -22,33 +22,65 @@ export function Growth({ series }) {
   const seconds = series.times[series.times.length - 1] - series.times[0];
   return (
     <p class="muted">
-      {series.times.length} points over {duration(seconds)};
-      live heap {signed(bytes, growthPerHour(series, 'heap_alloc_bytes'))} an hour, RSS {signed(bytes, growthPerHour(series, 'rss_bytes'))} an hour in this range.
-      The top is RSS; where the allocator’s classes reserve more than is resident, all but the live objects are shown smaller.
+      {series.times.length} points over {duration(seconds)}; live heap{' '}
+      {signed(bytes, growthPerHour(series, 'heap_alloc_bytes'))} an hour, RSS{' '}
+      {signed(bytes, growthPerHour(series, 'rss_bytes'))} an hour in this range. The top is RSS;
+      where the allocator’s classes reserve more than is resident, all but the live objects are
+      shown smaller.
     </p>
   );
 }
 
-function CompareBar({ route, profiles }) {
+function CompareBar({ route, profiles, set }) {
   const { at, base } = route.params;
   if (profiles.length === 0) {
-    return <p class="muted">No profile of this process is stored yet, so there is nothing to compare; <code>mallardd</code> stores one a minute.</p>;
+    return (
+      <p class="muted">
+        No profile of this process is stored yet, so there is nothing to compare;{' '}
+        <code>mallardd</code> stores one a minute.
+      </p>
+    );
   }
   return (
     <p class="compare-bar">
-      {base
-        ? <><Link class="button" to={{ ...toView(route, 'heap') }}>Compare A → B in the flame graph</Link>
-            <span class="muted">A {clock(Number(base))}, B {at ? clock(Number(at)) : 'now'}</span></>
-        : <span class="muted">Drag A (or focus it and use the arrow keys) to a point to compare with; it rests on stored profiles, of which there are {profiles.length}.</span>}
+      {base ? (
+        <>
+          <Link class="button" to={{ ...toView(route, 'heap') }}>
+            Compare A → B in the flame graph
+          </Link>
+          <span class="muted">
+            A {clock(Number(base))}, B {at ? clock(Number(at)) : 'now'}
+          </span>
+          <button type="button" class="quiet" onClick={() => set({ base: '' })}>
+            forget A
+          </button>
+        </>
+      ) : (
+        <span class="muted">
+          Drag A (or focus it and use the arrow keys) to a point to compare with; it rests on stored
+          profiles, of which there are {profiles.length}.
+        </span>
+      )}
+      {at && (
+        <button type="button" class="quiet" onClick={() => set({ at: '' })}>
+          B to now
+        </button>
+      )}
     </p>
   );
 }
 
 function useHistory(process, params) {
-  const end = process.alive ? Math.ceil(Date.now() / 1000 / STEP_SECONDS) * STEP_SECONDS : process.ended_unix_ns / 1e9;
+  const end = process.alive
+    ? Math.ceil(Date.now() / 1000 / STEP_SECONDS) * STEP_SECONDS
+    : process.ended_unix_ns / 1e9;
   const range = rangeOf(params, end);
   const slow = !range.from || end - range.from > 7200;
-  const path = apiPath('history', process.id, { from: range.from && Math.floor(range.from), to: range.to && Math.ceil(range.to), points: POINTS });
+  const path = apiPath('history', process.id, {
+    from: range.from && Math.floor(range.from),
+    to: range.to && Math.ceil(range.to),
+    points: POINTS,
+  });
   const poll = usePoll(path, process.alive ? (slow ? COARSE_MS : REFRESH_MS) : 0);
   return { ...poll, range };
 }
@@ -67,17 +99,42 @@ export function TimelineView({ process }) {
   return (
     <section aria-label="time line">
       <div class="tools">
-        <Segmented label="range" options={RANGES} value={range.key} onChange={(key) => set({ range: key, from: '', to: '' })} />
-        {range.key === 'zoom' && <button type="button" onClick={() => set({ from: '', to: '' })}>zoom out</button>}
+        <Segmented
+          label="range"
+          options={RANGES}
+          value={range.key}
+          onChange={(key) => set({ range: key, from: '', to: '' })}
+        />
+        {range.key === 'zoom' && (
+          <button type="button" onClick={() => set({ from: '', to: '' })}>
+            zoom out
+          </button>
+        )}
         <span class="muted">drag to zoom, double click to zoom out</span>
       </div>
       <Problem text={error} />
-      {series && series.times.length < 2 && <Empty title="There is no history in this range yet."><p>A row is written every second while the process runs; wait a moment, or choose another range.</p></Empty>}
+      {series && series.times.length < 2 && (
+        <Empty title="There is no history in this range yet.">
+          <p>
+            A row is written every second while the process runs; wait a moment, or choose another
+            range.
+          </p>
+        </Empty>
+      )}
       {series && series.times.length >= 2 && (
         <>
-          <TimeChart series={series} events={data.events} profiles={process.profiles || []} range={range} theme={theme} height={CHART_HEIGHT_PX} compare={compare}
-            onZoom={(from, to) => set({ from: Math.floor(from), to: Math.ceil(to) })} onReset={() => set({ from: '', to: '' })} />
-          <CompareBar route={route} profiles={process.profiles || []} />
+          <TimeChart
+            series={series}
+            events={data.events}
+            profiles={process.profiles || []}
+            range={range}
+            theme={theme}
+            height={CHART_HEIGHT_PX}
+            compare={compare}
+            onZoom={(from, to) => set({ from: Math.floor(from), to: Math.ceil(to) })}
+            onReset={() => set({ from: '', to: '' })}
+          />
+          <CompareBar route={route} profiles={process.profiles || []} set={set} />
           <Growth series={series} />
         </>
       )}

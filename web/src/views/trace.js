@@ -28,7 +28,11 @@ function useTrace(id, paused, alive) {
       try {
         const answer = await get(apiPath('trace', id, { cursor: cursor.current }), abort.signal);
         cursor.current = answer.cursor;
-        setState((old) => ({ lines: old.lines.concat(answer.lines).slice(-LINES_KEPT), error: null, asked: true }));
+        setState((old) => ({
+          lines: old.lines.concat(answer.lines).slice(-LINES_KEPT),
+          error: null,
+          asked: true,
+        }));
       } catch (problem) {
         if (abort.signal.aborted) return;
         setState((old) => ({ ...old, error: problem.message }));
@@ -58,7 +62,11 @@ export function TraceLines({ lines, follow }) {
   };
   return (
     <ol class="trace mono" ref={list} onScroll={scrolled} tabIndex={0} aria-label="trace lines">
-      {lines.map((line, i) => <li key={i} class={kindOf(line)}>{line}</li>)}
+      {lines.map((line, i) => (
+        <li key={i} class={kindOf(line)}>
+          {line}
+        </li>
+      ))}
     </ol>
   );
 }
@@ -72,12 +80,26 @@ export function TraceView({ process }) {
   return (
     <section aria-label="trace">
       <div class="tools">
-        {process.alive && <button type="button" aria-pressed={paused} onClick={() => setPaused(!paused)}>{paused ? 'resume' : 'pause'}</button>}
-        <SearchField label="filter lines" param="filter" hint="filter: text or regular expression" />
-        <span class="muted">{count(shown.length)} of {count(lines.length)} lines{paused ? ', paused' : ''}</span>
+        {process.alive && (
+          <button type="button" aria-pressed={paused} onClick={() => setPaused(!paused)}>
+            {paused ? 'resume' : 'pause'}
+          </button>
+        )}
+        <SearchField
+          label="filter lines"
+          param="filter"
+          hint="filter: text or regular expression"
+        />
+        <span class="muted">
+          {count(shown.length)} of {count(lines.length)} lines{paused ? ', paused' : ''}
+        </span>
       </div>
       <Problem text={error} />
-      {asked && lines.length === 0 && <Empty title="No trace line yet."><p>A line is written whenever memory goes back to the kernel and after each collection. “Free OS memory” under Commands makes one.</p></Empty>}
+      {asked && lines.length === 0 && (
+        <Empty title="No trace line yet.">
+          <p>A line is written when memory goes back to the kernel and after each collection.</p>
+        </Empty>
+      )}
       {lines.length > 0 && <TraceLines lines={shown} follow />}
       {lines.length > 0 && shown.length === 0 && <p class="muted">No line matches the filter.</p>}
     </section>
