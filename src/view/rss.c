@@ -3,12 +3,12 @@
  * Taking the resident set apart: the kernel knows what is resident in which mapping (rss_maps.c),
  * the statistics know what Mallard's memory is used for, and the two are brought together.
  *
- * The heap's resident bytes are divided by the statistics, which count more than is resident:
- * large objects that were allocated and never touched, and free memory in spans that is fresh or
- * was given back. What is too much is taken from these two, then from the other live bytes. What
- * the statistics have too little (the heap grew since, or a huge page filled a hole) goes to the
- * rest. Of Mallard's own structures only the growing tables can be told from the program's own
- * mappings; the others are recognised by their sum alone, which is a little more than is resident.
+ * The heap's resident bytes are divided by the statistics. They know which free memory is there:
+ * holes in spans, fresh or given back, are counted. What they count beyond what is resident are
+ * objects that were allocated and not touched yet, so it is live bytes that are cut. What the
+ * statistics have too little (the heap grew since, or a huge page filled a hole) goes to the rest.
+ * Of Mallard's own structures only the growing tables can be told from the program's own mappings;
+ * the others are recognised by their sum alone, which is a little more than is resident.
  *
  * Every part is taken out of what is left of the whole, so the parts add up by construction, even
  * when the process changed between two lines of /proc, or when its box lies.
