@@ -99,7 +99,7 @@ $(OUT)/tests/corpus_box_reader: tests/fuzz/corpus_box_reader.c $(SUPPORT_OBJ)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(TEST_FLAGS) $(VARIANT_FLAGS) $^ -o $@
 
-.PHONY: check check-unit check-conformance check-programs check-deb check-aarch64 check-web e2e stress fuzz bench bench-instructions bench-memory bench-scrape bench-start bench-unwind golden demo lint format deps tests
+.PHONY: check check-unit check-conformance check-programs check-deb check-aarch64 check-web e2e stress soak fuzz bench bench-daemon bench-instructions bench-memory bench-scrape bench-start bench-unwind golden demo lint format deps tests
 deps: ## install the packages that building and testing need
 	@$(DEPS) build test demo deploy web
 
@@ -122,8 +122,10 @@ CONFORMANCE_RUNS = \
   truth='python3 tests/conformance/truth.py $(CORE_SO) $(OUT)/tests/bin/conformance' \
   memstats='LD_PRELOAD=$(CORE_SO) $(OUT)/tests/bin/conformance/memstats' \
   regressions='LD_PRELOAD=$(CORE_SO) $(OUT)/tests/bin/conformance/regressions' \
+  scavenge='python3 tests/conformance/scavenge.py $(CORE_SO) $(OUT)/tests/bin/conformance $(OUT)/mallard' \
   faults='python3 tests/conformance/faults.py $(CORE_SO) $(OUT)/tests/bin/conformance' \
   http='python3 tests/conformance/http_conformance.py $(OUT)/mallard' \
+  api='python3 tests/conformance/api.py $(OUT)/mallard' \
   http_security='python3 tests/conformance/http_security.py $(OUT)/mallard' \
   http_viewers='python3 tests/conformance/http_viewers.py $(OUT)/tests/bin/conformance/serve $(CORE_SO) $(OUT)/mallardd' \
   http_scrapers='python3 tests/conformance/http_scrapers.py $(OUT)/tests/bin/conformance/serve $(CORE_SO)' \
@@ -132,6 +134,9 @@ CONFORMANCE_RUNS = \
   cli_watch='python3 tests/conformance/cli_watch.py $(OUT)/mallard $(OUT)/mallardd' \
   cli_completion='python3 tests/conformance/cli_completion.py $(OUT)/mallard $(OUT)/mallardd' \
   man='python3 tests/conformance/man.py $(OUT)/mallard $(OUT)/mallardd' \
+  daemon='python3 tests/conformance/daemon.py $(OUT)' \
+  daemon_hostile='python3 tests/conformance/daemon_hostile.py $(OUT)' \
+  soak='SOAK_SECONDS=10 python3 tests/stress/soak.py $(OUT)' \
   deploy='python3 tests/conformance/deploy.py $(OUT)' \
   deploy_monitoring='python3 tests/conformance/deploy_monitoring.py $(OUT)' \
   deploy_prometheus='python3 tests/conformance/deploy_prometheus.py $(OUT)' \
@@ -190,6 +195,11 @@ stress: ## torture in both cache modes; MAL_STRESS_SECONDS, THREADS, SEED
 	@$(MAKE) --no-print-directory core $(OUT)/tests/bin/stress/torture
 	@for mode in rseq lock; do echo "== $$mode"; MALLARD_CPU_CACHE=$$mode LD_PRELOAD=$(CURDIR)/$(CORE_SO) $(OUT)/tests/bin/stress/torture || exit 1; done
 
+soak: ## mallardd among 50 short-lived processes a second; SOAK_SECONDS=120 SOAK_RATE=50 SOAK_SEED=
+	@$(DEPS) build test
+	@$(MAKE) --no-print-directory all $(OUT)/tests/bin/stress/fleeting
+	@python3 tests/stress/soak.py $(OUT)
+
 fuzz: ## libFuzzer on every target, FUZZ_SECONDS each
 	@$(DEPS) build test
 	@$(MAKE) --no-print-directory VARIANT=fuzz CC=clang $(foreach f,$(FUZZERS),build/fuzz/tests/fuzz_$(f)) build/fuzz/tests/corpus_box_reader
@@ -223,6 +233,11 @@ bench-instructions: ## instructions per operation, beside the other allocators
 	@$(DEPS) build bench
 	@$(MAKE) --no-print-directory -s core $(OUT)/tests/bin/bench/count
 	@$(INSTRUCTIONS) --peers
+
+bench-daemon: ## what mallardd costs with 200 real small processes; BENCH_PROCESSES=200 BENCH_SECONDS=60
+	@$(DEPS) build bench
+	@$(MAKE) --no-print-directory -s all
+	@python3 tests/bench/daemon.py $(OUT)
 
 bench-unwind: $(OUT)/tests/bin/bench/unwind ## one stack capture beside libgcc and libunwind
 	@$<

@@ -196,6 +196,8 @@ struct mal_box_bucket {
     X(TRANSFER_CACHE, "transfer_cache_bytes", G, "Free objects held in transfer caches.")          \
     X(SPAN_FREE, "span_free_bytes", G, "Free objects left in spans.")                              \
     X(LARGE_ALLOC, "large_alloc_bytes", G, "Live bytes in objects that own their span.")           \
+    X(SPAN_HOLES, "span_released_bytes", G, "Free bytes inside spans that the OS has back.")       \
+    X(SPAN_REFILLED, "span_refaulted_bytes_total", C, "Such bytes taken into use again.")          \
     X(SPANS, "spans", G, "Spans in use.")                                                          \
     X(GOGC, "gogc_percent", G, "GOGC in force; 18446744073709551615 is off.")                      \
     X(MEM_LIMIT, "memory_limit_bytes", G, "GOMEMLIMIT in force; 9223372036854775807 is off.")      \
@@ -257,7 +259,7 @@ struct mal_box_history_row {
     uint64_t total_alloc_bytes;
     uint64_t next_gc_bytes;
     uint64_t num_gc;
-    uint64_t reserved;
+    uint64_t scavenged_bytes; /* ever returned to the OS, for whatever reason */
 };
 
 struct mal_box_history {

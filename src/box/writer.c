@@ -434,6 +434,8 @@ static struct mal_box_history_row row_of(const struct mal_box_stats *stats) {
         .total_alloc_bytes = v[MAL_STAT_TOTAL_ALLOC],
         .next_gc_bytes = v[MAL_STAT_NEXT_GC],
         .num_gc = v[MAL_STAT_NUM_GC],
+        .scavenged_bytes =
+            v[MAL_STAT_SCAV_BACKGROUND] + v[MAL_STAT_SCAV_EAGER] + v[MAL_STAT_SCAV_FORCED],
     };
 }
 

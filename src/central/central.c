@@ -147,6 +147,8 @@ static struct mal_span *span_with_room(struct central *central, uint32_t class) 
         return first_listed(central);
     central->stats.spans++;
     central->stats.span_free += span->free_count;
+    if (span->flags & MAL_SPAN_ZEROED)
+        mal_central_note_fresh(central, span);
     mal_central_list(central, span);
     return span;
 }
@@ -317,6 +319,13 @@ uint64_t mal_central_reclaimable_bytes(void) {
         struct mal_central_stats stats = mal_central_stats(class);
         bytes += not_negative(stats.span_free * mal_class[class].size_bytes - stats.holes_bytes);
     }
+    return bytes;
+}
+
+uint64_t mal_central_holes_bytes(void) {
+    uint64_t bytes = 0;
+    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++)
+        bytes += mal_central_stats(class).holes_bytes;
     return bytes;
 }
 

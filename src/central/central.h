@@ -8,6 +8,8 @@
 #ifndef MAL_CENTRAL_CENTRAL_H
 #define MAL_CENTRAL_CENTRAL_H
 
+#include "pageheap/scavenger.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -45,12 +47,16 @@ struct mal_hole_request {
     uint64_t most_bytes;
     uint64_t end_ns;
     uint32_t idle_ticks;
+    enum mal_scavenge_reason reason; /* that it is counted under */
 };
 uint64_t mal_central_make_holes(const struct mal_hole_request *request, size_t *cursor_page);
 
 /* Free bytes in spans that no hole covers yet: the most that making holes could give. All classes.
  */
 uint64_t mal_central_reclaimable_bytes(void);
+
+/* Bytes of all holes. */
+uint64_t mal_central_holes_bytes(void);
 
 /* One more tick, of which idle_ticks counts. Background thread. */
 void mal_central_tick(void);

@@ -38,9 +38,10 @@ struct central *mal_central_lock_class(uint32_t class);
 void mal_central_list(struct central *central, struct mal_span *span);
 void mal_central_unlist(struct central *central, struct mal_span *span);
 
-/* holes.c: the current tick; bytes of a span's holes; objects were taken from a span with holes.
- * Lock held. */
+/* holes.c; lock held. The current tick; a new span of untouched pages is one hole; bytes of a
+ * span's holes; objects were taken from a span with holes. */
 uint8_t mal_central_now(void);
+void mal_central_note_fresh(struct central *central, struct mal_span *span);
 uint64_t mal_central_hole_bytes(const struct mal_span *span);
 void mal_central_fill_holes(struct central *central, struct mal_span *span, void **objects,
                             size_t count);

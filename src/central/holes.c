@@ -12,6 +12,9 @@
  * the kernel takes the pages the span is on no list (BUSY) and no lock is held: frees into it go
  * on, nothing can be taken from it.
  *
+ * A span made of untouched pages begins as one hole, so that what is free in spans is known to be
+ * there or not.
+ *
  * A unit is one OS page. Where OS pages are larger than Mallard's there are no holes.
  *
  * SYNCHRONIZATION: a span's bits, flags and counts: its class's lock. `working` is taken by
@@ -69,13 +72,25 @@ static bool is_hole(const struct mal_span *span, uint32_t unit) {
 /* The units under an object are in use again. Returns how many were holes. */
 static uint32_t fill_under(struct mal_span *span, const char *object, uint32_t size_bytes) {
     uint64_t offset = (uint64_t)(object - span->base);
+    uint64_t last = (offset + size_bytes - 1) / mal_vm_page_bytes();
     uint32_t filled = 0;
-    for (uint64_t unit = offset / mal_vm_page_bytes();
-         unit <= (offset + size_bytes - 1) / mal_vm_page_bytes(); unit++) {
+    for (uint64_t unit = offset / mal_vm_page_bytes(); unit <= last; unit++) {
         filled += is_hole(span, (uint32_t)unit);
         span->holes[unit / 64] &= ~(1ull << (unit % 64));
     }
     return filled;
+}
+
+/* Pages that were never touched are holes too, but nothing is lost when they are first used: ZEROED
+ * stays until memory of the span is given back. */
+void mal_central_note_fresh(struct central *central, struct mal_span *span) {
+    uint32_t units = units_of(span);
+    if (units > MAL_SPAN_HOLES_MAX || mal_vm_page_bytes() > MAL_PAGE_BYTES)
+        return;
+    for (uint32_t word = 0; word * 64 < units; word++)
+        span->holes[word] = mal_mask(0, (unsigned)mal_min(64, units - word * 64));
+    span->flags |= MAL_SPAN_HOLED;
+    central->stats.holes_bytes += mal_central_hole_bytes(span);
 }
 
 static bool has_holes(const struct mal_span *span) {
@@ -91,7 +106,8 @@ void mal_central_fill_holes(struct central *central, struct mal_span *span, void
     for (size_t i = 0; i < count; i++)
         filled += fill_under(span, objects[i], mal_class[span->class].size_bytes);
     central->stats.holes_bytes -= filled * mal_vm_page_bytes();
-    central->stats.refilled_bytes += filled * mal_vm_page_bytes();
+    if (!(span->flags & MAL_SPAN_ZEROED))
+        central->stats.refilled_bytes += filled * mal_vm_page_bytes();
     if (!has_holes(span))
         span->flags &= (uint8_t)~MAL_SPAN_HOLED;
 }
@@ -161,7 +177,7 @@ static void add_holes(struct central *central, struct mal_span *span, const uint
     for (unsigned word = 0; word < MAL_COUNT_OF(span->holes); word++)
         span->holes[word] |= bits[word];
     if (count > 0)
-        span->flags |= MAL_SPAN_HOLED;
+        span->flags = (uint8_t)((span->flags | MAL_SPAN_HOLED) & ~MAL_SPAN_ZEROED);
     central->stats.holes_bytes += count * mal_vm_page_bytes();
 }
 
@@ -229,7 +245,9 @@ static uint64_t walk(const struct mal_hole_request *request, size_t *cursor_page
 uint64_t mal_central_make_holes(const struct mal_hole_request *request, size_t *cursor_page) {
     if (mal_vm_page_bytes() > MAL_PAGE_BYTES || mal_exchange_acquire(&working, 1u) != 0)
         return 0;
+    uint64_t start_ns = mal_clock_mono_ns();
     uint64_t released = walk(request, cursor_page);
+    mal_scavenger_count(request->reason, released, mal_clock_mono_ns() - start_ns);
     mal_store_release(&working, 0u);
     return released;
 }
@@ -242,7 +260,7 @@ void mal_central_before_growth(uint64_t bytes) {
     if (mal_central_reclaimable_bytes() < heap_bytes / GROWTH_SHARE)
         return;
     struct mal_hole_request request = {mal_max(bytes, GROWTH_BYTES),
-                                       mal_clock_mono_ns() + GROWTH_NS, 0};
+                                       mal_clock_mono_ns() + GROWTH_NS, 0, MAL_SCAVENGE_EAGER};
     mal_central_make_holes(&request, &cursor_page);
 }
 

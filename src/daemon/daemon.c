@@ -2,9 +2,9 @@
  *
  * The daemon's life: opens everything, says that it is ready, loops, closes everything.
  *
- * One thread follows processes (this one), one writes what is kept (keeper.c), and the servers have
- * their own. This one sleeps in epoll until a file appears in the folder of boxes, a process ends,
- * the keeper has an answer, a signal comes, or something is due. Nothing here reads a box's
+ * One thread follows processes (this one), a few write what is kept (keeper.c), and the servers
+ * have their own. This one sleeps in epoll until a file appears in the folder of boxes, a process
+ * ends, the keeper has an answer, a signal comes, or something is due. Nothing here reads a box's
  * profile, resolves a name or waits for a disk.
  *
  * Order of the start: settings, keep folder, folder of boxes, the first scan, the servers. So the
@@ -38,7 +38,7 @@
 #define SETTLE_AFTER_NS 5000000000ull
 #define EVENTS 64
 #define NS_PER_SECOND 1000000000ull
-#define ARENAS 2
+#define ARENAS 1 /* few threads, and what one frees another can use */
 
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 

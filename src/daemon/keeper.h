@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Writing what outlives processes: one thread that does one thing after the other, so that neither
- * a slow disk nor a large binary's debug information holds up the loop.
+ * Writing what outlives processes, on threads of its own, so that neither a slow disk nor a large
+ * binary's debug information holds up the loop.
  */
 #ifndef MAL_DAEMON_KEEPER_H
 #define MAL_DAEMON_KEEPER_H
@@ -24,10 +24,10 @@ struct keeper_options {
     uint64_t keep_bytes, keep_for_ns;
 };
 
-/* Loads the dead of earlier days into the table, then starts. All but the table's lock is used by
- * the thread until keeper_stop. */
+/* Loads the dead of earlier days into the table, then starts. */
 int keeper_start(const struct keeper_options *options, struct keeper **ret_keeper);
-/* Lets it finish what it is at, and joins. What is left undone is found again at the next start. */
+/* Lets its threads finish what they are at, and joins. What is left undone is found again at the
+ * next start. */
 void keeper_stop(struct keeper *keeper);
 
 void keeper_set_limits(struct keeper *keeper, uint64_t keep_bytes, uint64_t keep_for_ns);

@@ -10,8 +10,8 @@
  * reader has seen of it stays as it was.
  *
  * WHO MAY TOUCH WHAT. The first group is constant once the object is in the table. `state`,
- * `folder` and `references` belong to the table's lock, `loop` to the loop's thread, `keep` to the
- * keeper's.
+ * `folder` and `references` belong to the table's lock, `loop` to the loop's thread, `keep` to one
+ * of the keeper's.
  */
 #ifndef MAL_DAEMON_PROCESS_H
 #define MAL_DAEMON_PROCESS_H

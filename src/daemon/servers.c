@@ -78,7 +78,7 @@ static struct http_options common_options(const struct servers *servers,
                                           const struct settings *settings) {
     return (struct http_options){
         .token = servers->token[0] != '\0' ? servers->token : NULL,
-        .flags = HTTP_CHECK_PEER |
+        .flags = HTTP_DAEMON | HTTP_CHECK_PEER |
                  (settings->value[SETTING_INSECURE].number != 0 ? HTTP_ALLOW_INSECURE : 0),
         .source = servers->source,
         .symbols = servers->symbols,

@@ -30,6 +30,7 @@
 #include "front/span_map.h"
 #include "front/stats.h"
 #include "front/thread.h"
+#include "front/trace.h"
 #include "meta/classes.h"
 #include "os/clock.h"
 #include "os/env.h"
@@ -132,7 +133,7 @@ static void scavenge(void) {
     uint64_t heap_bytes = mal_pageheap_stats().inuse_pages << MAL_PAGE_SHIFT;
     if (mal_central_reclaimable_bytes() < mal_max(heap_bytes / HOLES_SHARE, HOLES_WORTH_BYTES))
         return;
-    struct mal_hole_request request = {UINT64_MAX, end_ns, IDLE_TICKS};
+    struct mal_hole_request request = {UINT64_MAX, end_ns, IDLE_TICKS, MAL_SCAVENGE_BACKGROUND};
     mal_central_make_holes(&request, &hole_cursor_page);
 }
 
@@ -142,6 +143,7 @@ static void do_round(void) {
     if (round_count++ % 2 == 1)
         visit_cpus();
     scavenge();
+    mal_trace_scavenge();
     mal_stats_publish();
 }
 

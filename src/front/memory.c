@@ -12,6 +12,7 @@
 #include "cache/percpu_cache.h"
 #include "central/central.h"
 #include "front/thread.h"
+#include "front/trace.h"
 #include "meta/classes.h"
 #include "os/thread.h"
 #include "pageheap/scavenger.h"
@@ -38,7 +39,9 @@ uint64_t mal_memory_release(void) {
         drain_this_cpu();
     for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++)
         mal_central_flush(class);
-    return mal_scavenger_release_all();
+    uint64_t released = mal_scavenger_release_all();
+    mal_trace_scavenge_forced();
+    return released;
 }
 
 uint64_t mal_memory_set_rate(uint64_t rate_bytes) {

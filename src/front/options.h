@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Knobs. Each is read as MALLARD_<NAME>; a bad value is one line on standard error and the default.
+ * Knobs. Each is read as MALLARD_<NAME>, and where Go has the same one and ours is not set, by Go's
+ * name; a bad value is one line on standard error and the default.
  */
 #ifndef MAL_FRONT_OPTIONS_H
 #define MAL_FRONT_OPTIONS_H
@@ -12,8 +13,9 @@
 #include <stdint.h>
 
 enum mal_option_flags {
-    MAL_OPTION_EAGER = 1u << 0, /* somebody watches from the start: background thread at once */
-    MAL_OPTION_KEEP = 1u << 1,  /* a clean exit leaves the box */
+    MAL_OPTION_EAGER = 1u << 0,     /* somebody watches from the start: background thread at once */
+    MAL_OPTION_KEEP = 1u << 1,      /* a clean exit leaves the box */
+    MAL_OPTION_SCAVTRACE = 1u << 2, /* the scavenger's lines go to standard error too */
 };
 
 struct mal_options {

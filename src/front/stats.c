@@ -75,6 +75,8 @@ static void collect_class(struct mal_box_stats *stats, uint32_t class) {
     stats->value[MAL_STAT_CPU_CACHE] += cache.cached * row->size_bytes;
     stats->value[MAL_STAT_TRANSFER_CACHE] += central.transfer_objects * row->size_bytes;
     stats->value[MAL_STAT_SPAN_FREE] += central.span_free * row->size_bytes;
+    stats->value[MAL_STAT_SPAN_HOLES] += central.holes_bytes;
+    stats->value[MAL_STAT_SPAN_REFILLED] += central.refilled_bytes;
 }
 
 /* Row 0: objects that own their span. Their bytes vary, so they are kept as sums. */
@@ -160,6 +162,7 @@ static void collect_rest(uint64_t *v) {
     v[MAL_STAT_SAMPLES_LIVE] = profile.live;
     v[MAL_STAT_OWN_ALLOC] = profile.own_bytes;
     v[MAL_STAT_SCAV_BACKGROUND] = scavenger.background_bytes;
+    v[MAL_STAT_SCAV_EAGER] = scavenger.eager_bytes;
     v[MAL_STAT_SCAV_FORCED] = scavenger.forced_bytes;
     v[MAL_STAT_SCAV_CALLS] = scavenger.calls;
     v[MAL_STAT_SCAV_CPU] = scavenger.cpu_ns;

@@ -24,7 +24,7 @@
 
 #define QUANTUM_PAGES ((64u << 10) / MAL_PAGE_BYTES)
 #define FORCED_QUANTUM_PAGES 512u
-#define RECENT_TICKS 20u
+#define RECENT_TICKS 3u
 
 static uint64_t recent[RECENT_TICKS]; /* pages in use at the last ticks; background thread only */
 static unsigned recent_next;
@@ -83,14 +83,25 @@ uint64_t mal_scavenger_release_all(void) {
     size_t cursor = mal_pageheap_top_chunk();
     for (size_t pages; (pages = release_run(FORCED_QUANTUM_PAGES, &cursor)) > 0;)
         total_pages += pages;
-    mal_add_relaxed(&counters.forced_bytes, total_pages << MAL_PAGE_SHIFT);
-    mal_add_relaxed(&counters.cpu_ns, mal_clock_mono_ns() - start_ns);
+    mal_scavenger_count(MAL_SCAVENGE_FORCED, total_pages << MAL_PAGE_SHIFT,
+                        mal_clock_mono_ns() - start_ns);
     return total_pages << MAL_PAGE_SHIFT;
+}
+
+void mal_scavenger_count(enum mal_scavenge_reason reason, uint64_t bytes, uint64_t cpu_ns) {
+    uint64_t *const counter[] = {
+        [MAL_SCAVENGE_BACKGROUND] = &counters.background_bytes,
+        [MAL_SCAVENGE_EAGER] = &counters.eager_bytes,
+        [MAL_SCAVENGE_FORCED] = &counters.forced_bytes,
+    };
+    mal_add_relaxed(counter[reason], bytes);
+    mal_add_relaxed(&counters.cpu_ns, cpu_ns);
 }
 
 struct mal_scavenger_stats mal_scavenger_stats(void) {
     return (struct mal_scavenger_stats){
         .background_bytes = mal_load_relaxed(&counters.background_bytes),
+        .eager_bytes = mal_load_relaxed(&counters.eager_bytes),
         .forced_bytes = mal_load_relaxed(&counters.forced_bytes),
         .calls = mal_load_relaxed(&counters.calls),
         .cpu_ns = mal_load_relaxed(&counters.cpu_ns),

@@ -10,6 +10,7 @@
 /* Bytes and nanoseconds since start, relaxed snapshots. */
 struct mal_scavenger_stats {
     uint64_t background_bytes; /* returned at the scavenger's own pace */
+    uint64_t eager_bytes;      /* returned by a thread that needed memory */
     uint64_t forced_bytes;     /* returned because somebody asked */
     uint64_t calls;
     uint64_t cpu_ns;
@@ -24,6 +25,10 @@ uint64_t mal_scavenger_release_all(void);
 
 /* What the heap may keep: 110 % of the largest use in the last few ticks, in pages. Pure. */
 uint64_t mal_scavenger_goal_pages(uint64_t recent_peak_pages);
+
+/* Counts what another tier returned. Any thread. */
+enum mal_scavenge_reason { MAL_SCAVENGE_BACKGROUND, MAL_SCAVENGE_EAGER, MAL_SCAVENGE_FORCED };
+void mal_scavenger_count(enum mal_scavenge_reason reason, uint64_t bytes, uint64_t cpu_ns);
 
 struct mal_scavenger_stats mal_scavenger_stats(void);
 

@@ -3,12 +3,12 @@
  * Taking the resident set apart: the kernel knows what is resident in which mapping (rss_maps.c),
  * the statistics know what Mallard's memory is used for, and the two are brought together.
  *
- * The heap's resident bytes are divided by the statistics. An object that was allocated and never
- * touched is live and not resident, so what the statistics have too much is taken from the live
- * bytes first. What they have too little (the heap grew since, or a huge page filled a hole) goes
- * to the rest. Of Mallard's own structures only the growing tables can be told from the program's
- * own mappings; the others are recognised by their sum alone, which is a little more than is
- * resident.
+ * The heap's resident bytes are divided by the statistics. They know which free memory is there:
+ * holes in spans, fresh or given back, are counted. What they count beyond what is resident are
+ * objects that were allocated and not touched yet, so it is live bytes that are cut. What the
+ * statistics have too little (the heap grew since, or a huge page filled a hole) goes to the rest.
+ * Of Mallard's own structures only the growing tables can be told from the program's own mappings;
+ * the others are recognised by their sum alone, which is a little more than is resident.
  *
  * Every part is taken out of what is left of the whole, so the parts add up by construction, even
  * when the process changed between two lines of /proc, or when its box lies.
@@ -66,33 +66,20 @@ static void give(struct view_rss *rss, enum view_rss_part part, uint64_t bytes, 
     *room -= bytes;
 }
 
-/* What the heap is used for by the statistics, cut to `resident` bytes. */
-static void divide_heap(const uint64_t *value, uint64_t resident, uint64_t ret[VIEW_RSS_PARTS]) {
-    static const enum view_rss_part order[] = {VIEW_RSS_LIVE, VIEW_RSS_FREE_PAGES,
-                                               VIEW_RSS_FREE_IN_SPANS, VIEW_RSS_CPU_CACHES};
-    uint64_t live = value[MAL_STAT_HEAP_ALLOC];
-    uint64_t cached = plus(value[MAL_STAT_CPU_CACHE], value[MAL_STAT_TRANSFER_CACHE]);
-    ret[VIEW_RSS_LIVE] = live;
-    ret[VIEW_RSS_CPU_CACHES] = cached;
-    ret[VIEW_RSS_FREE_IN_SPANS] = minus(value[MAL_STAT_HEAP_INUSE], plus(live, cached));
-    ret[VIEW_RSS_FREE_PAGES] = minus(value[MAL_STAT_HEAP_IDLE], value[MAL_STAT_HEAP_RELEASED]);
-    uint64_t total = 0;
-    for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++)
-        total = plus(total, ret[order[i]]);
-    uint64_t untouched = minus(total, resident);
-    for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
-        uint64_t cut = least(ret[order[i]], untouched);
-        ret[order[i]] -= cut;
-        untouched -= cut;
-    }
-}
-
+/* The heap's resident bytes go to those first whose memory was certainly touched; live objects come
+ * last, and so miss the rest of what was not. */
 static void give_heap(struct view_rss *rss, const uint64_t *value, uint64_t resident,
                       uint64_t *room) {
-    uint64_t share[VIEW_RSS_PARTS] = {0};
-    divide_heap(value, least(resident, *room), share);
-    for (int part = 0; part <= VIEW_RSS_FREE_PAGES; part++)
-        give(rss, (enum view_rss_part)part, share[part], room);
+    uint64_t cached = plus(value[MAL_STAT_CPU_CACHE], value[MAL_STAT_TRANSFER_CACHE]);
+    uint64_t taken = plus(value[MAL_STAT_HEAP_ALLOC], cached);
+    uint64_t spans = minus(value[MAL_STAT_HEAP_INUSE], plus(taken, value[MAL_STAT_SPAN_HOLES]));
+    uint64_t pages = minus(value[MAL_STAT_HEAP_IDLE], value[MAL_STAT_HEAP_RELEASED]);
+    uint64_t heap = least(resident, *room), before = heap;
+    give(rss, VIEW_RSS_CPU_CACHES, cached, &heap);
+    give(rss, VIEW_RSS_FREE_IN_SPANS, spans, &heap);
+    give(rss, VIEW_RSS_FREE_PAGES, pages, &heap);
+    give(rss, VIEW_RSS_LIVE, value[MAL_STAT_HEAP_ALLOC], &heap);
+    *room -= before - heap;
 }
 
 /* Memory of OTHER_SYS is mapped and not handed out yet: nobody has touched it. */

@@ -81,7 +81,11 @@ static void put_heap(const uint64_t *value, struct view_buffer *out) {
     put_bytes(out, "live objects", value[MAL_STAT_HEAP_ALLOC]);
     put_bytes(out, "free in CPU caches", value[MAL_STAT_CPU_CACHE]);
     put_bytes(out, "free in transfer caches", value[MAL_STAT_TRANSFER_CACHE]);
-    put_bytes(out, "free in spans", value[MAL_STAT_SPAN_FREE]);
+    uint64_t holes = value[MAL_STAT_SPAN_HOLES] < value[MAL_STAT_SPAN_FREE]
+                         ? value[MAL_STAT_SPAN_HOLES]
+                         : value[MAL_STAT_SPAN_FREE];
+    put_bytes(out, "free in spans", value[MAL_STAT_SPAN_FREE] - holes);
+    put_bytes(out, "free in spans, with the OS", holes);
     put_bytes(out, "tails of spans", since(held, value[MAL_STAT_HEAP_INUSE]));
     put_bytes(out, "idle, still ours",
               since(value[MAL_STAT_HEAP_RELEASED], value[MAL_STAT_HEAP_IDLE]));

@@ -7,18 +7,17 @@
 What needs another user or a mount is left out, with a line, when not run by root.
 """
 import glob
-import http.client
 import json
 import os
-import re
+import pathlib
+import random
 import shutil
-import signal
 import socket
 import struct
 import subprocess
 import sys
 
-from daemon_scene import NOBODY, Scene, UnixConnection, live, start_ticks
+from daemon_scene import NOBODY, Scene, live, run_checks, start_ticks
 
 wait_until = live.wait_until
 IS_ROOT = os.geteuid() == 0
@@ -68,7 +67,6 @@ def plant_all(scene, real):
 
 def break_boxes(scene, real, seed):
     """Copies of a real box with bytes changed at random, under names of processes that are gone."""
-    import random
     numbers = random.Random(seed)
     with open(real, "rb") as file:
         box = file.read()
@@ -82,23 +80,25 @@ def break_boxes(scene, real, seed):
         os.truncate(path, len(box) if i % 3 else numbers.randrange(len(box)))
 
 
+def clear(scene, but):
+    """Removes everything, boxes of that prefix excepted; the daemon may have been first."""
+    for name in os.listdir(scene.boxes):
+        path = os.path.join(scene.boxes, name)
+        if name.startswith(but):
+            continue
+        if os.path.isdir(path) and not os.path.islink(path):
+            os.rmdir(path)
+        else:
+            pathlib.Path(path).unlink(missing_ok=True)
+
+
 def check_planted(checks, build):
     with Scene(build) as scene:
         prey = scene.prey()
         plant_all(scene, scene.box_files()[0])
         daemon = scene.daemon("--keep-every", "1")
         checks.check("it starts among garbage and serves who is real", daemon.knows(prey.id))
-        for path in scene.box_files():
-            name = os.path.basename(path)
-            if not name.startswith(f"{prey.pid}."):
-                if os.path.isdir(path) and not os.path.islink(path):
-                    os.rmdir(path)
-                else:
-                    os.unlink(path)
-        shutil.rmtree(os.path.join(scene.boxes, "run.4000012"), ignore_errors=True)
-        for name in ("run.4000012", "run.4000016"):
-            if os.path.lexists(os.path.join(scene.boxes, name)):
-                os.unlink(os.path.join(scene.boxes, name))
+        clear(scene, f"{prey.pid}.")
         plant_all(scene, scene.box_files()[0])
         late = scene.prey()
         checks.check("garbage that arrives hides nobody", wait_until(lambda: daemon.knows(late.id) and daemon.knows(prey.id), 3))
@@ -123,6 +123,9 @@ def check_planted(checks, build):
 
 def check_impostor(checks, build):
     """A box of nobody's that says it is a process of root's."""
+    if not IS_ROOT:
+        print("skip impostor: not run by root")
+        return
     with Scene(build) as scene:
         prey = scene.prey()
         daemon = scene.daemon("--socket", os.path.join(scene.folder, "socket"))
@@ -164,7 +167,7 @@ def check_flood(checks, build):
 def as_nobody(daemon, paths, unix=True, method="GET"):
     """The statuses that user nobody gets."""
     script = f"""
-import http.client, json, os, socket, sys
+import encodings.idna, http.client, json, os, socket, sys
 os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})
 answers = {{}}
 for path in json.load(sys.stdin):
@@ -328,22 +331,15 @@ def check_read_only(checks, build):
             subprocess.run(["umount", "-l", scene.keep], check=False)
 
 
-CHECKS = (check_planted, check_impostor, check_flood, check_users, check_paths, check_full_disk, check_read_only)
+ALONE = (check_users, check_full_disk, check_read_only)
+TOGETHER = (check_planted, check_impostor, check_flood, check_paths)
 
 
 def main(arguments):
     if not arguments:
         print(__doc__, file=sys.stderr)
         return 2
-    checks = live.Checks()
-    for check in CHECKS:
-        if arguments[1:] and check.__name__.removeprefix("check_") not in arguments[1:]:
-            continue
-        if check is check_impostor and not IS_ROOT:
-            print("skip impostor: not run by root")
-            continue
-        check(checks, arguments[0])
-    return checks.finish()
+    return run_checks(arguments[0], arguments[1:], TOGETHER, ALONE, len(TOGETHER))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@
 A scene is a temporary folder with one for boxes and one for what is kept; it ends everything that
 was started in it.
 """
+import concurrent.futures
 import glob
 import gzip
 import http.client
@@ -19,6 +20,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import traceback
 
 import live
 
@@ -228,4 +230,25 @@ def is_whole(path):
         return False
 
 
-__all__ = ["Daemon", "NOBODY", "Prey", "Scene", "is_whole", "live", "read_line", "start_ticks"]
+def run_checks(build, wanted, together, alone, at_once):
+    """Runs the check_ functions, those of `together` several at a time; prints the counts."""
+    def is_wanted(check):
+        return not wanted or check.__name__.removeprefix("check_") in wanted
+
+    def run(check):
+        counts = live.Checks()
+        try:
+            check(counts, build)
+        except Exception as problem:  # one that fails must not hide the others
+            counts.check(check.__name__, False, "".join(traceback.format_exception(problem)))
+        return counts
+    all_counts = [run(check) for check in alone if is_wanted(check)]
+    with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
+        all_counts += pool.map(run, filter(is_wanted, together))
+    total = live.Checks()
+    total.passed = sum(counts.passed for counts in all_counts)
+    total.failed = sum(counts.failed for counts in all_counts)
+    return total.finish()
+
+
+__all__ = ["Daemon", "NOBODY", "Prey", "Scene", "is_whole", "live", "run_checks", "start_ticks"]

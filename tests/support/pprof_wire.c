@@ -70,14 +70,22 @@ static void each_number(const struct field *field, void *context,
             add(context, varint(&wire));
 }
 
+/* Room for one more; moves only when the count is a power of two. */
+static void *grown(void *items, size_t count, size_t item_bytes) {
+    if ((count & (count - 1)) != 0)
+        return items;
+    void *larger = reallocarray(items, count > 0 ? count * 2 : 1, item_bytes);
+    require(larger != NULL, "no memory");
+    return larger;
+}
+
 static void decode_strings(struct pprof *profile, struct wire wire) {
     struct field field;
     while (next_field(&wire, &field)) {
         if (field.number != 6)
             continue;
         size_t bytes = (size_t)(field.bytes.end - field.bytes.at);
-        profile->strings =
-            reallocarray(profile->strings, profile->string_count + 1, sizeof(char *));
+        profile->strings = grown(profile->strings, profile->string_count, sizeof(char *));
         profile->strings[profile->string_count++] = strndup((const char *)field.bytes.at, bytes);
     }
     require(profile->string_count > 0 && profile->strings[0][0] == 0, "string 0 is not empty");
@@ -122,8 +130,7 @@ static void add_value(void *context, uint64_t value) {
 
 static void decode_sample(struct pprof *profile, struct wire wire) {
     struct field field;
-    profile->samples =
-        reallocarray(profile->samples, profile->sample_count + 1, sizeof(*profile->samples));
+    profile->samples = grown(profile->samples, profile->sample_count, sizeof(*profile->samples));
     struct pprof_sample *sample = &profile->samples[profile->sample_count++];
     memset(sample, 0, sizeof(*sample));
     while (next_field(&wire, &field)) {
@@ -139,7 +146,7 @@ static void decode_sample(struct pprof *profile, struct wire wire) {
 static void decode_mapping(struct pprof *profile, struct wire wire) {
     struct field field;
     profile->mappings =
-        reallocarray(profile->mappings, profile->mapping_count + 1, sizeof(*profile->mappings));
+        grown(profile->mappings, profile->mapping_count, sizeof(*profile->mappings));
     struct pprof_mapping *mapping = &profile->mappings[profile->mapping_count++];
     *mapping = (struct pprof_mapping){.filename = "", .build_id = ""};
     while (next_field(&wire, &field)) {
@@ -194,7 +201,7 @@ static void decode_line(struct wire wire, struct pprof_line *line) {
 static void decode_location(struct pprof *profile, struct wire wire) {
     struct field field;
     profile->locations =
-        reallocarray(profile->locations, profile->location_count + 1, sizeof(*profile->locations));
+        grown(profile->locations, profile->location_count, sizeof(*profile->locations));
     struct pprof_location *location = &profile->locations[profile->location_count++];
     memset(location, 0, sizeof(*location));
     while (next_field(&wire, &field)) {
@@ -212,7 +219,7 @@ static void decode_location(struct pprof *profile, struct wire wire) {
 static void decode_function(struct pprof *profile, struct wire wire) {
     struct field field;
     profile->functions =
-        reallocarray(profile->functions, profile->function_count + 1, sizeof(*profile->functions));
+        grown(profile->functions, profile->function_count, sizeof(*profile->functions));
     struct pprof_function *function = &profile->functions[profile->function_count++];
     *function = (struct pprof_function){0, "", "", ""};
     while (next_field(&wire, &field)) {

@@ -172,9 +172,9 @@ static void test_whole(void **state) {
     assert_true(read_text("http = off\n") < 0);
     assert_int_equal(read_text("http = off\nsocket = /run/x\n"), 0);
     settings_default(&settings);
-    snprintf(settings.config, sizeof settings.config, "/nonexistent/file");
+    snprintf(settings.config, sizeof settings.config, "/proc/no/file");
     assert_true(settings_file(&settings, problem) < 0);
-    assert_string_equal(problem, "cannot read the settings in /nonexistent/file: No such file or "
+    assert_string_equal(problem, "cannot read the settings in /proc/no/file: No such file or "
                                  "directory");
 }
 

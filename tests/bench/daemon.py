@@ -1,0 +1,118 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What mallardd costs with 200 real small processes: CPU and memory over a minute.
+
+    daemon.py BUILD        BENCH_PROCESSES=200 BENCH_SECONDS=60
+
+The processes are perl (each allocates and frees a little, ten times a second), redis-server and
+sqlite3, under Mallard. Measured with the daemon's own settings, first with nobody asking, then with
+a scrape of /metrics every 15 seconds.
+"""
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "conformance"))
+
+from daemon_scene import Scene, live  # noqa: E402
+
+PROCESSES = int(os.environ.get("BENCH_PROCESSES", "200"))
+SECONDS = float(os.environ.get("BENCH_SECONDS", "60"))
+SCRAPE_SECONDS = 15
+CPU_PERCENT = 1.0
+RSS_KIB = 64 << 10
+
+PERL = ('my @kept; while (1) { my @work = map { "x" x int(rand 4000) } 1..200; '
+        'push @kept, "y" x 2000 if @kept < 2000; select undef, undef, undef, 0.1 }')
+
+
+def commands():
+    """Of ten processes: six perl, two redis-server, two sqlite3; what is not installed is perl."""
+    redis = ["redis-server", "--port", "0", "--save", "", "--appendonly", "no"]
+    sqlite = ["sqlite3", ":memory:"]
+    kinds = [["perl", "-e", PERL]] * 6 + [redis] * 2 + [sqlite] * 2
+    kinds = [kind if shutil.which(kind[0]) else kinds[0] for kind in kinds]
+    return [kinds[i % len(kinds)] for i in range(PROCESSES)]
+
+
+def start_all(scene):
+    options = {"env": scene.env, "cwd": scene.folder, "stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    scene.env["MALLARD_EAGER"] = "1"
+    return [subprocess.Popen(command, **options) for command in commands()]
+
+
+def end_all(processes):
+    for process in processes:
+        process.kill()
+    for process in processes:
+        process.wait()
+        process.stdin.close()
+
+
+def cpu_seconds(daemon):
+    with open(f"/proc/{daemon.pid}/stat", encoding="ascii") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def memory_kib(daemon):
+    with open(f"/proc/{daemon.pid}/status", encoding="ascii") as file:
+        lines = dict(line.split(":", 1) for line in file)
+    return int(lines["VmRSS"].split()[0]), int(lines["VmHWM"].split()[0])
+
+
+def measure(daemon, scrape):
+    """The share of one CPU in percent, over SECONDS."""
+    begin, used, next_scrape = time.monotonic(), cpu_seconds(daemon), 0.0
+    while (now := time.monotonic() - begin) < SECONDS:
+        if scrape and now >= next_scrape:
+            daemon.metrics()
+            next_scrape += SCRAPE_SECONDS
+        time.sleep(0.2)
+    return (cpu_seconds(daemon) - used) / (time.monotonic() - begin) * 100
+
+
+def bench(checks, scene):
+    daemon = scene.daemon()
+    processes = start_all(scene)
+    try:
+        living = 'mallardd_processes{state="living"}'
+        checks.check(f"{PROCESSES} processes are followed", live.wait_until(lambda: daemon.number(living) == PROCESSES, 60),
+                     daemon.number(living))
+        live.wait_until(lambda: daemon.number("mallardd_profiles_written_total") >= PROCESSES, 120)
+        start = cpu_seconds(daemon)
+        quiet = measure(daemon, False)
+        rss, peak = memory_kib(daemon)
+        scraped = measure(daemon, True)
+        rss_scraped, peak_scraped = memory_kib(daemon)
+        begin = time.monotonic()
+        page = daemon.metrics()
+        took = time.monotonic() - begin
+        checks.check(f"less than {CPU_PERCENT} % of a CPU", quiet < CPU_PERCENT, f"{quiet:.2f} %")
+        checks.check(f"less than {RSS_KIB >> 10} MiB", max(rss, rss_scraped) < RSS_KIB, f"{rss} KiB, {rss_scraped} KiB")
+        print(f"     {PROCESSES} processes, {os.cpu_count()} CPUs, {SECONDS:.0f} s each")
+        print(f"     finding them and their first profiles: {start:.2f} s of CPU")
+        print(f"     nobody asks:                 {quiet:.2f} % of a CPU, {rss / 1024:.1f} MiB resident, {peak / 1024:.1f} MiB at most")
+        print(f"     /metrics every {SCRAPE_SECONDS} s:         {scraped:.2f} % of a CPU, {rss_scraped / 1024:.1f} MiB resident, "
+              f"{peak_scraped / 1024:.1f} MiB at most")
+        print(f"     one /metrics:                {len(page) >> 10} KiB in {took * 1000:.0f} ms")
+        print(f"     kept: {int(daemon.number('mallardd_profiles_written_total'))} profiles, "
+              f"{int(daemon.number('mallardd_kept_bytes')) >> 10} KiB of disk")
+    finally:
+        end_all(processes)
+
+
+def main(arguments):
+    if len(arguments) != 1:
+        print(__doc__, file=sys.stderr)
+        return 2
+    checks = live.Checks()
+    with Scene(arguments[0]) as scene:
+        bench(checks, scene)
+    return checks.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
