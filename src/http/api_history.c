@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * /api/history: the rows of one process over time, thinned to what a screen can show, and the
- * collector's and the scavenger's lines as events. /api/trace: the lines themselves, from where
+ * /api/history: the rows of one process over time, thinned to what a screen can show, and what
+ * the collector and the scavenger did as events. /api/trace: the lines themselves, from where
  * the last request ended.
  *
  * The box holds one row a second of the last hour; what is kept reaches further back in longer
@@ -89,7 +89,7 @@ static int read_series(const struct http_request *request, const struct span *sp
 }
 
 static void events_json(const struct http_request *request, const struct span *span,
-                        struct view_json *json) {
+                        const struct view_event_rows *rows, struct view_json *json) {
     struct view_event_window window = {0, span->from_unix_ns, span->to_unix_ns};
     struct view_buffer text = {0};
     struct mal_identity identity;
@@ -99,7 +99,7 @@ static void events_json(const struct http_request *request, const struct span *s
         mal_identity_free(&identity);
         http_api_trace_text(request->reader, &cursor, &text);
     }
-    view_events_json(text.data, text.bytes, &window, json);
+    view_events_json(&(struct view_event_text){text.data, text.bytes}, rows, &window, json);
     view_buffer_free(&text);
 }
 
@@ -118,7 +118,7 @@ void http_api_history(struct http_request *request, struct http_reply *reply) {
                                      points < POINTS_MAX ? (size_t)points : POINTS_MAX);
     struct view_json json = http_api_begin(reply);
     view_history_json(series.rows, count, &json);
-    events_json(request, &span, &json);
+    events_json(request, &span, &(struct view_event_rows){series.rows, count}, &json);
     view_json_unsigned(&json, "oldest_unix_s", series.oldest_unix_ns / SECOND_NS);
     http_api_end(&json);
     free(series.rows);

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Trace lines as events with a time:
+ * What happened when, for the marks of a time line:
  *
- *   gc 12 @3.204s 0%: …           3.204 s after the program began
- *   scav 960 KiB work (bg), …     when the collection before it was
+ *   gc      a collector's line, "gc 12 @3.204s 0%: …": 3.204 s after the program began
+ *   scav    a row of the history in which more memory had gone back to the OS than in the row
+ * before; the scavenger's own lines do not say when they were written
  *
- * The text is a program's own and may be anything: a line that is neither is no event.
+ * The text is a program's own and may be anything: a line of another kind is no event.
  */
 #include "view/history.h"
+
+#include "view/view.h"
 
 #include <inttypes.h>
 #include <stdbool.h>
@@ -15,17 +18,11 @@
 #include <string.h>
 
 #define LINE_MAX_BYTES 512
+#define SCAVENGE_MIN_BYTES (1u << 20) /* less than this is no event */
 
 struct line {
     const char *text;
     size_t bytes; /* without the newline */
-};
-
-struct events {
-    const struct view_event_window *window;
-    struct view_json *json;
-    uint64_t now_unix_ns; /* of the newest collection; 0 none yet */
-    const char *waiting;  /* the first scavenger's line that has no collection before it */
 };
 
 /* False at the end of the text. */
@@ -56,55 +53,50 @@ static uint64_t collection_unix_ns(const struct line *line, uint64_t started_uni
     return started_unix_ns + seconds * 1000000000u + milliseconds * 1000000u;
 }
 
-static void put(const struct events *events, const char *kind, const struct line *line) {
-    const struct view_event_window *window = events->window;
-    if (events->now_unix_ns < window->from_unix_ns || events->now_unix_ns > window->to_unix_ns)
-        return;
-    view_json_object(events->json, NULL);
-    view_json_unsigned(events->json, "unix_ns", events->now_unix_ns);
-    view_json_text(events->json, "kind", kind);
-    view_json_bytes(events->json, "text", line->text, line->bytes);
-    view_json_object_end(events->json);
+static void put(struct view_json *json, uint64_t unix_ns, const char *kind,
+                const struct line *line) {
+    view_json_object(json, NULL);
+    view_json_unsigned(json, "unix_ns", unix_ns);
+    view_json_text(json, "kind", kind);
+    view_json_bytes(json, "text", line->text, line->bytes);
+    view_json_object_end(json);
 }
 
-/* The scavenger's lines from `waiting` up to `limit` happened at the first collection. */
-static void put_waiting(struct events *events, const char *limit) {
-    struct line line;
-    const char *at = events->waiting;
-    events->waiting = NULL;
-    while (at && at < limit && next_line(&at, limit, &line)) {
-        if (begins(&line, "scav "))
-            put(events, "scav", &line);
-    }
+static bool is_within(const struct view_event_window *window, uint64_t unix_ns) {
+    return unix_ns >= window->from_unix_ns && unix_ns <= window->to_unix_ns;
 }
 
-static void take_collection(struct events *events, const struct line *line) {
-    uint64_t unix_ns = collection_unix_ns(line, events->window->started_unix_ns);
-    if (unix_ns == 0)
-        return;
-    events->now_unix_ns = unix_ns;
-    put_waiting(events, line->text);
-    put(events, "gc", line);
-}
-
-static void take_scavenge(struct events *events, const struct line *line) {
-    if (events->now_unix_ns != 0)
-        put(events, "scav", line);
-    else if (!events->waiting)
-        events->waiting = line->text;
-}
-
-void view_events_json(const char *text, size_t bytes, const struct view_event_window *window,
-                      struct view_json *json) {
-    struct events events = {.window = window, .json = json};
+static void put_collections(const char *text, size_t bytes, const struct view_event_window *window,
+                            struct view_json *json) {
     struct line line;
     const char *at = text;
-    view_json_array(json, "events");
     while (bytes > 0 && next_line(&at, text + bytes, &line)) {
-        if (begins(&line, "gc "))
-            take_collection(&events, &line);
-        else if (begins(&line, "scav "))
-            take_scavenge(&events, &line);
+        uint64_t unix_ns =
+            begins(&line, "gc ") ? collection_unix_ns(&line, window->started_unix_ns) : 0;
+        if (unix_ns != 0 && is_within(window, unix_ns))
+            put(json, unix_ns, "gc", &line);
     }
+}
+
+static void put_scavenges(const struct view_event_rows *rows,
+                          const struct view_event_window *window, struct view_json *json) {
+    char human[16], text[48];
+    for (size_t i = 1; i < rows->count; i++) {
+        uint64_t before = rows->row[i - 1].scavenged_bytes;
+        uint64_t after = rows->row[i].scavenged_bytes;
+        if (after < before || after - before < SCAVENGE_MIN_BYTES ||
+            !is_within(window, rows->row[i].unix_ns))
+            continue;
+        view_human_bytes(after - before, human);
+        int bytes = snprintf(text, sizeof(text), "%s returned to the OS", human);
+        put(json, rows->row[i].unix_ns, "scav", &(struct line){text, (size_t)bytes});
+    }
+}
+
+void view_events_json(const struct view_event_text *text, const struct view_event_rows *rows,
+                      const struct view_event_window *window, struct view_json *json) {
+    view_json_array(json, "events");
+    put_collections(text->data, text->bytes, window, json);
+    put_scavenges(rows, window, json);
     view_json_array_end(json);
 }

@@ -25,14 +25,21 @@ size_t view_history_thin(struct mal_box_history_row *rows, size_t count, size_t 
 void view_history_json(const struct mal_box_history_row *rows, size_t count,
                        struct view_json *json);
 
-/* The trace lines that happened within [from, to] as "events". `text` holds whole lines. A line of
- * the collector says when it was, counted from the program's start; a line of the scavenger has no
- * time of its own and belongs to the collector's line before it, else to the one behind it. */
+/* What happened within [from, to] as "events": collections by the lines of the trace, which count
+ * from the program's start, and memory given back by the rows of the history, oldest first. */
 struct view_event_window {
     uint64_t started_unix_ns; /* of the program */
     uint64_t from_unix_ns, to_unix_ns;
 };
-void view_events_json(const char *text, size_t bytes, const struct view_event_window *window,
-                      struct view_json *json);
+struct view_event_text {
+    const char *data; /* whole lines */
+    size_t bytes;
+};
+struct view_event_rows {
+    const struct mal_box_history_row *row;
+    size_t count;
+};
+void view_events_json(const struct view_event_text *text, const struct view_event_rows *rows,
+                      const struct view_event_window *window, struct view_json *json);
 
 #endif

@@ -29,8 +29,7 @@ async function zoom(page, x, y) {
     async ([left, top]) => {
       const canvas = document.querySelector('.flame canvas');
       const box = canvas.getBoundingClientRect();
-      const marks = () => performance.getEntriesByName('mallard:flame-drawn');
-      const before = marks().length;
+      const drawnAt = () => performance.getEntriesByName('mallard:flame-drawn').pop().startTime;
       const start = performance.now();
       canvas.dispatchEvent(
         new MouseEvent('click', {
@@ -39,11 +38,11 @@ async function zoom(page, x, y) {
           clientY: box.top + top,
         }),
       );
-      while (marks().length === before) {
+      while (drawnAt() < start) {
         if (performance.now() - start > 5000) return Infinity;
         await new Promise((resolve) => setTimeout(resolve, 0));
       }
-      return marks().pop().startTime - start;
+      return drawnAt() - start;
     },
     [x, y],
   );

@@ -74,6 +74,15 @@ async function timeline(host, page, id) {
       async () => (await page.locator('.readout-time').innerText()) !== before,
     );
   });
+  await check('time line: it goes on by itself and does not blink', async () => {
+    const points = async () => parseInt(await page.locator('.timechart + * + p').innerText(), 10);
+    const before = await points();
+    await page
+      .locator('.timechart canvas')
+      .evaluate((canvas) => canvas.setAttribute('data-seen', ''));
+    await eventually('no new points', async () => (await points()) > before + 10, 30);
+    expect((await page.locator('.timechart canvas[data-seen]').count()) === 1, 'it was drawn anew');
+  });
   await check('time line: two points are chosen and compared', async () => {
     const handle = page.getByRole('slider', { name: /^A/ });
     const over = await page.locator('.u-over').boundingBox();

@@ -287,11 +287,20 @@ static void test_thinning_of_little_and_of_nonsense(void **state) {
     assert_true(view_history_thin(rows, ROWS, 50) <= 50);
 }
 
+/* 3 MiB went back in the second row, too little to tell in the third. */
+static const struct mal_box_history_row scavenges[] = {
+    {.unix_ns = 1000000000000, .scavenged_bytes = 1 << 20},
+    {.unix_ns = 1001000000000, .scavenged_bytes = 4 << 20},
+    {.unix_ns = 1002000000000, .scavenged_bytes = (4 << 20) + 100},
+    {.unix_ns = 1003000000000, .scavenged_bytes = 5}, /* cannot be */
+};
+
 static void assert_events(const char *text, const struct view_event_window *window,
                           const char *expected) {
     struct view_buffer out = {0};
     struct view_json json = {.out = &out};
-    view_events_json(text, strlen(text), window, &json);
+    struct view_event_rows history = {scavenges, sizeof(scavenges) / sizeof(scavenges[0])};
+    view_events_json(&(struct view_event_text){text, strlen(text)}, &history, window, &json);
     assert_string_equal(out.data, expected);
     view_buffer_free(&out);
 }
@@ -301,20 +310,19 @@ static void test_events(void **state) {
     static const struct view_event_window late = {1000 * 1000000000ull, 1002 * 1000000000ull,
                                                   UINT64_MAX};
     static const char text[] = "scav 1 KiB work\ngc 1 @1.250s 0%: x\nnonsense\ngc 2 @y\n"
-                               "scav 2 KiB work\ngc 3 @3.000s 1%: \"q\"\ngc 4 @4.000s cut";
+                               "gc 3 @3.000s 1%: \"q\"\ngc 4 @4.000s cut";
+#define RETURNED                                                                                   \
+    "{\"unix_ns\":1001000000000,\"kind\":\"scav\",\"text\":\"3 MiB returned to the OS\"}"
     (void)state;
     assert_events(text, &all,
-                  "\"events\":[{\"unix_ns\":1001250000000,\"kind\":\"scav\",\"text\":\"scav 1 KiB "
-                  "work\"},{\"unix_ns\":1001250000000,\"kind\":\"gc\",\"text\":\"gc 1 @1.250s 0%: "
-                  "x\"},{\"unix_ns\":1001250000000,\"kind\":\"scav\",\"text\":\"scav 2 KiB work\"},"
-                  "{\"unix_ns\":1003000000000,\"kind\":\"gc\",\"text\":\"gc 3 @3.000s 1%: "
-                  "\\\"q\\\"\"}]");
+                  "\"events\":[{\"unix_ns\":1001250000000,\"kind\":\"gc\",\"text\":\"gc 1 @1.250s "
+                  "0%: x\"},{\"unix_ns\":1003000000000,\"kind\":\"gc\",\"text\":\"gc 3 @3.000s 1%: "
+                  "\\\"q\\\"\"}," RETURNED "]");
     assert_events(text, &late,
                   "\"events\":[{\"unix_ns\":1003000000000,\"kind\":\"gc\",\"text\":\"gc 3 @3.000s "
                   "1%: \\\"q\\\"\"}]");
-    assert_events("", &all, "\"events\":[]");
-    assert_events("scav 5 KiB\n", &all, "\"events\":[]"); /* when, nobody knows */
-    assert_events("gc 1 @99999999999999.000s\n", &all, "\"events\":[]");
+    assert_events("", &all, "\"events\":[" RETURNED "]");
+    assert_events("gc 1 @99999999999999.000s\n", &late, "\"events\":[]");
 }
 
 int main(void) {

@@ -10,6 +10,9 @@ import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { FlameCanvas, ROW_PX } from './flame-canvas.js';
 import { cellAt, neighbour, placeOf } from './flame-layout.js';
 
+// When it was drawn last, for those who measure.
+const DRAWN = 'mallard:flame-drawn';
+
 const DOWNWARDS = {
   ArrowUp: 'parent',
   ArrowDown: 'child',
@@ -56,7 +59,8 @@ export function FlameGraph({ scene, theme, label, describe, onDetail, onZoom, on
     if (width === 0) return;
     canvas.current = canvas.current || new FlameCanvas(element.current);
     canvas.current.draw(scene, width);
-    performance.mark('mallard:flame-drawn');
+    performance.clearMarks(DRAWN);
+    performance.mark(DRAWN);
     redrawn((n) => n + 1);
   }, [scene, width, theme]);
   useEffect(() => {

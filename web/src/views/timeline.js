@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The classes of memory over time; from here two points go to the flame graph to be compared.
-import { useMemo } from 'preact/hooks';
+import { useMemo, useRef } from 'preact/hooks';
 import { TimeChart } from '../chart/timechart.js';
 import { apiPath } from '../data/api.js';
 import { usePage } from '../data/page.js';
@@ -16,6 +16,8 @@ const REFRESH_MS = 3000;
 const COARSE_MS = 30000;
 // What is asked for moves in steps, so that a living chart's address does not change every second.
 const STEP_SECONDS = 10;
+const COARSE_STEP_SECONDS = 60;
+const SLOW_RANGES = ['6h', '24h', 'all'];
 export const CHART_HEIGHT_PX = 340;
 
 export function Growth({ series }) {
@@ -70,19 +72,27 @@ function CompareBar({ route, profiles, set }) {
   );
 }
 
+// What was shown stays until what follows it is there: a living chart does not blink.
+function useLast(data, id) {
+  const last = useRef({});
+  if (data) last.current = { id, data };
+  return last.current.id === id ? last.current.data : undefined;
+}
+
 function useHistory(process, params) {
+  const slow = SLOW_RANGES.includes(params.range);
+  const step = slow ? COARSE_STEP_SECONDS : STEP_SECONDS;
   const end = process.alive
-    ? Math.ceil(Date.now() / 1000 / STEP_SECONDS) * STEP_SECONDS
+    ? Math.ceil(Date.now() / 1000 / step) * step
     : process.ended_unix_ns / 1e9;
   const range = rangeOf(params, end);
-  const slow = !range.from || end - range.from > 7200;
   const path = apiPath('history', process.id, {
     from: range.from && Math.floor(range.from),
     to: range.to && Math.ceil(range.to),
     points: POINTS,
   });
   const poll = usePoll(path, process.alive ? (slow ? COARSE_MS : REFRESH_MS) : 0);
-  return { ...poll, range };
+  return { error: poll.error, data: useLast(poll.data, process.id), range };
 }
 
 export function TimelineView({ process }) {
