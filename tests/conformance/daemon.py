@@ -218,7 +218,7 @@ def check_exec(checks, build):
 # ---- the OOM killer
 
 def memory_group():
-    """A new group of the memory controller with room for 24 MiB, or None."""
+    """A new group of the memory controller with room for 64 MiB, or None."""
     with open("/proc/self/mountinfo", encoding="utf-8") as file:
         mounts = [line.split(" - ") for line in file]
     for before, after in mounts:
@@ -232,7 +232,7 @@ def memory_group():
             os.mkdir(path)
             name = "memory.limit_in_bytes" if kind == "cgroup" else "memory.max"
             with open(os.path.join(path, name), "w", encoding="ascii") as file:
-                file.write(str(24 << 20))
+                file.write(str(64 << 20))
             return path
         except OSError:
             if os.path.isdir(path):
@@ -255,10 +255,10 @@ def check_oom(checks, build):
             checks.check("the victim is kept", wait_until(lambda: scene.is_buried(prey.id), 5))
             facts = scene.facts(prey.id)
             checks.equal("it is known to be an OOM kill", facts.get("death"), "oom")
-            checks.equal("its limit is known", facts.get("memory_max_bytes"), str(24 << 20))
-            checks.check("and that it was reached", 20 << 20 <= int(facts.get("memory_peak_bytes", 0)) <= 24 << 20, facts)
+            checks.equal("its limit is known", facts.get("memory_max_bytes"), str(64 << 20))
+            checks.check("and that it was reached", 56 << 20 <= int(facts.get("memory_peak_bytes", 0)) <= 64 << 20, facts)
             checks.check("the sentence says so", re.fullmatch(
-                rf"killed by SIGKILL; the OOM killer: cgroup \S*{os.path.basename(group)} was at \S+ MiB of its limit of 24 MiB "
+                rf"killed by SIGKILL; the OOM killer: cgroup \S*{os.path.basename(group)} was at \S+ MiB of its limit of 64 MiB "
                 r"\(oom_kill rose by 1\)", facts.get("sentence", "")), facts.get("sentence"))
             top = daemon.top(prey.id)
             checks.check("its last heap names the leak", "prey_leaf" in top, top)

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #define BLOCK_BYTES (64u << 10)
+#define START_BYTES (16u << 20) /* a box is made at the first sample: one is sure to be taken */
 
 static void *volatile newest; /* in sight, so that no compiler takes the allocation away */
 static int *volatile nowhere;
@@ -46,7 +47,7 @@ static void answer(const char *text) {
 static void orphan(void) {
     pid_t pid = fork();
     if (pid == 0) {
-        prey_branch(4u << 20);
+        prey_branch(START_BYTES);
         for (;;)
             pause();
     }
@@ -77,7 +78,7 @@ static void obey(const char *order, const char *argument) {
 
 int main(void) {
     char order[16], argument[1024], line[1100];
-    prey_branch(4u << 20);
+    prey_branch(START_BYTES);
     answer("ready");
     while (fgets(line, sizeof line, stdin) != NULL) {
         argument[0] = '\0';
