@@ -66,7 +66,8 @@ static uint64_t keep_for_ns(const struct settings *settings) {
 
 static void apply(struct daemon *daemon) {
     const struct settings *settings = &daemon->settings;
-    daemon->follower.keep_every_ns = settings->value[SETTING_KEEP_EVERY].number * NS_PER_SECOND;
+    follower_set_period(&daemon->follower,
+                        settings->value[SETTING_KEEP_EVERY].number * NS_PER_SECOND);
     keeper_set_limits(daemon->keeper, settings->value[SETTING_KEEP_BYTES].number,
                       keep_for_ns(settings));
 }

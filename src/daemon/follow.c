@@ -160,27 +160,30 @@ static bool was_kept(struct follower *follower, const struct process *process, b
     return found;
 }
 
-static void follow_living(struct follower *follower, struct process *process) {
+/* These two return false when there is no room: it is tried again. */
+static bool follow_living(struct follower *follower, struct process *process) {
     struct process *before = find_living(follower, process);
     if (before != NULL)
         follow_forget(follower, before, FOLLOW_REPLACED);
     was_kept(follower, process, true);
     if (!enter(follower, process, PROCESS_LIVING))
-        return;
+        return false;
     daemon_count(&follower->counters->processes_found, 1);
     if (watch_process(follower, process) < 0)
         follow_forget(follower, process, FOLLOW_LOST);
+    return true;
 }
 
-static void follow_dead(struct follower *follower, struct process *process) {
+static bool follow_dead(struct follower *follower, struct process *process) {
     if (was_kept(follower, process, false)) {
         follow_unlink(process);
-        return;
+        return true;
     }
     if (!enter(follower, process, PROCESS_ENDED))
-        return;
+        return false;
     daemon_count(&follower->counters->processes_found, 1);
     follow_ended(follower, process, 0);
+    return true;
 }
 
 static bool is_followed(const struct follower *follower, const struct folder *folder,
@@ -192,14 +195,15 @@ static bool is_followed(const struct follower *follower, const struct folder *fo
 
 bool follow_look(struct follower *follower, struct folder *folder, const char *name) {
     struct process *process;
+    bool settled = true;
     if (is_followed(follower, folder, name))
         return true;
     switch (discover(&follower->discoverer, folder, name, &process)) {
     case DISCOVERED_LIVING:
-        follow_living(follower, process);
+        settled = follow_living(follower, process);
         break;
     case DISCOVERED_ENDED:
-        follow_dead(follower, process);
+        settled = follow_dead(follower, process);
         break;
     case DISCOVERED_DOUBTFUL:
         enter(follower, process, PROCESS_DOUBTFUL);
@@ -210,7 +214,7 @@ bool follow_look(struct follower *follower, struct folder *folder, const char *n
         return true;
     }
     table_unref(follower->table, process);
-    return true;
+    return settled;
 }
 
 /* ---- files come and go ---- */
@@ -282,6 +286,16 @@ static void keep_now(struct follower *follower, struct process *process, uint64_
     process->loop.keep_ns =
         now_ns + (process->loop.spread ? every_ns : phase_ns(process, every_ns));
     process->loop.spread = true;
+}
+
+void follower_set_period(struct follower *follower, uint64_t every_ns) {
+    uint64_t now_ns = follow_now_ns();
+    follower->keep_every_ns = every_ns;
+    for (size_t i = 0; i < follower->count; i++) {
+        struct process *process = follower->items[i];
+        if (process->state == PROCESS_LIVING && process->loop.keep_ns > now_ns + every_ns)
+            process->loop.keep_ns = now_ns + phase_ns(process, every_ns);
+    }
 }
 
 /* Returns when this one is due again. */

@@ -52,6 +52,8 @@ void follower_exit(struct follower *follower, int pidfd);
 void follower_kept(struct follower *follower);
 /* After each scan: what is not told by events. */
 void follower_after_scan(struct follower *follower);
+/* How often profiles are kept, from now on. */
+void follower_set_period(struct follower *follower, uint64_t every_ns);
 /* Does what is due. Returns when (CLOCK_MONOTONIC) something will be, or FOLLOW_IDLE. */
 uint64_t follower_turn(struct follower *follower, uint64_t now_ns);
 /* Drops everything. */

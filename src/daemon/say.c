@@ -13,12 +13,18 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define LINE_BYTES 1024
+#define SILENCE_SECONDS 600 /* what comes and goes is not said each time */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static char last[DAEMON_COMPLAINTS][LINE_BYTES]; /* lock; "" when content */
+static struct {
+    char line[LINE_BYTES];
+    time_t said; /* CLOCK_MONOTONIC */
+    bool content;
+} last[DAEMON_COMPLAINTS]; /* lock */
 
 static void format_line(char line[LINE_BYTES], const char *format, va_list arguments) {
     int head = snprintf(line, LINE_BYTES, "mallardd: ");
@@ -51,6 +57,12 @@ void daemon_say(const char *format, ...) {
     put_line(line);
 }
 
+static time_t seconds_now(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec;
+}
+
 void daemon_complain(enum daemon_complaint kind, const char *format, ...) {
     char line[LINE_BYTES];
     va_list arguments;
@@ -58,9 +70,13 @@ void daemon_complain(enum daemon_complaint kind, const char *format, ...) {
     format_line(line, format, arguments);
     va_end(arguments);
     pthread_mutex_lock(&lock);
-    bool news = strncmp(last[kind], line, LINE_BYTES) != 0;
-    if (news)
-        memcpy(last[kind], line, LINE_BYTES);
+    bool same = strncmp(last[kind].line, line, LINE_BYTES) == 0;
+    bool news = !same || (last[kind].content && seconds_now() >= last[kind].said + SILENCE_SECONDS);
+    if (news) {
+        memcpy(last[kind].line, line, LINE_BYTES);
+        last[kind].said = seconds_now();
+    }
+    last[kind].content = false;
     pthread_mutex_unlock(&lock);
     if (news)
         put_line(line);
@@ -68,6 +84,6 @@ void daemon_complain(enum daemon_complaint kind, const char *format, ...) {
 
 void daemon_content(enum daemon_complaint kind) {
     pthread_mutex_lock(&lock);
-    last[kind][0] = '\0';
+    last[kind].content = true;
     pthread_mutex_unlock(&lock);
 }

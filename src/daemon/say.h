@@ -19,7 +19,7 @@ enum daemon_complaint {
     DAEMON_COMPLAINTS
 };
 void daemon_complain(enum daemon_complaint kind, const char *format, ...) MAL_PRINTF(2, 3);
-/* It works again: the next complaint is said even if it is the same. */
+/* It works again: the same complaint is said anew, if some time has passed since. */
 void daemon_content(enum daemon_complaint kind);
 
 #endif

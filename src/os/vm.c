@@ -110,7 +110,7 @@ static uint64_t machine_memory_bytes(void) {
     return bytes;
 }
 
-static uint64_t address_limit_bytes(void) {
+uint64_t mal_vm_address_limit_bytes(void) {
     struct rlimit limit;
     int saved_errno = errno;
     int failed = getrlimit(RLIMIT_AS, &limit);
@@ -120,7 +120,7 @@ static uint64_t address_limit_bytes(void) {
 
 size_t mal_vm_window_bytes(void) {
     uint64_t wanted = mal_clamp(8 * machine_memory_bytes(), WINDOW_MIN_BYTES, WINDOW_MAX_BYTES);
-    uint64_t possible = mal_max(address_limit_bytes(), GIB / 4);
+    uint64_t possible = mal_max(mal_vm_address_limit_bytes(), GIB / 4);
     return mal_pow2_ceil(mal_min(wanted, possible));
 }
 

@@ -26,6 +26,9 @@ void mal_vm_unmap(void *address, size_t bytes);
 /* Gives the pages back; they read as zero afterwards. -EINVAL for less than whole OS pages. */
 int mal_vm_release(void *address, size_t bytes);
 
+/* How much address space this process may have; a very large number where nobody says. */
+uint64_t mal_vm_address_limit_bytes(void);
+
 /* The largest window of addresses worth reserving tables for, and a place where it is likely to
  * be free. Both depend on the machine, the address-space limit and the build. */
 size_t mal_vm_window_bytes(void);

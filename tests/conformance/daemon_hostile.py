@@ -236,6 +236,29 @@ def check_users(checks, build):
         check_files(checks, scene, root, theirs)
 
 
+def check_unprivileged(checks, build):
+    """A user's own daemon, for their own processes, without any right."""
+    if not IS_ROOT:
+        print("skip unprivileged: every other check was")
+        return
+    with Scene(build) as scene:
+        os.mkdir(scene.keep, mode=0o700)
+        os.chown(scene.keep, NOBODY, NOBODY)
+        user = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+        daemon = scene.daemon("--keep-every", "1", **user)
+        ours, roots = scene.prey(**user), scene.prey()
+        checks.check("it follows its user's process", live.wait_until(lambda: daemon.lives(ours.pid), 3), daemon.errors())
+        checks.check("and not root's", not daemon.knows(roots.id))
+        ours.kill()
+        roots.kill()
+        checks.check("killed, it is kept", wait_until(lambda: scene.is_buried(ours.id), 5))
+        checks.equal("with the reason", scene.facts(ours.id).get("sentence"), "killed by SIGKILL")
+        checks.check("and its heap", "prey_leaf" in daemon.top(ours.id))
+        folder = scene.kept_folder(ours.id)
+        checks.equal("what it keeps is closed to others", [os.stat(path).st_mode & 0o077 for path in (scene.keep, f"{folder}/facts")], [0, 0])
+        checks.equal("it has nothing to complain about", daemon.errors(), "")
+
+
 def check_files(checks, scene, root, theirs):
     """Who may read what is kept, without the daemon."""
     for one, name, wanted in ((theirs, "their own", True), (root, "root's", False)):
@@ -331,7 +354,7 @@ def check_read_only(checks, build):
             subprocess.run(["umount", "-l", scene.keep], check=False)
 
 
-ALONE = (check_users, check_full_disk, check_read_only)
+ALONE = (check_users, check_unprivileged, check_full_disk, check_read_only)
 TOGETHER = (check_planted, check_impostor, check_flood, check_paths)
 
 
