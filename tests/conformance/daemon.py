@@ -4,6 +4,7 @@
 
     daemon.py BUILD [CHECK ...]        BUILD is the folder of a finished build, such as build/release
 """
+import json
 import os
 import re
 import shutil
@@ -163,6 +164,9 @@ def check_deaths(checks, build):
             checks.equal(f"{name}: whose it was", facts.get("uid"), str(os.geteuid()))
             checks.check(f"{name}: its command line", scene.prey_program in facts.get("cmdline", ""), facts)
             check_dead(checks, scene, daemon, prey, name)
+            listed = {one["id"]: one for one in json.loads(daemon.get("/api/processes")[1])["processes"]}
+            death = (listed.get(prey.id) or {}).get("death") or {}
+            checks.equal(f"{name}: the list tells it", (death.get("kind"), death.get("sentence")), (kind, facts.get("sentence")))
 
 
 def check_dead(checks, scene, daemon, prey, name):
