@@ -68,6 +68,19 @@ export async function startHost(out) {
     return response.json();
   }
 
+  // Programs that run and are said to be dead, or the other way round.
+  async function wronglyJudged() {
+    const { processes } = await api('processes');
+    const child = (pid) => children.find((candidate) => candidate.pid === pid);
+    return processes
+      .filter(({ pid }) => child(pid))
+      .filter(({ pid, alive }) => alive === ended(child(pid)))
+      .map(
+        ({ pid, alive, death }) =>
+          `${pid} ${alive ? 'alive' : death?.sentence}, but ${child(pid).signalCode}`,
+      );
+  }
+
   async function idOf(child) {
     const { processes } = await api('processes');
     const found = processes.find((process) => process.pid === child.pid);
@@ -97,6 +110,16 @@ export async function startHost(out) {
     ['--http', '127.0.0.1:0', '--dir', boxes, '--keep', keep, '--keep-every', KEEP_SECONDS],
     {},
   );
-  const host = { url: await addressOf(daemon), folder, leak, wrapped, api, idOf, mallard, close };
+  const host = {
+    url: await addressOf(daemon),
+    folder,
+    leak,
+    wrapped,
+    api,
+    wronglyJudged,
+    idOf,
+    mallard,
+    close,
+  };
   return host;
 }

@@ -99,6 +99,14 @@ async function everything(host, browser, fixtures) {
   await oneTree(host, page);
   await phone(host, await browser.visitor({ viewport: PHONE }), ids.grow);
   const reportPath = await report(host, await browser.visitor(), ids.dead);
+  await check('the programs that were started run still', async () => {
+    const wrong = await host.wronglyJudged();
+    expect(wrong.length === 0, wrong.join('; '));
+    expect(
+      grow.signalCode === null && stacks.signalCode === null,
+      `grow ${grow.signalCode}, stacks ${stacks.signalCode}: ${stacks.said}`,
+    );
+  });
   await check('pictures of every view, light and dark', () =>
     picturesOf(browser, host, ids, reportPath),
   );

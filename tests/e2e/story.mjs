@@ -66,5 +66,8 @@ export async function story(host, page) {
     await page.getByRole('link', { name: 'Commands', exact: true }).click();
     contains(await page.locator('.knobs').innerText(), 'has ended');
   });
+  await check('who runs is said to run, and who does not is not', async () => {
+    expect((await host.wronglyJudged()).length === 0, (await host.wronglyJudged()).join('; '));
+  });
   return id;
 }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { layoutFlame, cellAt, neighbour, placeOf } from '../src/chart/flame-layout.js';
-import { heapOf } from '../src/model/profile.js';
+import { heapOf, takenAt } from '../src/model/profile.js';
 import { rowAccuracy, sampleProbability } from '../src/model/sampling.js';
 import { matchFunctions, matcherOf } from '../src/model/search.js';
 import { sortTop, topOf } from '../src/model/top.js';
@@ -128,6 +128,13 @@ test('a comparison keeps what vanished and tells the difference', () => {
   const parse = top.rows.find((row) => row.name === 'parse');
   assert.equal(parse.cumDelta, -40);
   assert.equal(sortTop(top.rows, 'cumDelta', false)[0].name, 'load');
+});
+
+test('the last heap of the dead is as old as their death', () => {
+  const dead = { alive: false, ended_unix_ns: 5e9 };
+  assert.equal(takenAt({ time_unix_ns: 9e9 }, dead, ''), 5);
+  assert.equal(takenAt({ time_unix_ns: 3e9 }, dead, '3'), 3);
+  assert.equal(takenAt({ time_unix_ns: 9e9 }, { alive: true, ended_unix_ns: 0 }, ''), 9);
 });
 
 test('the table counts a recursive function once per stack', () => {

@@ -78,3 +78,11 @@ export function heapOf(profile, before, valueName) {
   if (before) addSamples(heap, before, now.length, heap.base);
   return heap;
 }
+
+// When the heap was as the profile says, in seconds: the last one of a dead process is as old as its
+// death, whenever it was read.
+export function takenAt(profile, process, stored) {
+  const taken = profile.time_unix_ns / 1e9;
+  const ended = process.ended_unix_ns / 1e9;
+  return !stored && !process.alive && ended > 0 ? Math.min(taken, ended) : taken;
+}

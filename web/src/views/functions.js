@@ -107,7 +107,7 @@ function changeColumns(format, set) {
     </span>
   );
   return [
-    { key: 'flatDelta', label: 'flat change', cell: change('flatDelta') },
+    { key: 'flatDelta', label: 'flat change', class: 'roomy', cell: change('flatDelta') },
     { key: 'cumDelta', label: 'cum change', cell: change('cumDelta') },
     { key: 'cum', label: 'cum now', cell: (row) => format(row.cum) },
     {

@@ -7,6 +7,7 @@ import { apiPath } from '../data/api.js';
 import { usePage } from '../data/page.js';
 import { usePoll } from '../data/poll.js';
 import { dateClock } from '../model/format.js';
+import { takenAt } from '../model/profile.js';
 import { withParams } from '../model/route.js';
 import { Empty, Problem } from '../ui/basics.js';
 import { HeapExplorer } from './explorer.js';
@@ -34,11 +35,11 @@ const Moments = memo(
 const heapFile = (id, at) =>
   `/p/${encodeURIComponent(id)}/debug/pprof/heap${at ? `?at=${at}` : ''}`;
 
-function Refresh({ profile, alive, stored, refresh }) {
+function Refresh({ profile, process, stored, refresh }) {
   return (
     <span class="taken muted">
-      taken {dateClock(profile.time_unix_ns / 1e9)}
-      {alive && !stored && (
+      taken {dateClock(takenAt(profile, process, stored))}
+      {process.alive && !stored && (
         <button type="button" onClick={() => refresh()}>
           take again
         </button>
@@ -90,7 +91,7 @@ export function HeapView({ process }) {
           download .pb.gz
         </a>
         {now.data && (
-          <Refresh profile={now.data} alive={process.alive} stored={at} refresh={now.refresh} />
+          <Refresh profile={now.data} process={process} stored={at} refresh={now.refresh} />
         )}
       </div>
       <Problem text={problem} retry={now.error ? now.refresh : before.refresh} />

@@ -8,6 +8,7 @@ import { PageContext } from '../data/page.js';
 import { useRoute } from '../data/route.js';
 import { dateClock } from '../model/format.js';
 import { rangeOf, seriesOf } from '../model/history.js';
+import { takenAt } from '../model/profile.js';
 import { withParams } from '../model/route.js';
 import { Empty, Problem } from '../ui/basics.js';
 import { useTheme } from '../ui/theme.js';
@@ -42,12 +43,12 @@ function History({ history, theme, route, go }) {
   );
 }
 
-function Heap({ profile }) {
+function Heap({ profile, process }) {
   if (!profile || profile.samples.length === 0)
     return <p class="muted">No sample of the heap was kept.</p>;
   return (
     <>
-      <p class="muted">taken {dateClock(profile.time_unix_ns / 1e9)}</p>
+      <p class="muted">taken {dateClock(takenAt(profile, process, ''))}</p>
       <HeapExplorer profile={profile} before={null} />
     </>
   );
@@ -108,7 +109,7 @@ export function Report({ data }) {
         </section>
         <section>
           <h2>The last heap</h2>
-          <Heap profile={profile} />
+          <Heap profile={profile} process={process} />
         </section>
         <section>
           <h2>Trace</h2>

@@ -59,8 +59,8 @@ function CompareBar({ route, profiles, set }) {
         </>
       ) : (
         <span class="muted">
-          Drag A (or focus it and use the arrow keys) to a point to compare with; it rests on stored
-          profiles, of which there are {profiles.length}.
+          Drag A (or focus it and use the arrow keys) to a point to compare with. It rests on stored
+          profiles; there {profiles.length === 1 ? 'is one' : `are ${profiles.length}`}.
         </span>
       )}
       {at && (
