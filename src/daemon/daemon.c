@@ -356,11 +356,8 @@ static void close_all(struct daemon *daemon) {
 }
 
 int daemon_run(const struct settings *flags, const struct settings *settings) {
-    struct daemon *daemon = calloc(1, sizeof *daemon);
-    if (daemon == NULL) {
-        daemon_say("not enough memory");
-        return EXIT_FAILED;
-    }
+    static struct daemon only; /* one a process */
+    struct daemon *daemon = &only;
     daemon->flags = *flags;
     daemon->settings = *settings;
     raise_limits();
@@ -373,6 +370,5 @@ int daemon_run(const struct settings *flags, const struct settings *settings) {
     loop(daemon);
     daemon_notify("STOPPING=1");
     close_all(daemon);
-    free(daemon);
     return EXIT_OK;
 }
