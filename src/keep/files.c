@@ -162,9 +162,9 @@ int keep_write_all(int fd, const void *data, size_t bytes) {
 int keep_hand_over(int fd, uint32_t uid) {
     if (geteuid() != 0)
         return 0;
-    if (fchown(fd, uid, (gid_t)-1) != 0 && errno != EPERM && errno != EINVAL)
+    if (fchmod(fd, 0400) != 0) /* while it is ours: afterwards it takes one more right */
         return -errno;
-    return fchmod(fd, 0400) == 0 ? 0 : -errno;
+    return fchown(fd, uid, (gid_t)-1) == 0 || errno == EPERM || errno == EINVAL ? 0 : -errno;
 }
 
 static void new_name(const char *name, char ret_name[KEEP_FILE_NAME_BYTES]) {

@@ -33,6 +33,7 @@
 
 struct keep_store {
     int fd;
+    int lock_fd; /* held while writing; -1 otherwise */
     bool writable;
     char *path;
     pthread_mutex_t lock;       /* over what follows, and over appending to names */

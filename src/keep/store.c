@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #define ROOTS_PLACE "/var/lib/mallard"
+#define LOCK_NAME ".lock"
 
 int keep_default_path(char *ret_path, size_t bytes) {
     const char *state = secure_getenv("XDG_STATE_HOME"), *home = secure_getenv("HOME");
@@ -114,15 +115,31 @@ static int visit_unfinished(int store, const char *name, void *context) {
     return 0;
 }
 
+/* The lock is on a file that only its owner can open: everybody may open the folder itself, and so
+ * could hold a lock on it. */
+static int lock_writing(struct keep_store *store) {
+    const int flags = O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK;
+    store->lock_fd = openat(store->fd, LOCK_NAME, flags, 0600);
+    if (store->lock_fd < 0)
+        return -errno;
+    if (flock(store->lock_fd, LOCK_EX | LOCK_NB) == 0)
+        return 0;
+    return errno == EWOULDBLOCK ? -EBUSY : -errno;
+}
+
 static int begin_writing(struct keep_store *store, char ret_problem[KEEP_PROBLEM_BYTES]) {
     struct stat status;
     if (fstat(store->fd, &status) != 0 || status.st_uid != geteuid())
         return problem(ret_problem, -EPERM, "%s belongs to another user", store->path);
-    if (flock(store->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
-        return problem(ret_problem, -EBUSY, "another daemon writes to %s", store->path);
     if (faccessat(store->fd, ".", W_OK | X_OK, AT_EACCESS) != 0)
         return problem(ret_problem, -errno, "%s cannot be written: %s", store->path,
                        strerror(errno));
+    int error = lock_writing(store);
+    if (error == -EBUSY)
+        return problem(ret_problem, error, "another daemon writes to %s", store->path);
+    if (error)
+        return problem(ret_problem, error, "%s cannot be locked: %s", store->path,
+                       strerror(-error));
     store->writable = true;
     return keep_names(store->fd, visit_unfinished, NULL);
 }
@@ -132,6 +149,7 @@ static int store_new(const char *path, struct keep_store **ret_store) {
     if (!store)
         return -ENOMEM;
     store->fd = -1;
+    store->lock_fd = -1;
     store->path = strdup(path);
     int error = store->path ? -pthread_mutex_init(&store->lock, NULL) : -ENOMEM;
     if (error) {
@@ -169,6 +187,8 @@ int keep_store_open(const char *path, unsigned flags, struct keep_store **ret_st
 void keep_store_close(struct keep_store *store) {
     if (!store)
         return;
+    if (store->lock_fd >= 0)
+        close(store->lock_fd);
     if (store->fd >= 0)
         close(store->fd);
     pthread_mutex_destroy(&store->lock);

@@ -20,7 +20,7 @@ import live
 import yaml
 
 DEPLOY = pathlib.Path(__file__).resolve().parents[2] / "deploy"
-CAPABILITIES = {"DAC_OVERRIDE", "SYS_PTRACE", "CHECKPOINT_RESTORE", "CHOWN", "FOWNER"}
+CAPABILITIES = {"DAC_OVERRIDE", "SYS_PTRACE", "CHECKPOINT_RESTORE", "CHOWN"}
 
 # ---- YAML ----
 
