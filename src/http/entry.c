@@ -8,7 +8,9 @@
  */
 #include "http/entry.h"
 
+#include "view/heap.h"
 #include "view/history.h"
+#include "view/process.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -165,10 +167,36 @@ static int fill_death(const struct http_process *process, const struct mal_box_s
 
 /* ---- numbers */
 
+/* The live bytes as far as samples tell. */
+static uint64_t sampled_live_bytes(struct mal_box_reader *reader) {
+    struct mal_snapshot *snapshot;
+    double live = 0;
+    if (mal_reader_snapshot(reader, &snapshot) < 0)
+        return 0;
+    for (size_t i = 0; i < snapshot->bucket_count; i++) {
+        const struct mal_snapshot_bucket *bucket = &snapshot->buckets[i];
+        live += (double)(bucket->allocs - bucket->frees) * (double)bucket->size *
+                heap_factor(bucket->size, bucket->rate);
+    }
+    mal_snapshot_free(snapshot);
+    return live < 9e18 ? (uint64_t)live : 0;
+}
+
+/* A program that allocated for some milliseconds and then sleeps has no thread that publishes. */
+static void fill_unpublished(const struct http_process *process, struct mal_box_stats *stats) {
+    struct process_facts facts;
+    process_facts_read(process->facts->host_pid, &facts);
+    if (facts.resident_bytes != PROCESS_UNKNOWN)
+        stats->value[MAL_STAT_RSS] = facts.resident_bytes;
+    stats->value[MAL_STAT_HEAP_ALLOC] = sampled_live_bytes(process->reader);
+}
+
 static void fill_numbers(const struct http_process *process, struct http_entry_room *room,
                          struct http_entry *entry) {
     if (mal_reader_stats(process->reader, &room->stats) < 0)
         memset(&room->stats, 0, sizeof room->stats);
+    if (room->stats.published_unix_ns == 0)
+        fill_unpublished(process, &room->stats);
     entry->rate_bytes = process->status->mem_profile_rate;
     entry->rss_bytes = room->stats.value[MAL_STAT_RSS];
     entry->live_bytes = room->stats.value[MAL_STAT_HEAP_ALLOC];

@@ -99,7 +99,7 @@ function Pinners({ map, spans }) {
     <>
       <h2>Who pins what</h2>
       <p class="muted">
-        A span goes back only when all of it is free. Sampled live objects of these call sites stand
+        Of a span that is partly free only whole pages without objects go back. Sampled live objects of these call sites stand
         in partly free spans.
       </p>
       <Table
