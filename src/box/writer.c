@@ -114,7 +114,10 @@ const char *mal_writer_path(void) {
 /* Brings pages in for writing, or says why that cannot be. */
 static int populate(char *address, uint64_t bytes) {
     int saved_errno = errno;
-    int error = madvise(address, bytes, MADV_POPULATE_WRITE) == 0 ? 0 : -errno;
+    size_t into_page =
+        (uintptr_t)address & (mal_vm_page_bytes() - 1); /* larger than a box's page */
+    int error =
+        madvise(address - into_page, bytes + into_page, MADV_POPULATE_WRITE) == 0 ? 0 : -errno;
     errno = saved_errno;
     return error;
 }
@@ -563,7 +566,8 @@ void mal_writer_answer(int64_t result, int error) {
 /* A process that gave up its rights may not remove its file: whoever collects boxes will. All but
  * the header's page goes back to the tmpfs at once. */
 static void give_memory_back(void) {
-    madvise(box.base + MAL_BOX_PAGE_BYTES, MAL_BOX_BYTES - MAL_BOX_PAGE_BYTES, MADV_REMOVE);
+    uint64_t kept = mal_round_up(MAL_BOX_PAGE_BYTES, mal_vm_page_bytes());
+    madvise(box.base + kept, MAL_BOX_BYTES - kept, MADV_REMOVE);
 }
 
 void mal_writer_finish(int exit_code, enum mal_writer_end end) {

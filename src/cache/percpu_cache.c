@@ -39,7 +39,7 @@
 #define FIRST_BYTES 4096u       /* a class's first capacity */
 #define STEAL_TRIES 8u
 #define CPUS_MAX 8192u  /* the kernel's own limit */
-#define SHARED_SLABS 8u /* where there is no room for one per CPU */
+#define SHARED_SLABS 4u /* where there is no room for one per CPU */
 
 struct slab {
     uint64_t header[MAL_SLAB_CLASSES]; /* rule 1 */
@@ -79,21 +79,25 @@ static void lay_out_slots(void) {
     MAL_CHECK(next <= MAL_SLAB_BYTES / sizeof(uint64_t), "the classes' slots fit one slab");
 }
 
-/* Slabs -1 and -2, the CPUs of threads without registration, stay zero for ever (os/percpu.h). Not
- * more than a quarter of a limited address space is taken. */
+/* Slabs -1 and -2, the CPUs of threads without registration, stay zero for ever: os/percpu.h. */
+static size_t bytes_of_slabs(unsigned cpus) {
+    return (size_t)(cpus + 2) * MAL_SLAB_BYTES;
+}
+
 static char *map_slabs(unsigned cpus) {
-    size_t bytes = (size_t)(cpus + 2) * MAL_SLAB_BYTES;
-    char *slabs = bytes <= mal_vm_address_limit_bytes() / 4 ? mal_vm_map(bytes) : NULL;
+    char *slabs = mal_vm_map(bytes_of_slabs(cpus));
     return slabs ? slabs + 2 * MAL_SLAB_BYTES : NULL;
 }
 
-/* Where a limit on the address space leaves no room for a slab per CPU, a few are shared by all
- * CPUs under their locks. */
+/* Where a slab per CPU would take more than a quarter of a limited address space, a few are shared
+ * by all CPUs under their locks. */
 int mal_cache_init(enum mal_percpu_mode mode) {
     cache.mode = mode;
     cache.cpus = mal_percpu_possible_cpus();
     lay_out_slots();
-    char *slabs = map_slabs(cache.cpus);
+    char *slabs = NULL;
+    if (bytes_of_slabs(cache.cpus) <= mal_vm_address_limit_bytes() / 4)
+        slabs = map_slabs(cache.cpus);
     if (!slabs) {
         cache.mode = MAL_PERCPU_LOCK;
         cache.cpus = (unsigned)mal_min(cache.cpus, SHARED_SLABS);

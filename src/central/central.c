@@ -118,18 +118,6 @@ uint64_t mal_central_empty_bytes(void) {
     return mal_load_relaxed(&empty_bytes);
 }
 
-/* A span that fits into the heap as it is; else one for which the heap grows, but before it does
- * the others make room. Drops and takes the lock for that. */
-static struct mal_span *make_span(struct central *central, uint32_t class) {
-    struct mal_span *span = mal_pageheap_new_class_span(class, MAL_GROWTH_REFUSED);
-    if (span)
-        return span;
-    mal_unlock(&central->lock);
-    mal_central_before_growth(span_bytes(class));
-    mal_central_lock_class(class);
-    return mal_pageheap_new_class_span(class, MAL_GROWTH_ALLOWED);
-}
-
 static struct mal_span *first_listed(const struct central *central) {
     for (unsigned list = 0; list < MAL_SPAN_LISTS; list++)
         if (central->list[list])
@@ -137,20 +125,33 @@ static struct mal_span *first_listed(const struct central *central) {
     return NULL;
 }
 
-/* A listed span with a free object. */
-static struct mal_span *span_with_room(struct central *central, uint32_t class) {
-    struct mal_span *span = first_listed(central);
-    if (span)
-        return span;
-    span = make_span(central, class);
+/* A new span, listed; NULL when there is no memory, or for MAL_GROWTH_REFUSED no room. */
+static struct mal_span *add_span(struct central *central, uint32_t class, enum mal_growth growth) {
+    struct mal_span *span = mal_pageheap_new_class_span(class, growth);
     if (!span)
-        return first_listed(central);
+        return NULL;
     central->stats.spans++;
     central->stats.span_free += span->free_count;
     if (span->flags & MAL_SPAN_ZEROED)
         mal_central_note_fresh(central, span);
     mal_central_list(central, span);
     return span;
+}
+
+/* A listed span with a free object: one that is there, else a new one that fits into the heap as it
+ * is. Else the heap grows, but before it does the others make room; the lock is dropped for that,
+ * and somebody may have listed a span meanwhile. */
+static struct mal_span *span_with_room(struct central *central, uint32_t class) {
+    struct mal_span *span = first_listed(central);
+    if (!span)
+        span = add_span(central, class, MAL_GROWTH_REFUSED);
+    if (span)
+        return span;
+    mal_unlock(&central->lock);
+    mal_central_before_growth(span_bytes(class));
+    mal_central_lock_class(class);
+    span = first_listed(central);
+    return span ? span : add_span(central, class, MAL_GROWTH_ALLOWED);
 }
 
 /* Lists a span anew when its counts put it elsewhere than where it is. */

@@ -11,6 +11,7 @@
 #include "box/writer.h"
 #include "cache/percpu_cache.h"
 #include "central/central.h"
+#include "front/init.h"
 #include "front/thread.h"
 #include "front/trace.h"
 #include "meta/classes.h"
@@ -33,6 +34,7 @@ static void drain_this_cpu(void) {
 }
 
 uint64_t mal_memory_release(void) {
+    mal_init_check_fork();
     if (mal_cache_mode() == MAL_PERCPU_LOCK || (mal_thread.flags & MAL_THREAD_OWN))
         drain_every_cpu();
     else

@@ -9,7 +9,8 @@
  *                class   class byte of the page (meta/classes.h)
  *                shift   granules per state byte, as a power of two
  *                states  address of the state byte of the page's first granule, less the number of
- *                        that granule >> shift; 48 bits, signed
+ *                        that granule >> shift; 48 bits. It is never negative: tables lie far
+ *                        above the number of any granule
  *     span[n]    the span descriptor, for the first page of every span and for all pages of
  *                spans that hold more than one object
  *
@@ -35,6 +36,7 @@
 #include "base/atomic.h"
 #include "base/attr.h"
 #include "base/bits.h"
+#include "base/check.h"
 #include "meta/classes.h"
 #include "meta/memory.h"
 
@@ -87,7 +89,7 @@ MAL_FAST uint32_t mal_entry_class(uint64_t entry) {
 }
 
 MAL_FAST uint8_t *mal_entry_state(uint64_t entry, uint64_t granule) {
-    uint8_t *state = (uint8_t *)(intptr_t)((int64_t)entry >> 16) + (granule >> (entry & 63));
+    uint8_t *state = (uint8_t *)(uintptr_t)(entry >> 16) + (granule >> (entry & 63));
     MAL_ONE_REGISTER(state);
     return state;
 }
@@ -112,6 +114,7 @@ static inline bool mal_state_is_sampled(uint8_t state) {
 static inline uint64_t mal_entry_make(uint32_t class, unsigned shift, const uint8_t *states,
                                       size_t page) {
     uint64_t first_granule = (uint64_t)page << MAL_GRANULES_PER_PAGE_SHIFT;
+    MAL_CHECK((uintptr_t)states >= first_granule >> shift, "the object states lie too low");
     uint64_t bias = (uint64_t)(uintptr_t)states - (first_granule >> shift);
     return bias << 16 | (uint64_t) class << 8 | shift;
 }

@@ -49,6 +49,8 @@ static uint64_t starts_of_runs(uint64_t free_bits, uint32_t length) {
 
 /* The longest run inside one word, if it is longer than `longest`. */
 static uint32_t longest_in_word(uint64_t free_bits, uint32_t longest) {
+    if (longest >= 64)
+        return longest;
     uint64_t starts = starts_of_runs(free_bits, longest + 1);
     for (; starts; starts &= starts >> 1)
         longest++;
@@ -122,39 +124,57 @@ void mal_chunk_mark_released(struct mal_chunk *chunk, uint32_t first, uint32_t p
     }
 }
 
-static uint64_t resident_bits(const struct mal_chunk *chunk, uint32_t word) {
-    return ~(chunk->used[word] | chunk->released[word]);
+/* Of a word's bits those that belong to a whole group of `unit` set bits. */
+static uint64_t whole_groups(uint64_t bits, uint32_t unit) {
+    static const uint64_t first_of_group[] = {~0ull,
+                                              0x5555555555555555ull,
+                                              0x1111111111111111ull,
+                                              0x0101010101010101ull,
+                                              0x0001000100010001ull,
+                                              0x0000000100000001ull,
+                                              1};
+    for (uint32_t step = 1; step < unit; step *= 2)
+        bits &= bits >> step;
+    bits &= first_of_group[mal_log2_floor(unit)];
+    for (uint32_t step = 1; step < unit; step *= 2)
+        bits |= bits << step;
+    return bits;
 }
 
-static uint32_t page_is_resident(const struct mal_chunk *chunk, uint32_t page) {
-    return (uint32_t)(resident_bits(chunk, page / 64) >> (page % 64)) & 1;
+static uint64_t resident_bits(const struct mal_chunk *chunk, uint32_t word, uint32_t unit) {
+    return whole_groups(~(chunk->used[word] | chunk->released[word]), unit);
+}
+
+static uint32_t page_is_resident(const struct mal_chunk *chunk, uint32_t page, uint32_t unit) {
+    return (uint32_t)(resident_bits(chunk, page / 64, unit) >> (page % 64)) & 1;
 }
 
 static uint32_t huge_block_is_free(const struct mal_chunk *chunk, uint32_t first) {
     for (uint32_t word = first / 64; word < (first + HUGE_PAGES) / 64; word++)
-        if (resident_bits(chunk, word) != ~0ull)
+        if (resident_bits(chunk, word, 1) != ~0ull)
             return 0;
     return 1;
 }
 
 /* One past the highest resident free page; 0 when there is none. */
-static uint32_t highest_resident_limit(const struct mal_chunk *chunk) {
+static uint32_t highest_resident_limit(const struct mal_chunk *chunk, uint32_t unit) {
     for (uint32_t word = MAL_CHUNK_WORDS; word-- > 0;) {
-        uint64_t bits = resident_bits(chunk, word);
+        uint64_t bits = resident_bits(chunk, word, unit);
         if (bits)
             return word * 64 + mal_log2_floor(bits) + 1;
     }
     return 0;
 }
 
-uint32_t mal_chunk_find_resident(const struct mal_chunk *chunk, uint32_t most,
+uint32_t mal_chunk_find_resident(const struct mal_chunk *chunk, uint32_t most, uint32_t unit,
                                  uint32_t *ret_first) {
-    uint32_t limit = highest_resident_limit(chunk);
+    uint32_t limit = highest_resident_limit(chunk, unit);
     if (limit == 0)
         return 0;
     uint32_t first = limit - 1;
-    while (first > 0 && limit - first < most && page_is_resident(chunk, first - 1))
+    while (first > 0 && limit - first < most && page_is_resident(chunk, first - 1, unit))
         first--;
+    first = (uint32_t)mal_round_down(first, unit);
     uint32_t huge_first = (uint32_t)mal_round_down(first, HUGE_PAGES);
     if (huge_first + HUGE_PAGES <= limit && huge_block_is_free(chunk, huge_first))
         first = huge_first;

@@ -35,9 +35,11 @@ uint32_t mal_chunk_take(struct mal_chunk *chunk, uint32_t first, uint32_t pages)
 void mal_chunk_give(struct mal_chunk *chunk, uint32_t first, uint32_t pages);
 void mal_chunk_mark_released(struct mal_chunk *chunk, uint32_t first, uint32_t pages);
 
-/* The highest run, at most `most` pages long, of pages that are free and not released. Returns its
- * length, 0 when there is none. A whole free 2 MiB block is not split: the run is extended down to
- * the block's start. */
-uint32_t mal_chunk_find_resident(const struct mal_chunk *chunk, uint32_t most, uint32_t *ret_first);
+/* The highest run of pages that are free and not released, in groups of `unit` pages (a power of
+ * two, at most 64) that begin at multiples of it; at most `most` pages long, rounded up to whole
+ * groups. Returns its length, 0 when there is none. A whole free 2 MiB block is not split: the run
+ * is extended down to the block's start. */
+uint32_t mal_chunk_find_resident(const struct mal_chunk *chunk, uint32_t most, uint32_t unit,
+                                 uint32_t *ret_first);
 
 #endif

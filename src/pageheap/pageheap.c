@@ -326,9 +326,14 @@ size_t mal_pageheap_top_chunk(void) {
     return chunks;
 }
 
+/* Only whole OS pages can be given back, and they may be larger than ours. */
+static uint32_t pages_of_os_page(void) {
+    return (uint32_t)mal_max(mal_vm_page_bytes() / MAL_PAGE_BYTES, 1);
+}
+
 size_t mal_pageheap_borrow(size_t most, size_t *cursor_chunk, size_t *ret_first_page) {
     mal_lock(&heap.lock);
-    size_t pages = mal_pages_find_resident(most, cursor_chunk, ret_first_page);
+    size_t pages = mal_pages_find_resident(most, pages_of_os_page(), cursor_chunk, ret_first_page);
     if (pages > 0)
         count_taken_locked(pages, mal_pages_take(*ret_first_page, pages));
     mal_unlock(&heap.lock);
@@ -374,8 +379,10 @@ static struct mal_span_view view_locked(const struct mal_span *span, size_t page
 /* The span that begins at a page, NULL when none does. */
 static const struct mal_span *span_beginning_at(size_t page) {
     uint32_t class = mal_entry_class(mal_load_relaxed(&mal_pagemap.entry[page]));
-    bool begins = class != MAL_CLASS_NONE && class != MAL_CLASS_INSIDE;
-    return begins ? mal_pagemap.span[page] : NULL;
+    if (class == MAL_CLASS_NONE || class == MAL_CLASS_INSIDE)
+        return NULL;
+    const struct mal_span *span = mal_pagemap.span[page];
+    return span->base == mal_pagemap_address(page) ? span : NULL;
 }
 
 size_t mal_pageheap_view(size_t *cursor_page, struct mal_span_view *ret_views, size_t most) {

@@ -259,14 +259,16 @@ size_t mal_pages_free_behind(size_t page, size_t most) {
     return mal_min(count, most);
 }
 
-size_t mal_pages_find_resident(size_t most, size_t *cursor_chunk, size_t *ret_first_page) {
+size_t mal_pages_find_resident(size_t most, uint32_t unit, size_t *cursor_chunk,
+                               size_t *ret_first_page) {
     size_t chunk = mal_min(*cursor_chunk + 1, chunk_count);
     while (chunk-- > 0) {
         uint32_t first = 0;
         /* A leaf without free pages cannot hold resident free ones. */
-        uint32_t pages = summaries(LEAF)[chunk] == 0
-                             ? 0
-                             : mal_chunk_find_resident(chunk_at(chunk), (uint32_t)most, &first);
+        uint32_t pages =
+            summaries(LEAF)[chunk] == 0
+                ? 0
+                : mal_chunk_find_resident(chunk_at(chunk), (uint32_t)most, unit, &first);
         *cursor_chunk = chunk;
         if (pages > 0) {
             *ret_first_page = chunk * MAL_CHUNK_PAGES + first;

@@ -82,6 +82,23 @@ static void every_address_knows_its_span(struct mal_span *span) {
         assert_ptr_equal(mal_pagemap_span_at(object_of(span, i)), span);
 }
 
+/* Where addresses have 48 bits the tables lie at the very top. Nothing is touched there. */
+static void entries_hold_any_address(void **state) {
+    (void)state;
+    static const uintptr_t places[] = {0x100000000, 0x7fffffffe000, 0xffff8a2c1000, 0xffffffffe000};
+    static const size_t pages[] = {0, 1, 77777, (size_t)1 << 20};
+    for (size_t i = 0; i < 4; i++)
+        for (size_t j = 0; j < 4; j++)
+            for (unsigned shift = 0; shift < 8; shift++) {
+                const uint8_t *states = (const uint8_t *)places[i];
+                uint64_t granule = (uint64_t)pages[j] << MAL_GRANULES_PER_PAGE_SHIFT;
+                uint64_t entry = mal_entry_make(5, shift, states, pages[j]);
+                assert_int_equal(mal_entry_class(entry), 5);
+                assert_ptr_equal(mal_entry_state(entry, granule), states);
+                assert_ptr_equal(mal_entry_state(entry, granule + 511), states + (511 >> shift));
+            }
+}
+
 static void every_class_keeps_the_scheme(void **state) {
     (void)state;
     for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++) {
@@ -135,6 +152,7 @@ static void wild_pointers_are_nowhere(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(entries_hold_any_address),
         cmocka_unit_test(every_class_keeps_the_scheme),
         cmocka_unit_test(large_objects_never_pass_the_fast_test),
         cmocka_unit_test(wild_pointers_are_nowhere),

@@ -138,6 +138,29 @@ static void views_tell_where_spans_lie_and_how_full_they_are(void **state) {
     mal_pageheap_free_span(large);
 }
 
+/* Spans may come and go while a heap is looked at: the cursor may lie inside one then. */
+static void a_view_begins_where_a_span_begins(void **state) {
+    (void)state;
+    struct mal_span_view view[8];
+    uint32_t class = mal_class_for(4096);
+    struct mal_span *span = mal_pageheap_new_class_span(class, MAL_GROWTH_ALLOWED);
+    struct mal_span *behind = mal_pageheap_new_class_span(class, MAL_GROWTH_ALLOWED);
+    size_t page = mal_pagemap_page(span->base) + 3;
+    bool found = false;
+    while (page < mal_pageheap_end_page()) {
+        size_t count = mal_pageheap_view(&page, view, 8);
+        for (size_t i = 0; i < count; i++) {
+            assert_ptr_not_equal(mal_pagemap_address(view[i].page), span->base);
+            assert_true(view[i].page < mal_pagemap_page(span->base) ||
+                        view[i].page >= mal_pagemap_page(span->base) + span->pages);
+            found |= mal_pagemap_address(view[i].page) == behind->base;
+        }
+    }
+    assert_true(found || behind->base < span->base);
+    mal_pageheap_free_span(span);
+    mal_pageheap_free_span(behind);
+}
+
 static void large_spans_resize_in_place(void **state) {
     (void)state;
     struct mal_span *span =
@@ -265,6 +288,7 @@ int main(void) {
         cmocka_unit_test(everything_back_is_nothing_in_use),
         cmocka_unit_test(all_idle_memory_can_be_released),
         cmocka_unit_test(views_tell_where_spans_lie_and_how_full_they_are),
+        cmocka_unit_test(a_view_begins_where_a_span_begins),
         cmocka_unit_test(large_spans_resize_in_place),
         cmocka_unit_test(a_taken_neighbour_stops_growth),
         cmocka_unit_test(impossible_sizes_are_refused),

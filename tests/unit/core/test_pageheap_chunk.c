@@ -57,16 +57,26 @@ static bool block_resident(const struct model *model, uint32_t first) {
     return true;
 }
 
-/* The highest run, cut to `most`; then down to the start of a huge block that is wholly free. */
-static uint32_t model_find_resident(const struct model *model, uint32_t most, uint32_t *ret_first) {
+/* The group of `unit` pages around a page is resident as a whole. */
+static bool group_resident(const struct model *model, uint32_t page, uint32_t unit) {
+    for (uint32_t i = page / unit * unit; i < (page / unit + 1) * unit; i++)
+        if (!resident(model, i))
+            return false;
+    return true;
+}
+
+/* The highest run of whole groups, cut to `most`; then down to the start of a huge block that is
+ * wholly free. */
+static uint32_t model_find_resident(const struct model *model, uint32_t most, uint32_t unit,
+                                    uint32_t *ret_first) {
     uint32_t limit = PAGES;
-    while (limit > 0 && !resident(model, limit - 1))
-        limit--;
+    while (limit > 0 && !group_resident(model, limit - 1, unit))
+        limit -= unit;
     if (limit == 0)
         return 0;
-    uint32_t first = limit - 1;
-    while (first > 0 && limit - first < most && resident(model, first - 1))
-        first--;
+    uint32_t first = limit - unit;
+    while (first > 0 && limit - first < most && group_resident(model, first - 1, unit))
+        first -= unit;
     uint32_t block = first / HUGE_PAGES * HUGE_PAGES;
     if (block + HUGE_PAGES <= limit && block_resident(model, block))
         first = block;
@@ -87,8 +97,9 @@ static void check_same(const struct mal_chunk *chunk, const struct model *model,
     uint32_t pages = 1 + (uint32_t)seeded_size(random, 9) % PAGES;
     assert_seeded(mal_chunk_find(chunk, pages) == model_find(model, pages));
     uint32_t first = 0, model_first = 0;
-    uint32_t run = mal_chunk_find_resident(chunk, pages, &first);
-    assert_seeded(run == model_find_resident(model, pages, &model_first));
+    uint32_t unit = 1u << seeded_below(random, 7);
+    uint32_t run = mal_chunk_find_resident(chunk, pages, unit, &first);
+    assert_seeded(run == model_find_resident(model, pages, unit, &model_first));
     assert_seeded(run == 0 || first == model_first);
 }
 
@@ -160,13 +171,13 @@ static void a_free_huge_block_is_not_split(void **state) {
     (void)state;
     struct mal_chunk chunk = {0};
     uint32_t first = 0;
-    assert_int_equal(mal_chunk_find_resident(&chunk, 8, &first), HUGE_PAGES);
+    assert_int_equal(mal_chunk_find_resident(&chunk, 8, 1, &first), HUGE_PAGES);
     assert_int_equal(first, HUGE_PAGES);
     mal_chunk_take(&chunk, 300, 1);
-    assert_int_equal(mal_chunk_find_resident(&chunk, 8, &first), 8);
+    assert_int_equal(mal_chunk_find_resident(&chunk, 8, 1, &first), 8);
     assert_int_equal(first, PAGES - 8);
     mal_chunk_mark_released(&chunk, 301, PAGES - 301);
-    assert_int_equal(mal_chunk_find_resident(&chunk, 8, &first), 8);
+    assert_int_equal(mal_chunk_find_resident(&chunk, 8, 1, &first), 8);
     assert_int_equal(first, 292);
 }
 

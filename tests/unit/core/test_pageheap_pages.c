@@ -122,7 +122,7 @@ static void a_new_tree_is_free_and_released(void **state) {
     assert_int_equal(mal_pages_find(behind_hole), origin + HOLE_LIMIT * MAL_CHUNK_PAGES);
     assert_int_equal(mal_pages_find(behind_hole + 1), MAL_NO_PAGE);
     size_t cursor = mal_pages_chunks(), first = 0;
-    assert_int_equal(mal_pages_find_resident(8, &cursor, &first), 0);
+    assert_int_equal(mal_pages_find_resident(8, 1, &cursor, &first), 0);
 }
 
 static void random_steps_match_the_model(void **state) {
@@ -149,7 +149,8 @@ static void resident_runs_come_highest_first(void **state) {
     (void)state;
     uint64_t random = seeded_start(6);
     size_t cursor = mal_pages_chunks(), first = 0, pages;
-    while ((pages = mal_pages_find_resident(1 + seeded_below(&random, 64), &cursor, &first)) > 0) {
+    while ((pages = mal_pages_find_resident(1 + seeded_below(&random, 64), 1, &cursor, &first)) >
+           0) {
         size_t at = first - origin;
         assert_seeded(at + pages == highest_resident());
         assert_seeded(count(at, pages, RESIDENT) == pages);
