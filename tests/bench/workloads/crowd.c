@@ -1,53 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Server churn with a crowd: two hundred threads, each with its own working set, which it hands to
- * its successor and ends.
- *
- * As server.c, but far more threads than CPUs, all runnable: what an allocator keeps per thread,
- * and what a thread's end costs, is in the time and in the peak.
+ * Server churn with a crowd: two hundred threads, far more than CPUs, all runnable. What an
+ * allocator keeps per thread, and what a thread's end costs, is in the time and in the peak.
  */
 #include "load.h"
 
 enum { WORKERS = 200, ROUNDS = 8, OBJECTS = 600, REPLACEMENTS = 22000 };
 
-struct worker {
-    char *object[OBJECTS];
-    uint64_t seed, sum;
-    size_t replacements;
-};
-
-static struct worker workers[WORKERS];
-
-static void *serve(void *argument) {
-    struct worker *worker = argument;
-    for (size_t i = 0; i < worker->replacements; i++) {
-        char **slot = &worker->object[random_below(&worker->seed, OBJECTS)];
-        worker->sum += drop(*slot);
-        *slot = take(random_size(&worker->seed, 16, 2000));
-    }
-    return NULL;
+static size_t object_bytes(uint64_t *seed) {
+    return random_size(seed, 16, 2000);
 }
 
-/* The next round's worker continues with another one's objects. */
-static void rotate(void) {
-    static char *first[OBJECTS];
-    memcpy(first, workers[0].object, sizeof first);
-    for (size_t i = 0; i + 1 < WORKERS; i++)
-        memcpy(workers[i].object, workers[i + 1].object, sizeof first);
-    memcpy(workers[WORKERS - 1].object, first, sizeof first);
-}
+#include "churn.h"
 
 int main(int argc, char **argv) {
-    uint64_t sum = 0;
-    for (size_t i = 0; i < WORKERS; i++) {
-        workers[i].seed = 0x9e3779b97f4a7c15u * (i + 1);
-        workers[i].replacements = scaled(argc, argv, REPLACEMENTS);
-    }
-    for (int round = 0; round < ROUNDS; round++) {
-        run_threads(WORKERS, serve, workers, sizeof workers[0]);
-        rotate();
-    }
-    for (size_t i = 0; i < WORKERS; i++)
-        sum += workers[i].sum;
-    return result(sum);
+    return churn(argc, argv);
 }
