@@ -334,6 +334,7 @@ struct mal_box_mailbox {
      MAL_BOX_ROUND(sizeof(struct mal_box_history)) + MAL_BOX_ROUND(sizeof(struct mal_box_trace)) + \
      MAL_BOX_ROUND(sizeof(struct mal_box_mailbox)) + MAL_BOX_ROUND(sizeof(struct mal_box_spans)))
 
+_Static_assert(offsetof(struct mal_box_header, state) == 248, "tests/programs/run.py reads it");
 _Static_assert(sizeof(struct mal_box_header) <= MAL_BOX_PAGE_BYTES, "the header is one page");
 _Static_assert(sizeof(struct mal_box_bucket) == 48, "readers of other versions rely on it");
 _Static_assert(sizeof(struct mal_box_span) == 20, "readers of other versions rely on it");

@@ -621,11 +621,14 @@ def case_git(run):
 # ---- compilers ----
 
 
+MAKEFILES = ("Makefile", "tests/targets.mk", "deploy/install.mk")
+
+
 def snapshot(run):
     """A copy of this project's sources: others may be editing them meanwhile."""
     for name in ("src", "include", "proto"):
         shutil.copytree(SOURCES / name, run.folder / "tree" / name)
-    for name in ("Makefile", "tests/targets.mk"):
+    for name in MAKEFILES:
         (run.folder / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(SOURCES / name, run.folder / "tree" / name)
     return run.folder / "tree"
@@ -714,7 +717,7 @@ def describe_box(run, path):
     return f"{path.name} of {maker[0] if maker else 'a descendant'}{'' if written else ', empty'}"
 
 
-STATE_OFFSET, EXITED, HUSK_BYTES = 232, 2, 16384  # as src/box/layout.h has them
+STATE_OFFSET, EXITED, HUSK_BYTES = 248, 2, 16384  # as src/box/layout.h has them
 
 
 def is_husk(path):
@@ -825,9 +828,9 @@ def run_all(options, work):
     SOURCES = work / "sources"
     for name in ("src", "include", "proto"):
         shutil.copytree(ROOT / name, SOURCES / name)
-    (SOURCES / "tests").mkdir()
-    shutil.copy(ROOT / "Makefile", SOURCES)
-    shutil.copy(ROOT / "tests/targets.mk", SOURCES / "tests")
+    for name in MAKEFILES:
+        (SOURCES / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, SOURCES / name)
     driver = Driver(options, work)
     for name in options.only:
         _, needs, modes, _ = CASES[name]
