@@ -4,8 +4,9 @@
  *
  * Only the owner subtracts; another thread may store a negative value to make the owner look up.
  * On x86-64 the subtraction is a single instruction, so after a membarrier a remote store is either
- * still there or visibly overwritten. Elsewhere it is a load and a store, and a remote store that
- * falls between them is lost: whoever stores must check and repeat (front/thread.c does).
+ * still there or visibly overwritten. Elsewhere a plain load and store would not do: a thread that
+ * was preempted between them could overwrite a remote store at any later time, so it is an atomic
+ * one.
  */
 #ifndef MAL_OS_COUNTDOWN_H
 #define MAL_OS_COUNTDOWN_H
@@ -27,9 +28,7 @@ MAL_FAST bool mal_countdown_charge(int64_t *countdown, uint64_t bytes) {
 }
 #else
 MAL_FAST bool mal_countdown_charge(int64_t *countdown, uint64_t bytes) {
-    int64_t left = mal_load_relaxed(countdown) - (int64_t)bytes;
-    mal_store_relaxed(countdown, left);
-    return left < 0;
+    return __atomic_sub_fetch(countdown, (int64_t)bytes, __ATOMIC_RELAXED) < 0;
 }
 #endif
 

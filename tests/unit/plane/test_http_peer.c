@@ -38,7 +38,7 @@ static void pair_close(struct pair *pair) {
 
 static int listen_at(const char *address, struct http_endpoint *ret_endpoint) {
     char problem[HTTP_PROBLEM_BYTES];
-    int fd;
+    int fd = -1;
     if (http_endpoint_parse(address, ret_endpoint, problem) < 0 ||
         http_endpoint_listen(ret_endpoint, &fd, problem) < 0)
         fail_msg("%s", problem);
