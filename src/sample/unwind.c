@@ -359,13 +359,16 @@ static uint64_t hash_row(const struct mal_unwind_row *row) {
 
 /* Gives the row to the slot, or finds it there. Rule 2. */
 static bool slot_holds(struct row_slot *slot, const struct mal_unwind_row *row) {
-    uint32_t state = mal_load_acquire(&slot->state);
-    if (state == SLOT_EMPTY && mal_cas_acquire(&slot->state, &state, SLOT_BUSY)) {
+    uint32_t empty = SLOT_EMPTY;
+    if (mal_load_relaxed(&slot->state) == SLOT_EMPTY &&
+        mal_cas_acquire(&slot->state, &empty, SLOT_BUSY)) {
         slot->row = *row;
         mal_store_release(&slot->state, SLOT_READY);
         return true;
     }
-    return state == SLOT_READY && memcmp(&slot->row, row, sizeof *row) == 0;
+    /* A failed exchange acquires nothing: what it found may be the other thread's READY. */
+    return mal_load_acquire(&slot->state) == SLOT_READY &&
+           memcmp(&slot->row, row, sizeof *row) == 0;
 }
 
 /* The number of a row like `row`, or ROW_COUNT when there is no more room. */
