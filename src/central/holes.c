@@ -65,8 +65,8 @@ uint64_t mal_central_hole_bytes(const struct mal_span *span) {
 
 /* ---- taking from holes ---- */
 
-static bool is_hole(const struct mal_span *span, uint32_t unit) {
-    return span->holes[unit / 64] >> (unit % 64) & 1;
+static bool bit_at(const uint64_t *bits, uint32_t unit) {
+    return bits[unit / 64] >> (unit % 64) & 1;
 }
 
 /* The units under an object are in use again. Returns how many were holes. */
@@ -75,7 +75,7 @@ static uint32_t fill_under(struct mal_span *span, const char *object, uint32_t s
     uint64_t last = (offset + size_bytes - 1) / mal_vm_page_bytes();
     uint32_t filled = 0;
     for (uint64_t unit = offset / mal_vm_page_bytes(); unit <= last; unit++) {
-        filled += is_hole(span, (uint32_t)unit);
+        filled += bit_at(span->holes, (uint32_t)unit);
         span->holes[unit / 64] &= ~(1ull << (unit % 64));
     }
     return filled;
@@ -140,16 +140,12 @@ static uint32_t find_units(const struct mal_span *span,
     uint32_t count = 0;
     memset(ret_bits, 0, sizeof span->holes);
     for (uint32_t unit = 0; unit < units_of(span); unit++) {
-        if (is_hole(span, unit) || !unit_is_free(span, unit))
+        if (bit_at(span->holes, unit) || !unit_is_free(span, unit))
             continue;
         ret_bits[unit / 64] |= 1ull << (unit % 64);
         count++;
     }
     return count;
-}
-
-static bool bit_at(const uint64_t *bits, uint32_t unit) {
-    return bits[unit / 64] >> (unit % 64) & 1;
 }
 
 /* Releases runs of set bits; clears the bits of those that the OS refuses. */
