@@ -55,7 +55,7 @@ ONE_SECTION = $(OBJCOPY) --rename-section .text=mal_text --rename-section .text.
 PLANE_FLAGS := $(BASE_FLAGS) -fPIC -I$(OUT)/gen
 PLANE_LIBS := -lmicrohttpd -lprotobuf-c -ldw -lelf -liberty -lz -lm
 
-CORE_DIRS := base os meta box pageheap central cache sample front
+CORE_DIRS := base os meta box pageheap central cache sample gc front
 CORE_SRC := $(filter-out src/box/reader%.c,$(foreach d,$(CORE_DIRS),$(wildcard src/$(d)/*.c)))
 READER_SRC := $(wildcard src/box/reader*.c)
 VIEW_SRC := $(wildcard src/view/*.c)

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Stopping the program's threads, and where their pointers lie.
+ */
+#ifndef MAL_GC_WORLD_H
+#define MAL_GC_WORLD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct mal_gc_worker;
+
+/* Installs the signal. 0 or a negative errno. Once, under the collector's start lock. */
+int mal_gc_world_init(void);
+
+struct mal_gc_stop {
+    uint64_t asked_ns, stopped_ns; /* CLOCK_MONOTONIC */
+    uint32_t threads, signalled;
+};
+
+/* Stops every thread of the process but the caller and the collector's own, runs `body`, lets them
+ * go on. Inside, no Mallard lock is held by anybody; libc's may be (see os/critical.h): no malloc,
+ * no stdio. The loader's list of objects is frozen: mal_gc_world_each_segment may be called inside.
+ * The caller holds no lock. Body must be short. */
+void mal_gc_world_stopped(void (*body)(void *context), void *context, struct mal_gc_stop *ret_stop);
+
+/* Ranges of roots; `kind` says what. Stacks and registers only while the world is stopped. */
+enum mal_gc_root_kind {
+    MAL_GC_ROOT_SEGMENT,
+    MAL_GC_ROOT_EXPLICIT,
+    MAL_GC_ROOT_STACK,
+    MAL_GC_ROOT_TLS
+};
+typedef void mal_gc_range_visit(uintptr_t low, uintptr_t high, enum mal_gc_root_kind kind,
+                                void *context);
+void mal_gc_world_each_stack(mal_gc_range_visit *visit, void *context); /* stacks, registers, TLS */
+void mal_gc_world_each_segment(mal_gc_range_visit *visit,
+                               void *context); /* .data/.bss of all objects but ours */
+void mal_gc_world_each_explicit(mal_gc_range_visit *visit, void *context); /* root_add, handles */
+
+/* Marks the calling thread as the collector's own. */
+void mal_gc_world_become_own(void);
+
+/* fork: from before_fork on no stop can begin; the child's registry holds the caller only. */
+void mal_gc_world_before_fork(void);
+void mal_gc_world_after_fork(bool child);
+
+#endif

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The state behind os/critical.h. Until a collector comes up nobody is ever stopped, so parking is
+ * never asked for.
+ */
+#include "os/critical.h"
+
+static void nobody_stops(void) {}
+
+MAL_THREAD struct mal_critical mal_critical;
+void (*mal_critical_park)(void) = nobody_stops;

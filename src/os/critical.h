@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Critical sections against being stopped.
+ *
+ * The collector stops threads with a signal. A thread inside a critical section defers the stop to
+ * the section's end: its depth says so to the handler, which leaves a note instead of stopping.
+ * Every Mallard lock is held inside one, and so is every allocation from the collected heap, hence
+ *
+ *     the world is stopped  =>  no thread holds a Mallard lock or a half-made collected object
+ *
+ * SYNCHRONIZATION: both fields belong to the thread and its own signal handler; compiler fences are
+ * all the order there must be.
+ */
+#ifndef MAL_OS_CRITICAL_H
+#define MAL_OS_CRITICAL_H
+
+#include "base/attr.h"
+
+#include <stdint.h>
+
+struct mal_critical {
+    uint32_t depth;        /* sections entered and not left; thread writes, handler reads */
+    uint32_t stop_pending; /* the handler deferred a stop; handler sets, thread clears */
+};
+
+extern MAL_HIDDEN MAL_THREAD struct mal_critical mal_critical;
+
+/* Stops here until the world goes on; depth is 0. Set by the collector when it comes up. */
+extern MAL_HIDDEN void (*mal_critical_park)(void);
+
+static inline void mal_critical_enter(void) {
+    mal_critical.depth++;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+static inline void mal_critical_leave(void) {
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    if (--mal_critical.depth == 0 && __builtin_expect(mal_critical.stop_pending != 0, 0))
+        mal_critical_park();
+}
+
+#endif
