@@ -39,7 +39,8 @@ void mal_gc_limiter_add_idle(struct mal_gc_limiter *limiter, uint64_t ns);
 void mal_gc_limiter_before_stop(struct mal_gc_limiter *limiter, uint64_t now_ns);
 void mal_gc_limiter_after_stop(struct mal_gc_limiter *limiter, bool is_marking, uint64_t now_ns);
 
-/* Settles the account. At least every MAL_GC_LIMITER_PERIOD_NS while marking. */
+/* Settles the account. After every assist, and at least every MAL_GC_LIMITER_PERIOD_NS while
+ * marking: what overflows between two updates is beyond the half. */
 void mal_gc_limiter_update(struct mal_gc_limiter *limiter, uint64_t now_ns);
 
 /* No assists, and no giving back of memory for the sake of the limit. Any thread. */
