@@ -10,6 +10,8 @@
  *   LIVE        one shard of the table of live samples, sample/live.c (never two shards)
  *   THREADS     the registry of threads, front/thread.c
  *   BOX         trace ring, history, statistics, box/writer.c
+ *   GC_PACE     pacer and limiter, gc/cycle_pace.c
+ *   GC_STATS    numbers of finished cycles, gc/stats.c
  *   CPU_CACHE   one per-CPU cache in lock mode (never two)
  *   CENTRAL     one size class: transfer cache and span lists (never two)
  *   PAGEHEAP    pages, spans, scavenging
@@ -27,6 +29,8 @@ enum mal_lock_rank {
     MAL_RANK_LIVE,
     MAL_RANK_THREADS,
     MAL_RANK_BOX,
+    MAL_RANK_GC_PACE,
+    MAL_RANK_GC_STATS,
     MAL_RANK_CPU_CACHE,
     MAL_RANK_CENTRAL,
     MAL_RANK_PAGEHEAP,

@@ -25,6 +25,7 @@
 #include "front/stats.h"
 #include "front/thread.h"
 #include "front/trace.h"
+#include "gc/cycle.h"
 #include "os/clock.h"
 #include "os/env.h"
 #include "os/thread.h"
@@ -59,12 +60,23 @@ void mal_background_forget_in_child(void) {
         mal_background_allow();
 }
 
+static int percent_of(int64_t argument) {
+    if (argument < 0)
+        return -1;
+    return argument > INT32_MAX ? INT32_MAX : (int)argument;
+}
+
 static int64_t obey(enum mal_box_command command, int64_t argument, int *ret_error) {
     *ret_error = 0;
     switch (command) {
     case MAL_BOX_CMD_PUBLISH:
-    case MAL_BOX_CMD_COLLECT: /* nothing is collected; what is asked for is exactness */
         return 0;
+    case MAL_BOX_CMD_COLLECT: /* without a collected heap what is asked for is exactness */
+        if (mal_gc_is_up())
+            mal_gc_collect();
+        return 0;
+    case MAL_BOX_CMD_SET_GOGC:
+        return mal_gc_set_percent(percent_of(argument));
     case MAL_BOX_CMD_FREE_OS_MEMORY:
         return (int64_t)mal_memory_release();
     case MAL_BOX_CMD_SET_RATE:
@@ -92,7 +104,7 @@ static void answer_requests(uint64_t wait_ns) {
 
 /* libc ends a process when its last thread ends, and counts this one. */
 static void end_with_the_program(void) {
-    if (mal_process_is_deserted(1 + mal_http_threads()))
+    if (mal_process_is_deserted(1 + mal_http_threads() + mal_gc_threads()))
         exit(0);
 }
 

@@ -145,49 +145,24 @@ static bool parse_keep(const char *value) {
     return parse_flag(value, MAL_OPTION_KEEP);
 }
 
-/* What MALLARD_DEBUG understands; each takes 0 or 1, of which one sets the flag. */
-struct debug_name {
-    const char *name;
-    enum mal_option_flags flag;
-    char sets;
-};
-static const struct debug_name debug_names[] = {
-    {"scavtrace", MAL_OPTION_SCAVTRACE, '1'},
-    {"madvdontneed", MAL_OPTION_MADVFREE, '0'},
-};
-
-/* Sets or clears the entry's flag in *flags; false for one that is not known. */
-static bool debug_entry(const char *entry, size_t bytes, uint32_t *flags) {
-    for (size_t i = 0; i < MAL_COUNT_OF(debug_names); i++) {
-        size_t name_bytes = strlen(debug_names[i].name);
-        if (bytes != name_bytes + 2 || strncmp(entry, debug_names[i].name, name_bytes) != 0 ||
-            entry[name_bytes] != '=' || (entry[bytes - 1] != '0' && entry[bytes - 1] != '1'))
-            continue;
-        uint32_t flag = (uint32_t)debug_names[i].flag;
-        *flags = entry[bytes - 1] == debug_names[i].sets ? *flags | flag : *flags & ~flag;
-        return true;
-    }
-    return false;
-}
-
-/* Entries NAME=VALUE with commas between. Returns the flags of those that are known. */
-static uint32_t debug_flags(const char *value, bool *ret_all_known) {
-    uint32_t flags = 0;
-    *ret_all_known = true;
-    for (const char *entry = value; *entry;) {
-        size_t bytes = strcspn(entry, ",");
-        *ret_all_known &= bytes == 0 || debug_entry(entry, bytes, &flags);
-        entry += bytes + (entry[bytes] == ',');
-    }
-    return flags;
-}
-
+/* All of it or nothing. */
 static bool parse_debug(const char *value) {
-    bool all_known;
-    uint32_t flags = debug_flags(value, &all_known);
-    if (all_known)
-        mal_options.flags |= flags;
-    return all_known;
+    struct mal_debug debug = {.flags = mal_options.flags};
+    if (!mal_debug_parse(value, &debug))
+        return false;
+    mal_options.flags = debug.flags;
+    mal_options.debug = debug;
+    return true;
+}
+
+/* GODEBUG is for Go programs first: what it says beyond our names is none of our business. */
+static void read_godebug(void) {
+    const char *value = mal_env("GODEBUG");
+    if (!value || mal_env("MALLARD_DEBUG"))
+        return;
+    mal_options.debug.flags = mal_options.flags;
+    mal_debug_parse(value, &mal_options.debug);
+    mal_options.flags = mal_options.debug.flags;
 }
 
 struct knob {
@@ -220,11 +195,7 @@ static const char *name_in_use(const struct knob *knob) {
 void mal_options_read(void) {
     if (mal_process_is_secure())
         return;
-    /* GODEBUG is for Go programs first: what it says beyond our names is none of our business. */
-    bool all_known;
-    const char *godebug = mal_env("GODEBUG");
-    if (godebug && !mal_env("MALLARD_DEBUG"))
-        mal_options.flags |= debug_flags(godebug, &all_known);
+    read_godebug();
     for (size_t i = 0; i < MAL_COUNT_OF(knobs); i++) {
         const char *name = name_in_use(&knobs[i]);
         const char *value = mal_env(name);

@@ -8,6 +8,7 @@
 
 #include "base/attr.h"
 
+#include "front/debug.h"
 #include "os/percpu.h"
 
 #include <stdint.h>
@@ -27,6 +28,7 @@ struct mal_options {
     uint64_t gogc_percent;       /* or MAL_GOGC_OFF; 0 .. INT32_MAX */
     enum mal_percpu_mode cpu_cache;
     uint32_t flags;         /* enum mal_option_flags */
+    struct mal_debug debug; /* what it says of the collector */
     const char *http;       /* address or NULL */
     const char *http_token; /* or NULL */
 };

@@ -50,7 +50,10 @@ void mal_gc_add_stats(struct mal_box_stats *stats);
 /* How many threads of its own the collector has. */
 unsigned mal_gc_threads(void);
 
-/* First of all before a fork, and last of all after it. */
+/* fork. First of all, no lock held, and last of all: */
+void mal_gc_hold_for_fork(void);
+void mal_gc_let_go_after_fork(bool child);
+/* and between BOX and CPU_CACHE in the order of locks: */
 void mal_gc_before_fork(void);
 void mal_gc_after_fork(bool child);
 

@@ -28,7 +28,7 @@ struct mal_gc_thread {
     uintptr_t saved[MAL_GC_SAVED_REGISTERS]; /* callee-saved registers while BLOCKED */
     uintptr_t stack_low, stack_high;         /* home stack; constant after registration */
     pid_t tid;
-    bool own;                  /* one of the collector's: never stopped, never scanned */
+    bool own; /* one of the collector's: never stopped, never scanned */
     struct mal_gc_cache cache; /* gc/heap.h; owner, or the collector while the world is stopped */
     int64_t assist_debt_bytes; /* owner: bytes allocated in this cycle and not yet paid for */
     struct mal_gc_thread *next, *previous; /* registry lock */
