@@ -10,6 +10,12 @@
  *   LIVE        one shard of the table of live samples, sample/live.c (never two shards)
  *   THREADS     the registry of threads, front/thread.c
  *   BOX         trace ring, history, statistics, box/writer.c
+ *   GC_ARENAS   all arenas of the collected heap, gc/arena.c
+ *   GC_SPECIALS one shard of what hangs on collected objects, gc/specials.c (never two)
+ *   GC_POOLS    the list of pools, gc/pool.c
+ *   GC_POOL     one CPU's shard of a pool, gc/pool.c (never two)
+ *   GC_CHUNKS   idle pieces of pools, gc/pool_deque.c
+ *   GC_CALLBACKS  the queue of finalizers and cleanups, gc/callbacks.c
  *   CPU_CACHE   one per-CPU cache in lock mode (never two)
  *   CENTRAL     one size class: transfer cache and span lists (never two)
  *   PAGEHEAP    pages, spans, scavenging
@@ -27,6 +33,12 @@ enum mal_lock_rank {
     MAL_RANK_LIVE,
     MAL_RANK_THREADS,
     MAL_RANK_BOX,
+    MAL_RANK_GC_ARENAS,
+    MAL_RANK_GC_SPECIALS,
+    MAL_RANK_GC_POOLS,
+    MAL_RANK_GC_POOL,
+    MAL_RANK_GC_CHUNKS,
+    MAL_RANK_GC_CALLBACKS,
     MAL_RANK_CPU_CACHE,
     MAL_RANK_CENTRAL,
     MAL_RANK_PAGEHEAP,

@@ -165,11 +165,12 @@ static void body(void) {
 }
 
 void mal_background_start(void) {
+    static const struct mal_own_thread thread = {"mallard", body, 0};
     uint32_t allowed = ALLOWED;
     if (!mal_cas_acquire(&run_state, &allowed, (uint32_t)RUNNING))
         return;
     /* No thread to be had: the process does without. */
-    if (mal_thread_start("mallard", body) != 0)
+    if (mal_thread_start(&thread) != 0)
         mal_store_release(&run_state, (uint32_t)IMPOSSIBLE);
 }
 

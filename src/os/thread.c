@@ -18,40 +18,33 @@
 
 #define STACK_BYTES (256u << 10)
 
-struct start {
-    void (*body)(void);
-    const char *name;
-};
-
-static struct start start_request; /* one thread is started at a time; guarded by the caller */
-static cpu_set_t remembered_cpus;  /* background thread only */
+static cpu_set_t remembered_cpus; /* background thread only */
 
 static void *run(void *argument) {
-    const struct start *start = argument;
-    prctl(PR_SET_NAME, (unsigned long)start->name, 0, 0, 0);
-    start->body();
+    const struct mal_own_thread *thread = argument;
+    prctl(PR_SET_NAME, (unsigned long)thread->name, 0, 0, 0);
+    thread->body();
     return NULL;
 }
 
-static int create(const pthread_attr_t *attributes) {
+static int create(const pthread_attr_t *attributes, const struct mal_own_thread *what) {
     sigset_t all;
     sigset_t before;
     pthread_t thread;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = pthread_create(&thread, attributes, run, &start_request);
+    int error = pthread_create(&thread, attributes, run, (void *)(uintptr_t)what);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return -error;
 }
 
-int mal_thread_start(const char *name, void (*body)(void)) {
+int mal_thread_start(const struct mal_own_thread *what) {
     int saved_errno = errno;
     pthread_attr_t attributes;
-    start_request = (struct start){body, name};
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&attributes, STACK_BYTES);
-    int error = create(&attributes);
+    pthread_attr_setstacksize(&attributes, what->stack_bytes ? what->stack_bytes : STACK_BYTES);
+    int error = create(&attributes, what);
     pthread_attr_destroy(&attributes);
     errno = saved_errno;
     return error;

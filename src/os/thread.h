@@ -1,13 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The background thread's body and where a thread may run.
+ * Threads of our own, and where a thread may run.
  */
 #ifndef MAL_OS_THREAD_H
 #define MAL_OS_THREAD_H
 
-/* Starts a detached thread named `name` with every signal blocked. 0 or a negative errno. Must not
- * be called with any lock held: creating a thread allocates. */
-int mal_thread_start(const char *name, void (*body)(void));
+#include <stddef.h>
+
+struct mal_own_thread {
+    const char *name; /* at most 15 characters */
+    void (*body)(void);
+    size_t stack_bytes; /* 0: enough for code of ours */
+};
+
+/* Starts a detached thread with every signal blocked. 0 or a negative errno. `what` stays where it
+ * is for ever. Must not be called with any lock held: creating a thread allocates. */
+int mal_thread_start(const struct mal_own_thread *what);
 
 /* Moves the calling thread to one CPU; 0 or a negative errno. */
 int mal_thread_move_to(unsigned cpu);

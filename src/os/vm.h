@@ -26,6 +26,10 @@ void mal_vm_unmap(void *address, size_t bytes);
 /* Gives the pages back; they read as zero afterwards. -EINVAL for less than whole OS pages. */
 int mal_vm_release(void *address, size_t bytes);
 
+/* Gives the pages back and lets nobody touch them until they are committed again. On failure they
+ * are only given back. */
+int mal_vm_forbid(void *address, size_t bytes);
+
 /* How much address space this process may have; a very large number where nobody says. */
 uint64_t mal_vm_address_limit_bytes(void);
 
