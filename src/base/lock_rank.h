@@ -12,6 +12,12 @@
  *   BOX         trace ring, history, statistics, box/writer.c
  *   GC_PACE     pacer and limiter, gc/cycle_pace.c
  *   GC_STATS    numbers of finished cycles, gc/stats.c
+ *   GC_ARENAS   all arenas of the collected heap, gc/arena.c
+ *   GC_SPECIALS one shard of what hangs on collected objects, gc/specials.c (never two)
+ *   GC_POOLS    the list of pools, gc/pool.c
+ *   GC_POOL     one CPU's shard of a pool, gc/pool.c (never two)
+ *   GC_CHUNKS   idle pieces of pools, gc/pool_deque.c
+ *   GC_CALLBACKS  the queue of finalizers and cleanups, gc/callbacks.c
  *   CPU_CACHE   one per-CPU cache in lock mode (never two)
  *   CENTRAL     one size class: transfer cache and span lists (never two)
  *   PAGEHEAP    pages, spans, scavenging
@@ -31,6 +37,12 @@ enum mal_lock_rank {
     MAL_RANK_BOX,
     MAL_RANK_GC_PACE,
     MAL_RANK_GC_STATS,
+    MAL_RANK_GC_ARENAS,
+    MAL_RANK_GC_SPECIALS,
+    MAL_RANK_GC_POOLS,
+    MAL_RANK_GC_POOL,
+    MAL_RANK_GC_CHUNKS,
+    MAL_RANK_GC_CALLBACKS,
     MAL_RANK_CPU_CACHE,
     MAL_RANK_CENTRAL,
     MAL_RANK_PAGEHEAP,

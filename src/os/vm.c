@@ -130,6 +130,15 @@ int mal_vm_release(void *address, size_t bytes) {
     return error;
 }
 
+int mal_vm_forbid(void *address, size_t bytes) {
+    int saved_errno = errno;
+    int error = mal_vm_release(address, bytes);
+    if (error == 0 && mprotect(address, bytes, PROT_NONE) != 0)
+        error = -errno;
+    errno = saved_errno;
+    return error;
+}
+
 static uint64_t machine_memory_bytes(void) {
     struct sysinfo info;
     int saved_errno = errno;

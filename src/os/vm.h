@@ -35,6 +35,10 @@ void mal_vm_set_release(enum mal_vm_release release);
 /* Whether all that was ever given back reads as zero. */
 bool mal_vm_released_is_zero(void);
 
+/* Gives the pages back and lets nobody touch them until they are committed again. On failure they
+ * are only given back. */
+int mal_vm_forbid(void *address, size_t bytes);
+
 /* How much address space this process may have; a very large number where nobody says. */
 uint64_t mal_vm_address_limit_bytes(void);
 
