@@ -12,11 +12,11 @@
  *   1. `order` is generation and mode. A thread counts itself into `inside` first and then looks
  *      at `order` again; who changes `order` then waits until `inside` is zero. Both are
  *      sequentially consistent, so either the thread sees the change or the changer sees it.
- *   2. The gang is one word: joined, idle, CLOSED. Only a thread that is not idle makes work. A
- *      thread becomes idle after it found the shared list empty. Hence idle == joined says that no
- *      work is left, for the list was empty when the last of them became idle, and the others made
- *      none since. The word is closed by compare-and-swap from such a value; nobody joins, or
- *      stops being idle, afterwards.
+ *   2. The gang is one word: how many have joined, how many of them are done with `share`, and
+ *      CLOSED. New work comes from `share` and from work. So when both counts are equal and the
+ *      mark kernel says that all is done, it is; the word is closed by compare-and-swap from the
+ *      value that was read before the kernel was asked: nobody has joined since, nobody joins
+ *      later.
  *   3. Counters of CPU time are relaxed atomics.
  *
  * Must never hold a lock, or work, while it rests: what a worker holds is given back first.
@@ -166,6 +166,7 @@ static void mark_beside(unsigned number, uint32_t current) {
 
 #define GANG_CLOSED (1ull << 32)
 #define GANG_JOINED (1ull << 16)
+#define GANG_SHARED 1ull
 #define GANG_COUNT 0xffffull
 
 static uint64_t gang; /* rule 2 */
@@ -181,55 +182,45 @@ static bool gang_join(void) {
     return false;
 }
 
-static bool gang_is_out_of_work(uint64_t now) {
-    return (now & GANG_COUNT) == (now >> 16 & GANG_COUNT);
-}
-
-/* Looks once. CLOSED: it is over; WORK: the caller is not idle any more. */
-enum gang_look { GANG_WAIT, GANG_WORK, GANG_OVER };
-static enum gang_look gang_look(void) {
-    uint64_t now = mal_load_acquire(&gang);
-    if (now & GANG_CLOSED)
-        return GANG_OVER;
-    if (gang_is_out_of_work(now))
-        return __atomic_compare_exchange_n(&gang, &now, now | GANG_CLOSED, 0, __ATOMIC_ACQ_REL,
-                                           __ATOMIC_RELAXED)
-                   ? GANG_OVER
-                   : GANG_WAIT;
-    if (mal_load_relaxed(&gang_quit) || !mal_gc_mark_has_queued())
-        return GANG_WAIT;
-    return __atomic_compare_exchange_n(&gang, &now, now - 1, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)
-               ? GANG_WORK
-               : GANG_WAIT;
-}
-
-/* False when nobody has work any more. */
-static bool gang_wait_for_work(void) {
-    static const uint32_t never_changes;
-    __atomic_add_fetch(&gang, 1u, __ATOMIC_ACQ_REL);
-    for (unsigned spin = 1;; spin++) {
-        enum gang_look look = gang_look();
-        if (look != GANG_WAIT)
-            return look == GANG_WORK;
-        if (spin % GANG_SPINS == 0)
-            mal_futex_wait(&never_changes, 0, GANG_NAP_NS);
-        else
-            mal_cpu_relax();
-    }
-}
-
 static bool gang_has_time(void) {
     if (gang_deadline_ns != UINT64_MAX && mal_clock_mono_ns() > gang_deadline_ns)
         mal_store_relaxed(&gang_quit, 1u);
-    return !mal_load_relaxed(&gang_quit);
+    if (mal_load_relaxed(&gang_quit) == 0)
+        return true;
+    __atomic_fetch_or(&gang, GANG_CLOSED, __ATOMIC_ACQ_REL);
+    return false;
+}
+
+/* Looks once whether it is over. */
+static bool gang_is_over(void) {
+    uint64_t now = mal_load_acquire(&gang);
+    if (now & GANG_CLOSED)
+        return true;
+    if ((now & GANG_COUNT) != (now >> 16 & GANG_COUNT) || !mal_gc_mark_is_done())
+        return false;
+    return __atomic_compare_exchange_n(&gang, &now, now | GANG_CLOSED, 0, __ATOMIC_ACQ_REL,
+                                       __ATOMIC_RELAXED);
+}
+
+static void gang_wait(unsigned tries) {
+    static const uint32_t never_changes;
+    if (tries % GANG_SPINS == GANG_SPINS - 1)
+        mal_futex_wait(&never_changes, 0, GANG_NAP_NS);
+    else
+        mal_cpu_relax();
 }
 
 static void gang_work(struct mal_gc_worker *worker) {
     gang_share(worker);
-    do
-        while (gang_has_time() && mal_gc_drain(worker, QUANTUM_BYTES, &gang_quit) > 0)
-            ;
-    while (gang_wait_for_work());
+    __atomic_add_fetch(&gang, GANG_SHARED, __ATOMIC_ACQ_REL);
+    for (unsigned tries = 0; gang_has_time();) {
+        if (mal_gc_drain(worker, QUANTUM_BYTES, &gang_quit) > 0)
+            tries = 0;
+        else if (gang_is_over())
+            break;
+        else
+            gang_wait(tries++);
+    }
 }
 
 static void mark_stopped(unsigned number) {
