@@ -152,6 +152,7 @@ static void collect_tables(uint64_t *v) {
     v[MAL_STAT_CACHE_INUSE] = mal_cache_slab_bytes() + mal_meta_bytes(MAL_META_CACHE);
     v[MAL_STAT_CACHE_SYS] = v[MAL_STAT_CACHE_INUSE];
     v[MAL_STAT_BUCKET_SYS] = mal_meta_bytes(MAL_META_BUCKET);
+    v[MAL_STAT_GC_SYS] = mal_meta_bytes(MAL_META_GC);
     v[MAL_STAT_OTHER_SYS] = mal_meta_bytes(MAL_META_OTHER);
     v[MAL_STAT_SYS] = v[MAL_STAT_HEAP_SYS] + v[MAL_STAT_STACK_SYS] + v[MAL_STAT_SPAN_SYS] +
                       v[MAL_STAT_CACHE_SYS] + v[MAL_STAT_BUCKET_SYS] + v[MAL_STAT_GC_SYS] +

@@ -259,6 +259,35 @@ struct mal_span *mal_pageheap_new_large_span(size_t bytes, size_t alignment,
     return span;
 }
 
+static void enter_gc_locked(struct mal_span *span) {
+    size_t first = mal_pagemap_page(span->base);
+    for (size_t i = 0; i < span->pages; i++)
+        mal_store_relaxed(&mal_pagemap.span[first + i], span);
+    set_class_locked(first, span->pages, MAL_CLASS_GC);
+}
+
+static struct mal_span *new_gc_locked(size_t pages, enum mal_growth growth) {
+    size_t page = find_locked(pages, growth);
+    struct mal_span *span = page == MAL_NO_PAGE ? NULL : new_descriptor_locked(0);
+    if (!span)
+        return NULL;
+    take_pages_locked(span, page, pages);
+    span->class = MAL_CLASS_GC;
+    span->state = MAL_SPAN_GC;
+    enter_gc_locked(span);
+    heap.stats.gc_pages += pages;
+    return span;
+}
+
+struct mal_span *mal_pageheap_new_gc_span(size_t pages, enum mal_growth growth) {
+    if (!fits_window(pages, 1))
+        return NULL;
+    mal_lock(&heap.lock);
+    struct mal_span *span = new_gc_locked(pages, growth);
+    mal_unlock(&heap.lock);
+    return span;
+}
+
 static void give_pages_locked(size_t first, size_t pages) {
     mal_pages_give(first, pages);
     heap.stats.inuse_pages -= pages;
@@ -290,6 +319,8 @@ void mal_pageheap_free_span(struct mal_span *span) {
     heap.stats.spans--;
     if (span->state == MAL_SPAN_LARGE)
         heap.stats.large_bytes -= (uint64_t)span->pages << MAL_PAGE_SHIFT;
+    if (span->state == MAL_SPAN_GC)
+        heap.stats.gc_pages -= span->pages;
     free_descriptor_locked(span);
     mal_unlock(&heap.lock);
 }
@@ -384,14 +415,16 @@ static uint32_t count_live(const struct mal_span *span) {
 }
 
 static struct mal_span_view view_locked(const struct mal_span *span, size_t page) {
-    bool large = span->state == MAL_SPAN_LARGE;
-    return (struct mal_span_view){
-        .page = page,
-        .pages = span->pages,
-        .class = span->class,
-        .objects = large ? 1 : span->object_count,
-        .live = large ? 1 : count_live(span),
-    };
+    struct mal_span_view view = {
+        .page = page, .pages = span->pages, .class = span->class, .objects = 1, .live = 1};
+    if (span->state == MAL_SPAN_CENTRAL) {
+        view.objects = span->object_count;
+        view.live = count_live(span);
+    } else if (span->state == MAL_SPAN_GC) {
+        view.objects = span->object_count;
+        view.live = span->object_count - (uint32_t)mal_min(span->gc.free_count, span->object_count);
+    }
+    return view;
 }
 
 /* The span that begins at a page, NULL when none does. */
