@@ -23,7 +23,9 @@ extern MAL_HIDDEN uint32_t mal_gc_phase; /* enum mal_gc_phase */
 extern MAL_HIDDEN uint32_t mal_gc_cycle; /* number of the running or last cycle */
 
 /* Free slots a thread may hand out without looking at a span; HEAP fills it in. */
-struct mal_gc_cache;
+struct mal_gc_cache {
+    void *none_yet;
+};
 
 /* Brings the tables up. 0 or -ENOMEM. Once, under the collector's start lock. */
 int mal_gc_heap_init(void);
