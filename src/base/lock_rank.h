@@ -3,6 +3,9 @@
  * The order in which locks are taken: a thread may take a lock only if its rank is higher than
  * that of every lock it holds. fork takes them all in this order. Debug builds check it.
  *
+ *   GC_THREADS  the registry of threads that use the collected heap, gc/thread.c
+ *   GC_ROOTS    ranges of roots and coroutine stacks, gc/ranges.c
+ *   GC_HANDLES  slots of handles, gc/handles.c
  *   API         rows of statistics for callers, front/compat.c and front/api.c
  *   INIT        one-time set-up, front/init.c
  *   STATS       collecting statistics, front/stats.c
@@ -31,6 +34,9 @@
 
 enum mal_lock_rank {
     MAL_RANK_NONE,
+    MAL_RANK_GC_THREADS,
+    MAL_RANK_GC_ROOTS,
+    MAL_RANK_GC_HANDLES,
     MAL_RANK_API,
     MAL_RANK_INIT,
     MAL_RANK_STATS,
