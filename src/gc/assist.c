@@ -177,7 +177,7 @@ static void look_at_trigger(const struct mal_gc_heap_counters *heap) {
 }
 
 void mal_gc_assist_charge(uint64_t bytes) {
-    struct mal_gc_heap_counters heap = mal_gc_heap_counters();
+    struct mal_gc_heap_counters heap = mal_gc_heap_levels();
     if (marking()) {
         if (heap.live_bytes > mal_gc_pace_goal())
             mal_gc_pace_revise();

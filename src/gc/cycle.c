@@ -155,7 +155,7 @@ static void take_stacks(void) {
 }
 
 static void begin_marking(void) {
-    run.live_start_bytes = mal_gc_heap_counters().live_bytes;
+    run.live_start_bytes = mal_gc_heap_levels().live_bytes;
     mal_gc_heap_start_mark();
     mal_gc_pace_start(&run);
     mal_gc_assist_begin();
@@ -182,10 +182,8 @@ static uint64_t deadline(uint64_t from_ns) {
 }
 
 static void end_marking(void) {
-    if (mal_gc_wants(MAL_GC_DEBUG_CHECKMARK))
-        mal_gc_checkmark(mal_gc_roots_mark_all);
     mal_gc_heap_end_mark();
-    run.marked_bytes = mal_gc_heap_counters().marked_bytes;
+    run.marked_bytes = mal_gc_heap_levels().marked_bytes;
     mal_gc_assist_end();
     run.assist_ns = mal_gc_assist_ns();
     run.idle_ns = mal_gc_workers_cpu().idle_ns;
@@ -198,7 +196,7 @@ static void end_marking(void) {
 static void second_stop(void *unused) {
     (void)unused;
     uint64_t until_ns = deadline(mal_clock_mono_ns());
-    run.live_end_bytes = mal_gc_heap_counters().live_bytes;
+    run.live_end_bytes = mal_gc_heap_levels().live_bytes;
     run.final_pages = mal_gc_dirty_look(&run, own);
     uint64_t rescan_ns = run.final_pages * RESCAN_PAGE_NS / mal_gc_cpus();
     drained = (run.restarts == RESTARTS_MAX || rescan_ns <= STOP_BUDGET_NS) &&
@@ -231,7 +229,7 @@ static void stop(void (*body)(void *context), struct mal_gc_stop *ret_stop) {
 /* ---- the cycle ---- */
 
 static bool would_be_over_at_once(void) {
-    uint64_t kib = mal_gc_heap_counters().scan_bytes >> 10;
+    uint64_t kib = mal_gc_heap_levels().scan_bytes >> 10;
     unsigned hands = mal_gc_workers_threads() > 0 ? mal_gc_cpus() : 1;
     return kib * ns_per_kib / hands <= MAL_GC_PAUSE_TARGET_NS;
 }

@@ -22,6 +22,7 @@
 #include "gc/steps.h"
 #include "gc/heap.h"
 #include "gc/mark.h"
+#include "gc/specials.h"
 #include "meta/memory.h"
 #include "meta/pagemap.h"
 #include "os/vm.h"
@@ -80,10 +81,16 @@ bool mal_gc_dirty_protect(struct mal_gc_run *run) {
 
 /* ---- rounds ---- */
 
+/* Objects with finalizers are not marked, what they lead to is. */
+static void scan_again(struct mal_gc_worker *worker, uintptr_t low, uintptr_t high) {
+    mal_gc_mark_rescan(worker, low, high);
+    mal_gc_specials_rescan(worker, low, high);
+}
+
 static void rescan(uintptr_t low, uintptr_t high, void *context) {
     struct pass *pass = context;
     pass->bytes += high - low;
-    mal_gc_mark_rescan(pass->worker, low, high);
+    scan_again(pass->worker, low, high);
 }
 
 static void clear_and_rescan(uintptr_t low, uintptr_t high, void *context) {
@@ -138,7 +145,7 @@ uint64_t mal_gc_dirty_look(struct mal_gc_run *run, struct mal_gc_worker *worker)
 void mal_gc_dirty_share(struct mal_gc_worker *worker) {
     for (uint32_t at; (at = mal_add_relaxed(&taken, TAKE_MOST)) < listed;)
         for (uint32_t i = at; i < mal_min(at + TAKE_MOST, listed); i++)
-            mal_gc_mark_rescan(worker, list[i].low, list[i].high);
+            scan_again(worker, list[i].low, list[i].high);
 }
 
 /* ---- afterwards ---- */

@@ -43,7 +43,7 @@ static uint64_t table_bytes(void) {
 }
 
 static struct mal_gc_pacer_heap heap_now(void) {
-    struct mal_gc_heap_counters heap = mal_gc_heap_counters();
+    struct mal_gc_heap_counters heap = mal_gc_heap_levels();
     struct mal_pageheap_stats pages = mal_pageheap_stats();
     return (struct mal_gc_pacer_heap){
         .live_bytes = heap.live_bytes,
@@ -192,7 +192,7 @@ void mal_gc_pace_revise(void) {
 }
 
 static void set_sweep_locked(void) {
-    struct mal_gc_heap_counters heap = mal_gc_heap_counters();
+    struct mal_gc_heap_counters heap = mal_gc_heap_levels();
     double ratio = mal_gc_pacer_sweep_ratio(&pacer, heap.live_bytes, heap.unswept_pages, 0);
     mal_gc_assist_set_sweep(ratio, heap.unswept_pages, heap.live_bytes);
 }

@@ -18,12 +18,18 @@
 #include "base/atomic.h"
 #include "gc/assist.h"
 #include "gc/callbacks.h"
+#include "gc/collector.h"
 #include "gc/heap.h"
+#include "gc/mark.h"
+#include "gc/spans.h"
 #include "gc/specials.h"
 #include "gc/steps.h"
+#include "gc/thread.h"
 #include "gc/workers.h"
 #include "mallard/gc.h"
+#include "os/critical.h"
 #include "os/futex.h"
+#include "os/thread.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -61,6 +67,45 @@ void mal_gc_become_own(void) {
         mal_gc_config.become_own();
 }
 
+/* ---- what the parts need of each other ---- */
+
+static void take_cache_back(struct mal_gc_thread *thread) {
+    mal_critical_enter();
+    mal_gc_heap_flush(&thread->cache);
+    mal_critical_leave();
+}
+
+static bool is_marking(void) {
+    return mal_gc_phase == MAL_GC_MARK;
+}
+
+static void want_cycle(void) {
+    mal_gc_request(MAL_GC_REASON_HEAP);
+}
+
+static void become_program(void) {
+    mal_thread_forget_own();
+    mal_gc_thread_register();
+    mal_gc_signal_unblock();
+}
+
+static const struct mal_gc_collector collector = {
+    .find = mal_gc_heap_find,
+    .new_noscan = mallard_gc_alloc_noscan,
+    .ensure_swept = mal_gc_heap_ensure_swept,
+    .is_marking = is_marking,
+    .shade = mal_gc_shade,
+    .worker_take = mal_gc_worker_take,
+    .worker_give = mal_gc_worker_give,
+    .mark_word = mal_gc_mark_word,
+    .mark_range = mal_gc_mark_range,
+    .mark_contents = mal_gc_mark_contents,
+    .become_program = become_program,
+    .blocking_begin = mallard_gc_blocking_begin,
+    .blocking_end = mallard_gc_blocking_end,
+    .want_cycle = want_cycle,
+};
+
 /* ---- up ---- */
 
 bool mal_gc_is_up(void) {
@@ -80,7 +125,8 @@ static int bring_up(void) {
         return error;
     mal_gc_pace_init();
     mal_gc_heap_set_hooks(&hooks);
-    mal_gc_collector_install_real();
+    mal_gc_thread_on_exit(take_cache_back);
+    mal_gc_collector_install(&collector);
     return 0;
 }
 
@@ -143,6 +189,7 @@ void mal_gc_hold_for_fork(void) {
     if (!mal_gc_is_up())
         return;
     mal_gc_steps_hold();
+    mal_gc_gate_shut();
     mal_gc_world_before_fork();
 }
 

@@ -66,6 +66,13 @@ int mal_gc_signal_install(void (*handler)(int)) {
     return sigaction(mal_gc_signal(), &action, NULL) == 0 ? 0 : -errno;
 }
 
+void mal_gc_signal_unblock(void) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, mal_gc_signal());
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
 MAL_PUBLIC int mallard_gc_signal(void);
 MAL_PUBLIC int mallard_gc_signal(void) {
     return mal_gc_signal();
