@@ -94,7 +94,7 @@ void mal_gc_specials_rescan(struct mal_gc_worker *worker, uintptr_t low, uintptr
     struct part part = {mal_gc_collector_get(), worker, low, high};
     uintptr_t start;
     size_t bytes;
-    if (mal_special_next_page(0, UINTPTR_MAX) == UINTPTR_MAX)
+    if (!mal_special_have_any())
         return;
     /* An object that reaches into the range from before it. */
     if (part.collector->find(low, &start, &bytes) &&

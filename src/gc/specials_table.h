@@ -69,6 +69,8 @@ void mal_special_recycle(struct mal_special_shard *shard, struct mal_special *sp
 /* The first page of [low, high) whose bit is set, as an address; `high` or above where there is
  * none. Any thread. */
 uintptr_t mal_special_next_page(uintptr_t low, uintptr_t high);
+/* False: there has never been a record. */
+bool mal_special_have_any(void);
 /* No record lies on the page any more. */
 void mal_special_clear_page(struct mal_special_shard *shard, uintptr_t page_address);
 
