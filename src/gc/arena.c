@@ -22,8 +22,8 @@
 #include "base/atomic.h"
 #include "base/bits.h"
 #include "base/check.h"
+#include "gc/arena.h"
 #include "gc/arena_chunk.h"
-#include "gc/callbacks.h"
 #include "gc/collector.h"
 #include "mallard/gc.h"
 #include "meta/memory.h"
@@ -101,7 +101,7 @@ static struct mallard_arena *new_or_none(void) {
 
 struct mallard_arena *mallard_arena_new(void) {
     const struct mal_gc_collector *collector = mal_gc_collector_get();
-    int error = collector ? collector->ensure() : -ENOSYS;
+    int error = collector ? 0 : -ENOSYS;
     struct mallard_arena *arena = error ? NULL : new_or_none();
     if (!arena)
         errno = error ? -error : ENOMEM;
@@ -205,4 +205,15 @@ void *mallard_arena_alloc(struct mallard_arena *arena, size_t bytes,
 
 void *mallard_arena_alloc_noscan(struct mallard_arena *arena, size_t bytes) {
     return alloc_in(arena, bytes, NOSCAN, "mallard_arena_alloc_noscan");
+}
+
+void mal_gc_arenas_before_fork(void) {
+    mal_arena_chunks_before_fork();
+    mal_lock(&bodies_lock);
+}
+
+void mal_gc_arenas_after_fork(bool child) {
+    (void)child;
+    mal_unlock(&bodies_lock);
+    mal_arena_chunks_after_fork();
 }

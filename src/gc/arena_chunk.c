@@ -29,7 +29,7 @@
 #include "os/critical.h"
 #include "os/lock.h"
 #include "os/vm.h"
-#include "pageheap/pageheap.h"
+#include "pageheap/span.h"
 
 #define PATIENCE_NS 100000000u
 
@@ -88,22 +88,10 @@ static void give_descriptor(struct mal_arena_chunk *chunk) {
     mal_unlock(&lock);
 }
 
-static struct mal_span *new_span(size_t bytes) {
-    struct mal_span *span = mal_pageheap_new_large_span(bytes, MAL_PAGE_BYTES, MAL_GROWTH_ALLOWED);
-    if (!span)
-        return NULL;
-    size_t span_bytes = (size_t)span->pages << MAL_PAGE_SHIFT;
-    if (mal_gc_collector_get()->chunk_enter((uintptr_t)span->base, span_bytes) == 0) {
-        span->flags |= MAL_SPAN_ARENA;
-        return span;
-    }
-    mal_pageheap_free_span(span);
-    return NULL;
-}
-
 static void fill_in(struct mal_arena_chunk *chunk, struct mal_span *span) {
     uintptr_t low = (uintptr_t)span->base;
     uintptr_t high = low + ((uintptr_t)span->pages << MAL_PAGE_SHIFT);
+    span->flags |= MAL_SPAN_ARENA;
     *chunk = (struct mal_arena_chunk){
         .span = span,
         .low = low,
@@ -123,7 +111,7 @@ struct mal_arena_chunk *mal_arena_chunk_new(size_t bytes) {
     if (!chunk)
         return NULL;
     mal_critical_enter();
-    struct mal_span *span = new_span(bytes + MAL_CHUNK_HEAD_BYTES);
+    struct mal_span *span = mal_gc_collector_get()->chunk_new(bytes + MAL_CHUNK_HEAD_BYTES);
     if (span)
         fill_in(chunk, span);
     mal_critical_leave();
@@ -235,9 +223,7 @@ static void push_locking(struct list *list, struct mal_arena_chunk *chunk) {
 static bool forget(struct mal_arena_chunk *chunk) {
     if (mal_vm_commit((void *)chunk->low, bytes_of(chunk)) != 0)
         return false;
-    mal_gc_collector_get()->chunk_leave(chunk->low, bytes_of(chunk));
-    chunk->span->flags &= (uint8_t)~MAL_SPAN_ARENA;
-    mal_pageheap_free_span(chunk->span);
+    mal_gc_collector_get()->chunk_free(chunk->span);
     mal_lock(&lock);
     mal_store_relaxed(&quarantine_bytes, quarantine_bytes - bytes_of(chunk));
     mal_pool_give(&chunks, chunk);
@@ -246,14 +232,14 @@ static bool forget(struct mal_arena_chunk *chunk) {
 }
 
 static void judge(struct mal_arena_chunk *chunk) {
-    bool reached = mal_gc_collector_get()->chunk_take_mark(chunk->low);
+    bool reached = mal_gc_collector_get()->chunk_take_mark(chunk->span);
     if (reached || !forget(chunk))
         push_locking(&quarantine, chunk);
 }
 
 static void take_marks(struct list *list) {
     for (struct mal_arena_chunk *chunk = list->first; chunk; chunk = chunk->next)
-        mal_gc_collector_get()->chunk_take_mark(chunk->low);
+        mal_gc_collector_get()->chunk_take_mark(chunk->span);
 }
 
 /* What was freed up to here, and not while marking, is judged by the marks; all others begin the
@@ -315,11 +301,11 @@ struct mal_gc_arena_bytes mal_gc_arenas_bytes(void) {
     return bytes;
 }
 
-void mal_gc_arenas_before_fork(void) {
+void mal_arena_chunks_before_fork(void) {
     mal_lock(&lock);
+    mal_lock_note_released(&lock);
 }
 
-void mal_gc_arenas_after_fork(bool child) {
-    (void)child;
+void mal_arena_chunks_after_fork(void) {
     mal_unlock(&lock);
 }

@@ -15,17 +15,17 @@
 #include <stdint.h>
 
 struct mal_gc_worker;
+struct mal_span;
 
 struct mal_gc_collector {
-    /* Brings the collector up; 0 or a negative errno. */
-    int (*ensure)(void);
     /* The object that holds the address; see gc/heap.h. */
     bool (*find)(uintptr_t address, uintptr_t *ret_object, size_t *ret_bytes);
     /* A zeroed object without pointers, or NULL. No lock held. */
     void *(*new_noscan)(size_t bytes);
-    /* While not marking: when it returns, the span that holds the address has been swept, if it is
-     * one. Inside a critical section. */
-    void (*ensure_swept)(uintptr_t address);
+    /* Grows when a mark ends, with the world stopped. */
+    uint32_t (*turn)(void);
+    /* The object's mark, which is set for what lives on until its span is swept. */
+    bool (*is_marked)(uintptr_t object);
 
     /* Constant inside a critical section. */
     bool (*is_marking)(void);
@@ -38,19 +38,18 @@ struct mal_gc_collector {
     void (*mark_contents)(struct mal_gc_worker *worker, uintptr_t object, uintptr_t low,
                           uintptr_t high);
 
-    /* A chunk of an arena, so that the marker notes when a word leads into it. 0 or -ENOMEM. Then
-     * whether one did in this cycle, and the next begins anew. */
-    int (*chunk_enter)(uintptr_t low, size_t bytes);
-    bool (*chunk_take_mark)(uintptr_t low);
-    void (*chunk_leave)(uintptr_t low, size_t bytes);
+    /* A chunk of an arena: a span with one object without pointers, allocated for ever, that the
+     * sweeper never meets. NULL when memory is short. Then whether a word led into it in this
+     * cycle, and the next begins anew. No lock of a rank above GC_ARENAS held. */
+    struct mal_span *(*chunk_new)(size_t bytes);
+    bool (*chunk_take_mark)(struct mal_span *span);
+    void (*chunk_free)(struct mal_span *span);
 
     /* The calling thread, born with all signals blocked, is one of the program's from here on:
      * registered, and the stop signal unblocked. */
     void (*become_program)(void);
     void (*blocking_begin)(void);
     void (*blocking_end)(void);
-    /* Somebody should start a cycle soon. Any thread, no lock held. */
-    void (*want_cycle)(void);
 };
 
 /* Written once, with release, before the first object of the collected heap is handed out. NULL

@@ -94,7 +94,7 @@ void mal_gc_specials_rescan(struct mal_gc_worker *worker, uintptr_t low, uintptr
     struct part part = {mal_gc_collector_get(), worker, low, high};
     uintptr_t start;
     size_t bytes;
-    if (mal_special_next_page(0, UINTPTR_MAX) == UINTPTR_MAX)
+    if (!mal_special_have_any())
         return;
     /* An object that reaches into the range from before it. */
     if (part.collector->find(low, &start, &bytes) &&
@@ -114,12 +114,15 @@ static bool is_in_block(const struct mal_special *special, uintptr_t block) {
 /* DEAD or ALIVE for each record of the block; true when any is dead. */
 static bool judge_block(struct mal_special *special, uintptr_t block,
                         const struct mal_gc_sweep_view *view) {
+    uint32_t turn = mal_gc_collector_get()->turn();
     bool any = false;
     for (; special; special = special->next) {
         if (!is_in_block(special, block))
             continue;
         special->fate = view->is_marked(special->object) ? MAL_FATE_ALIVE : MAL_FATE_DEAD;
         any |= special->fate == MAL_FATE_DEAD;
+        if (special->kind == MAL_SPECIAL_WEAK)
+            special->weak->turn = turn;
     }
     return any;
 }
@@ -235,10 +238,9 @@ void mal_gc_specials_forget(uintptr_t object) {
 
 void mal_gc_specials_before_fork(void) {
     mal_special_lock_all();
-    mal_gc_callbacks_before_fork();
 }
 
 void mal_gc_specials_after_fork(bool child) {
-    mal_gc_callbacks_after_fork(child);
+    (void)child;
     mal_special_unlock_all();
 }

@@ -8,10 +8,13 @@
  *
  * Weak references. All weak references to one pointer share one word: a small collected object
  * without pointers, kept alive by its record as long as the target lives. Reading it:
- *     marking      the target is shaded, so it lives through this cycle: handing out a pointer to
- *                  it is as good as having had one all along
- *     otherwise    the target may be dead and not yet swept. Its span is swept first, which empties
- *                  the word if it is dead; then the word is read again
+ *     marking      all that is dead was swept, so a target that is there lives. It is shaded, so it
+ *                  lives through this cycle: handing out a pointer to it is as good as having had
+ *                  one all along
+ *     otherwise    the target may be dead and not yet swept. The word is looked at under the lock
+ *                  that the sweeper empties it under; until then the marks of its span are
+ *                  untouched and say what the sweeper will find. So dead objects do not come back,
+ *                  and nobody waits for a sweep
  * The phase is constant inside the critical section, so the two cannot mix.
  *
  * SYNCHRONIZATION: gc/specials_table.c. `last_id` is a relaxed counter.
@@ -201,7 +204,7 @@ static struct mallard_gc_weak *enter_weak(uintptr_t object, uintptr_t pointer,
     struct mallard_gc_weak *weak = find_weak(shard, object, pointer);
     struct mal_special *special = weak ? NULL : mal_special_add(shard, object, MAL_SPECIAL_WEAK);
     if (special) {
-        mal_store_relaxed(&fresh->target, pointer);
+        *fresh = (struct mallard_gc_weak){pointer, object, mal_gc_collector_get()->turn()};
         special->weak = weak = fresh;
     }
     mal_gc_collector_shade(weak);
@@ -230,17 +233,26 @@ struct mallard_gc_weak *mallard_gc_weak_new(void *object) {
     return weak;
 }
 
+/* Not while marking. */
+static uintptr_t settled_target(const struct mallard_gc_weak *weak) {
+    const struct mal_gc_collector *collector = mal_gc_collector_get();
+    struct mal_special_shard *shard = mal_special_lock(weak->object);
+    uintptr_t target = mal_load_relaxed(&weak->target);
+    if (target != 0 && weak->turn != collector->turn() && !collector->is_marked(weak->object))
+        target = 0;
+    mal_special_unlock(shard);
+    return target;
+}
+
 void *mallard_gc_weak_get(struct mallard_gc_weak *weak) {
-    if (!weak)
+    if (!weak || mal_load_relaxed(&weak->target) == 0)
         return NULL;
     mal_critical_enter();
-    uintptr_t target = mal_load_acquire(&weak->target);
-    if (target != 0 && mal_gc_collector_is_marking()) {
+    uintptr_t target = mal_load_relaxed(&weak->target);
+    if (!mal_gc_collector_is_marking())
+        target = settled_target(weak);
+    else
         mal_gc_collector_get()->shade((void *)target);
-    } else if (target != 0) {
-        mal_gc_collector_get()->ensure_swept(target);
-        target = mal_load_acquire(&weak->target);
-    }
     mal_critical_leave();
     return (void *)target;
 }

@@ -147,6 +147,10 @@ uintptr_t mal_special_next_page(uintptr_t low, uintptr_t high) {
     return high;
 }
 
+bool mal_special_have_any(void) {
+    return mal_load_relaxed(&bit_words) > 0;
+}
+
 /* ---- records ---- */
 
 struct mal_special *mal_special_add(struct mal_special_shard *shard, uintptr_t object,

@@ -23,8 +23,14 @@ enum mal_special_kind { MAL_SPECIAL_FINALIZER, MAL_SPECIAL_CLEANUP, MAL_SPECIAL_
 /* What sweep found out about a record's object. */
 enum mal_special_fate { MAL_FATE_ALIVE, MAL_FATE_REVIVED, MAL_FATE_DEAD };
 
+/* Under the lock of the object's shard, but for reading while marking:
+ *     turn == the collector's turn  =>  the object's span was swept since the last mark, or the
+ *                                       word is younger: target is right as it is
+ *     otherwise                         the object's mark, still there, says whether it lives */
 struct mallard_gc_weak {
-    uintptr_t target; /* 0 once it is gone; atomic: stored by the sweeper, release */
+    uintptr_t target; /* 0 once it is gone; atomic */
+    uintptr_t object; /* that the target lies in; constant */
+    uint32_t turn;
 };
 
 /* All under the shard's lock, but `callback` once it is queued. */
@@ -63,6 +69,8 @@ void mal_special_recycle(struct mal_special_shard *shard, struct mal_special *sp
 /* The first page of [low, high) whose bit is set, as an address; `high` or above where there is
  * none. Any thread. */
 uintptr_t mal_special_next_page(uintptr_t low, uintptr_t high);
+/* False: there has never been a record. */
+bool mal_special_have_any(void);
 /* No record lies on the page any more. */
 void mal_special_clear_page(struct mal_special_shard *shard, uintptr_t page_address);
 
