@@ -13,7 +13,6 @@
  *
  * SYNCHRONIZATION: plain data under the owner's lock.
  */
-#include "base/bits.h"
 #include "gc/pacer.h"
 #include "gc/pacer_private.h"
 

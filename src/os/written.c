@@ -19,8 +19,6 @@
  */
 #include "os/written.h"
 
-#include "base/atomic.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
@@ -69,8 +67,6 @@ struct scan {
 _Static_assert(sizeof(struct scan) == 96, "given by the kernel");
 _Static_assert(sizeof(struct mal_written_region) == 24, "given by the kernel");
 
-static uint32_t fds_are_private; /* collector's thread sets it once; relaxed atomic */
-
 static int ask(int fd, unsigned long request, void *argument) {
     int saved_errno = errno;
     int result = ioctl(fd, request, argument);
@@ -105,7 +101,7 @@ static int open_marks(void) {
 }
 
 int mal_written_open(struct mal_written *ret_written) {
-    struct mal_written opened = {open_protector(), -1, mal_load_relaxed(&fds_are_private)};
+    struct mal_written opened = {open_protector(), -1};
     if (opened.protector < 0)
         return opened.protector;
     opened.marks = open_marks();
@@ -126,11 +122,7 @@ void mal_written_close(struct mal_written *written) {
 }
 
 void mal_written_forget_in_child(struct mal_written *written) {
-    mal_store_relaxed(&fds_are_private, 0);
-    if (written->has_private_table)
-        *written = (struct mal_written)MAL_WRITTEN_CLOSED;
-    else
-        mal_written_close(written);
+    *written = (struct mal_written)MAL_WRITTEN_CLOSED;
 }
 
 int mal_written_watch(const struct mal_written *written, uintptr_t low, uintptr_t high) {
@@ -191,7 +183,5 @@ int mal_fds_become_private(int keep) {
         result = close_range_unshared(0, (unsigned)keep - 1);
     if (result == 0)
         result = close_range_unshared((unsigned)(keep + 1), ~0u);
-    if (result == 0)
-        mal_store_relaxed(&fds_are_private, 1);
     return result;
 }

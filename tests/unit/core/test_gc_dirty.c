@@ -203,6 +203,33 @@ static void a_second_add_forgets_nothing(void **state) {
     dirty->close();
 }
 
+/* Larger than the pieces that a scan is made of, mostly never touched; huge pages in part of it. */
+static void large_ranges_have_no_seams(void **state) {
+    (void)state;
+    need_uffd();
+    struct region region = region_new(((size_t)100 << 20) / page_bytes);
+    size_t seam = ((size_t)32 << 20) / page_bytes;
+    uint64_t random = seed;
+    mal_written_ask_huge(region.memory + ((size_t)40 << 20), (size_t)8 << 20);
+    memset(region.memory + ((size_t)40 << 20), 1, (size_t)8 << 20);
+    watch(&region);
+    for (unsigned epoch = 0; epoch < 3; epoch++) {
+        for (size_t page = seam; page < region.pages; page += seam) {
+            write_somewhere(&region, &random);
+            region.memory[page * page_bytes] = 1;
+            region.memory[page * page_bytes - 1] = 1;
+            note(&region, page * page_bytes - 1, 2);
+        }
+        region.memory[((size_t)41 << 20) + epoch] = 2;
+        note(&region, ((size_t)41 << 20) + epoch, 1);
+        look(&region);
+        clear(&region);
+    }
+    look(&region);
+    region_free(&region);
+    dirty->close();
+}
+
 struct ends {
     uintptr_t low, high;
 };
@@ -619,6 +646,7 @@ int main(void) {
         cmocka_unit_test(the_self_test_passes_and_is_quick),
         cmocka_unit_test(random_writes_are_seen),
         cmocka_unit_test(a_second_add_forgets_nothing),
+        cmocka_unit_test(large_ranges_have_no_seams),
         cmocka_unit_test(ranges_need_not_be_whole_pages),
         cmocka_unit_test(clear_before_scan_loses_nothing),
         cmocka_unit_test(every_kind_of_memory_is_watched),
