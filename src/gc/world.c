@@ -41,8 +41,6 @@
 
 #include <errno.h>
 #include <link.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stddef.h>
 #include <unistd.h>
 
@@ -303,15 +301,6 @@ int mal_gc_world_init(void) {
 void mal_gc_world_become_own(void) {
     mal_gc_thread_leave();
     mal_thread_note_own();
-}
-
-int mal_gc_world_become_program(void) {
-    sigset_t only;
-    sigemptyset(&only);
-    sigaddset(&only, mal_gc_signal());
-    pthread_sigmask(SIG_UNBLOCK, &only, NULL);
-    mal_thread_forget_own();
-    return mal_gc_thread_register() ? 0 : -ENOMEM;
 }
 
 void mal_gc_world_before_fork(void) {

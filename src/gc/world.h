@@ -45,9 +45,6 @@ void mal_gc_world_each_explicit(mal_gc_range_visit *visit, void *context); /* ro
 /* Marks the calling thread as the collector's own: never stopped, never scanned. Threads of
  * mal_thread_start begin so. Needed is it only for others. */
 void mal_gc_world_become_own(void);
-/* For a thread of mal_thread_start that calls the program back: from now on it is stopped and
- * scanned like the program's. 0 or -ENOMEM. After mal_gc_world_init. */
-int mal_gc_world_become_program(void);
 
 /* The calling thread can be stopped: it was born with all signals blocked. */
 void mal_gc_signal_unblock(void);
