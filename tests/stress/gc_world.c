@@ -83,6 +83,14 @@ static uint64_t now_ns(void) {
     return mal_clock_mono_ns();
 }
 
+static bool moves_on(volatile uint64_t *number) {
+    uint64_t before = *number;
+    uint64_t end_ns = now_ns() + 5000000000ull;
+    while (*number == before && now_ns() < end_ns)
+        sched_yield();
+    return *number != before;
+}
+
 static void test_nobody_moves(const char *what) {
     static void *(*const bodies[])(void *) = {compute, allocate, contend};
     pthread_t threads[WORKERS];
@@ -98,16 +106,13 @@ static void test_nobody_moves(const char *what) {
         if (stops % 64 == 63)
             sched_yield();
     }
-    uint64_t before[WORKERS];
-    memcpy(before, progress, sizeof before);
-    usleep(200000);
     for (int i = 0; i < WORKERS; i++)
-        stuck += before[i] == *(volatile uint64_t *)&progress[i];
+        stuck += !moves_on(&progress[i]);
     mal_store_relaxed(&ending, 1u);
     for (int i = 0; i < WORKERS; i++)
         pthread_join(threads[i], NULL);
     printf("   %s: %u stops, %u with movement, %u threads stuck\n", what, stops, look.moved, stuck);
-    judge(stops > 50 && look.moved == 0 && stuck == 0, what);
+    judge(stops > 10 && look.moved == 0 && stuck == 0, what);
 }
 
 static uint64_t alarms;
@@ -218,32 +223,48 @@ static void *fork_often(void *ret_bad) {
     return NULL;
 }
 
-static void test_churn(void) {
-    uint64_t started = 0;
-    uint64_t strangers = 0;
-    uint64_t loads = 0;
-    uint64_t forks[2] = {0, 0};
+/* Stops the world and reads all roots while a set of threads does what it does. */
+static unsigned stop_while(void *(*const bodies[])(void *), void *const arguments[],
+                           unsigned count) {
+    pthread_t threads[4];
     uint64_t sum = 0;
     unsigned stops = 0;
-    uint64_t end_ns = now_ns() + (uint64_t)(2 * seconds * 1e9);
+    uint64_t end_ns = now_ns() + (uint64_t)(seconds * 1e9);
     mal_store_relaxed(&ending, 0u);
-    pthread_t threads[] = {start(start_many, &started), start(start_strangers, &strangers),
-                           start(load_and_unload, &loads), start(fork_often, forks)};
+    for (unsigned i = 0; i < count; i++)
+        threads[i] = start(bodies[i], arguments[i]);
     for (; now_ns() < end_ns; stops++) {
         stop_once(read_all_roots, &sum);
         usleep(200);
     }
     mal_store_relaxed(&ending, 1u);
-    for (size_t i = 0; i < sizeof threads / sizeof threads[0]; i++)
+    for (unsigned i = 0; i < count; i++)
         pthread_join(threads[i], NULL);
-    printf("   %u stops, %lu threads, %lu strangers, %lu loads, %lu forks\n", stops,
-           (unsigned long)started, (unsigned long)strangers, (unsigned long)loads,
-           (unsigned long)forks[0]);
-    judge(stops > 50 && started > 50 && strangers > 20 && loads > 20,
+    return stops;
+}
+
+static void test_churn(void) {
+    uint64_t counts[3] = {0, 0, 0};
+    unsigned stops =
+        stop_while((void *(*const[])(void *)){start_many, start_strangers, load_and_unload},
+                   (void *const[]){&counts[0], &counts[1], &counts[2]}, 3);
+    printf("   %u stops, %lu threads, %lu strangers, %lu loads\n", stops, (unsigned long)counts[0],
+           (unsigned long)counts[1], (unsigned long)counts[2]);
+    judge(stops > 10 && counts[0] > 20 && counts[1] > 5 && counts[2] > 5,
           "threads come and go, libraries are loaded and unloaded");
-    judge(forks[0] > 5 && forks[1] == 0, "a forked child has one thread, and stops others later");
     stop_once(nothing, NULL);
     judge(mal_gc_thread_count() == 1, "nobody is left in the registry");
+}
+
+/* Not while libraries are loaded: glibc's child may then inherit the loader's lock for ever. */
+static void test_fork(void) {
+    uint64_t started = 0;
+    uint64_t forks[2] = {0, 0};
+    unsigned stops = stop_while((void *(*const[])(void *)){start_many, fork_often},
+                                (void *const[]){&started, forks}, 2);
+    printf("   %u stops, %lu threads, %lu forks\n", stops, (unsigned long)started,
+           (unsigned long)forks[0]);
+    judge(forks[0] > 2 && forks[1] == 0, "a forked child has one thread, and stops others later");
 }
 
 /* ---- many idle threads ---- */
@@ -397,6 +418,7 @@ int main(int argc, char **argv) {
     test_nobody_moves("nobody moves while the world is stopped");
     test_signals();
     test_churn();
+    test_fork();
     test_silent_end();
     test_idle();
     test_watchdog();
