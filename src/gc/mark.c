@@ -270,7 +270,8 @@ static inline uint64_t exchange(struct mal_gc_worker *worker, uint64_t item) {
     return out;
 }
 
-static inline void prefetch(uint64_t item) {
+/* Always inline: gcc drops calls of a function that does nothing but prefetch. */
+MAL_FAST void prefetch(uint64_t item) {
     uint64_t offset = item & ~(uint64_t)MAL_GC_ITEM_FLAGS;
     __builtin_prefetch(mal_gc_line_at(offset), 1);
     __builtin_prefetch((const void *)(mal_gc_tables.base + offset));
