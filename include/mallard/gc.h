@@ -72,23 +72,55 @@ struct mallard_gc_stats {
 };
 int mallard_gc_read_stats(struct mallard_gc_stats *stats); /* Go: ReadGCStats and MemStats */
 
-/* ---- when objects die (EXTRAS) ------------------------------------------------------------------
- */
+/* ---- when objects die --------------------------------------------------------------------------
+ *
+ * Functions given here run one at a time on a thread of Mallard's, "mallard-gc-fin", with no lock
+ * held, never inside an allocation. They are the program's code there: they may allocate, wait, and
+ * use all of this. One that does not return keeps the others waiting. Signals sent to the process
+ * are not handled on that thread. At exit nothing is run; a forked child runs what was queued, but
+ * not the one that was running. Nothing says when an object is found dead: use these to give back
+ * what is not memory, and close what must be closed in time by hand. Any thread may call any of
+ * these. */
+
+/* A cleanup that was added. Holding it does not keep the object alive. */
 struct mallard_gc_cleanup {
-    uint64_t id;
-    uintptr_t object;
+    uint64_t id; /* 0: none */
+    uintptr_t hidden;
 };
-/* Runs function(argument) on the collector's thread once `object` is gone. Go: runtime.AddCleanup.
- */
+
+/* Runs function(argument) once the object that `object` points to, or into, is gone; several may
+ * be added to one object, and run in no order. The argument, and what it leads to, is kept alive
+ * until then: if it leads to the object, the object never dies. An object with a finalizer too is
+ * gone only after it died for a second time. ret_cleanup may be NULL. Preferred over a finalizer:
+ * the memory is free at once and the order of death does not matter. Freeing the object by hand
+ * runs it too.
+ * -EINVAL: not in a collected object (NULL, malloc's, an arena's), or the argument points into the
+ * object, or no function; -ENOMEM. Go: runtime.AddCleanup. */
 int mallard_gc_cleanup_add(void *object, void (*function)(void *argument), void *argument,
                            struct mallard_gc_cleanup *ret_cleanup);
+
+/* Takes a cleanup back. -ENOENT: it is due or has run, or was taken back; -EINVAL: there was none.
+ * Go: Cleanup.Stop. */
 int mallard_gc_cleanup_stop(const struct mallard_gc_cleanup *cleanup);
-/* Runs function(object) once nothing else leads to it; NULL removes. Go: runtime.SetFinalizer. */
+
+/* Runs function(object) once nothing leads to the object; it and all that it leads to is whole
+ * then, and is free again when it is found dead another time. Of objects that lead to each other
+ * the first dies first; in a ring none does. NULL takes the finalizer back. `object` is the start
+ * of an object (of up to 16 bytes without pointers: any address in it). Freeing the object by hand
+ * drops it.
+ * -EINVAL: not the start of a collected object (NULL, an interior pointer, malloc's, an arena's);
+ * -EEXIST: it has one; -ENOMEM. Go: runtime.SetFinalizer. */
 int mallard_gc_finalizer_set(void *object, void (*function)(void *object));
-struct mallard_gc_weak; /* itself a collected object */
-struct mallard_gc_weak *
-mallard_gc_weak_new(void *object); /* the same one for the same object. Go: weak.Make */
-void *mallard_gc_weak_get(struct mallard_gc_weak *weak); /* NULL once the object is gone */
+
+/* A reference that keeps nothing alive: itself a collected object, the same one for the same
+ * pointer as long as the object lives, so comparing these compares what they were made from, even
+ * after its death. NULL and errno EINVAL: not in a collected object; ENOMEM. Go: weak.Make. */
+struct mallard_gc_weak;
+struct mallard_gc_weak *mallard_gc_weak_new(void *object);
+
+/* The pointer it was made from; NULL once the object is gone, or its finalizer is due. NULL for
+ * NULL. Go: weak.Pointer.Value. */
+void *mallard_gc_weak_get(struct mallard_gc_weak *weak);
 
 #ifdef __cplusplus
 }

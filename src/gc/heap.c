@@ -52,14 +52,18 @@ static void add_class(struct mal_gc_heap_counters *counters, struct mal_gc_centr
     mal_unlock(&central->lock);
 }
 
-struct mal_gc_heap_counters mal_gc_heap_counters(void) {
-    struct mal_gc_heap_counters counters = {
+struct mal_gc_heap_counters mal_gc_heap_levels(void) {
+    return (struct mal_gc_heap_counters){
         .live_bytes = mal_load_relaxed(&mal_gc_totals.live_bytes),
         .marked_bytes = mal_load_relaxed(&mal_gc_totals.last_marked_bytes),
         .scan_bytes = mal_load_relaxed(&mal_gc_totals.scan_bytes),
         .inuse_pages = mal_load_relaxed(&mal_gc_totals.inuse_pages),
         .unswept_pages = mal_load_relaxed(&mal_gc_totals.unswept_pages),
     };
+}
+
+struct mal_gc_heap_counters mal_gc_heap_counters(void) {
+    struct mal_gc_heap_counters counters = mal_gc_heap_levels();
     for (unsigned i = 0; i < MAL_GC_SPAN_CLASSES; i++)
         add_class(&counters, &mal_gc_central[i]);
     return counters;
@@ -162,8 +166,8 @@ void mal_gc_heap_each_scan_range(void (*visit)(uintptr_t low, uintptr_t high, vo
 
 /* ---- fork ---- */
 
+/* The gate first, by mal_gc_hold_for_fork: whoever is inside may need locks of lower rank. */
 void mal_gc_heap_before_fork(void) {
-    mal_gc_gate_shut();
     for (unsigned i = 0; i < MAL_GC_SPAN_CLASSES; i++) {
         mal_lock(&mal_gc_central[i].lock);
         mal_lock_note_released(&mal_gc_central[i].lock); /* the rank is there once */

@@ -61,6 +61,8 @@ struct mal_gc_heap_counters {
     uint64_t total_alloc_bytes, total_free_bytes, mallocs, frees; /* exact as of the last flush */
 };
 struct mal_gc_heap_counters mal_gc_heap_counters(void);
+/* The same, the last four 0: no lock, for every refill. */
+struct mal_gc_heap_counters mal_gc_heap_levels(void);
 
 /* Hooks that CYCLE sets before the first allocation. Called with no lock held, outside critical
  * sections, by allocating threads: `charge` at every refill and large object with the bytes that
@@ -91,6 +93,10 @@ bool mal_gc_heap_find(uintptr_t address, uintptr_t *ret_object, size_t *ret_byte
 /* Between a cycle's mark and the end of its sweep: whether the object, found by
  * mal_gc_heap_find, is about to be swept away. */
 bool mal_gc_heap_is_doomed(uintptr_t object);
+
+/* While not marking: when it returns, the span that holds the address has been swept, if it is one.
+ * Inside a critical section, no lock held. */
+void mal_gc_heap_ensure_swept(uintptr_t address);
 
 /* Takes a cache back: its slots are free again, its spans on lists. The owner when it ends, in a
  * critical section. */

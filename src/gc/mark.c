@@ -450,6 +450,22 @@ void mal_gc_shade(const void *pointer) {
     mal_gc_worker_give(worker);
 }
 
+void mal_gc_mark_contents(struct mal_gc_worker *worker, uintptr_t object, uintptr_t low,
+                          uintptr_t high) {
+    uint64_t offset = mal_gc_offset(object);
+    unsigned class = mal_gc_page_span_class(mal_gc_page_at(offset)) >> 1;
+    uint64_t end =
+        class == MAL_GC_CLASS_LARGE ? large_end(offset) : offset + mal_gc_class[class].size_bytes;
+    uint64_t from = mal_max(mal_gc_offset(low), offset);
+    uint64_t to = mal_min(mal_gc_offset(high), end);
+    if (mal_gc_page_at(offset) & MAL_GC_PAGE_NOSCAN || from >= to)
+        return;
+    mal_critical_enter();
+    hold(worker);
+    scan(worker, mal_round_down(from, WORD_BYTES), mal_round_up(to, WORD_BYTES));
+    mal_critical_leave();
+}
+
 /* ---- scanning again ---- */
 
 /* The part of a marked object that lies in [low, high). */

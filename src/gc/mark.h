@@ -31,6 +31,9 @@ void mal_gc_worker_give(struct mal_gc_worker *worker); /* publishes what it stil
 void mal_gc_mark_range(struct mal_gc_worker *worker, uintptr_t low, uintptr_t high);
 /* One word. */
 void mal_gc_mark_word(struct mal_gc_worker *worker, uintptr_t word);
+/* What the object's pointers within [low, high) lead to, and not the object. */
+void mal_gc_mark_contents(struct mal_gc_worker *worker, uintptr_t object, uintptr_t low,
+                          uintptr_t high);
 /* From a thread of the program while phase == MARK: what it stores somewhere we do not look again.
  */
 void mal_gc_shade(const void *pointer);
