@@ -142,6 +142,7 @@ CONFORMANCE_RUNS = \
   deploy_monitoring='python3 tests/conformance/deploy_monitoring.py $(OUT)' \
   deploy_prometheus='python3 tests/conformance/deploy_prometheus.py $(OUT)' \
   deploy_containers='python3 tests/conformance/deploy_containers.py $(OUT) $(CONTAINERFILE_TOOLS)' \
+  gc_types='python3 tests/conformance/gc_types.py' \
   instructions="$(INSTRUCTIONS)" \
   example='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/programs/example $(OUT)/tests/example.pb.gz && go tool pprof -top $(OUT)/tests/example.pb.gz >/dev/null'
 INSTRUCTIONS = python3 tests/bench/instructions.py $(OUT)/tests/bin/bench/count $(CORE_SO) --compiler '$(CC) $(CFLAGS)'

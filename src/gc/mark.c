@@ -429,6 +429,10 @@ uint64_t mal_gc_mark_scanned_bytes(void) {
 /* ---- words ---- */
 
 void mal_gc_mark_word(struct mal_gc_worker *worker, uintptr_t word) {
+    if (worker->check) {
+        mal_gc_check_word(worker->check, word);
+        return;
+    }
     mal_critical_enter();
     hold(worker);
     consider(worker, word);
@@ -436,6 +440,10 @@ void mal_gc_mark_word(struct mal_gc_worker *worker, uintptr_t word) {
 }
 
 void mal_gc_mark_range(struct mal_gc_worker *worker, uintptr_t low, uintptr_t high) {
+    if (worker->check) {
+        mal_gc_check_range(worker->check, low, high);
+        return;
+    }
     mal_critical_enter();
     hold(worker);
     low = mal_round_up(low, WORD_BYTES);

@@ -113,6 +113,7 @@ int main(int argc, char **argv) {
     mallard_free(mallard_malloc(1));
     if (mal_gc_ensure() != 0)
         return 1;
+    mallard_gc_set_percent(-1);
     for (int round = 0; round < 2; round++) {
         time_alloc("16 bytes, no pointers", &small_type, 1 << 22);
         time_alloc("64 bytes, no pointers", &bytes_type, 1 << 22);
