@@ -320,12 +320,9 @@ static int set_up(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sizes_are_zeroed_and_aligned),
-        cmocka_unit_test(objects_are_found),
-        cmocka_unit_test(free_slots_are_no_objects),
-        cmocka_unit_test(freed_by_hand),
-        cmocka_unit_test(tiny_objects_share),
-        cmocka_unit_test(graphs_match_the_model),
+        cmocka_unit_test(sizes_are_zeroed_and_aligned), cmocka_unit_test(objects_are_found),
+        cmocka_unit_test(free_slots_are_no_objects),    cmocka_unit_test(freed_by_hand),
+        cmocka_unit_test(tiny_objects_share),           cmocka_unit_test(graphs_match_the_model),
         cmocka_unit_test(large_arrays_are_scanned),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
