@@ -11,7 +11,9 @@
  *                                the kernel lists is registered, Mallard's own, or ended
  *
  * The second half is checked after the first holds: stopped threads start none. Whoever was started
- * before is listed by then, since clone lists it before it returns.
+ * before is listed by then, since clone lists it before it returns. A thread may register itself
+ * after the last look at the registry and before the kernel's number is compared with ours: then
+ * the registry's generation has changed since that look, and all is looked at again.
  *
  * Running inside the callback means that no stopped thread is in the middle of changing the list of
  * loaded objects, and that a walk over it inside needs no lock that somebody may hold: it is the
@@ -234,9 +236,11 @@ static bool adopt_unknown(struct round *round) {
 static void begin_stop(struct round *round) {
     round->epoch = mal_gc_stop_epoch + 1;
     mal_store_seq_cst(&mal_gc_stop_epoch, round->epoch);
-    do
+    uint32_t generation;
+    do {
+        generation = mal_gc_thread_generation();
         stop_known(round);
-    while (adopt_unknown(round));
+    } while (adopt_unknown(round) || mal_gc_thread_generation() != generation);
 }
 
 static void end_stop(struct round *round) {
