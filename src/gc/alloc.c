@@ -85,6 +85,7 @@ static uintptr_t take_object(struct mal_gc_thread *thread, const struct mal_gc_r
     if (object && request->layout != MAL_GC_LAYOUT_NOSCAN)
         mal_gc_layout_write(mal_gc_offset(object), mal_gc_class[span_class >> 1].size_bytes,
                             request);
+    MAL_CRITICAL_PIN(object);
     mal_critical_leave();
     return object;
 }
@@ -150,6 +151,7 @@ MAL_FAST void *new_noscan(struct mal_gc_thread *thread, size_t bytes) {
     mal_critical_enter();
     uintptr_t object =
         take_fast(&thread->cache.bin[mal_class_for_small(bytes) << 1 | MAL_GC_PAGE_NOSCAN]);
+    MAL_CRITICAL_PIN(object);
     mal_critical_leave();
     return (void *)object;
 }
@@ -160,6 +162,7 @@ MAL_FAST void *new_scan(struct mal_gc_thread *thread, size_t bytes, uint64_t mas
     uintptr_t object = take_fast(&thread->cache.bin[(small & 0xff) << 1]);
     if (MAL_LIKELY(object != 0))
         write_mask(mal_gc_offset(object), small >> 8, mask);
+    MAL_CRITICAL_PIN(object);
     mal_critical_leave();
     return (void *)object;
 }
@@ -225,6 +228,7 @@ static void *alloc_tiny(size_t bytes) {
         return fail();
     mal_critical_enter();
     void *object = take_tiny(&thread->cache, bytes);
+    MAL_CRITICAL_PIN(object);
     mal_critical_leave();
     if (object)
         return object;

@@ -33,6 +33,11 @@ static inline void mal_critical_enter(void) {
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
 
+/* A collected object's address that is in a register or on the stack from here on. Before the end of
+ * the section that made the object: the compiler might leave the last step of computing the address
+ * for later, and the end of a section may be a stop. */
+#define MAL_CRITICAL_PIN(address) __asm__ volatile("" : "+r"(address) : : "memory")
+
 static inline void mal_critical_leave(void) {
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     if (--mal_critical.depth == 0 && __builtin_expect(mal_critical.stop_pending != 0, 0))
