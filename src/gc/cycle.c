@@ -350,5 +350,5 @@ void mal_gc_cycle_run(uint32_t reasons, uint32_t ticket, const struct mal_gc_dir
     learn_speed();
     report();
     if (run.beside)
-        mal_gc_dirty_release(&run);
+        mal_gc_dirty_unprotect(&run);
 }

@@ -107,7 +107,7 @@ uint64_t mal_gc_dirty_round(struct mal_gc_run *run, struct mal_gc_worker *worker
 uint64_t mal_gc_dirty_look(struct mal_gc_run *run, struct mal_gc_worker *worker);
 void mal_gc_dirty_share(struct mal_gc_worker *worker);
 /* After the cycle: writes cost nothing again. */
-void mal_gc_dirty_release(struct mal_gc_run *run);
+void mal_gc_dirty_unprotect(struct mal_gc_run *run);
 void mal_gc_dirty_forget_in_child(void);
 
 /* ---- the pacer and the limiter behind their lock (cycle_pace.c) ---- */
