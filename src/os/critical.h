@@ -16,6 +16,7 @@
 
 #include "base/attr.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct mal_critical {
@@ -33,9 +34,15 @@ static inline void mal_critical_enter(void) {
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
 
-static inline void mal_critical_leave(void) {
+/* The section's end for paths that must end in no call: true means that mal_critical_park is due
+ * now. */
+static inline bool mal_critical_leave_is_due(void) {
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    if (--mal_critical.depth == 0 && __builtin_expect(mal_critical.stop_pending != 0, 0))
+    return --mal_critical.depth == 0 && __builtin_expect(mal_critical.stop_pending != 0, 0);
+}
+
+static inline void mal_critical_leave(void) {
+    if (mal_critical_leave_is_due())
         mal_critical_park();
 }
 
