@@ -72,6 +72,14 @@ $(OUT)/tests/bin/conformance/% $(OUT)/tests/bin/programs/%: | $(CORE_SO)
 $(OUT)/tests/bin/bench/unwind $(OUT)/tests/bin/bench/gc_mark: $(UNIT_CORE_OBJ)
 $(patsubst tests/%.c,$(OUT)/tests/bin/%,$(wildcard tests/bench/workloads/*.c)) $(patsubst %,$(OUT)/tests/bin/bench/%,micro memory scraped): tests/bench/workloads/load.h tests/bench/workloads/churn.h
 
+# What stops the world has the engine's inside and the wrappers in one program.
+WORLD_PROGRAMS := $(patsubst %,$(OUT)/tests/bin/stress/%,gc_world gc_calls gc_roots)
+$(foreach p,gc_world gc_calls gc_roots,$(eval PROGRAM_LIBS_$(p) = $(UNIT_CORE_OBJ) $(GCLIB_OBJ) -rdynamic))
+$(WORLD_PROGRAMS): $(UNIT_CORE_OBJ) $(GCLIB_OBJ) tests/stress/gc_world.h $(OUT)/tests/bin/stress/lib/gc_tls.so
+$(OUT)/tests/bin/stress/lib/gc_tls.so: tests/stress/lib/gc_tls.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) -O2 -g -fPIC -shared -Wall -Wextra $< -o $@
+
 # What drives the browser.
 E2E_MODULES := tests/e2e/node_modules/.package-lock.json
 

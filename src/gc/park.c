@@ -166,12 +166,13 @@ static void leave_region(struct mal_gc_thread *self) {
     }
 }
 
-/* Regions nest, also through a signal handler that interrupts any line here: only the outermost one
+/* Nothing is begun in a critical section: its thread counts as running until it is out of it.
+ * Regions nest, also through a signal handler that interrupts any line here: only the outermost one
  * changes the state, and the depth is positive for all of its time. */
 int mal_gc_blocking_enter(const uintptr_t *registers, uintptr_t sp);
 int mal_gc_blocking_enter(const uintptr_t *registers, uintptr_t sp) {
     struct mal_gc_thread *self = mal_gc_self;
-    if (!self)
+    if (!self || mal_critical.depth > 0)
         return 0;
     uint32_t depth = self->blocking_depth++;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);

@@ -116,7 +116,12 @@ static int visit_object(struct dl_phdr_info *object, size_t bytes, void *context
 
 void mal_gc_world_each_segment(mal_gc_range_visit *visit, void *context) {
     struct visitor visitor = {visit, context};
+    bool stopped = mal_load_acquire(&mal_gc_stop_epoch) & 1;
+    if (!stopped)
+        mal_gc_stop_lock_take();
     dl_iterate_phdr(visit_object, &visitor);
+    if (!stopped)
+        mal_gc_stop_lock_give();
 }
 
 static struct mal_gc_ranges *const sets[] = {&mal_gc_roots, &mal_gc_stacks};

@@ -14,12 +14,15 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #define FIRST_OFFSET 6
 
-static uint32_t chosen; /* signal number; 0: none yet; atomic */
+static uint32_t chosen;     /* signal number; 0: none yet; atomic */
+static uint32_t installing; /* our own calls are let through to libc; atomic */
 
+/* Only while `installing`, or before a number is chosen. */
 static bool is_free(int number) {
     struct sigaction action;
     return sigaction(number, NULL, &action) == 0 && !(action.sa_flags & SA_SIGINFO) &&
@@ -60,11 +63,13 @@ static sigset_t all_but_faults(void) {
 int mal_gc_signal_install(void (*handler)(int)) {
     struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
     action.sa_mask = all_but_faults();
+    mal_store_release(&installing, 1u);
     if (mal_gc_signal() != 0 && !is_free(mal_gc_signal()))
         mal_store_release(&chosen, 0u);
-    if (mal_gc_signal() == 0)
-        return -EAGAIN;
-    return sigaction(mal_gc_signal(), &action, NULL) == 0 ? 0 : -errno;
+    int number = mal_gc_signal();
+    int error = number == 0 ? -EAGAIN : sigaction(number, &action, NULL) == 0 ? 0 : -errno;
+    mal_store_release(&installing, 0u);
+    return error;
 }
 
 void mal_gc_signal_unblock(void) {
@@ -74,7 +79,14 @@ void mal_gc_signal_unblock(void) {
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
+/* For libmallard-gc.so, which stands before libc's functions: see gclib/engine.h. */
 MAL_PUBLIC int mallard_gc_signal(void);
-MAL_PUBLIC int mallard_gc_signal(void) {
+MAL_PUBLIC bool mallard_gc_signal_is_taken(int number);
+
+int mallard_gc_signal(void) {
     return mal_gc_signal();
+}
+
+bool mallard_gc_signal_is_taken(int number) {
+    return number > 0 && number == (int)mal_load_acquire(&chosen) && !mal_load_acquire(&installing);
 }

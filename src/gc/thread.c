@@ -198,6 +198,23 @@ struct mal_gc_thread *mal_gc_thread_register(void) {
     return completed;
 }
 
+void mal_gc_thread_leave(void) {
+    if (mal_gc_self)
+        unregister(mal_gc_self);
+}
+
+/* For libmallard-gc.so: see gclib/engine.h. */
+MAL_PUBLIC void mallard_gc_thread_attach(void);
+MAL_PUBLIC bool mallard_gc_thread_is_wanted(void);
+
+void mallard_gc_thread_attach(void) {
+    mal_gc_thread_register();
+}
+
+bool mallard_gc_thread_is_wanted(void) {
+    return !mal_thread_is_starting_own();
+}
+
 void mal_gc_thread_each(void (*visit)(struct mal_gc_thread *thread, void *context), void *context) {
     mal_lock(&registry_lock);
     for (struct mal_gc_thread *thread = registry; thread; thread = thread->next)

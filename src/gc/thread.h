@@ -53,6 +53,9 @@ extern MAL_HIDDEN MAL_THREAD struct mal_gc_thread *mal_gc_self;
  * outside critical sections. */
 struct mal_gc_thread *mal_gc_thread_register(void);
 
+/* Takes the calling thread off; it must not touch collected memory until it registers again. */
+void mal_gc_thread_leave(void);
+
 /* Called for every thread that leaves the registry, by itself or, when it ended without a word, by
  * whoever noticed; no lock held. The record is still valid, its cache is to be taken back. Set
  * once, before the first thread registers. */

@@ -53,7 +53,7 @@
  */
 static uint32_t stop_lock;
 
-static void take_stop_lock(void) {
+void mal_gc_stop_lock_take(void) {
     uint32_t free_state = 0;
     if (mal_cas_acquire(&stop_lock, &free_state, 1u))
         return;
@@ -61,7 +61,7 @@ static void take_stop_lock(void) {
         mal_futex_wait(&stop_lock, 2, MAL_FUTEX_FOREVER);
 }
 
-static void give_stop_lock(void) {
+void mal_gc_stop_lock_give(void) {
     if (mal_exchange_release(&stop_lock, 0u) == 2)
         mal_futex_wake(&stop_lock, 1);
 }
@@ -284,11 +284,11 @@ void mal_gc_world_stopped(void (*body)(void *context), void *context,
     int cancel = mal_thread_forbid_cancel();
     mal_registers_save(registers);
     struct request request = {body, context, ret_stop, publish_self(mal_stack_pointer())};
-    take_stop_lock();
+    mal_gc_stop_lock_take();
     if (ret_stop)
         ret_stop->asked_ns = mal_clock_mono_ns();
     dl_iterate_phdr(stop_and_run, &request);
-    give_stop_lock();
+    mal_gc_stop_lock_give();
     __asm__ volatile("" : : "r"(registers) : "memory");
     mal_thread_restore_cancel(cancel);
 }
@@ -299,11 +299,12 @@ int mal_gc_world_init(void) {
 }
 
 void mal_gc_world_become_own(void) {
+    mal_gc_thread_leave();
     mal_thread_note_own();
 }
 
 void mal_gc_world_before_fork(void) {
-    take_stop_lock();
+    mal_gc_stop_lock_take();
     mal_gc_threads_before_fork();
     mal_gc_roots_before_fork();
     mal_gc_handles_before_fork();
@@ -320,5 +321,5 @@ void mal_gc_world_after_fork(bool child) {
     if (child)
         mal_store_release(&stop_lock, 0u);
     else
-        give_stop_lock();
+        mal_gc_stop_lock_give();
 }

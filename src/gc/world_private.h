@@ -23,6 +23,11 @@ extern MAL_HIDDEN uint32_t mal_gc_acks_missing;
  * it did before is seen. */
 bool mal_gc_thread_is_stopped(const struct mal_gc_thread *thread, uint32_t epoch);
 
+/* Held by whoever stops the world, or keeps it from being stopped or forked. No mal_lock: waiters
+ * and holders can be stopped. */
+void mal_gc_stop_lock_take(void);
+void mal_gc_stop_lock_give(void);
+
 /* The number of the signal that stops threads: chosen at the first call. 0 when there is none. */
 int mal_gc_signal(void);
 /* Makes `handler` its handler. 0 or a negative errno. */

@@ -29,6 +29,12 @@ static int32_t own_tids[OWN_MOST]; /* 0: free; owner by compare-and-swap; atomic
 static uint32_t own_count;         /* entries in use; relaxed */
 static MAL_THREAD int32_t *own_tid_at; /* the calling thread's entry */
 
+static MAL_THREAD bool starting_own;
+
+bool mal_thread_is_starting_own(void) {
+    return starting_own;
+}
+
 void mal_thread_note_own(void) {
     for (unsigned i = 0; i < OWN_MOST && !own_tid_at; i++) {
         int32_t none = 0;

@@ -176,9 +176,9 @@ static uint64_t walk(const struct node *root, uint64_t seed) {
 
 struct mutator {
     uint64_t random;
-    struct list *trees;     /* on the thread's stack only */
-    uint64_t count[TREES];  /* nodes at most */
-    void *block[256];       /* malloc's */
+    struct list *trees;    /* on the thread's stack only */
+    uint64_t count[TREES]; /* nodes at most */
+    void *block[256];      /* malloc's */
     size_t block_bytes[256];
 };
 
@@ -404,9 +404,9 @@ int main(void) {
     mallard_gc_read_stats(&stats);
     printf("ok   gc torture: %llu cycles, %llu swaps, %llu splices, %llu trees built, %llu handed, "
            "%llu resized, %llu walks over %llu nodes, mean pause %llu us\n",
-           (unsigned long long)stats.num_gc, (unsigned long long)swaps,
-           (unsigned long long)splices, (unsigned long long)rebuilt, (unsigned long long)handed,
-           (unsigned long long)resized, (unsigned long long)walks, (unsigned long long)walked,
+           (unsigned long long)stats.num_gc, (unsigned long long)swaps, (unsigned long long)splices,
+           (unsigned long long)rebuilt, (unsigned long long)handed, (unsigned long long)resized,
+           (unsigned long long)walks, (unsigned long long)walked,
            (unsigned long long)stats.pause_total_ns / 1000 / (stats.num_gc ? stats.num_gc : 1));
     printf("1 passed, 0 failed\n");
     return 0;
