@@ -67,7 +67,8 @@ void *mallard_gc_handle_get(const struct mallard_gc_handle *handle);
 void mallard_gc_handle_free(struct mallard_gc_handle *handle);
 int mallard_gc_stack_add(void *low, size_t bytes); /* a stack of a coroutine, scanned while known */
 int mallard_gc_stack_remove(void *low);
-/* Between them the thread touches no collected memory and is never interrupted for a collection. */
+/* Between them the thread touches no collected memory and is never interrupted for a collection.
+ * Both in the same function. */
 void mallard_gc_blocking_begin(void);
 void mallard_gc_blocking_end(void);
 /* The object is reachable up to here. */

@@ -85,6 +85,7 @@ static uintptr_t take_object(struct mal_gc_thread *thread, const struct mal_gc_r
     if (object && request->layout != MAL_GC_LAYOUT_NOSCAN)
         mal_gc_layout_write(mal_gc_offset(object), mal_gc_class[span_class >> 1].size_bytes,
                             request);
+    MAL_CRITICAL_PIN(object);
     mal_critical_leave();
     return object;
 }
@@ -153,6 +154,7 @@ static MAL_SLOW void *park_with(void *object) {
 }
 
 MAL_FAST void *leave_with(uintptr_t object) {
+    MAL_CRITICAL_PIN(object);
     return MAL_UNLIKELY(mal_critical_leave_is_due()) ? park_with((void *)object) : (void *)object;
 }
 
@@ -242,6 +244,7 @@ static void *alloc_tiny(size_t bytes) {
         return fail();
     mal_critical_enter();
     void *object = take_tiny(&thread->cache, bytes);
+    MAL_CRITICAL_PIN(object);
     mal_critical_leave();
     if (object)
         return object;

@@ -194,6 +194,8 @@ static uint64_t deadline(uint64_t from_ns) {
 }
 
 static void end_marking(void) {
+    if (mal_gc_wants(MAL_GC_DEBUG_CHECKMARK))
+        mal_gc_checkmark(mal_gc_roots_mark_all);
     mal_gc_heap_end_mark();
     mal_gc_arenas_end_mark();
     run.marked_bytes = mal_gc_heap_levels().marked_bytes;

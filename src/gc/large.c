@@ -68,6 +68,7 @@ static struct fresh make(const struct mal_gc_request *request) {
         publish(span);
     }
     mal_gc_gate_leave();
+    MAL_CRITICAL_PIN(fresh.object);
     mal_critical_leave();
     return fresh;
 }
