@@ -50,12 +50,19 @@ static bool is_first(const struct mal_gc_thread *thread) {
     return thread->tid == getpid();
 }
 
-/* Of a thread that was met by a stop and has not said more. The first thread's stack holds the
- * kernel's random bytes at its high end, any other's its descriptor. */
-static void find_home(struct mal_gc_thread *thread) {
+struct bounds {
+    uintptr_t low, high;
+};
+
+/* Of a thread that was met by a stop and has not said more: looked up anew at every stop, since the
+ * kernel may have joined its mapping with a neighbour that goes away. The first thread's stack
+ * holds the kernel's random bytes at its high end, any other's its descriptor. */
+static struct bounds home_of(const struct mal_gc_thread *thread) {
+    struct bounds home = {thread->stack_low, thread->stack_high};
     uintptr_t inside = is_first(thread) ? getauxval(AT_RANDOM) : thread->thread_pointer;
-    if (!mal_mapping_of(inside, &thread->stack_low, &thread->stack_high))
-        thread->stack_low = thread->stack_high = 0;
+    if (home.high == 0 && !mal_mapping_of(inside, &home.low, &home.high))
+        return (struct bounds){0, 0};
+    return home;
 }
 
 static bool is_in(uintptr_t address, uintptr_t low, uintptr_t high) {
@@ -82,24 +89,21 @@ static void visit_foreign_stack(uintptr_t sp, struct visitor *visitor) {
 }
 
 /* Only a part of the first thread's stack is mapped. */
-static void visit_whole_home(const struct mal_gc_thread *thread, struct visitor *visitor) {
+static void visit_whole_home(struct bounds home, struct visitor *visitor) {
     uintptr_t low;
     uintptr_t high;
-    if (thread->stack_high == 0 || !mal_mapping_of(thread->stack_high - 1, &low, &high))
-        return;
-    mal_mapping_each_populated(mal_max(low, thread->stack_low), thread->stack_high, visit_part,
-                               visitor);
+    if (home.high != 0 && mal_mapping_of(home.high - 1, &low, &high))
+        mal_mapping_each_populated(mal_max(low, home.low), home.high, visit_part, visitor);
 }
 
 static void visit_stack(struct mal_gc_thread *thread, struct visitor *visitor) {
-    if (thread->stack_high == 0)
-        find_home(thread);
-    if (is_in(thread->sp, thread->stack_low, thread->stack_high)) {
-        visit_part(thread->sp, thread->stack_high, visitor);
+    struct bounds home = home_of(thread);
+    if (is_in(thread->sp, home.low, home.high)) {
+        visit_part(thread->sp, home.high, visitor);
         return;
     }
     visit_foreign_stack(thread->sp, visitor);
-    visit_whole_home(thread, visitor);
+    visit_whole_home(home, visitor);
 }
 
 #define STATIC_BLOCK_MOST_BYTES                                                                    \

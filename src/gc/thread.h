@@ -33,8 +33,7 @@ struct mal_gc_thread {
     uintptr_t sp;             /* everything below is dead; the thread, before it acknowledges */
     uintptr_t saved[MAL_SAVED_REGISTERS]; /* callee-saved registers of the outermost region */
 
-    /* Home stack, high end excluded; 0: not known yet. The thread, or the stopping thread while the
-     * world is stopped. */
+    /* Home stack, high end excluded; 0: the thread was adopted and has not said yet. The thread. */
     uintptr_t stack_low, stack_high;
     uintptr_t thread_pointer; /* likewise; 0: not known yet */
     pid_t tid;                /* constant while registered */

@@ -285,10 +285,13 @@ void mal_gc_world_stopped(void (*body)(void *context), void *context,
     mal_registers_save(registers);
     struct request request = {body, context, ret_stop, publish_self(mal_stack_pointer())};
     mal_gc_stop_lock_take();
+    mal_critical_enter(); /* its own calls must not wait in a blocking region for the end of its
+                             stop */
     if (ret_stop)
         ret_stop->asked_ns = mal_clock_mono_ns();
     dl_iterate_phdr(stop_and_run, &request);
     mal_gc_stop_lock_give();
+    mal_critical_leave();
     __asm__ volatile("" : : "r"(registers) : "memory");
     mal_thread_restore_cancel(cancel);
 }
