@@ -14,6 +14,7 @@
 #ifndef MALLARD_GC_H
 #define MALLARD_GC_H
 
+#include <mallard/gc_type.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,10 +24,7 @@ extern "C" {
 
 /* ---- types: where the pointers of an object are (HEAP) --------------------------------------- */
 
-struct mallard_gc_type; /* made by MALLARD_GC_TYPE and its kin, constant */
-/* MALLARD_GC_TYPE(id, type, field...)                 pointer fields by name or path
- * MALLARD_GC_TYPE_FLEX(id, type, (field...), array, element_type, element_field...)
- * MALLARD_GC_TYPE_NOSCAN(id, type)                    no pointers into the collected heap */
+struct mallard_gc_type; /* mallard/gc_type.h: made by MALLARD_GC_TYPE and its kin */
 
 /* ---- allocation: zeroed, aligned to 16 bytes (HEAP) -------------------------------------------
  */

@@ -42,6 +42,9 @@ void mal_gc_world_each_explicit(mal_gc_range_visit *visit, void *context); /* ro
 /* Marks the calling thread as the collector's own. */
 void mal_gc_world_become_own(void);
 
+/* The calling thread can be stopped: it was born with all signals blocked. */
+void mal_gc_signal_unblock(void);
+
 /* fork: from before_fork on no stop can begin; the child's registry holds the caller only. */
 void mal_gc_world_before_fork(void);
 void mal_gc_world_after_fork(bool child);

@@ -8,6 +8,9 @@
  */
 #include "os/thread.h"
 
+#include "base/atomic.h"
+#include "base/attr.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
@@ -15,15 +18,59 @@
 #include <signal.h>
 #include <stdint.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #define STACK_BYTES (256u << 10)
 
 static cpu_set_t remembered_cpus; /* background thread only */
 
+#define OWN_MOST 62u               /* more than a process ever has; others count as the program's */
+static int32_t own_tids[OWN_MOST]; /* 0: free; owner by compare-and-swap; atomic */
+static uint32_t own_count;         /* entries in use; relaxed */
+static MAL_THREAD int32_t *own_tid_at; /* the calling thread's entry */
+
+void mal_thread_note_own(void) {
+    for (unsigned i = 0; i < OWN_MOST && !own_tid_at; i++) {
+        int32_t none = 0;
+        if (!mal_cas_acquire(&own_tids[i], &none, gettid()))
+            continue;
+        own_tid_at = &own_tids[i];
+        mal_add_relaxed(&own_count, 1);
+    }
+}
+
+void mal_thread_forget_own(void) {
+    if (!own_tid_at)
+        return;
+    mal_store_release(own_tid_at, 0);
+    own_tid_at = NULL;
+    mal_sub_relaxed(&own_count, 1);
+}
+
+bool mal_thread_is_own(int tid) {
+    for (unsigned i = 0; i < OWN_MOST; i++)
+        if (mal_load_acquire(&own_tids[i]) == tid)
+            return true;
+    return false;
+}
+
+unsigned mal_thread_own_count(void) {
+    return mal_load_relaxed(&own_count);
+}
+
+void mal_thread_forget_all_own(void) {
+    for (unsigned i = 0; i < OWN_MOST; i++)
+        mal_store_relaxed(&own_tids[i], 0);
+    mal_store_relaxed(&own_count, 0u);
+    own_tid_at = NULL;
+}
+
 static void *run(void *argument) {
     const struct mal_own_thread *thread = argument;
     prctl(PR_SET_NAME, (unsigned long)thread->name, 0, 0, 0);
+    mal_thread_note_own();
     thread->body();
+    mal_thread_forget_own();
     return NULL;
 }
 
