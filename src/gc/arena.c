@@ -25,6 +25,7 @@
 #include "gc/arena.h"
 #include "gc/arena_chunk.h"
 #include "gc/collector.h"
+#include "gc/cycle.h"
 #include "mallard/gc.h"
 #include "meta/memory.h"
 #include "os/lock.h"
@@ -49,7 +50,7 @@ struct mallard_arena {
 };
 
 static struct mal_lock bodies_lock = MAL_LOCK_INIT(MAL_RANK_GC_ARENAS);
-static struct mal_pool bodies = MAL_POOL_INIT(sizeof(struct body), MAL_META_OTHER);
+static struct mal_pool bodies = MAL_POOL_INIT(sizeof(struct body), MAL_META_GC);
 
 static const void *seal_of(const struct mallard_arena *arena) {
     return (const void *)~(uintptr_t)arena;
@@ -100,8 +101,7 @@ static struct mallard_arena *new_or_none(void) {
 }
 
 struct mallard_arena *mallard_arena_new(void) {
-    const struct mal_gc_collector *collector = mal_gc_collector_get();
-    int error = collector ? 0 : -ENOSYS;
+    int error = mal_gc_collector_get() ? 0 : mal_gc_ensure();
     struct mallard_arena *arena = error ? NULL : new_or_none();
     if (!arena)
         errno = error ? -error : ENOMEM;

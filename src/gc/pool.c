@@ -38,7 +38,7 @@
 
 static struct mallard_pool *idle_pools; /* mal_pools_lock; linked by `next` */
 static struct mal_pool shards =         /* mal_pools_lock */
-    MAL_POOL_INIT(sizeof(struct mal_pool_shard), MAL_META_OTHER);
+    MAL_POOL_INIT(sizeof(struct mal_pool_shard), MAL_META_GC);
 
 struct mal_lock mal_pools_lock = MAL_LOCK_INIT(MAL_RANK_GC_POOLS);
 struct mallard_pool *mal_pools;
@@ -232,7 +232,7 @@ static struct mallard_pool *take_pool_locked(void) {
     if (pool)
         idle_pools = pool->next;
     else
-        pool = mal_meta_alloc(bytes, MAL_META_OTHER);
+        pool = mal_meta_alloc(bytes, MAL_META_GC);
     if (pool)
         memset(pool, 0, bytes);
     return pool;
