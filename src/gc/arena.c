@@ -20,6 +20,7 @@
 #include "mallard/arena.h"
 
 #include "base/atomic.h"
+#include "base/attr.h"
 #include "base/bits.h"
 #include "base/check.h"
 #include "gc/arena.h"
@@ -100,7 +101,7 @@ static struct mallard_arena *new_or_none(void) {
     return arena;
 }
 
-struct mallard_arena *mallard_arena_new(void) {
+MAL_PUBLIC struct mallard_arena *mallard_arena_new(void) {
     int error = mal_gc_collector_get() ? 0 : mal_gc_ensure();
     struct mallard_arena *arena = error ? NULL : new_or_none();
     if (!arena)
@@ -113,7 +114,7 @@ static void check(const struct mallard_arena *arena, const char *what) {
         mal_die("%s(%p): this is no arena", what, (const void *)arena);
 }
 
-void mallard_arena_free(struct mallard_arena *arena) {
+MAL_PUBLIC void mallard_arena_free(struct mallard_arena *arena) {
     if (!arena)
         return;
     check(arena, "mallard_arena_free");
@@ -197,13 +198,13 @@ static void *alloc_in(struct mallard_arena *arena, size_t bytes, enum part part,
     return object;
 }
 
-void *mallard_arena_alloc(struct mallard_arena *arena, size_t bytes,
-                          const struct mallard_gc_type *type) {
+MAL_PUBLIC void *mallard_arena_alloc(struct mallard_arena *arena, size_t bytes,
+                                     const struct mallard_gc_type *type) {
     (void)type;
     return alloc_in(arena, bytes, SCAN, "mallard_arena_alloc");
 }
 
-void *mallard_arena_alloc_noscan(struct mallard_arena *arena, size_t bytes) {
+MAL_PUBLIC void *mallard_arena_alloc_noscan(struct mallard_arena *arena, size_t bytes) {
     return alloc_in(arena, bytes, NOSCAN, "mallard_arena_alloc_noscan");
 }
 

@@ -21,6 +21,7 @@
  * Must never call the program's functions with a lock held.
  */
 #include "base/atomic.h"
+#include "base/attr.h"
 #include "base/bits.h"
 #include "base/check.h"
 #include "gc/collector.h"
@@ -126,7 +127,7 @@ static struct mal_pool_item take(struct mallard_pool *pool) {
     return item.item ? item : search(pool, cpu + 1, mal_pool_take_private);
 }
 
-void *mallard_pool_get(struct mallard_pool *pool) {
+MAL_PUBLIC void *mallard_pool_get(struct mallard_pool *pool) {
     if (!pool)
         mal_die("mallard_pool_get: the pool is NULL");
     mal_critical_enter();
@@ -210,7 +211,7 @@ static bool try_to_keep(struct mallard_pool *pool, void *item) {
     return kept;
 }
 
-void mallard_pool_put(struct mallard_pool *pool, void *item) {
+MAL_PUBLIC void mallard_pool_put(struct mallard_pool *pool, void *item) {
     if (!pool)
         mal_die("mallard_pool_put: the pool is NULL");
     if (!item)
@@ -254,7 +255,7 @@ static void unlink_pool_locked(struct mallard_pool *pool) {
         pool->next->previous = pool->previous;
 }
 
-struct mallard_pool *mallard_pool_new(const struct mallard_pool_options *options) {
+MAL_PUBLIC struct mallard_pool *mallard_pool_new(const struct mallard_pool_options *options) {
     if (!options || options->size < OPTIONS_BYTES_MIN) {
         errno = EINVAL;
         return NULL;
@@ -303,7 +304,7 @@ static void destroy_all(struct mallard_pool *pool) {
         mal_pool_destroy(pool, item);
 }
 
-void mallard_pool_free(struct mallard_pool *pool) {
+MAL_PUBLIC void mallard_pool_free(struct mallard_pool *pool) {
     if (!pool)
         return;
     mal_lock(&mal_pools_lock);

@@ -170,7 +170,8 @@ static void count_pool(struct mallard_pool *pool, struct mallard_pool_stats *sta
     mal_unlock(&mal_pools_lock);
 }
 
-int mallard_pool_read_stats(struct mallard_pool *pool, struct mallard_pool_stats *stats) {
+MAL_PUBLIC int mallard_pool_read_stats(struct mallard_pool *pool,
+                                       struct mallard_pool_stats *stats) {
     if (!pool || !stats || stats->size == 0)
         return -EINVAL;
     struct mallard_pool_stats full = {.size = stats->size};
