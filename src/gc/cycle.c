@@ -34,11 +34,12 @@
 #include "base/atomic.h"
 #include "base/bits.h"
 #include "base/check.h"
+#include "gc/arena.h"
 #include "gc/assist.h"
 #include "gc/steps.h"
 #include "gc/heap.h"
 #include "gc/mark.h"
-#include "gc/specials.h"
+#include "gc/pool.h"
 #include "gc/workers.h"
 #include "os/clock.h"
 #include "os/futex.h"
@@ -77,38 +78,48 @@ static unsigned measure_idle_permille(void) {
 
 /* ---- marking beside the program ---- */
 
-static void exchange_own(void) {
-    mal_gc_worker_give(own);
+static void take_own(void) {
+    mal_gc_step_begin();
     own = mal_gc_worker_take();
+    mal_gc_step_end();
 }
 
+static void give_own(void) {
+    mal_gc_step_begin();
+    mal_gc_worker_give(own);
+    own = NULL;
+    mal_gc_step_end();
+}
+
+/* Without threads that mark, the owner does. */
 static void pass_time(void) {
     static const uint32_t never_changes;
     if (mal_gc_workers_threads() > 0) {
         mal_futex_wait(&never_changes, 0, NAP_NS);
         return;
     }
+    take_own();
     mal_gc_step_begin();
     mal_gc_assist_credit(mal_gc_drain(own, OWN_QUANTUM_BYTES, &never_changes));
-    exchange_own();
     mal_gc_step_end();
+    give_own();
 }
 
 static bool seems_drained(void) {
     return !mal_gc_workers_are_busy() && mal_gc_mark_is_done();
 }
 
-/* A guess is good enough: the second stop finds what is left. */
+/* A guess is good enough: the second stop finds what is left. A worker that is taken counts as one
+ * that may have work, so the owner's is given back meanwhile. */
 static void wait_until_drained(void) {
-    mal_gc_step_begin();
-    exchange_own();
-    mal_gc_step_end();
+    give_own();
     mal_gc_workers_kick();
     while (!seems_drained()) {
         pass_time();
         mal_gc_workers_set_idle(measure_idle_permille());
         mal_gc_pace_revise();
     }
+    take_own();
 }
 
 static bool is_another_round_worth(uint64_t pages, uint64_t before) {
@@ -130,14 +141,14 @@ static void mark_rounds(void) {
 static void mark_first_time(void) {
     mal_gc_step_begin();
     run.globals_bytes = mal_gc_roots_mark_globals(own);
-    mal_gc_specials_mark_roots(own);
+    mal_gc_roots_mark_others(own);
     mal_gc_step_end();
     wait_until_drained();
 }
 
 static void mark_beside(bool first_time) {
     uint64_t start_ns = mal_clock_thread_ns();
-    own = mal_gc_worker_take();
+    take_own();
     struct mal_gc_plan plan = mal_gc_pace_plan();
     mal_gc_workers_mark_beside(&plan, measure_idle_permille());
     if (first_time)
@@ -157,6 +168,7 @@ static void take_stacks(void) {
 static void begin_marking(void) {
     run.live_start_bytes = mal_gc_heap_levels().live_bytes;
     mal_gc_heap_start_mark();
+    mal_gc_pools_flip();
     mal_gc_pace_start(&run);
     mal_gc_assist_begin();
 }
@@ -173,7 +185,7 @@ static void first_stop(void *unused) {
 static bool mark_stopped(uint64_t deadline_ns) {
     take_stacks();
     run.globals_bytes = mal_gc_roots_mark_globals(own);
-    mal_gc_specials_mark_roots(own);
+    mal_gc_roots_mark_others(own);
     return mal_gc_workers_finish(own, mal_gc_dirty_share, deadline_ns);
 }
 
@@ -183,6 +195,7 @@ static uint64_t deadline(uint64_t from_ns) {
 
 static void end_marking(void) {
     mal_gc_heap_end_mark();
+    mal_gc_arenas_end_mark();
     run.marked_bytes = mal_gc_heap_levels().marked_bytes;
     mal_gc_assist_end();
     run.assist_ns = mal_gc_assist_ns();
@@ -318,6 +331,7 @@ void mal_gc_cycle_run(uint32_t reasons, uint32_t ticket, const struct mal_gc_dir
     memset(&run, 0, sizeof run);
     run.reasons = reasons;
     run.ticket = ticket;
+    run.asked_live_bytes = mal_gc_heap_levels().live_bytes;
     run.dirty = dirty == &mal_gc_dirty_none ? NULL : dirty;
     uint64_t start_ns = mal_clock_thread_ns();
     if (dirty)
@@ -330,6 +344,7 @@ void mal_gc_cycle_run(uint32_t reasons, uint32_t ticket, const struct mal_gc_dir
         run_beside();
     else
         run_stopped();
+    mal_gc_arenas_after_mark();
     learn_speed();
     report();
     if (run.beside)

@@ -211,7 +211,7 @@ void mal_gc_pace_end(struct mal_gc_run *run) {
         .scanned_stack_bytes = run->stack_bytes,
         .globals_bytes = run->globals_bytes,
         .rescanned_bytes = again,
-        .protect_bytes = run->protect_bytes,
+        .protect_bytes = run->live_start_bytes - mal_min(run->asked_live_bytes, run->live_start_bytes),
         .mark_ns = run->end_ns - run->mark_ns,
         .assist_ns = run->assist_ns,
         .idle_ns = run->idle_ns,

@@ -62,6 +62,7 @@ struct mal_gc_run {
     /* instants on CLOCK_MONOTONIC; phases as Go's line has them */
     uint64_t sweep_term_ns, mark_ns, mark_term_ns, end_ns;
     uint64_t pause_ns;
+    uint64_t asked_live_bytes; /* live when the cycle was begun, before protecting */
     uint64_t protect_ns; /* CPU before the first stop */
     uint64_t own_ns;     /* CPU of the owner while marking beside the program */
     struct mal_gc_stop first_stop, last_stop;
@@ -91,6 +92,8 @@ struct mal_gc_root_bytes {
 struct mal_gc_root_bytes mal_gc_roots_mark_stacks(struct mal_gc_worker *worker);
 /* At any time. */
 uint64_t mal_gc_roots_mark_globals(struct mal_gc_worker *worker);
+/* What hangs on objects, what is queued to be run, pools and arenas. At any time. */
+void mal_gc_roots_mark_others(struct mal_gc_worker *worker);
 /* World stopped: everything, for the oracle. */
 void mal_gc_roots_mark_all(struct mal_gc_worker *worker);
 
@@ -121,7 +124,7 @@ int mal_gc_pace_set_percent(int percent);
 int64_t mal_gc_pace_set_limit(int64_t bytes);
 
 /* World stopped. */
-void mal_gc_pace_start(const struct mal_gc_run *run);
+void mal_gc_pace_start(struct mal_gc_run *run);
 struct mal_gc_plan mal_gc_pace_plan(void); /* of the running cycle; the owner */
 void mal_gc_pace_end(struct mal_gc_run *run);
 /* While marking: the ratio anew. Any thread. */

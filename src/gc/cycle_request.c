@@ -26,6 +26,7 @@
 #include "os/futex.h"
 #include "os/say.h"
 #include "os/thread.h"
+#include "os/written.h"
 
 #define PERIOD_NS (120ull * 1000 * 1000 * 1000)
 #define START_PATIENCE_NS 5000000u
@@ -103,6 +104,9 @@ static uint32_t await_reason(void) {
 static void body(void) {
     mal_gc_become_own();
     mal_gc_sweeper_start();
+    if (mal_gc_wants(MAL_GC_DEBUG_NO_DIRTY))
+        mal_gc_dirty_force("none");
+    mal_fds_become_private(-1);
     const struct mal_gc_dirty *dirty = mal_gc_dirty_choose();
     for (;;) {
         uint32_t reasons = await_reason();

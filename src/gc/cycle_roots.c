@@ -9,8 +9,10 @@
  */
 #include "gc/cycle_private.h"
 
+#include "gc/arena.h"
 #include "gc/malloc_roots.h"
 #include "gc/mark.h"
+#include "gc/pool.h"
 #include "gc/specials.h"
 #include "gc/world.h"
 
@@ -41,10 +43,16 @@ uint64_t mal_gc_roots_mark_globals(struct mal_gc_worker *worker) {
     return marking.bytes.globals;
 }
 
+void mal_gc_roots_mark_others(struct mal_gc_worker *worker) {
+    mal_gc_specials_mark_roots(worker);
+    mal_gc_pools_mark_roots(worker);
+    mal_gc_arenas_mark_roots(worker);
+}
+
 void mal_gc_roots_mark_all(struct mal_gc_worker *worker) {
     mal_gc_roots_mark_stacks(worker);
     mal_gc_roots_mark_globals(worker);
-    mal_gc_specials_mark_roots(worker);
+    mal_gc_roots_mark_others(worker);
     if (mal_gc_wants(MAL_GC_DEBUG_MALLOC_ROOTS))
         mal_gc_malloc_roots_mark(worker);
 }

@@ -94,9 +94,8 @@ bool mal_gc_heap_find(uintptr_t address, uintptr_t *ret_object, size_t *ret_byte
  * mal_gc_heap_find, is about to be swept away. */
 bool mal_gc_heap_is_doomed(uintptr_t object);
 
-/* While not marking: when it returns, the span that holds the address has been swept, if it is one.
- * Inside a critical section, no lock held. */
-void mal_gc_heap_ensure_swept(uintptr_t address);
+/* The object's mark, which is set for what lives on until its span is swept. */
+bool mal_gc_heap_is_marked(uintptr_t object);
 
 /* Takes a cache back: its slots are free again, its spans on lists. The owner when it ends, in a
  * critical section. */

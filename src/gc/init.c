@@ -17,10 +17,13 @@
 
 #include "base/atomic.h"
 #include "gc/assist.h"
+#include "gc/arena.h"
 #include "gc/callbacks.h"
+#include "gc/chunks.h"
 #include "gc/collector.h"
 #include "gc/heap.h"
 #include "gc/mark.h"
+#include "gc/pool.h"
 #include "gc/spans.h"
 #include "gc/specials.h"
 #include "gc/steps.h"
@@ -79,8 +82,8 @@ static bool is_marking(void) {
     return mal_gc_phase == MAL_GC_MARK;
 }
 
-static void want_cycle(void) {
-    mal_gc_request(MAL_GC_REASON_HEAP);
+static uint32_t turn(void) {
+    return mal_gc_turn;
 }
 
 static void become_program(void) {
@@ -92,7 +95,8 @@ static void become_program(void) {
 static const struct mal_gc_collector collector = {
     .find = mal_gc_heap_find,
     .new_noscan = mallard_gc_alloc_noscan,
-    .ensure_swept = mal_gc_heap_ensure_swept,
+    .turn = turn,
+    .is_marked = mal_gc_heap_is_marked,
     .is_marking = is_marking,
     .shade = mal_gc_shade,
     .worker_take = mal_gc_worker_take,
@@ -100,10 +104,12 @@ static const struct mal_gc_collector collector = {
     .mark_word = mal_gc_mark_word,
     .mark_range = mal_gc_mark_range,
     .mark_contents = mal_gc_mark_contents,
+    .chunk_new = mal_gc_chunk_new,
+    .chunk_take_mark = mal_gc_chunk_take_mark,
+    .chunk_free = mal_gc_chunk_free,
     .become_program = become_program,
     .blocking_begin = mallard_gc_blocking_begin,
     .blocking_end = mallard_gc_blocking_end,
-    .want_cycle = want_cycle,
 };
 
 /* ---- up ---- */
@@ -198,7 +204,9 @@ void mal_gc_before_fork(void) {
         return;
     mal_gc_pace_before_fork();
     mal_gc_stats_before_fork();
+    mal_gc_arenas_before_fork();
     mal_gc_specials_before_fork();
+    mal_gc_pools_before_fork();
     mal_gc_callbacks_before_fork();
     mal_gc_heap_before_fork();
 }
@@ -208,7 +216,9 @@ void mal_gc_after_fork(bool child) {
         return;
     mal_gc_heap_after_fork(child);
     mal_gc_callbacks_after_fork(child);
+    mal_gc_pools_after_fork(child);
     mal_gc_specials_after_fork(child);
+    mal_gc_arenas_after_fork(child);
     mal_gc_stats_after_fork();
     mal_gc_pace_after_fork(child);
 }

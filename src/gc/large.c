@@ -54,32 +54,40 @@ static void publish(struct mal_span *span) {
     mal_unlock(&central->lock);
 }
 
-/* Sets `*ret_fresh` when the memory is zero already. */
-static struct mal_span *make(const struct mal_gc_request *request, bool *ret_fresh) {
+struct fresh {
+    uintptr_t object; /* 0: memory is short */
+    uint64_t bytes;
+    bool zeroed; /* already */
+};
+
+/* The address is taken inside: at the end of the section the thread may be stopped, and a span's
+ * descriptor keeps no object alive. */
+static struct fresh make(const struct mal_gc_request *request) {
     bool noscan = request->layout == MAL_GC_LAYOUT_NOSCAN;
+    struct fresh fresh = {0, 0, false};
     mal_critical_enter();
     mal_gc_gate_enter();
     struct mal_span *span = mal_gc_span_new(MAL_GC_CLASS_LARGE << 1 | noscan, request->bytes);
     if (span) {
-        *ret_fresh = span->flags & MAL_SPAN_ZEROED;
+        fresh = (struct fresh){(uintptr_t)span->base, span->gc.object_bytes,
+                               span->flags & MAL_SPAN_ZEROED};
         if (!noscan)
             clear_pointers(span);
         publish(span);
     }
     mal_gc_gate_leave();
     mal_critical_leave();
-    return span;
+    return fresh;
 }
 
 uintptr_t mal_gc_alloc_large(struct mal_gc_thread *thread, const struct mal_gc_request *request) {
-    bool fresh = false;
     uint64_t rate;
-    struct mal_span *span = make(request, &fresh);
-    if (!span)
+    struct fresh fresh = make(request);
+    uintptr_t object = fresh.object;
+    uint64_t bytes = fresh.bytes;
+    if (object == 0)
         return 0;
-    uintptr_t object = (uintptr_t)span->base;
-    uint64_t bytes = span->gc.object_bytes;
-    if (!fresh)
+    if (!fresh.zeroed)
         memset((void *)object, 0, bytes);
     if (request->layout != MAL_GC_LAYOUT_NOSCAN)
         mal_gc_layout_write(mal_gc_offset(object), bytes, request);

@@ -270,7 +270,8 @@ static inline uint64_t exchange(struct mal_gc_worker *worker, uint64_t item) {
     return out;
 }
 
-static inline void prefetch(uint64_t item) {
+/* Always inline: gcc drops calls of a function that does nothing but prefetch. */
+MAL_FAST void prefetch(uint64_t item) {
     uint64_t offset = item & ~(uint64_t)MAL_GC_ITEM_FLAGS;
     __builtin_prefetch(mal_gc_line_at(offset), 1);
     __builtin_prefetch((const void *)(mal_gc_tables.base + offset));
@@ -428,6 +429,10 @@ uint64_t mal_gc_mark_scanned_bytes(void) {
 /* ---- words ---- */
 
 void mal_gc_mark_word(struct mal_gc_worker *worker, uintptr_t word) {
+    if (worker->check) {
+        mal_gc_check_word(worker->check, word);
+        return;
+    }
     mal_critical_enter();
     hold(worker);
     consider(worker, word);
@@ -435,6 +440,10 @@ void mal_gc_mark_word(struct mal_gc_worker *worker, uintptr_t word) {
 }
 
 void mal_gc_mark_range(struct mal_gc_worker *worker, uintptr_t low, uintptr_t high) {
+    if (worker->check) {
+        mal_gc_check_range(worker->check, low, high);
+        return;
+    }
     mal_critical_enter();
     hold(worker);
     low = mal_round_up(low, WORD_BYTES);

@@ -9,6 +9,7 @@
  * the program has taken that signal before the collector came up.
  */
 #include "base/atomic.h"
+#include "gc/world.h"
 #include "gc/world_private.h"
 
 #include <errno.h>

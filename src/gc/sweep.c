@@ -18,13 +18,9 @@
 #include "gc/heap.h"
 #include "gc/spans.h"
 #include "gc/specials.h"
-#include "meta/pagemap.h"
 #include "os/critical.h"
-#include "os/futex.h"
 
-#define SWEEP_WAIT_NS 20000u
-
-static bool is_marked(uintptr_t object) {
+bool mal_gc_heap_is_marked(uintptr_t object) {
     uint64_t offset = mal_gc_offset(object);
     return mal_load_relaxed(&mal_gc_line_at(offset)->mark) & mal_gc_bit_at(offset);
 }
@@ -39,7 +35,7 @@ static void sweep_specials(const struct mal_span *span) {
     uintptr_t high = low + mal_gc_span_bytes(span);
     if (!mal_gc_specials_on_pages(low, high))
         return;
-    struct mal_gc_sweep_view view = {low, high, is_marked, set_mark};
+    struct mal_gc_sweep_view view = {low, high, mal_gc_heap_is_marked, set_mark};
     mal_gc_specials_sweep(&view);
 }
 
@@ -116,36 +112,4 @@ size_t mal_gc_heap_sweep(size_t pages) {
         for (size_t step; swept < pages && (step = sweep_one(&mal_gc_central[i])) > 0;)
             swept += step;
     return swept;
-}
-
-/* Takes the span for sweeping if nobody has; true when there is nothing to wait for any more. */
-static bool sweep_if_unswept(struct mal_gc_central *central, struct mal_span *span) {
-    mal_lock(&central->lock);
-    bool listed = span->list != MAL_GC_NONE;
-    bool unswept = listed && mal_gc_span_is_unswept(span);
-    if (unswept)
-        mal_gc_list_remove(central, span);
-    mal_unlock(&central->lock);
-    if (unswept) {
-        mal_gc_sweep_span(span);
-        mal_gc_span_put_back(span);
-    }
-    return listed || mal_load_relaxed(&span->gc.charged_count) > 0;
-}
-
-/* A span on no list is cached by a thread, which sweeps before, or is being swept just now. */
-void mal_gc_heap_ensure_swept(uintptr_t address) {
-    static const uint32_t never_changes;
-    for (;;) {
-        struct mal_span *span = mal_pagemap_span_of((void *)address);
-        if (!span || span->class != MAL_CLASS_GC ||
-            mal_load_relaxed(&mal_gc_totals.unswept_pages) == 0)
-            return;
-        mal_gc_gate_enter();
-        bool done = sweep_if_unswept(&mal_gc_central[span->gc.span_class], span);
-        mal_gc_gate_leave();
-        if (done)
-            return;
-        mal_futex_wait(&never_changes, 0, SWEEP_WAIT_NS);
-    }
 }

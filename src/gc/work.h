@@ -35,16 +35,23 @@ struct mal_gc_buffer {
     uint64_t item[MAL_GC_BUFFER_ITEMS];
 };
 
+struct mal_gc_check;
+
 /* By whoever took it. */
 struct mal_gc_worker {
     struct mal_gc_buffer *buffer;     /* never NULL while taken */
     uint64_t fifo[MAL_GC_FIFO_ITEMS]; /* prefetched; 0: empty */
     uint32_t fifo_next;
-    bool holds_work;                                         /* counted in `holders` */
+    bool holds_work;            /* counted in `holders` */
+    struct mal_gc_check *check; /* not a marker's but the oracle's: words are checked */
     uint64_t scanned_bytes, marked_bytes, marked_scan_bytes; /* since last published */
     struct mal_gc_worker *next;                              /* free list; WORK lock */
     struct mal_gc_buffer own;                                /* what it has when memory is short */
 };
+
+/* gc/check.c: the words the oracle's worker is given. */
+void mal_gc_check_range(struct mal_gc_check *check, uintptr_t low, uintptr_t high);
+void mal_gc_check_word(struct mal_gc_check *check, uintptr_t word);
 
 /* The shared buffers. 0 or -ENOMEM. */
 int mal_gc_work_init(void);
