@@ -243,14 +243,14 @@ static void link_pool_locked(struct mallard_pool *pool) {
     pool->next = mal_pools;
     if (mal_pools)
         mal_pools->previous = pool;
-    mal_pools = pool;
+    mal_store_relaxed(&mal_pools, pool);
 }
 
 static void unlink_pool_locked(struct mallard_pool *pool) {
     if (pool->previous)
         pool->previous->next = pool->next;
     else
-        mal_pools = pool->next;
+        mal_store_relaxed(&mal_pools, pool->next);
     if (pool->next)
         pool->next->previous = pool->previous;
 }
