@@ -154,8 +154,11 @@ static void random_steps_match_the_model(void **state) {
             give_one(pool, &held, &random);
         if (step % 1000 == 0)
             assert_seeded(stats_of(pool).kept_items + held.count + destroyed == made);
-        if (step % 20000 == 0)
+        if (step % 20000 == 0) {
             mal_gc_pools_flip();
+            mal_gc_callbacks_need_thread();
+            assert_seeded(model_callbacks_done());
+        }
     }
     while (held.count > 0)
         give_one(pool, &held, &random);
