@@ -26,6 +26,7 @@
 #include "front/thread.h"
 #include "front/trace.h"
 #include "gc/cycle.h"
+#include "gc/pool.h"
 #include "os/clock.h"
 #include "os/env.h"
 #include "os/thread.h"
@@ -112,6 +113,7 @@ static void do_round(void) {
     end_with_the_program();
     mal_http_follow_process();
     mal_scavenge_round(ROUND_NS);
+    mal_gc_pools_tick(mal_clock_mono_ns());
     mal_trace_scavenge();
     mal_stats_publish();
 }

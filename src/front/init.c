@@ -139,6 +139,7 @@ static void before_fork(void) {
     mal_gc_before_fork();
     mal_cache_before_fork();
     mal_central_before_fork();
+    mal_gc_before_fork_heap();
     mal_pageheap_before_fork();
     mal_meta_before_fork();
     mal_lock_holds_all = true;
@@ -148,6 +149,7 @@ static void release_all(enum mal_fork_side side) {
     mal_lock_holds_all = false;
     mal_meta_after_fork();
     mal_pageheap_after_fork();
+    mal_gc_after_fork_heap(side == MAL_FORK_CHILD);
     mal_central_after_fork();
     mal_cache_after_fork(side);
     mal_gc_after_fork(side == MAL_FORK_CHILD);

@@ -189,7 +189,8 @@ static void clear_marks(void) {
  * sweep by them would free what it had not reached. */
 static void become_child(void) {
     mal_gc_gate_forget();
-    mal_lock_holds_all = true; /* the registry is still held, by us: there is nobody else */
+    /* The registry's lock is still held by the world, and this is the only thread. */
+    mal_lock_holds_all = true;
     mal_gc_thread_each(flush_thread, NULL);
     mal_lock_holds_all = false;
     mal_gc_mark_forget_in_child();
