@@ -29,6 +29,7 @@
 
 char *mal_percpu_slabs;
 intptr_t mal_percpu_area_offset;
+MAL_THREAD uint8_t mal_percpu_aborts;
 
 static MAL_THREAD struct rseq unregistered = {.cpu_id = (uint32_t)RSEQ_CPU_ID_UNINITIALIZED};
 
@@ -92,7 +93,7 @@ bool mal_percpu_push_many(size_t class, const struct mal_slot *slots, size_t cou
                        "cmpq %[words], %[at]\n\t"
                        "jb 5b\n\t"
                        "addq %[words], %[header]\n\t"
-                       "movq %[header], (%[place])\n" MAL_RSEQ_END
+                       "movq %[header], (%[place])\n" MAL_RSEQ_END("full")
         : [slab] "=&r"(slab), [place] "=&r"(place), [header] "=&r"(header), [top] "=&r"(top),
           [at] "=&r"(at)
         : [area] "m"(mal_percpu_area_offset), [slabs] "m"(mal_percpu_slabs), [class] "r"(class),
@@ -127,7 +128,7 @@ size_t mal_percpu_pop_many(size_t class, uint64_t bottom, struct mal_slot *ret_s
                                          "shlq %[pop_shift], %[at]\n\t"
                                          "subq %[words], %[header]\n\t"
                                          "addq %[at], %[header]\n\t"
-                                         "movq %[header], (%[place])\n" MAL_RSEQ_END
+                                         "movq %[header], (%[place])\n" MAL_RSEQ_END("empty")
                           : [slab] "=&r"(slab), [place] "=&r"(place), [header] "=&r"(header),
                             [words] "=&r"(words), [at] "=&r"(at)
                           : [area] "m"(mal_percpu_area_offset), [slabs] "m"(mal_percpu_slabs),
@@ -164,7 +165,7 @@ bool mal_percpu_push_many(size_t class, const struct mal_slot *slots, size_t cou
                        "cmp %[at], %[end]\n\t"
                        "b.lo 5b\n\t"
                        "add %[header], %[header], %[words]\n\t"
-                       "str %[header], [%[slab], %[class], lsl #3]\n" MAL_RSEQ_END
+                       "str %[header], [%[slab], %[class], lsl #3]\n" MAL_RSEQ_END("full")
         : [slab] "=&r"(slab), [header] "=&r"(header), [top] "=&r"(top), [at] "=&r"(at),
           [word] "=&r"(word), [second] "=&r"(second)
         : [area] "r"(area), [slabs] "r"(mal_percpu_slabs), [class] "r"(class), [slots] "r"(slots),
@@ -199,7 +200,7 @@ size_t mal_percpu_pop_many(size_t class, uint64_t bottom, struct mal_slot *ret_s
                        "stp %[word], %[second], [%[out]], #16\n\t"
                        "cmp %[out], %[to]\n\t"
                        "b.lo 5b\n\t"
-                       "str %[header], [%[slab], %[class], lsl #3]\n" MAL_RSEQ_END
+                       "str %[header], [%[slab], %[class], lsl #3]\n" MAL_RSEQ_END("empty")
         : [slab] "=&r"(slab), [header] "=&r"(header), [words] "=&r"(words), [at] "=&r"(at),
           [word] "=&r"(word), [second] "=&r"(second), [to] "=&r"(to), [out] "=&r"(out)
         : [area] "r"(area), [slabs] "r"(mal_percpu_slabs), [class] "r"(class), [bottom] "r"(bottom),

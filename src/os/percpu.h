@@ -66,6 +66,11 @@ enum mal_percpu_mode { MAL_PERCPU_RSEQ, MAL_PERCPU_LOCK };
 extern MAL_HIDDEN char *mal_percpu_slabs; /* slab of CPU 0; slab of CPU -1 lies before it */
 extern MAL_HIDDEN intptr_t mal_percpu_area_offset; /* of struct rseq from the thread pointer */
 
+/* Sequences of this thread that the kernel restarted, times MAL_RSEQ_ABORT_STEP. Only abort
+ * handlers touch it; where it wraps round, the operation fails: case "single step" above. */
+#define MAL_RSEQ_ABORT_STEP "32"
+extern MAL_HIDDEN MAL_THREAD uint8_t mal_percpu_aborts;
+
 /* How many CPUs this kernel can ever have. At least 1. */
 unsigned mal_percpu_possible_cpus(void);
 
@@ -105,14 +110,18 @@ unsigned mal_percpu_ask_kernel(unsigned cpus);
     "shlq %[shift], %[slab]\n\t"                                                                   \
     "addq %[slabs], %[slab]\n\t"
 
-/* The four bytes before the abort handler must be libc's signature. */
-#define MAL_RSEQ_END                                                                               \
+/* The four bytes before the abort handler must be libc's signature. `way_out` is the label of the
+ * operation's failure, taken instead of the next try whenever mal_percpu_aborts wraps round. */
+#define MAL_RSEQ_END(way_out)                                                                      \
     "2:\n\t"                                                                                       \
     ".pushsection __rseq_failure, \"ax\"\n\t"                                                      \
     ".byte 0x0f, 0xb9, 0x3d\n\t"                                                                   \
     ".long 0x53053053\n"                                                                           \
     "4:\n\t"                                                                                       \
-    "jmp 0b\n\t"                                                                                   \
+    "movq mal_percpu_aborts@gottpoff(%%rip), %[slab]\n\t"                                          \
+    "addb $" MAL_RSEQ_ABORT_STEP ", %%fs:(%[slab])\n\t"                                            \
+    "jnc 0b\n\t"                                                                                   \
+    "jmp %l[" way_out "]\n\t"                                                                      \
     ".popsection\n\t"
 
 MAL_FAST struct mal_slot mal_percpu_pop(size_t class) {
@@ -129,7 +138,7 @@ MAL_FAST struct mal_slot mal_percpu_pop(size_t class) {
                        "jz %l[empty]\n\t"
                        "movq 8(%[slab]), %[state]\n\t"
                        "addq %[step], %[header]\n\t"
-                       "movq %[header], (%[place])\n" MAL_RSEQ_END
+                       "movq %[header], (%[place])\n" MAL_RSEQ_END("empty")
         : [object] "=&r"(object), [state] "=&r"(state), [slab] "=&r"(slab), [place] "=&r"(place),
           [header] "=&r"(header)
         : [area] "m"(mal_percpu_area_offset), [slabs] "m"(mal_percpu_slabs), [class] "r"(class),
@@ -156,7 +165,7 @@ MAL_FAST bool mal_percpu_push(size_t class, struct mal_slot slot) {
                        "movq %[object], 16(%[slab])\n\t"
                        "movq %[state], 24(%[slab])\n\t"
                        "addq %[step], %[header]\n\t"
-                       "movq %[header], (%[place])\n" MAL_RSEQ_END
+                       "movq %[header], (%[place])\n" MAL_RSEQ_END("full")
         : [slab] "=&r"(slab), [place] "=&r"(place), [header] "=&r"(header), [top] "=&r"(top)
         : [area] "m"(mal_percpu_area_offset), [slabs] "m"(mal_percpu_slabs), [class] "r"(class),
           [object] "r"(slot.object), [state] "r"(slot.state), [shift] "i"(MAL_SLAB_SHIFT),
@@ -185,12 +194,21 @@ full:
     "ldrsw %[slab], [%[area], #4]\n\t"                                                             \
     "add %[slab], %[slabs], %[slab], lsl %[shift]\n\t"
 
-#define MAL_RSEQ_END                                                                               \
+#define MAL_RSEQ_END(way_out)                                                                      \
     "2:\n\t"                                                                                       \
     ".pushsection __rseq_failure, \"ax\"\n\t"                                                      \
     ".inst 0xd428bc00\n"                                                                           \
     "4:\n\t"                                                                                       \
-    "b 0b\n\t"                                                                                     \
+    "adrp %[slab], :gottprel:mal_percpu_aborts\n\t"                                                \
+    "ldr %[slab], [%[slab], :gottprel_lo12:mal_percpu_aborts]\n\t"                                 \
+    "mrs %[header], tpidr_el0\n\t"                                                                 \
+    "add %[slab], %[slab], %[header]\n\t"                                                          \
+    "ldrb %w[header], [%[slab]]\n\t"                                                               \
+    "add %w[header], %w[header], #" MAL_RSEQ_ABORT_STEP "\n\t"                                     \
+    "strb %w[header], [%[slab]]\n\t"                                                               \
+    "tst %w[header], #0xff\n\t"                                                                    \
+    "b.ne 0b\n\t"                                                                                  \
+    "b %l[" way_out "]\n\t"                                                                        \
     ".popsection\n\t"
 
 MAL_FAST struct mal_slot mal_percpu_pop(size_t class) {
@@ -206,7 +224,7 @@ MAL_FAST struct mal_slot mal_percpu_pop(size_t class) {
                        "cbz %[object], %l[empty]\n\t"
                        "add %[header], %[header], #16, lsl #12\n\t"
                        "sub %[header], %[header], %[step]\n\t"
-                       "str %[header], [%[slab], %[class], lsl #3]\n" MAL_RSEQ_END
+                       "str %[header], [%[slab], %[class], lsl #3]\n" MAL_RSEQ_END("empty")
         : [object] "=&r"(object), [state] "=&r"(state), [slab] "=&r"(slab), [header] "=&r"(header)
         : [area] "r"(area), [slabs] "r"(mal_percpu_slabs), [class] "r"(class),
           [shift] "i"(MAL_SLAB_SHIFT), [step] "i"(MAL_SLOT_WORDS)
@@ -233,7 +251,7 @@ MAL_FAST bool mal_percpu_push(size_t class, struct mal_slot slot) {
                        "add %[top], %[slab], %[top], lsl #3\n\t"
                        "stp %[object], %[state], [%[top], #16]\n\t"
                        "add %[header], %[header], %[step]\n\t"
-                       "str %[header], [%[slab], %[class], lsl #3]\n" MAL_RSEQ_END
+                       "str %[header], [%[slab], %[class], lsl #3]\n" MAL_RSEQ_END("full")
         : [slab] "=&r"(slab), [header] "=&r"(header), [top] "=&r"(top), [limit] "=&r"(limit)
         : [area] "r"(area), [slabs] "r"(mal_percpu_slabs), [class] "r"(class),
           [object] "r"(slot.object), [state] "r"(slot.state), [shift] "i"(MAL_SLAB_SHIFT),
