@@ -123,6 +123,7 @@ CONFORMANCE_RUNS = \
   memstats='LD_PRELOAD=$(CORE_SO) $(OUT)/tests/bin/conformance/memstats' \
   regressions='LD_PRELOAD=$(CORE_SO) $(OUT)/tests/bin/conformance/regressions' \
   scavenge='python3 tests/conformance/scavenge.py $(CORE_SO) $(OUT)/tests/bin/conformance $(OUT)/mallard' \
+  traced='python3 tests/conformance/traced.py $(CORE_SO) $(OUT)/tests/bin/conformance/traced' \
   stepped='python3 tests/conformance/stepped.py $(CORE_SO) $(OUT)/tests/bin/conformance/stepped' \
   faults='python3 tests/conformance/faults.py $(CORE_SO) $(OUT)/tests/bin/conformance' \
   http='python3 tests/conformance/http_conformance.py $(OUT)/mallard' \

@@ -51,6 +51,8 @@ static unsigned stages_done; /* init_lock */
 static pid_t own_pid;        /* set by init and in forked children */
 
 static enum mal_percpu_mode cache_mode(void) {
+    if (mal_options.simulated_cpus)
+        mal_percpu_simulate(mal_options.simulated_cpus);
     bool usable = mal_percpu_have_rseq() && mal_text_allows_rseq();
     return usable ? mal_options.cpu_cache : MAL_PERCPU_LOCK;
 }

@@ -77,46 +77,87 @@ static bool parse_keep(const char *value) {
     return parse_flag(value, MAL_OPTION_KEEP);
 }
 
-/* What MALLARD_DEBUG understands; each takes 0 or 1. */
-struct debug_name {
-    const char *name;
-    enum mal_option_flags flag;
-};
-static const struct debug_name debug_names[] = {
-    {"scavtrace", MAL_OPTION_SCAVTRACE},
+#define SIMULATED_CPUS_MAX 1024u
+
+/* What a list of MALLARD_DEBUG asks for. */
+struct debug_list {
+    uint32_t flags; /* enum mal_option_flags */
+    uint32_t cpus;
 };
 
-/* Sets the entry's flag in *flags; false for one that is not known. */
-static bool debug_entry(const char *entry, size_t bytes, uint32_t *flags) {
+static void set_flag(struct debug_list *list, uint32_t flag, uint32_t value) {
+    list->flags = value ? list->flags | flag : list->flags & ~flag;
+}
+
+static void set_cpus(struct debug_list *list, uint32_t unused, uint32_t value) {
+    (void)unused;
+    list->cpus = value;
+}
+
+struct debug_name {
+    const char *name;
+    uint32_t most; /* every value is a number from 0 to this */
+    void (*set)(struct debug_list *list, uint32_t flag, uint32_t value);
+    uint32_t flag;
+};
+static const struct debug_name debug_names[] = {
+    {"scavtrace", 1, set_flag, MAL_OPTION_SCAVTRACE},
+    {"allocfreetrace", 1, set_flag, MAL_OPTION_ALLOCFREETRACE},
+    {"cpus", SIMULATED_CPUS_MAX, set_cpus, 0},
+};
+
+/* A number of one to four digits; false for anything else and for one above `most`. */
+static bool debug_number(const char *digits, size_t count, uint32_t most, uint32_t *ret_number) {
+    uint32_t number = 0;
+    if (count < 1 || count > 4)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        if (digits[i] < '0' || digits[i] > '9')
+            return false;
+        number = number * 10 + (uint32_t)(digits[i] - '0');
+    }
+    *ret_number = number;
+    return number <= most;
+}
+
+/* Takes one NAME=VALUE over into the list; false for one that is not known. */
+static bool debug_entry(const char *entry, size_t bytes, struct debug_list *list) {
     for (size_t i = 0; i < MAL_COUNT_OF(debug_names); i++) {
-        size_t name_bytes = strlen(debug_names[i].name);
-        if (bytes != name_bytes + 2 || strncmp(entry, debug_names[i].name, name_bytes) != 0 ||
-            entry[name_bytes] != '=' || (entry[bytes - 1] != '0' && entry[bytes - 1] != '1'))
+        const struct debug_name *known = &debug_names[i];
+        size_t name_bytes = strlen(known->name);
+        uint32_t value;
+        if (bytes <= name_bytes || strncmp(entry, known->name, name_bytes) != 0 ||
+            entry[name_bytes] != '=' ||
+            !debug_number(entry + name_bytes + 1, bytes - name_bytes - 1, known->most, &value))
             continue;
-        if (entry[bytes - 1] == '1')
-            *flags |= (uint32_t)debug_names[i].flag;
+        known->set(list, known->flag, value);
         return true;
     }
     return false;
 }
 
-/* Entries NAME=VALUE with commas between. Returns the flags of those that are known. */
-static uint32_t debug_flags(const char *value, bool *ret_all_known) {
-    uint32_t flags = 0;
+/* Entries NAME=VALUE with commas between. Returns what those that are known ask for. */
+static struct debug_list debug_list(const char *value, bool *ret_all_known) {
+    struct debug_list list = {0, 0};
     *ret_all_known = true;
     for (const char *entry = value; *entry;) {
         size_t bytes = strcspn(entry, ",");
-        *ret_all_known &= bytes == 0 || debug_entry(entry, bytes, &flags);
+        *ret_all_known &= bytes == 0 || debug_entry(entry, bytes, &list);
         entry += bytes + (entry[bytes] == ',');
     }
-    return flags;
+    return list;
+}
+
+static void obey_debug(struct debug_list list) {
+    mal_options.flags |= list.flags;
+    mal_options.simulated_cpus = list.cpus;
 }
 
 static bool parse_debug(const char *value) {
     bool all_known;
-    uint32_t flags = debug_flags(value, &all_known);
+    struct debug_list list = debug_list(value, &all_known);
     if (all_known)
-        mal_options.flags |= flags;
+        obey_debug(list);
     return all_known;
 }
 
@@ -144,7 +185,7 @@ void mal_options_read(void) {
     bool all_known;
     const char *godebug = mal_env("GODEBUG");
     if (godebug && !mal_env("MALLARD_DEBUG"))
-        mal_options.flags |= debug_flags(godebug, &all_known);
+        obey_debug(debug_list(godebug, &all_known));
     for (size_t i = 0; i < MAL_COUNT_OF(knobs); i++) {
         const char *value = mal_env(knobs[i].name);
         if (value && !knobs[i].parse(value))

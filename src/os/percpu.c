@@ -31,11 +31,18 @@ char *mal_percpu_slabs;
 intptr_t mal_percpu_area_offset;
 MAL_THREAD uint8_t mal_percpu_aborts;
 
+static unsigned simulated_cpus;               /* 0: none are; constant after init */
+static int (*which_cpu)(void) = sched_getcpu; /* constant after init */
+static unsigned threads_dealt;                /* relaxed atomic */
+static MAL_THREAD unsigned simulated_place;   /* the thread's number, from 1; 0: not dealt yet */
+
 static MAL_THREAD struct rseq unregistered = {.cpu_id = (uint32_t)RSEQ_CPU_ID_UNINITIALIZED};
 
 /* sched_getaffinity returns the size of the kernel's own CPU masks: an upper bound that needs
  * neither /sys nor /proc and cannot change while the kernel runs. */
 unsigned mal_percpu_possible_cpus(void) {
+    if (simulated_cpus)
+        return simulated_cpus;
     static unsigned long mask[CPU_MASK_BYTES / sizeof(unsigned long)];
     int saved_errno = errno;
     long bytes = syscall(SYS_sched_getaffinity, 0, sizeof mask, mask);
@@ -49,7 +56,8 @@ static const struct rseq *libc_area(void) {
 }
 
 bool mal_percpu_have_rseq(void) {
-    return __rseq_size != 0 && (int32_t)mal_load_relaxed(&libc_area()->cpu_id) >= 0;
+    return simulated_cpus == 0 && __rseq_size != 0 &&
+           (int32_t)mal_load_relaxed(&libc_area()->cpu_id) >= 0;
 }
 
 static intptr_t unregistered_offset(void) {
@@ -67,8 +75,19 @@ int mal_percpu_current(void) {
     return (int32_t)mal_load_relaxed(&area->cpu_id);
 }
 
+static int simulated_cpu(void) {
+    if (simulated_place == 0)
+        simulated_place = mal_add_relaxed(&threads_dealt, 1u) + 1;
+    return (int)((simulated_place - 1) % simulated_cpus);
+}
+
+void mal_percpu_simulate(unsigned cpus) {
+    simulated_cpus = cpus;
+    which_cpu = simulated_cpu;
+}
+
 unsigned mal_percpu_ask_kernel(unsigned cpus) {
-    int cpu = sched_getcpu();
+    int cpu = which_cpu();
     return cpu < 0 ? 0 : (unsigned)cpu % cpus;
 }
 

@@ -71,8 +71,13 @@ extern MAL_HIDDEN intptr_t mal_percpu_area_offset; /* of struct rseq from the th
 #define MAL_RSEQ_ABORT_STEP "32"
 extern MAL_HIDDEN MAL_THREAD uint8_t mal_percpu_aborts;
 
-/* How many CPUs this kernel can ever have. At least 1. */
+/* How many CPUs this kernel can ever have, an upper bound of every CPU number. At least 1. */
 unsigned mal_percpu_possible_cpus(void);
+
+/* For the memory bound of machines that are not at hand: from here on there are `cpus` of them, and
+ * threads are dealt out to them in turn, each for its life. No thread counts as registered. Once,
+ * before anything below is asked. */
+void mal_percpu_simulate(unsigned cpus);
 
 /* Whether libc registered restartable sequences for the calling thread. */
 bool mal_percpu_have_rseq(void);
