@@ -99,7 +99,7 @@ $(OUT)/tests/corpus_box_reader: tests/fuzz/corpus_box_reader.c $(SUPPORT_OBJ)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(TEST_FLAGS) $(VARIANT_FLAGS) $^ -o $@
 
-.PHONY: check check-unit check-conformance check-programs check-deb check-aarch64 check-web e2e stress soak fuzz bench bench-daemon bench-instructions bench-memory bench-scrape bench-start bench-unwind golden demo lint format deps tests
+.PHONY: check check-unit check-conformance check-programs check-deb check-aarch64 check-web e2e stress soak fuzz bench bench-cpus bench-daemon bench-instructions bench-locks bench-memory bench-scrape bench-start bench-unwind golden demo lint format deps tests
 deps: ## install the packages that building and testing need
 	@$(DEPS) build test demo deploy web
 
@@ -227,6 +227,15 @@ bench-scrape: ## what a scrape once a second costs a program that runs flat out
 	@$(DEPS) build bench
 	@$(MAKE) --no-print-directory -s core plane $(BENCH_PROGRAMS)
 	@python3 tests/bench/scrape.py $(BENCH_OPTIONS) $(if $(REPS),--reps $(REPS))
+bench-locks: ## who waits for which lock, from a build that counts; SCALE= WORKLOADS= CPUS=
+	@$(DEPS) build bench
+	@$(MAKE) --no-print-directory -s VARIANT=lockstats core
+	@$(MAKE) --no-print-directory -s $(BENCH_PROGRAMS)
+	@python3 tests/bench/locks.py $(OUT)/tests/bin/bench/workloads build/lockstats/libmallard.so.$(SOVERSION) \
+	  $(if $(SCALE),--scale $(SCALE)) $(if $(WORKLOADS),--workloads $(WORKLOADS)) $(if $(CPUS),--cpus $(CPUS))
+bench-cpus: ## resident memory by CPUs, simulated; COUNTS=1,2,4,8,16,32,64
+	@$(MAKE) --no-print-directory -s core $(OUT)/tests/bin/bench/cpus
+	@python3 tests/bench/cpus.py $(OUT)/tests/bin/bench/cpus $(CORE_SO) $(if $(COUNTS),--counts $(COUNTS))
 golden: ## renew the instruction counts that make check compares
 	@$(DEPS) build
 	@$(MAKE) --no-print-directory -s core $(OUT)/tests/bin/bench/count
