@@ -71,6 +71,8 @@ $(OUT)/tests/bin/conformance/% $(OUT)/tests/bin/programs/%: | $(CORE_SO)
 $(OUT)/tests/bin/bench/unwind: $(UNIT_CORE_OBJ)
 $(patsubst tests/%.c,$(OUT)/tests/bin/%,$(wildcard tests/bench/workloads/*.c)) $(patsubst %,$(OUT)/tests/bin/bench/%,micro memory scraped): tests/bench/workloads/load.h tests/bench/workloads/churn.h
 
+$(OUT)/tests/bin/stress/torture: tests/stress/model.h
+
 # What drives the browser.
 E2E_MODULES := tests/e2e/node_modules/.package-lock.json
 
@@ -99,7 +101,7 @@ $(OUT)/tests/corpus_box_reader: tests/fuzz/corpus_box_reader.c $(SUPPORT_OBJ)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(TEST_FLAGS) $(VARIANT_FLAGS) $^ -o $@
 
-.PHONY: check check-unit check-conformance check-programs check-deb check-aarch64 check-web e2e stress soak fuzz bench bench-cpus bench-daemon bench-instructions bench-locks bench-memory bench-scrape bench-start bench-unwind golden demo lint format deps tests
+.PHONY: check check-unit check-conformance check-programs check-deb check-aarch64 check-web e2e torture soak fuzz bench bench-cpus bench-daemon bench-instructions bench-locks bench-memory bench-scrape bench-start bench-unwind golden demo lint format deps tests
 deps: ## install the packages that building and testing need
 	@$(DEPS) build test demo deploy web
 
@@ -138,6 +140,8 @@ CONFORMANCE_RUNS = \
   man='python3 tests/conformance/man.py $(OUT)/mallard $(OUT)/mallardd' \
   daemon='python3 tests/conformance/daemon.py $(OUT)' \
   daemon_hostile='python3 tests/conformance/daemon_hostile.py $(OUT)' \
+  torture='TORTURE_SECONDS=20 python3 tests/stress/torture.py $(OUT)' \
+  cpus='python3 tests/bench/cpus.py $(OUT)/tests/bin/bench/cpus $(CORE_SO) --counts 1,64 --idle 1 --check' \
   soak='SOAK_SECONDS=10 python3 tests/stress/soak.py $(OUT)' \
   deploy='python3 tests/conformance/deploy.py $(OUT)' \
   deploy_monitoring='python3 tests/conformance/deploy_monitoring.py $(OUT)' \
@@ -193,9 +197,9 @@ e2e: ## the page in a real Chromium, its pictures in build/e2e
 	@$(MAKE) -s --no-print-directory all $(OUT)/tests/bin/e2e/leak $(E2E_MODULES)
 	@node tests/e2e/main.mjs $(OUT) build/e2e
 
-stress: ## torture in both cache modes; MAL_STRESS_SECONDS, THREADS, SEED
-	@$(MAKE) --no-print-directory core $(OUT)/tests/bin/stress/torture
-	@for mode in rseq lock; do echo "== $$mode"; MALLARD_CPU_CACHE=$$mode LD_PRELOAD=$(CURDIR)/$(CORE_SO) $(OUT)/tests/bin/stress/torture || exit 1; done
+torture: ## every object owned by a model, under signals, migration, forks, ends of threads, readers, pressure; TORTURE_SECONDS=600 SEED=
+	@$(MAKE) --no-print-directory -s all $(OUT)/tests/bin/stress/torture
+	@python3 tests/stress/torture.py $(OUT)
 
 soak: ## mallardd among 50 short-lived processes a second; SOAK_SECONDS=120 SOAK_RATE=50 SOAK_SEED=
 	@$(DEPS) build test

@@ -35,8 +35,7 @@
 
 #include <errno.h>
 
-#define BUDGET_BYTES (2u << 20) /* of objects, per CPU */
-#define FIRST_BYTES 4096u       /* a class's first capacity */
+#define FIRST_BYTES 4096u /* a class's first capacity */
 #define STEAL_TRIES 8u
 #define CPUS_MAX 8192u  /* the kernel's own limit */
 #define SHARED_SLABS 4u /* where there is no room for one per CPU */
@@ -170,7 +169,7 @@ static void set_capacity_locked(struct slab *slab, uint32_t class, uint32_t capa
 /* Takes capacity that holds no object from the next few classes, until `bytes` fit the budget. */
 static void steal_locked(struct slab *slab, uint64_t bytes) {
     for (unsigned tries = 0; tries < STEAL_TRIES; tries++) {
-        if (slab->granted_bytes + bytes <= BUDGET_BYTES)
+        if (slab->granted_bytes + bytes <= MAL_CACHE_BUDGET_BYTES)
             return;
         slab->hand = slab->hand % (MAL_CLASS_COUNT - 1) + 1;
         uint32_t used = objects_below(mal_load_relaxed(&slab->header[slab->hand]), slab->hand);
@@ -196,7 +195,7 @@ static bool grow_locked(struct slab *slab, uint32_t class) {
     if (more == 0)
         return false;
     steal_locked(slab, bytes);
-    if (slab->granted_bytes + bytes > BUDGET_BYTES)
+    if (slab->granted_bytes + bytes > MAL_CACHE_BUDGET_BYTES)
         return false;
     set_capacity_locked(slab, class, capacity + more);
     return true;

@@ -5,12 +5,13 @@
     cpus.py CPUS LIBMALLARD.SO [--counts 1,2,4,8,16,32,64] [--idle SECONDS] [--check]
 
 CPUS (cpus.c) runs as many threads as the largest count, once for each count of CPUs. What a CPU may
-cost at most is an equation of src/cache/percpu_cache.c:
+cost stands in src/cache/percpu_cache.h:
 
-    resident(N) <= resident(1) + (N - 1) * (MAL_SLAB_BYTES + BUDGET_BYTES + PINNED_BYTES)
+    resident(N) <= resident(1) + (N - 1) * (MAL_SLAB_BYTES + MAL_CACHE_BUDGET_BYTES + PINNED_BYTES)
 
-slab, cached objects, and what lies free beside cached objects on pages that these keep. --check prints
-lines for `make check` instead of the table.
+The first two are exact and tests/unit/core/test_cache.c has them; PINNED_BYTES is what lies free on
+pages beside cached objects: measured, with room for the scavenger's being early or late. --check
+prints lines for `make check` instead of the table.
 """
 import argparse
 import os
@@ -31,7 +32,7 @@ def constant(file, pattern):
 
 def bound_kib():
     slab = 1 << int(constant("os/percpu.h", r"#define MAL_SLAB_SHIFT (\d+)")[1])
-    budget = constant("cache/percpu_cache.c", r"#define BUDGET_BYTES \((\d+)u << (\d+)\)")
+    budget = constant("cache/percpu_cache.h", r"#define MAL_CACHE_BUDGET_BYTES \((\d+)u << (\d+)\)")
     return (slab + (int(budget[1]) << int(budget[2]))) // 1024 + PINNED_KIB
 
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The per-CPU caches, in both modes: the program starts itself once per mode, because the mode is
- * chosen before main. Under sanitizers, and where the kernel registers nothing, both are lock mode.
+ * The per-CPU caches, in both modes, and as on a machine of 64 CPUs: the program starts itself once
+ * for each, because the mode is chosen before main. Under sanitizers, and where the kernel
+ * registers nothing, both are lock mode.
  *
  * Exact counts of mallocs and frees against what threads really did, the budget, draining.
  */
@@ -28,7 +29,7 @@
 #include "support/seeded.h"
 
 #define THREADS 6
-#define CPU_BUDGET_BYTES (2u << 20) /* as in cache/percpu_cache.c */
+#define SIMULATED 64u
 
 /* Per class, what the program itself knows. */
 struct truth {
@@ -74,7 +75,7 @@ static unsigned populated_cpus(void) {
 
 /* What may overshoot the budget: one batch that was in flight per class. */
 static uint64_t budget_bytes(void) {
-    return (uint64_t)populated_cpus() * (CPU_BUDGET_BYTES + (256u << 10));
+    return (uint64_t)populated_cpus() * (MAL_CACHE_BUDGET_BYTES + (256u << 10));
 }
 
 static void *allocate(struct truth *truth, size_t bytes) {
@@ -270,6 +271,39 @@ static void capacity_moves_within_the_budget(void **state) {
     }
 }
 
+static void *flood_some_classes(void *argument) {
+    static _Thread_local void *held[2000];
+    uint64_t random = (uintptr_t)argument;
+    for (int round = 0; round < 12; round++) {
+        size_t bytes = mal_class[1 + seeded_below(&random, MAL_CLASS_COUNT - 1)].size_bytes;
+        size_t count = bytes > 8192 ? 20 : 2000;
+        for (size_t i = 0; i < count; i++)
+            held[i] = mallard_malloc(bytes);
+        for (size_t i = 0; i < count; i++)
+            mallard_free(held[i]);
+    }
+    return NULL;
+}
+
+/* Threads, dealt to as many CPUs as there are: memory is bounded by CPUs, not by threads. */
+static void every_cpu_keeps_its_budget(void **state) {
+    (void)state;
+    unsigned threads = mal_cache_cpus() == SIMULATED ? 2 * SIMULATED : 2 * THREADS;
+    uint64_t random = seeded_start(11);
+    for (unsigned i = 0; i < threads; i++) {
+        pthread_t thread;
+        void *seed = (void *)(uintptr_t)seeded_next(&random);
+        assert_int_equal(pthread_create(&thread, NULL, flood_some_classes, seed), 0);
+        pthread_join(thread, NULL);
+        if (!comes_within_budget())
+            fail_msg("%lu bytes in the caches of %u CPUs; MAL_TEST_SEED=%lu",
+                     (unsigned long)cached_bytes(), populated_cpus(), (unsigned long)seeded_seed);
+    }
+    assert_int_equal(mal_cache_slab_bytes(), (uint64_t)populated_cpus() * MAL_SLAB_BYTES);
+    if (mal_cache_cpus() == SIMULATED)
+        assert_int_equal(populated_cpus(), SIMULATED);
+}
+
 static void a_drain_empties_everything(void **state) {
     (void)state;
     struct truth before = counters_now();
@@ -324,11 +358,14 @@ static int run_all(const char *mode) {
         cmocka_unit_test(counters_never_run_ahead_of_the_truth),
         cmocka_unit_test(a_pair_stays_in_the_cache),
         cmocka_unit_test(capacity_moves_within_the_budget),
+        cmocka_unit_test(every_cpu_keeps_its_budget),
         cmocka_unit_test(a_drain_empties_everything),
         cmocka_unit_test(an_idle_drain_spares_what_is_in_use),
         cmocka_unit_test(no_memory_is_null_and_errno),
     };
-    if (strcmp(mode, "lock") == 0 && mal_cache_mode() != MAL_PERCPU_LOCK)
+    if (strcmp(mode, "rseq") != 0 && mal_cache_mode() != MAL_PERCPU_LOCK)
+        return 1;
+    if (strcmp(mode, "simulated") == 0 && mal_cache_cpus() != SIMULATED)
         return 1;
     return cmocka_run_group_tests_name(mode, tests, NULL, NULL);
 }
@@ -337,7 +374,10 @@ static int run_in_mode(const char *program, const char *mode) {
     int status = 0;
     pid_t child = fork();
     if (child == 0) {
-        setenv("MALLARD_CPU_CACHE", mode, 1);
+        if (strcmp(mode, "simulated") == 0)
+            setenv("MALLARD_DEBUG", "cpus=64", 1);
+        else
+            setenv("MALLARD_CPU_CACHE", mode, 1);
         execl("/proc/self/exe", program, mode, (char *)NULL);
         _exit(127);
     }
@@ -351,5 +391,6 @@ int main(int count, char **arguments) {
     if (mal_cache_mode() == MAL_PERCPU_LOCK)
         return run_all("lock");
     int failed = run_in_mode(arguments[0], "rseq");
+    failed |= run_in_mode(arguments[0], "simulated");
     return run_in_mode(arguments[0], "lock") | failed;
 }
