@@ -31,6 +31,68 @@
  * pop counter lives in the same word, so it counts exactly the pops that happened: exact statistics
  * cost nothing.
  *
+ * PROOF BY CASES. L is an operation's last instruction; before it nothing has happened, after it
+ * everything has, and the kernel never lets a thread arrive at L from before an interruption.
+ *   signal
+ *       The kernel restarts before it builds the handler's frame, so a handler that
+ *       allocates finds whole stacks, and what it interrupted begins anew afterwards.
+ *       A handler that leaves by longjmp, or ends the thread, leaves an operation that
+ *       never was. errno and the slow path are the caller's affair, as ever.
+ *   preemption
+ *       Whoever ran meanwhile on this CPU may have changed the header; L is not
+ *       reached with the old one. It does not matter how many threads share a CPU.
+ *   migration
+ *       The new CPU's number is in the area before the thread runs there, and the
+ *       sequence begins by reading it: base and header belong to one CPU. Two threads
+ *       of different CPUs never write one header.
+ *   affinity
+ *       sched_setaffinity, a cpuset that changes: a migration. An operation that is
+ *       moved again before each L gives way, like one that is single-stepped.
+ *   fork
+ *       The thread that forks is in no sequence. Others may be, and do not exist in
+ *       the child. What a child gets of a CPU's memory is what its stores had made at
+ *       one instant of that CPU: a store to a page that was taken away for copying
+ *       waits until the fork is over, or goes to both through an old translation; once
+ *       one has waited, all later ones are after the fork. So no later store of that
+ *       CPU is seen where an earlier is not. A push whose L is seen has its slot seen;
+ *       one whose L is not is dead storage. What others had popped is lost to the
+ *       child, as their stacks are. A signal handler that forks is "signal", then
+ *       this.
+ *   vfork
+ *       The child shares this memory and this area, but the kernel watches over
+ *       neither: a known limit, for children of programs with threads (README.md).
+ *   a thread's end
+ *       It ends between two instructions of its own: outside, or by a handler (above),
+ *       or with its process. The area outlives its last destructor, so they may free.
+ *   exec, kill
+ *       Nothing of the slabs outlives the process.
+ *   single step
+ *       Every step is an interruption: the thread never reaches L, nor does one that
+ *       is watched instruction by instruction. The abort handler counts, per thread,
+ *       and every eighth abort takes the operation's way out: "empty" or "full" are
+ *       always allowed, and the slow path below needs no sequence to succeed (the
+ *       central list serves one object, or takes one). So an operation ends after at
+ *       most eight aborts, however it is disturbed; undisturbed ones pay nothing,
+ *       since the handler is no part of them.
+ *   CPU unplugged
+ *       Its threads are moved: migration. No thread reads its number any more, so its
+ *       slab rests: what it caches, at most its budget (cache/percpu_cache.h), stays
+ *       until the CPU comes back, or for ever; it is counted as cached meanwhile.
+ *   CPU number beyond the slabs
+ *       mal_percpu_possible_cpus is the size of the kernel's own masks, which no
+ *       number reaches while it runs. A process that is restored from a checkpoint on
+ *       a larger machine must run with locked caches, which take numbers modulo slabs.
+ *   lock mode
+ *       No sequence: every operation here fails on the slab that stays zero, and the
+ *       slow path works on the slab of the CPU it was on a moment ago, under that
+ *       slab's lock. Migration between the two costs locality, nothing else. Fork
+ *       takes the locks.
+ *   rseq used by others
+ *       The area has one rseq_cs. Another library's sequence ends before it calls
+ *       malloc; a handler's is "signal". A stale rseq_cs names code that is never
+ *       unmapped (the library is linked with -z nodelete), and matters only within its
+ *       range.
+ *
  * A thread that is not registered (old kernel, valgrind, qemu, tunable off, lock mode) reads CPU -1
  * and meets the slab before the first one, which stays zero for ever: every operation fails there
  * and takes the slow path. Lock mode is therefore no extra test on the fast path.
