@@ -15,8 +15,9 @@
  * SYNCHRONIZATION
  *   1. Headers and slots: restartable sequences of threads on that CPU, or `lock` in lock mode.
  *   2. `limit`, `granted_bytes`, `seen`, `hand`, `populated`: the slab's lock (rank CPU_CACHE), in
- *      both modes. A push that races with a smaller limit may overshoot it by what was in flight;
- *      limits are bounds of policy, and the slots up to the class's end always exist.
+ *      both modes. A push that races with a smaller limit may overshoot it by what was in flight
+ *      on another CPU (fit_capacity_locked); limits are bounds of policy, and the slots up to the
+ *      class's end always exist.
  *   3. The per-class counters are relaxed atomics.
  *
  * Must never touch an object, and never hold a slab's lock while asking the central list.
@@ -166,15 +167,33 @@ static void set_capacity_locked(struct slab *slab, uint32_t class, uint32_t capa
                       (uint16_t)(cache.first_slot[class] + MAL_SLOT_WORDS * capacity));
 }
 
-/* Takes capacity that holds no object from the next few classes, until `bytes` fit the budget. */
-static void steal_locked(struct slab *slab, uint64_t bytes) {
+static uint32_t objects_in(struct slab *slab, uint32_t class) {
+    return objects_below(mal_load_relaxed(&slab->header[class]), class);
+}
+
+/* Makes the capacity what the class holds. It may have grown between the look and the new limit,
+ * without bound where this thread was preempted there: whoever comes after the new limit is held by
+ * it, so a second look knows all but an operation that is under way on another CPU. Objects above
+ * the limit, from an earlier one of these, are granted what they take. */
+static void fit_capacity_locked(struct slab *slab, uint32_t class) {
+    uint32_t held = objects_in(slab, class);
+    if (held == capacity_of(slab, class))
+        return;
+    set_capacity_locked(slab, class, held);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    if (objects_in(slab, class) > held)
+        set_capacity_locked(slab, class, objects_in(slab, class));
+}
+
+/* Takes capacity that holds no object from the next few classes other than `taker`, until `bytes`
+ * fit the budget. */
+static void steal_locked(struct slab *slab, uint32_t taker, uint64_t bytes) {
     for (unsigned tries = 0; tries < STEAL_TRIES; tries++) {
         if (slab->granted_bytes + bytes <= MAL_CACHE_BUDGET_BYTES)
             return;
         slab->hand = slab->hand % (MAL_CLASS_COUNT - 1) + 1;
-        uint32_t used = objects_below(mal_load_relaxed(&slab->header[slab->hand]), slab->hand);
-        if (used < capacity_of(slab, slab->hand))
-            set_capacity_locked(slab, slab->hand, used);
+        if (slab->hand != taker)
+            fit_capacity_locked(slab, slab->hand);
     }
 }
 
@@ -194,7 +213,7 @@ static bool grow_locked(struct slab *slab, uint32_t class) {
     uint64_t bytes = (uint64_t)more * info->size_bytes;
     if (more == 0)
         return false;
-    steal_locked(slab, bytes);
+    steal_locked(slab, class, bytes);
     if (slab->granted_bytes + bytes > MAL_CACHE_BUDGET_BYTES)
         return false;
     set_capacity_locked(slab, class, capacity + more);
@@ -413,7 +432,8 @@ void mal_cache_drain_cpu(unsigned cpu, enum mal_drain drain) {
     for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++) {
         mal_lock(&slab->lock);
         bool idle = note_idle_locked(slab, class);
-        bool wanted = capacity_of(slab, class) > 0 && (drain == MAL_DRAIN_ALL || idle);
+        bool holds = capacity_of(slab, class) > 0 || objects_in(slab, class) > 0;
+        bool wanted = holds && (drain == MAL_DRAIN_ALL || idle);
         if (wanted)
             set_capacity_locked(slab, class, 0);
         mal_unlock(&slab->lock);
