@@ -36,10 +36,12 @@ enum {
     FORK_EVERY = 20000,
     FORK_STEPS = 1000,
     SHORT_STEPS = 60,
+    HOLLOW_OBJECTS = 8192,
     STUCK_SECONDS = 60,
     SLACK_OBJECTS = 64,
 };
 #define LARGEST_BYTES (1u << 20)
+#define HOLLOW_GROWTH_BYTES (32u << 20)
 #define TIMER_NS 200000
 #define PATIENCE_NS 300000
 
@@ -86,7 +88,7 @@ static long worker_count;
 static unsigned disturbances;
 static int stop;
 static uint64_t signals_seen, moves_made, children_ended, threads_ended, scrapes_made,
-    releases_made;
+    releases_made, spans_hollowed;
 
 static int (*read_memstats)(struct mallard_memstats *);
 static uint64_t (*set_rate)(uint64_t);
@@ -308,12 +310,33 @@ static void press(uint64_t *random) {
     pause_ns(PATIENCE_NS);
 }
 
+/* Spans that are mostly free, growth that takes what lies free in them, and objects in the holes.
+ */
+static void hollow_out(uint64_t *random) {
+    static struct object held[HOLLOW_OBJECTS];
+    struct object large;
+    for (int i = 0; i < HOLLOW_OBJECTS; i++)
+        make(&held[i], 100 + next_random(random) % 2000, random);
+    for (int i = 0; i < HOLLOW_OBJECTS; i++)
+        if (i % 16)
+            destroy(&held[i]);
+    make(&large, HOLLOW_GROWTH_BYTES, random);
+    destroy(&large);
+    for (int i = 0; i < HOLLOW_OBJECTS; i++)
+        if (!held[i].bytes)
+            make(&held[i], 100 + next_random(random) % 2000, random);
+    for (int i = 0; i < HOLLOW_OBJECTS; i++)
+        destroy(&held[i]);
+    count(&spans_hollowed);
+}
+
 static const struct disturber {
     enum disturbance disturbance;
     void (*act)(uint64_t *random);
 } disturbers[] = {
     {SIGNALS, send_signals},    {AFFINITY, move_threads}, {EXITS, run_short_threads},
-    {EXITS, run_short_threads}, {SCRAPES, scrape},        {PRESSURE, press},
+    {EXITS, run_short_threads}, {SCRAPES, scrape},        {PRESSURE, hollow_out},
+    {PRESSURE, press},
 };
 enum { DISTURBERS = sizeof disturbers / sizeof *disturbers };
 
@@ -431,9 +454,9 @@ int main(int argc, char **argv) {
     }
     printf(
         "ok   %s: %lu steps, %lu signals, %lu moves, %lu children, %lu short threads, %lu scrapes, "
-        "%lu releases, %ld objects more than before\n",
+        "%lu releases, %lu times hollow, %ld objects more than before\n",
         scene->name, (unsigned long)steps, (unsigned long)signals_seen, (unsigned long)moves_made,
         (unsigned long)children_ended, (unsigned long)threads_ended, (unsigned long)scrapes_made,
-        (unsigned long)releases_made, (long)(left - before));
+        (unsigned long)releases_made, (unsigned long)spans_hollowed, (long)(left - before));
     return 0;
 }
