@@ -59,18 +59,14 @@ void mal_lock_wake(struct mal_lock *lock) {
 
 static MAL_THREAD uint32_t held_ranks; /* bit r: a lock of rank r is held; debug builds only */
 
-void mal_lock_note_taken(const struct mal_lock *lock) {
-    if (MAL_DEBUG == 0)
-        return;
+void mal_lock_check_taken(const struct mal_lock *lock) {
     uint16_t rank = mal_load_relaxed(&lock->rank);
     if (held_ranks >> rank)
         mal_die("lock order: rank %u taken while holding ranks 0x%x", (unsigned)rank, held_ranks);
     held_ranks |= 1u << rank;
 }
 
-void mal_lock_note_released(const struct mal_lock *lock) {
-    if (MAL_DEBUG == 0)
-        return;
+void mal_lock_check_released(const struct mal_lock *lock) {
     held_ranks &= ~(1u << mal_load_relaxed(&lock->rank));
 }
 

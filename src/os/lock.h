@@ -11,6 +11,7 @@
 
 #include "base/atomic.h"
 #include "base/attr.h"
+#include "base/check.h"
 #include "base/lock_rank.h"
 #include "os/lock_stats.h"
 
@@ -30,9 +31,20 @@ void mal_lock_init(struct mal_lock *lock, enum mal_lock_rank rank);
 MAL_SLOW uint64_t mal_lock_wait(struct mal_lock *lock);
 MAL_SLOW void mal_lock_wake(struct mal_lock *lock);
 
-/* Debug builds only do something here. */
-void mal_lock_note_taken(const struct mal_lock *lock);
-void mal_lock_note_released(const struct mal_lock *lock);
+/* The rank checker. Only debug builds do something here, and only they pay for it. */
+void mal_lock_check_taken(const struct mal_lock *lock);
+void mal_lock_check_released(const struct mal_lock *lock);
+
+static inline void mal_lock_note_taken(const struct mal_lock *lock) {
+    if (MAL_DEBUG > 0)
+        mal_lock_check_taken(lock);
+}
+
+static inline void mal_lock_note_released(const struct mal_lock *lock) {
+    if (MAL_DEBUG > 0)
+        mal_lock_check_released(lock);
+}
+
 /* fork's child forgets what its lost siblings held. */
 void mal_lock_forget_ranks(void);
 
