@@ -2,7 +2,8 @@
  *
  * A program for debuggers: it allocates, writes and frees, and says so.
  *
- *     stepped ROUNDS        `step_here` is where a debugger may begin, `rounds_done` counts
+ *     stepped ROUNDS        `step_here` is where a debugger may begin, `end_here` where it
+ *                           may leave, `rounds_done` counts
  *     stepped 0             goes on until its standard input ends; for every byte it reads there it
  *                           says how many rounds it has done
  *
@@ -27,6 +28,11 @@ volatile uint64_t rounds_done;
 static struct object held[HELD];
 
 __attribute__((noinline)) void step_here(void) {
+    __asm__ volatile("" ::: "memory");
+}
+
+/* Behind the last round: a debugger may leave here. */
+__attribute__((noinline)) void end_here(void) {
     __asm__ volatile("" ::: "memory");
 }
 
@@ -82,5 +88,6 @@ int main(int argc, char **argv) {
     while (rounds ? rounds_done < rounds : rounds_done % 1024 || !input_has_ended())
         do_round();
     printf("done %lu\n", (unsigned long)rounds_done);
+    end_here();
     return 0;
 }
