@@ -14,9 +14,9 @@
  *
  * SYNCHRONIZATION
  *   1. Headers and slots: restartable sequences of threads on that CPU, or `lock` in lock mode.
- *   2. `limit`, `granted_bytes`, `seen`, `hand`, `populated`: the slab's lock (rank CPU_CACHE), in
- *      both modes. A push that races with a smaller limit may overshoot it by what was in flight
- *      on another CPU (fit_capacity_locked); limits are bounds of policy, and the slots up to the
+ *   2. `limit`, `granted_bytes`, `seen`, `hand`, `touched`, `populated`: the slab's lock (rank
+ * CPU_CACHE), in both modes. A push that races with a smaller limit may overshoot it by what was in
+ * flight on another CPU (fit_capacity_locked); limits are bounds of policy, and the slots up to the
  *      class's end always exist.
  *   3. The per-class counters are relaxed atomics.
  *
@@ -46,7 +46,8 @@ struct slab {
     uint16_t limit[MAL_SLAB_CLASSES];  /* rule 2; read by the fast path */
     struct mal_lock lock;
     uint32_t populated;
-    uint32_t hand; /* next class to look at for unused capacity */
+    uint32_t hand;    /* next class to look at for unused capacity */
+    uint32_t touched; /* slots may be resident */
     uint64_t granted_bytes;
     uint64_t seen[MAL_SLAB_CLASSES]; /* headers at the last tick */
     /* slots follow */
@@ -217,6 +218,7 @@ static bool grow_locked(struct slab *slab, uint32_t class) {
     if (slab->granted_bytes + bytes > MAL_CACHE_BUDGET_BYTES)
         return false;
     set_capacity_locked(slab, class, capacity + more);
+    slab->touched = 1;
     return true;
 }
 
@@ -425,6 +427,29 @@ static bool note_idle_locked(struct slab *slab, uint32_t class) {
     return idle;
 }
 
+/* Whether no class may hold anything here, nor does. */
+static bool is_empty_locked(struct slab *slab) {
+    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++)
+        if (capacity_of(slab, class) > 0 || objects_in(slab, class) > 0)
+            return false;
+    return true;
+}
+
+/* Gives back the slots of a slab that lies idle. They are dead storage, and a bottom word that
+ * reads as zero is what it was: nothing can be lost while nothing is pushed. Whoever begins a push
+ * finds no capacity, and gets none without the lock; whoever had begun one before the limits fell
+ * was on this CPU, and is restarted since this thread runs here now. Elsewhere this must not be
+ * done. */
+static void release_slots(struct slab *slab, unsigned cpu) {
+    size_t first = mal_round_up(cache.first_slot[1] * sizeof(uint64_t), mal_vm_page_bytes());
+    mal_lock(&slab->lock);
+    bool here = cache.mode == MAL_PERCPU_LOCK || mal_percpu_current() == (int)cpu;
+    if (slab->touched && here && is_empty_locked(slab) &&
+        mal_vm_release((char *)slab + first, MAL_SLAB_BYTES - first) == 0)
+        slab->touched = 0;
+    mal_unlock(&slab->lock);
+}
+
 void mal_cache_drain_cpu(unsigned cpu, enum mal_drain drain) {
     struct slab *slab = slab_of(cpu);
     if (!mal_cache_cpu_is_populated(cpu))
@@ -440,6 +465,8 @@ void mal_cache_drain_cpu(unsigned cpu, enum mal_drain drain) {
         if (wanted)
             drain_class(slab, cpu, class);
     }
+    if (drain == MAL_DRAIN_IDLE)
+        release_slots(slab, cpu);
 }
 
 static uint64_t not_negative(uint64_t difference) {

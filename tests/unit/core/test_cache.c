@@ -21,6 +21,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -335,6 +336,33 @@ static void an_idle_drain_spares_what_is_in_use(void **state) {
     assert_int_equal(mal_cache_stats(class).cached, 0);
 }
 
+static unsigned resident_pages(unsigned cpu) {
+    static unsigned char present[MAL_SLAB_BYTES / 4096];
+    unsigned count = 0;
+    char *slab = mal_percpu_slabs + (size_t)cpu * MAL_SLAB_BYTES;
+    if (mincore(slab, MAL_SLAB_BYTES, present) != 0)
+        return 0;
+    for (size_t page = 0; page < MAL_SLAB_BYTES / mal_vm_page_bytes(); page++)
+        count += present[page] & 1;
+    return count;
+}
+
+/* The tables of a CPU that nobody uses go back but for the first page, and serve again. */
+static void an_idle_slab_is_given_back(void **state) {
+    (void)state;
+    (void)flood_some_classes((void *)4711);
+    for (int twice = 0; twice < 2; twice++)
+        for (unsigned cpu = 0; cpu < mal_cache_cpus(); cpu++)
+            drain_here(cpu, MAL_DRAIN_IDLE);
+    assert_int_equal(cached_bytes(), 0);
+    for (unsigned cpu = 0; cpu < mal_cache_cpus(); cpu++)
+        assert_true(resident_pages(cpu) <= 1);
+    struct truth truth = {0}, before = counters_now();
+    for (int i = 0; i < 1000; i++)
+        release(&truth, allocate(&truth, (size_t)i * 37));
+    check_exact(&truth, &before);
+}
+
 static void no_memory_is_null_and_errno(void **state) {
     (void)state;
     static void *held[200000];
@@ -362,6 +390,7 @@ static int run_all(const char *mode) {
         cmocka_unit_test(every_cpu_keeps_its_budget),
         cmocka_unit_test(a_drain_empties_everything),
         cmocka_unit_test(an_idle_drain_spares_what_is_in_use),
+        cmocka_unit_test(an_idle_slab_is_given_back),
         cmocka_unit_test(no_memory_is_null_and_errno),
     };
     if (strcmp(mode, "rseq") != 0 && mal_cache_mode() != MAL_PERCPU_LOCK)
