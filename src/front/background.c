@@ -71,6 +71,8 @@ static int64_t obey(enum mal_box_command command, int64_t argument, int *ret_err
         return (int64_t)mal_memory_set_rate((uint64_t)argument);
     case MAL_BOX_CMD_SET_MEM_LIMIT:
         return mal_memory_set_limit(argument);
+    case MAL_BOX_CMD_SET_GOGC:
+        return mal_memory_set_gogc(argument);
     case MAL_BOX_CMD_MAP_SPANS:
         return (int64_t)mal_span_map_draw();
     default:

@@ -8,10 +8,12 @@
  */
 #include "front/memory.h"
 
+#include "base/atomic.h"
 #include "box/writer.h"
 #include "cache/percpu_cache.h"
 #include "central/central.h"
 #include "front/init.h"
+#include "front/options.h"
 #include "front/thread.h"
 #include "front/trace.h"
 #include "meta/classes.h"
@@ -43,6 +45,21 @@ uint64_t mal_memory_release(void) {
 
 int64_t mal_memory_set_limit(int64_t bytes) {
     return (int64_t)(bytes < 0 ? mal_limit_bytes() : mal_limit_set((uint64_t)bytes));
+}
+
+/* What the knob said, until somebody says otherwise. */
+static uint64_t gogc_set;
+static uint32_t gogc_is_set; /* acquire/release */
+
+uint64_t mal_memory_gogc(void) {
+    return mal_load_acquire(&gogc_is_set) ? mal_load_relaxed(&gogc_set) : mal_options.gogc_percent;
+}
+
+int64_t mal_memory_set_gogc(int64_t percent) {
+    uint64_t before = mal_memory_gogc();
+    mal_store_relaxed(&gogc_set, percent < 0 ? MAL_GOGC_OFF : (uint64_t)percent);
+    mal_store_release(&gogc_is_set, 1u);
+    return before == MAL_GOGC_OFF ? -1 : (int64_t)before;
 }
 
 uint64_t mal_memory_set_rate(uint64_t rate_bytes) {
