@@ -31,8 +31,8 @@ uint64_t mal_scavenger_release(uint64_t most_bytes, uint64_t end_ns,
 /* Returns every idle page now. Returns the bytes given back. Any thread. */
 uint64_t mal_scavenger_release_all(void);
 
-/* What the heap may keep, in pages: the largest use in the last few ticks, and for growth as much as
- * the use has moved meanwhile, 10 % at most. Pure. */
+/* What the heap may keep, in pages: the largest use in the last few ticks, and for growth as much
+ * as the use has moved meanwhile, 10 % at most. Pure. */
 uint64_t mal_scavenger_goal_pages(uint64_t recent_peak_pages, uint64_t recent_low_pages);
 
 /* Counts what another tier returned. Any thread. */
