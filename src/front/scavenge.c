@@ -125,9 +125,10 @@ void mal_scavenge_round(uint64_t round_ns) {
         mal_limit_round_budget_of(round_ns, saved_ns, hard_bytes, last_yield_bytes);
     drain_caches();
     mal_central_tick();
-    uint64_t start_ns = mal_clock_mono_ns();
-    mal_scavenger_tick(start_ns, budget_ns, over_bytes());
-    make_holes(start_ns + budget_ns);
-    saved_ns = mal_limit_saved_of(round_ns, saved_ns, mal_clock_mono_ns() - start_ns);
+    uint64_t start_ns = mal_clock_thread_ns();
+    uint64_t now_ns = mal_clock_mono_ns();
+    mal_scavenger_tick(now_ns, budget_ns, over_bytes());
+    make_holes(now_ns + budget_ns);
+    saved_ns = mal_limit_saved_of(round_ns, saved_ns, mal_clock_thread_ns() - start_ns);
     last_yield_bytes = after_rounds > 0 ? background_bytes() - before_bytes : UINT64_MAX;
 }

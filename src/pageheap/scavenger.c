@@ -85,18 +85,19 @@ static uint64_t release_pages(uint64_t pages, size_t quantum_pages, uint64_t end
 }
 
 void mal_scavenger_tick(uint64_t now_ns, uint64_t budget_ns, uint64_t over_bytes) {
+    uint64_t start_ns = mal_clock_thread_ns();
     uint64_t surplus = surplus_pages(goal_with(mal_pageheap_stats().inuse_pages), over_bytes);
     uint64_t pages = release_pages(surplus, QUANTUM_PAGES, now_ns + budget_ns);
     mal_scavenger_count(MAL_SCAVENGE_BACKGROUND, pages << MAL_PAGE_SHIFT,
-                        mal_clock_mono_ns() - now_ns);
+                        mal_clock_thread_ns() - start_ns);
 }
 
 uint64_t mal_scavenger_release(uint64_t most_bytes, uint64_t end_ns,
                                enum mal_scavenge_reason reason) {
-    uint64_t start_ns = mal_clock_mono_ns();
+    uint64_t start_ns = mal_clock_thread_ns();
     uint64_t pages =
         release_pages(mal_ceil_div(most_bytes, MAL_PAGE_BYTES), EAGER_QUANTUM_PAGES, end_ns);
-    mal_scavenger_count(reason, pages << MAL_PAGE_SHIFT, mal_clock_mono_ns() - start_ns);
+    mal_scavenger_count(reason, pages << MAL_PAGE_SHIFT, mal_clock_thread_ns() - start_ns);
     return pages << MAL_PAGE_SHIFT;
 }
 
