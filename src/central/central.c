@@ -29,6 +29,7 @@
 #include "base/check.h"
 #include "central/central_private.h"
 #include "meta/pagemap.h"
+#include "pageheap/limit.h"
 #include "pageheap/pageheap.h"
 
 #define TRANSFER_BATCHES 4u
@@ -215,18 +216,18 @@ static void span_put_one(struct mal_span *span, uint32_t class, void *object) {
 }
 
 /* The first one is kept whatever its size: a class that swings by one object must not make and
- * unmake its span each time. */
+ * unmake its span each time. Near a memory limit the others are not. */
 static bool may_keep_empty(const struct central *central, uint32_t class) {
     uint64_t kept = central->empty_spans * span_bytes(class);
-    return central->empty_spans == 1 || kept <= EMPTY_CLASS_BYTES ||
-           mal_central_empty_bytes() <= EMPTY_ALL_BYTES;
+    return central->empty_spans == 1 || kept <= mal_limit_share_now(EMPTY_CLASS_BYTES) ||
+           mal_central_empty_bytes() <= mal_limit_share_now(EMPTY_ALL_BYTES);
 }
 
 static void release_empty(struct central *central, struct mal_span *span) {
     mal_central_unlist(central, span);
     central->stats.span_free -= span->object_count;
     central->stats.spans--;
-    central->stats.holes_bytes -= mal_central_hole_bytes(span);
+    mal_central_count_holes(central, -(int64_t)mal_central_hole_bytes(span));
     mal_pageheap_free_span(span);
 }
 
@@ -280,12 +281,17 @@ static void ensure_transfer(struct central *central, uint32_t class) {
         central->transfer_capacity = (uint32_t)capacity;
 }
 
+/* Near a memory limit what is given back goes back into its span. */
+static size_t transfer_room(const struct central *central) {
+    uint32_t capacity = (uint32_t)mal_limit_share_now(central->transfer_capacity);
+    return capacity > central->transfer_used ? capacity - central->transfer_used : 0;
+}
+
 void mal_central_give(uint32_t class, void **objects, size_t count) {
     struct central *central = mal_central_lock_class(class);
     ensure_transfer(central, class);
     central->stats.given += count;
-    size_t room = central->transfer_capacity - central->transfer_used;
-    size_t kept = mal_min(room, count);
+    size_t kept = mal_min(transfer_room(central), count);
     for (size_t i = 0; i < kept; i++)
         central->transfer[central->transfer_used++] = objects[i];
     put_into_spans(central, class, objects + kept, count - kept);
@@ -344,13 +350,6 @@ uint64_t mal_central_reclaimable_bytes(void) {
         struct mal_central_stats stats = mal_central_stats(class);
         bytes += not_negative(stats.span_free * mal_class[class].size_bytes - stats.holes_bytes);
     }
-    return bytes;
-}
-
-uint64_t mal_central_holes_bytes(void) {
-    uint64_t bytes = 0;
-    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++)
-        bytes += mal_central_stats(class).holes_bytes;
     return bytes;
 }
 

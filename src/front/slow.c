@@ -129,6 +129,7 @@ static void *alloc_large(size_t bytes, size_t alignment) {
     struct mal_span *span = new_large(bytes, alignment);
     if (!span)
         return fail();
+    mal_cache_keep_limit();
     count_and_charge_large(span);
     return span->base;
 }
@@ -294,6 +295,7 @@ bool mal_resize_in_place(void *pointer, size_t bytes) {
     uint64_t before = (uint64_t)facts.span->pages << MAL_PAGE_SHIFT;
     if (!mal_pageheap_resize_large(facts.span, bytes))
         return false;
+    mal_cache_keep_limit();
     if ((uint64_t)facts.span->pages << MAL_PAGE_SHIFT != before) {
         count_and_charge_large(facts.span);
         mal_stats_uncount_large(before);
