@@ -36,7 +36,8 @@ struct mal_gc_dirty {
     int (*clear)(uintptr_t low, uintptr_t high, mal_gc_dirty_visit *visit, void *context);
     /* Reports without clearing. World stopped. */
     int (*look)(uintptr_t low, uintptr_t high, mal_gc_dirty_visit *visit, void *context);
-    /* Writes cost nothing until the next clear; the whole range counts as written. Still watched. */
+    /* Writes cost nothing until the next clear; the whole range counts as written. Still watched.
+     */
     void (*unprotect)(uintptr_t low, uintptr_t high);
     /* No longer watched: writes are free again, and add comes before the next clear. Not needed
      * before an unmap, nor between cycles: clearing anew costs for pages written meanwhile only,

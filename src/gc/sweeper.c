@@ -15,8 +15,8 @@
 
 #include "base/atomic.h"
 #include "box/writer.h"
-#include "gc/steps.h"
 #include "gc/heap.h"
+#include "gc/steps.h"
 #include "os/futex.h"
 #include "os/say.h"
 #include "os/thread.h"
