@@ -28,14 +28,34 @@ struct mallard_gc_type; /* mallard/gc_type.h: made by MALLARD_GC_TYPE and its ki
 
 /* ---- allocation: zeroed, aligned to 16 bytes (HEAP) -------------------------------------------
  */
+/* One object of the type. Go: new(T). */
 void *mallard_gc_new(const struct mallard_gc_type *type);
+/* A structure with `count` elements in its flexible array. NULL with ENOMEM also where its size is
+ * no number of bytes. A pointer one past the last element keeps it alive too. */
 void *mallard_gc_new_flex(const struct mallard_gc_type *type, size_t count);
+/* The same object with `count` elements: where it is, when they fit (those cut off are zero if they
+ * come back), else a new one with the old one's contents; the old one is not freed, whatever still
+ * points to it stays valid. NULL object: a new one. NULL and ENOMEM: nothing has changed. The type
+ * is the one it was made with. Go: append. */
 void *mallard_gc_resize_flex(void *object, const struct mallard_gc_type *type, size_t count);
-void *mallard_gc_alloc(size_t bytes, const struct mallard_gc_type *type); /* NULL: conservative */
+/* At least `bytes`, 0 included, up to PTRDIFF_MAX - 1. NULL type: every aligned word may be a
+ * pointer. Else the type's layout, repeated to the end (an array of it), or for a type with a
+ * flexible array its head and then elements. A pointer one past the end keeps it alive too. */
+void *mallard_gc_alloc(size_t bytes, const struct mallard_gc_type *type);
+/* Never looked into. Below 16 bytes several objects share a block of 16, aligned to the largest
+ * power of two that divides the size; the block lives as long as any of them. */
 void *mallard_gc_alloc_noscan(size_t bytes);
-void mallard_gc_free(void *object);         /* a hint: the object is not used any more */
-size_t mallard_gc_size(const void *object); /* usable bytes; 0: not an object */
-void *mallard_gc_base(const void *pointer); /* start of the object; NULL: none */
+/* A hint: nothing points to the object any more. It may be taken at once, or by the next collection
+ * as any other (while a mark is going on; blocks of 16 bytes without pointers). NULL, and what is
+ * not the start of an object, is left alone. A pointer that is still used afterwards is an error
+ * as with free. No counterpart in Go. */
+void mallard_gc_free(void *object);
+/* Usable bytes of the object, at least what was asked for; 0 when it is not the start of one. Any
+ * pointer may be asked about. */
+size_t mallard_gc_size(const void *object);
+/* The start of the object that the pointer leads into; NULL when it leads into none. Any pointer.
+ */
+void *mallard_gc_base(const void *pointer);
 
 /* ---- roots (WORLD) -----------------------------------------------------------------------------
  */
@@ -47,7 +67,8 @@ void *mallard_gc_handle_get(const struct mallard_gc_handle *handle);
 void mallard_gc_handle_free(struct mallard_gc_handle *handle);
 int mallard_gc_stack_add(void *low, size_t bytes); /* a stack of a coroutine, scanned while known */
 int mallard_gc_stack_remove(void *low);
-/* Between them the thread touches no collected memory and is never interrupted for a collection. */
+/* Between them the thread touches no collected memory and is never interrupted for a collection.
+ * Both in the same function. */
 void mallard_gc_blocking_begin(void);
 void mallard_gc_blocking_end(void);
 /* The object is reachable up to here. */

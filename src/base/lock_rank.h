@@ -21,11 +21,11 @@
  *   GC_POOL     one CPU's shard of a pool, gc/pool.c (never two)
  *   GC_CHUNKS   idle pieces of pools, gc/pool_deque.c
  *   GC_CALLBACKS  the queue of finalizers and cleanups, gc/callbacks.c
- *   CPU_CACHE   one per-CPU cache in lock mode (never two)
- *   CENTRAL     one size class: transfer cache and span lists (never two)
  *   GC_SPANS    collected spans of one class and their lists (never two)
  *   GC_TABLES   growth of the collected heap's tables
  *   GC_WORK     the marker's workers and buffers
+ *   CPU_CACHE   one per-CPU cache in lock mode (never two)
+ *   CENTRAL     one size class: transfer cache and span lists (never two)
  *   PAGEHEAP    pages, spans, scavenging
  *   META        memory for our own structures
  */
@@ -52,11 +52,11 @@ enum mal_lock_rank {
     MAL_RANK_GC_POOL,
     MAL_RANK_GC_CHUNKS,
     MAL_RANK_GC_CALLBACKS,
-    MAL_RANK_CPU_CACHE,
-    MAL_RANK_CENTRAL,
     MAL_RANK_GC_SPANS,
     MAL_RANK_GC_TABLES,
     MAL_RANK_GC_WORK,
+    MAL_RANK_CPU_CACHE,
+    MAL_RANK_CENTRAL,
     MAL_RANK_PAGEHEAP,
     MAL_RANK_META,
     MAL_RANK_COUNT

@@ -54,6 +54,8 @@ static unsigned stages_done; /* init_lock */
 static pid_t own_pid;        /* set by init and in forked children */
 
 static enum mal_percpu_mode cache_mode(void) {
+    if (mal_options.debug.simulated_cpus)
+        mal_percpu_simulate(mal_options.debug.simulated_cpus);
     bool usable = mal_percpu_have_rseq() && mal_text_allows_rseq();
     return usable ? mal_options.cpu_cache : MAL_PERCPU_LOCK;
 }
@@ -139,6 +141,7 @@ static void before_fork(void) {
     mal_gc_before_fork();
     mal_cache_before_fork();
     mal_central_before_fork();
+    mal_gc_before_fork_heap();
     mal_pageheap_before_fork();
     mal_meta_before_fork();
     mal_lock_holds_all = true;
@@ -148,6 +151,7 @@ static void release_all(enum mal_fork_side side) {
     mal_lock_holds_all = false;
     mal_meta_after_fork();
     mal_pageheap_after_fork();
+    mal_gc_after_fork_heap(side == MAL_FORK_CHILD);
     mal_central_after_fork();
     mal_cache_after_fork(side);
     mal_gc_after_fork(side == MAL_FORK_CHILD);
@@ -209,7 +213,6 @@ static void end_at_exit(int exit_code, void *unused) {
 static void configure_gc(void) {
     struct mal_gc_config config = {
         .percent = mal_options.gogc_percent == MAL_GOGC_OFF ? -1 : (int)mal_options.gogc_percent,
-        .memory_limit = (int64_t)mal_options.memory_limit_bytes,
         .debug = mal_options.debug.gc,
         .trace = mal_options.debug.gc_trace,
         .stress_refills = mal_options.debug.gc_stress,

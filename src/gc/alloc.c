@@ -85,6 +85,7 @@ static uintptr_t take_object(struct mal_gc_thread *thread, const struct mal_gc_r
     if (object && request->layout != MAL_GC_LAYOUT_NOSCAN)
         mal_gc_layout_write(mal_gc_offset(object), mal_gc_class[span_class >> 1].size_bytes,
                             request);
+    MAL_CRITICAL_PIN(object);
     mal_critical_leave();
     return object;
 }
@@ -123,68 +124,86 @@ void *mal_gc_alloc_slow(const struct mal_gc_request *request) {
 
 /* ---- fast ---- */
 
-/* The pointer bits of a slot of at most FAST_SCAN_BYTES: at most two words. */
-MAL_FAST void write_mask(uint64_t offset, uint32_t slot_bytes, uint64_t mask) {
+/* Sets the pointer bits of a slot of at most FAST_SCAN_BYTES, which were cleared with the window:
+ * at most two words. */
+MAL_FAST void add_mask(uint64_t offset, uint64_t mask) {
     uint64_t *word = mal_gc_pointer_word(offset);
     unsigned shift = (offset / WORD_BYTES) & 63;
-    unsigned count = slot_bytes / WORD_BYTES;
-    uint64_t all = ~0ull >> (64 - count);
-    mal_store_relaxed(word, (mal_load_relaxed(word) & ~(all << shift)) | mask << shift);
-    if (MAL_UNLIKELY(shift + count > 64)) {
+    uint64_t high = mask >> (63 - shift) >> 1;
+    mal_store_relaxed(word, mal_load_relaxed(word) | mask << shift);
+    if (MAL_UNLIKELY(high != 0)) {
         word = mal_gc_pointer_word(offset + FAST_SCAN_BYTES);
-        shift = 64 - shift;
-        mal_store_relaxed(word, (mal_load_relaxed(word) & ~(all >> shift)) | mask >> shift);
+        mal_store_relaxed(word, mal_load_relaxed(word) | high);
     }
 }
 
-/* Zero where the window is used up. */
+/* A slot of the bin's window; 0 where it is used up. In a critical section. */
 MAL_FAST uintptr_t take_fast(struct mal_gc_bin *bin) {
     uint64_t window = bin->window;
     if (MAL_UNLIKELY(window == 0))
         return 0;
     bin->window = window & (window - 1);
-    return bin->base + ((uintptr_t)__builtin_ctzll(window) << MAL_GRANULE_SHIFT);
+    return bin->base + ((uintptr_t)(unsigned)__builtin_ctzll(window) << MAL_GRANULE_SHIFT);
 }
 
-MAL_FAST void *new_noscan(struct mal_gc_thread *thread, size_t bytes) {
-    mal_critical_enter();
-    uintptr_t object =
-        take_fast(&thread->cache.bin[mal_class_for_small(bytes) << 1 | MAL_GC_PAGE_NOSCAN]);
-    mal_critical_leave();
-    return (void *)object;
+/* The stack holds the object while the thread is parked. */
+static MAL_SLOW void *park_with(void *object) {
+    mal_critical_park();
+    mallard_gc_keepalive(object);
+    return object;
 }
 
-MAL_FAST void *new_scan(struct mal_gc_thread *thread, size_t bytes, uint64_t mask) {
-    uint32_t small = mal_small[(bytes + 15) >> 4]; /* size << 8 | class */
-    mal_critical_enter();
-    uintptr_t object = take_fast(&thread->cache.bin[(small & 0xff) << 1]);
-    if (MAL_LIKELY(object != 0))
-        write_mask(mal_gc_offset(object), small >> 8, mask);
+MAL_FAST void *leave_with(uintptr_t object) {
+    MAL_CRITICAL_PIN(object);
+    return MAL_UNLIKELY(mal_critical_leave_is_due()) ? park_with((void *)object) : (void *)object;
+}
+
+/* The ends of the fast path when there is no slot; in its critical section. */
+static MAL_SLOW void *miss(size_t bytes, enum mal_gc_layout layout,
+                           const struct mallard_gc_type *type) {
+    struct mal_gc_request request = {bytes, layout, type};
     mal_critical_leave();
-    return (void *)object;
+    return mal_gc_alloc_slow(&request);
 }
 
 static bool is_noscan(const struct mallard_gc_type *type) {
-    return type->run_count == 0 && type->element_run_count == 0;
+    return (type->run_count | type->element_run_count) == 0;
 }
 
 static MAL_SLOW void *alloc_typed(size_t bytes, const struct mallard_gc_type *type,
                                   enum mal_gc_layout layout) {
-    if (is_noscan(type))
-        layout = MAL_GC_LAYOUT_NOSCAN;
-    struct mal_gc_request request = {bytes, layout, type};
+    struct mal_gc_request request = {bytes, is_noscan(type) ? MAL_GC_LAYOUT_NOSCAN : layout, type};
     return mal_gc_alloc_slow(&request);
+}
+
+MAL_FAST void *new_noscan(struct mal_gc_thread *thread, size_t bytes) {
+    unsigned class = (uint8_t)mal_small[(bytes + 15) >> 4];
+    mal_critical_enter();
+    uintptr_t object = take_fast(&thread->cache.bin[class << 1 | MAL_GC_PAGE_NOSCAN]);
+    if (MAL_UNLIKELY(object == 0))
+        return miss(bytes, MAL_GC_LAYOUT_NOSCAN, NULL);
+    return leave_with(object);
+}
+
+MAL_FAST void *new_scan(struct mal_gc_thread *thread, size_t bytes, uint64_t mask,
+                        enum mal_gc_layout layout, const struct mallard_gc_type *type) {
+    unsigned class = (uint8_t)mal_small[(bytes + 15) >> 4];
+    mal_critical_enter();
+    uintptr_t object = take_fast(&thread->cache.bin[class << 1]);
+    if (MAL_UNLIKELY(object == 0))
+        return miss(bytes, layout, type);
+    add_mask(mal_gc_offset(object), mask);
+    return leave_with(object);
 }
 
 MAL_PUBLIC void *mallard_gc_new(const struct mallard_gc_type *type) {
     struct mal_gc_thread *thread = mal_gc_self;
-    if (MAL_LIKELY(thread && type->bytes <= FAST_SCAN_BYTES)) {
-        void *object = is_noscan(type) ? new_noscan(thread, type->bytes)
-                                       : new_scan(thread, type->bytes, type->mask);
-        if (MAL_LIKELY(object != NULL))
-            return object;
-    }
-    return alloc_typed(type->bytes, type, MAL_GC_LAYOUT_TYPE);
+    size_t bytes = type->bytes;
+    if (MAL_UNLIKELY(!thread || bytes > FAST_SCAN_BYTES))
+        return alloc_typed(bytes, type, MAL_GC_LAYOUT_TYPE);
+    if (is_noscan(type))
+        return new_noscan(thread, bytes);
+    return new_scan(thread, bytes, type->mask, MAL_GC_LAYOUT_TYPE, type);
 }
 
 /* ---- tiny ---- */
@@ -225,6 +244,7 @@ static void *alloc_tiny(size_t bytes) {
         return fail();
     mal_critical_enter();
     void *object = take_tiny(&thread->cache, bytes);
+    MAL_CRITICAL_PIN(object);
     mal_critical_leave();
     if (object)
         return object;
@@ -237,30 +257,26 @@ static void *alloc_tiny(size_t bytes) {
 
 /* ---- the other ways in ---- */
 
-MAL_PUBLIC void *mallard_gc_alloc_noscan(size_t bytes) {
-    struct mal_gc_thread *thread = mal_gc_self;
-    if (bytes < TINY_BYTES)
-        return alloc_tiny(mal_max(bytes, 1));
-    if (MAL_LIKELY(thread && bytes <= MAL_SMALL_MAX_BYTES)) {
-        void *object = new_noscan(thread, bytes);
-        if (MAL_LIKELY(object != NULL))
-            return object;
-    }
+static MAL_SLOW void *alloc_noscan_slow(size_t bytes) {
     struct mal_gc_request request = {bytes, MAL_GC_LAYOUT_NOSCAN, NULL};
-    return mal_gc_alloc_slow(&request);
+    return bytes < TINY_BYTES ? alloc_tiny(mal_max(bytes, 1)) : mal_gc_alloc_slow(&request);
 }
 
+MAL_PUBLIC void *mallard_gc_alloc_noscan(size_t bytes) {
+    struct mal_gc_thread *thread = mal_gc_self;
+    if (MAL_UNLIKELY(!thread || bytes - TINY_BYTES > MAL_SMALL_MAX_BYTES - TINY_BYTES))
+        return alloc_noscan_slow(bytes);
+    return new_noscan(thread, bytes);
+}
+
+/* All words of the slot may be pointers. */
 static void *alloc_conservative(size_t bytes) {
     struct mal_gc_thread *thread = mal_gc_self;
-    bytes = mal_gc_with_end(bytes);
-    if (MAL_LIKELY(thread && bytes <= FAST_SCAN_BYTES)) {
-        uint64_t all = ~0ull >> (64 - (mal_small[(bytes + 15) >> 4] >> 8) / WORD_BYTES);
-        void *object = new_scan(thread, bytes, all);
-        if (MAL_LIKELY(object != NULL))
-            return object;
-    }
-    struct mal_gc_request request = {bytes, MAL_GC_LAYOUT_CONSERVATIVE, NULL};
-    return mal_gc_alloc_slow(&request);
+    struct mal_gc_request request = {mal_gc_with_end(bytes), MAL_GC_LAYOUT_CONSERVATIVE, NULL};
+    if (MAL_UNLIKELY(!thread || request.bytes > FAST_SCAN_BYTES))
+        return mal_gc_alloc_slow(&request);
+    uint64_t words = (mal_small[(request.bytes + 15) >> 4] >> 8) / WORD_BYTES;
+    return new_scan(thread, request.bytes, ~0ull >> (64 - words), MAL_GC_LAYOUT_CONSERVATIVE, NULL);
 }
 
 MAL_PUBLIC void *mallard_gc_alloc(size_t bytes, const struct mallard_gc_type *type) {

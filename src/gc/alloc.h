@@ -33,7 +33,9 @@ void *mal_gc_alloc_slow(const struct mal_gc_request *request);
 /* An object that owns its span. `zero` what is not; outside critical sections. NULL: no memory. */
 uintptr_t mal_gc_alloc_large(struct mal_gc_thread *thread, const struct mal_gc_request *request);
 
-/* Writes the pointer bits of a slot of `slot_bytes` at `offset`. By whoever caches its span. */
+/* Clears the pointer bits of [offset, offset + bytes), then writes those of a slot of `slot_bytes`
+ * that were clear. By whoever caches the span. */
+void mal_gc_layout_clear(uint64_t offset, uint64_t bytes);
 void mal_gc_layout_write(uint64_t offset, uint64_t slot_bytes,
                          const struct mal_gc_request *request);
 

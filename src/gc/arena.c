@@ -20,11 +20,13 @@
 #include "mallard/arena.h"
 
 #include "base/atomic.h"
+#include "base/attr.h"
 #include "base/bits.h"
 #include "base/check.h"
 #include "gc/arena.h"
 #include "gc/arena_chunk.h"
 #include "gc/collector.h"
+#include "gc/cycle.h"
 #include "mallard/gc.h"
 #include "meta/memory.h"
 #include "os/lock.h"
@@ -49,7 +51,7 @@ struct mallard_arena {
 };
 
 static struct mal_lock bodies_lock = MAL_LOCK_INIT(MAL_RANK_GC_ARENAS);
-static struct mal_pool bodies = MAL_POOL_INIT(sizeof(struct body), MAL_META_OTHER);
+static struct mal_pool bodies = MAL_POOL_INIT(sizeof(struct body), MAL_META_GC);
 
 static const void *seal_of(const struct mallard_arena *arena) {
     return (const void *)~(uintptr_t)arena;
@@ -99,9 +101,8 @@ static struct mallard_arena *new_or_none(void) {
     return arena;
 }
 
-struct mallard_arena *mallard_arena_new(void) {
-    const struct mal_gc_collector *collector = mal_gc_collector_get();
-    int error = collector ? 0 : -ENOSYS;
+MAL_PUBLIC struct mallard_arena *mallard_arena_new(void) {
+    int error = mal_gc_collector_get() ? 0 : mal_gc_ensure();
     struct mallard_arena *arena = error ? NULL : new_or_none();
     if (!arena)
         errno = error ? -error : ENOMEM;
@@ -113,7 +114,7 @@ static void check(const struct mallard_arena *arena, const char *what) {
         mal_die("%s(%p): this is no arena", what, (const void *)arena);
 }
 
-void mallard_arena_free(struct mallard_arena *arena) {
+MAL_PUBLIC void mallard_arena_free(struct mallard_arena *arena) {
     if (!arena)
         return;
     check(arena, "mallard_arena_free");
@@ -197,13 +198,13 @@ static void *alloc_in(struct mallard_arena *arena, size_t bytes, enum part part,
     return object;
 }
 
-void *mallard_arena_alloc(struct mallard_arena *arena, size_t bytes,
-                          const struct mallard_gc_type *type) {
+MAL_PUBLIC void *mallard_arena_alloc(struct mallard_arena *arena, size_t bytes,
+                                     const struct mallard_gc_type *type) {
     (void)type;
     return alloc_in(arena, bytes, SCAN, "mallard_arena_alloc");
 }
 
-void *mallard_arena_alloc_noscan(struct mallard_arena *arena, size_t bytes) {
+MAL_PUBLIC void *mallard_arena_alloc_noscan(struct mallard_arena *arena, size_t bytes) {
     return alloc_in(arena, bytes, NOSCAN, "mallard_arena_alloc_noscan");
 }
 

@@ -40,7 +40,7 @@ struct list {
 static struct mal_lock lock = MAL_LOCK_INIT(MAL_RANK_GC_ARENAS);
 static struct list live, pending, quarantine, judged; /* lock */
 static struct mal_arena_chunk *cursor;                /* lock; next of a walk over `live` */
-static struct mal_pool chunks = MAL_POOL_INIT(sizeof(struct mal_arena_chunk), MAL_META_OTHER);
+static struct mal_pool chunks = MAL_POOL_INIT(sizeof(struct mal_arena_chunk), MAL_META_GC);
 static uint64_t live_bytes, quarantine_bytes; /* lock; read relaxed */
 
 static size_t bytes_of(const struct mal_arena_chunk *chunk) {

@@ -104,7 +104,12 @@ static int64_t earn(int64_t work) {
     uint64_t start_ns = mal_clock_mono_ns();
     while (done < work && marking()) {
         int64_t more = (int64_t)scan((uint64_t)(work - done));
-        if (more == 0 && (more = take_credit(work - done)) == 0)
+        if (more == 0)
+            more = take_credit(work - done);
+        /* All is scanned: what is left of the cycle is none of the allocating thread's business. */
+        if (more == 0 && mal_gc_mark_is_done())
+            more = work - done;
+        if (more == 0)
             wait_for_credit();
         done += more;
     }
@@ -186,6 +191,7 @@ void mal_gc_assist_charge(uint64_t bytes) {
         return;
     }
     sweep_in_proportion(&heap);
+    mal_gc_pace_observe();
     look_at_trigger(&heap);
 }
 

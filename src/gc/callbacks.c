@@ -37,7 +37,7 @@ enum thread_state { NONE, STARTED };
 
 static struct mal_lock queue_lock = MAL_LOCK_INIT(MAL_RANK_GC_CALLBACKS);
 static struct mal_gc_callback *first, *last; /* queue_lock */
-static uint64_t pushed, executed;            /* queue_lock; the thread; read relaxed by counts */
+static uint64_t pushed, executed;            /* queue_lock; the thread, release; read by counts */
 static uint32_t events;                      /* atomic */
 static uint32_t thread_state;                /* enum thread_state; atomic */
 
@@ -81,7 +81,7 @@ static __attribute__((noinline)) bool run_one(void) {
     void (*function)(void *) = callback->function;
     callback->retire(callback);
     function(argument);
-    mal_store_relaxed(&executed, executed + 1);
+    mal_store_release(&executed, executed + 1);
     return true;
 }
 
@@ -135,7 +135,7 @@ void mal_gc_callbacks_mark_roots(struct mal_gc_worker *worker) {
 }
 
 struct mal_gc_callbacks_counts mal_gc_callbacks_counts(void) {
-    uint64_t done = mal_load_relaxed(&executed);
+    uint64_t done = mal_load_acquire(&executed);
     return (struct mal_gc_callbacks_counts){mal_load_relaxed(&pushed), done};
 }
 

@@ -19,10 +19,11 @@
 
 #include "base/atomic.h"
 #include "base/bits.h"
-#include "gc/steps.h"
+#include "gc/arena.h"
 #include "gc/heap.h"
 #include "gc/mark.h"
 #include "gc/specials.h"
+#include "gc/steps.h"
 #include "meta/memory.h"
 #include "meta/pagemap.h"
 #include "os/vm.h"
@@ -32,21 +33,32 @@
 #define LIST_MOST 65536u
 #define TAKE_MOST 16u
 
+enum where { HEAP, ARENAS };
+
 struct stretch {
     uintptr_t low, high;
+    enum where where;
 };
 
 struct pass {
     struct mal_gc_run *run;
     struct mal_gc_worker *worker;
+    enum where where;
     uint64_t bytes;
     int error;
 };
 
-static struct stretch *list; /* LIST_MOST entries; NULL until needed */
-static uint32_t listed;      /* the owner's */
-static uint32_t taken;       /* atomic */
+static struct stretch *list;   /* LIST_MOST entries; NULL until needed */
+static uint32_t listed;        /* the owner's */
+static uint32_t taken;         /* atomic */
 static uintptr_t watched_high; /* the heap is watched up to here; the owner's */
+
+static void each_range(mal_gc_dirty_visit *visit, struct pass *pass) {
+    pass->where = HEAP;
+    mal_gc_heap_each_scan_range(visit, pass);
+    pass->where = ARENAS;
+    mal_gc_arenas_each_scan_range(visit, pass);
+}
 
 /* ---- protecting ---- */
 
@@ -66,7 +78,8 @@ static void protect(uintptr_t low, uintptr_t high, void *context) {
     struct pass *pass = context;
     for (; low < high && pass->error == 0; low += mal_min(high - low, CHUNK_BYTES)) {
         mal_gc_step_begin();
-        pass->error = pass->run->dirty->clear(low, low + mal_min(high - low, CHUNK_BYTES), NULL, NULL);
+        pass->error =
+            pass->run->dirty->clear(low, low + mal_min(high - low, CHUNK_BYTES), NULL, NULL);
         mal_gc_step_end();
     }
 }
@@ -75,22 +88,26 @@ bool mal_gc_dirty_protect(struct mal_gc_run *run) {
     struct pass pass = {.run = run};
     pass.error = watch_heap(run->dirty);
     if (pass.error == 0)
-        mal_gc_heap_each_scan_range(protect, &pass);
+        each_range(protect, &pass);
     return pass.error == 0;
 }
 
 /* ---- rounds ---- */
 
 /* Objects with finalizers are not marked, what they lead to is. */
-static void scan_again(struct mal_gc_worker *worker, uintptr_t low, uintptr_t high) {
-    mal_gc_mark_rescan(worker, low, high);
-    mal_gc_specials_rescan(worker, low, high);
+static void scan_again(struct mal_gc_worker *worker, struct stretch stretch) {
+    if (stretch.where == ARENAS) {
+        mal_gc_mark_range(worker, stretch.low, stretch.high);
+        return;
+    }
+    mal_gc_mark_rescan(worker, stretch.low, stretch.high);
+    mal_gc_specials_rescan(worker, stretch.low, stretch.high);
 }
 
 static void rescan(uintptr_t low, uintptr_t high, void *context) {
     struct pass *pass = context;
     pass->bytes += high - low;
-    scan_again(pass->worker, low, high);
+    scan_again(pass->worker, (struct stretch){low, high, pass->where});
 }
 
 static void clear_and_rescan(uintptr_t low, uintptr_t high, void *context) {
@@ -107,7 +124,7 @@ static void clear_and_rescan(uintptr_t low, uintptr_t high, void *context) {
 uint64_t mal_gc_dirty_round(struct mal_gc_run *run, struct mal_gc_worker *worker) {
     struct pass pass = {.run = run, .worker = worker};
     watch_heap(run->dirty);
-    mal_gc_heap_each_scan_range(clear_and_rescan, &pass);
+    each_range(clear_and_rescan, &pass);
     return pass.bytes / mal_vm_page_bytes();
 }
 
@@ -120,7 +137,7 @@ static void put(uintptr_t low, uintptr_t high, void *context) {
         return;
     }
     pass->bytes += high - low;
-    list[listed++] = (struct stretch){low, high};
+    list[listed++] = (struct stretch){low, high, pass->where};
 }
 
 static void look(uintptr_t low, uintptr_t high, void *context) {
@@ -137,7 +154,7 @@ uint64_t mal_gc_dirty_look(struct mal_gc_run *run, struct mal_gc_worker *worker)
     if (!list)
         list = mal_meta_map(LIST_MOST * sizeof *list, MAL_META_GC);
     listed = 0;
-    mal_gc_heap_each_scan_range(look, &pass);
+    each_range(look, &pass);
     mal_store_release(&taken, 0u);
     return pass.bytes / mal_vm_page_bytes();
 }
@@ -145,26 +162,27 @@ uint64_t mal_gc_dirty_look(struct mal_gc_run *run, struct mal_gc_worker *worker)
 void mal_gc_dirty_share(struct mal_gc_worker *worker) {
     for (uint32_t at; (at = mal_add_relaxed(&taken, TAKE_MOST)) < listed;)
         for (uint32_t i = at; i < mal_min(at + TAKE_MOST, listed); i++)
-            scan_again(worker, list[i].low, list[i].high);
+            scan_again(worker, list[i]);
 }
 
 /* ---- afterwards ---- */
 
-static void release(uintptr_t low, uintptr_t high, void *context) {
+static void unprotect(uintptr_t low, uintptr_t high, void *context) {
     struct pass *pass = context;
     for (; low < high; low += mal_min(high - low, CHUNK_BYTES)) {
         mal_gc_step_begin();
-        pass->run->dirty->release(low, low + mal_min(high - low, CHUNK_BYTES));
+        pass->run->dirty->unprotect(low, low + mal_min(high - low, CHUNK_BYTES));
         mal_gc_step_end();
     }
 }
 
-void mal_gc_dirty_release(struct mal_gc_run *run) {
+void mal_gc_dirty_unprotect(struct mal_gc_run *run) {
     struct pass pass = {.run = run};
-    mal_gc_heap_each_scan_range(release, &pass);
+    each_range(unprotect, &pass);
 }
 
 void mal_gc_dirty_forget_in_child(void) {
+    mal_gc_dirty_uffd.forget_in_child();
     watched_high = 0;
     listed = 0;
 }

@@ -48,6 +48,7 @@ const struct mal_gc_dirty mal_gc_dirty_none = {
     .add = add_none,
     .clear = scan_none,
     .look = scan_none,
+    .unprotect = release_none,
     .release = release_none,
     .forget_in_child = nothing,
 };

@@ -107,6 +107,12 @@ static int look_uffd(uintptr_t low, uintptr_t high, mal_gc_dirty_visit *visit, v
     return scan_range(MAL_WRITTEN_LOOK, &(struct report){{low, high}, visit, context});
 }
 
+static void unprotect_uffd(uintptr_t low, uintptr_t high) {
+    struct range whole = whole_pages(low, high);
+    if (whole.low < whole.high)
+        mal_written_unprotect(&written, whole.low, whole.high);
+}
+
 static void release_uffd(uintptr_t low, uintptr_t high) {
     struct range whole = whole_pages(low, high);
     if (whole.low < whole.high)
@@ -124,6 +130,7 @@ const struct mal_gc_dirty mal_gc_dirty_uffd = {
     .add = add_uffd,
     .clear = clear_uffd,
     .look = look_uffd,
+    .unprotect = unprotect_uffd,
     .release = release_uffd,
     .forget_in_child = forget_uffd_in_child,
 };

@@ -44,8 +44,10 @@ static void sweep_first(struct mal_span *span) {
     mal_unlock(&central->lock);
     if (!unswept)
         return;
+    size_t pages = span->pages;
     mal_gc_sweep_span(span);
     mal_gc_span_put_back(span);
+    mal_gc_sweep_note_done(pages);
 }
 
 static void relist(struct mal_gc_central *central, struct mal_span *span) {
@@ -83,8 +85,9 @@ static bool clear(struct mal_span *span, uint64_t offset) {
 
 static void free_now(struct mal_span *span, uint64_t offset) {
     uint64_t window = mal_round_down(offset, MAL_GC_WINDOW_BYTES);
-    if (mal_gc_specials_on_pages((uintptr_t)span->base, (uintptr_t)span->base + span->pages))
-        mal_gc_specials_forget(mal_gc_tables.base + offset);
+    uintptr_t object = mal_gc_tables.base + offset;
+    if (mal_gc_specials_on_pages(object, object + span->gc.object_bytes))
+        mal_gc_specials_forget(object);
     mal_gc_sample_died(span, window, mal_gc_bit_at(offset));
     if (clear(span, offset))
         mal_gc_span_free(span);

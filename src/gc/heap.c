@@ -74,7 +74,7 @@ struct mal_gc_heap_counters mal_gc_heap_counters(void) {
 /* Spans that somebody else is just sweeping are waited for. */
 void mal_gc_heap_before_mark(void) {
     static const uint32_t never_changes;
-    while (mal_load_relaxed(&mal_gc_totals.unswept_pages) > 0)
+    while (mal_load_acquire(&mal_gc_totals.unswept_pages) > 0)
         if (mal_gc_heap_sweep(SWEEP_STEP_PAGES) == 0)
             mal_futex_wait(&never_changes, 0, SWEEP_WAIT_NS);
 }
@@ -189,7 +189,10 @@ static void clear_marks(void) {
  * sweep by them would free what it had not reached. */
 static void become_child(void) {
     mal_gc_gate_forget();
+    /* The registry's lock is still held by the world, and this is the only thread. */
+    mal_lock_holds_all = true;
     mal_gc_thread_each(flush_thread, NULL);
+    mal_lock_holds_all = false;
     mal_gc_mark_forget_in_child();
     if (mal_gc_phase == MAL_GC_MARK)
         clear_marks();

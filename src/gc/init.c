@@ -16,8 +16,8 @@
 #include "gc/cycle_private.h"
 
 #include "base/atomic.h"
-#include "gc/assist.h"
 #include "gc/arena.h"
+#include "gc/assist.h"
 #include "gc/callbacks.h"
 #include "gc/chunks.h"
 #include "gc/collector.h"
@@ -42,7 +42,7 @@ enum stage { DOWN, COMING, UP };
 static uint32_t stage; /* enum stage */
 static uint32_t cpus;  /* relaxed atomic; 0: not counted yet */
 
-struct mal_gc_config mal_gc_config = {.percent = 100, .memory_limit = INT64_MAX};
+struct mal_gc_config mal_gc_config = {.percent = 100};
 
 void mal_gc_configure(const struct mal_gc_config *config) {
     mal_gc_config = *config;
@@ -52,8 +52,9 @@ void mal_gc_configure(const struct mal_gc_config *config) {
 static unsigned count_cpus(void) {
     cpu_set_t allowed;
     int saved_errno = errno;
-    long count = sched_getaffinity(0, sizeof allowed, &allowed) == 0 ? CPU_COUNT(&allowed)
-                                                                    : sysconf(_SC_NPROCESSORS_ONLN);
+    long count = sched_getaffinity(0, sizeof allowed, &allowed) == 0
+                     ? CPU_COUNT(&allowed)
+                     : sysconf(_SC_NPROCESSORS_ONLN);
     errno = saved_errno;
     return count > 0 ? (unsigned)count : 1;
 }
@@ -177,12 +178,13 @@ int mal_gc_set_percent(int percent) {
     return before;
 }
 
-int64_t mal_gc_set_memory_limit(int64_t bytes) {
+int mal_gc_percent(void) {
+    return mal_gc_is_up() ? mal_gc_pace_percent() : mal_gc_config.percent;
+}
+
+void mal_gc_limit_changed(void) {
     if (mal_gc_is_up())
-        return mal_gc_pace_set_limit(bytes);
-    int64_t before = mal_gc_config.memory_limit;
-    mal_gc_config.memory_limit = bytes;
-    return before;
+        mal_gc_pace_commit();
 }
 
 MAL_PUBLIC int mallard_gc_set_percent(int percent) {
@@ -199,28 +201,44 @@ void mal_gc_hold_for_fork(void) {
     mal_gc_world_before_fork();
 }
 
-void mal_gc_before_fork(void) {
-    if (!mal_gc_is_up())
-        return;
+static void lock_collector(void) {
     mal_gc_pace_before_fork();
     mal_gc_stats_before_fork();
     mal_gc_arenas_before_fork();
     mal_gc_specials_before_fork();
-    mal_gc_pools_before_fork();
-    mal_gc_callbacks_before_fork();
-    mal_gc_heap_before_fork();
 }
 
-void mal_gc_after_fork(bool child) {
-    if (!mal_gc_is_up())
-        return;
-    mal_gc_heap_after_fork(child);
-    mal_gc_callbacks_after_fork(child);
-    mal_gc_pools_after_fork(child);
+static void unlock_collector(bool child) {
     mal_gc_specials_after_fork(child);
     mal_gc_arenas_after_fork(child);
     mal_gc_stats_after_fork();
     mal_gc_pace_after_fork(child);
+}
+
+/* Pools, and what runs their callbacks, are in use without a collector too. */
+void mal_gc_before_fork(void) {
+    if (mal_gc_is_up())
+        lock_collector();
+    mal_gc_pools_before_fork();
+    mal_gc_callbacks_before_fork();
+}
+
+/* Its locks rank behind those of the caches. */
+void mal_gc_before_fork_heap(void) {
+    if (mal_gc_is_up())
+        mal_gc_heap_before_fork();
+}
+
+void mal_gc_after_fork_heap(bool child) {
+    if (mal_gc_is_up())
+        mal_gc_heap_after_fork(child);
+}
+
+void mal_gc_after_fork(bool child) {
+    mal_gc_callbacks_after_fork(child);
+    mal_gc_pools_after_fork(child);
+    if (mal_gc_is_up())
+        unlock_collector(child);
 }
 
 void mal_gc_let_go_after_fork(bool child) {

@@ -17,14 +17,6 @@
 
 #include <string.h>
 
-static void clear_pointers(const struct mal_span *span) {
-    struct mal_gc_line *line = mal_gc_line_at(mal_gc_span_offset(span));
-    for (size_t i = 0; i < span->pages * MAL_GC_WINDOWS_PER_PAGE; i++) {
-        mal_store_relaxed(&line[i].pointers[0], 0ull);
-        mal_store_relaxed(&line[i].pointers[1], 0ull);
-    }
-}
-
 static void count(const struct mal_span *span) {
     uint64_t bytes = span->gc.object_bytes;
     bool black = mal_gc_phase == MAL_GC_MARK;
@@ -72,10 +64,11 @@ static struct fresh make(const struct mal_gc_request *request) {
         fresh = (struct fresh){(uintptr_t)span->base, span->gc.object_bytes,
                                span->flags & MAL_SPAN_ZEROED};
         if (!noscan)
-            clear_pointers(span);
+            mal_gc_layout_clear(mal_gc_span_offset(span), mal_gc_span_bytes(span));
         publish(span);
     }
     mal_gc_gate_leave();
+    MAL_CRITICAL_PIN(fresh.object);
     mal_critical_leave();
     return fresh;
 }

@@ -2,10 +2,10 @@
  *
  * From types to pointer bits.
  *
- * A scan object's slot has one bit per word: set where a pointer may be. They are written when the
- * slot is handed out, for the whole slot, so that an array may later grow inside it and what was
- * there before is forgotten. Path up: clear the slot's bits, then set runs: those of the head, then
- * those of each element that begins before the slot's end. Path down: none; stale bits of a free
+ * A scan object's slot has one bit per word: set where a pointer may be. They are cleared with the
+ * slot's memory and written when it is handed out, for the whole slot, so that an array may later
+ * grow inside it. Path up: set runs: those of the head, then those of each element that begins
+ * before the slot's end. Path down: none; stale bits of a free
  * slot are not looked at.
  *
  * SYNCHRONIZATION: words are written by the one thread that caches the span, read by markers at any
@@ -20,7 +20,7 @@
 #define WORD_BYTES sizeof(uintptr_t)
 #define BLOCK_BYTES (64 * WORD_BYTES) /* that one word of bits stands for */
 
-/* `set` and `cleared` among the bits of the words in [from, to), which lie in one block. */
+/* The bits of the words in [from, to), which lie in one block. */
 static void write_block(uint64_t from, uint64_t to, uint64_t bits) {
     uint64_t *word = mal_gc_pointer_word(from);
     uint64_t mask = mal_mask((from / WORD_BYTES) & 63, (unsigned)((to - from) / WORD_BYTES));
@@ -62,11 +62,16 @@ static void write_repeated(uint64_t from, uint64_t end, size_t step,
         write_runs(at, end, runs, count);
 }
 
+void mal_gc_layout_clear(uint64_t offset, uint64_t bytes) {
+    write_range(offset, offset + bytes, 0);
+}
+
 void mal_gc_layout_write(uint64_t offset, uint64_t slot_bytes,
                          const struct mal_gc_request *request) {
     const struct mallard_gc_type *type = request->type;
     uint64_t end = offset + slot_bytes;
-    write_range(offset, end, request->layout == MAL_GC_LAYOUT_CONSERVATIVE ? ~0ull : 0);
+    if (request->layout == MAL_GC_LAYOUT_CONSERVATIVE)
+        write_range(offset, end, ~0ull);
     if (request->layout == MAL_GC_LAYOUT_TYPE)
         write_repeated(offset, end, type->bytes, type->runs, type->run_count);
     if (request->layout != MAL_GC_LAYOUT_FLEX)

@@ -64,6 +64,7 @@
 #include "os/tasks.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -181,9 +182,13 @@ int mal_gc_blocking_enter(const uintptr_t *registers, uintptr_t sp) {
 MAL_DEFINE_WITH_REGISTERS(mallard_gc_blocking_try, mal_gc_blocking_enter);
 MAL_DEFINE_WITH_REGISTERS(mallard_gc_blocking_begin, mal_gc_blocking_enter);
 
-MAL_PUBLIC void mallard_gc_blocking_end(void) {
+/* What lies between sp and the stack pointer is read while the state is BLOCKED, and a caller that
+ * ends with the end of its region may have taken its frame down already: the registers that it
+ * restored lie there and nowhere else. */
+void mal_gc_blocking_leave(void);
+void mal_gc_blocking_leave(void) {
     struct mal_gc_thread *self = mal_gc_self;
-    if (!self || self->blocking_depth == 0)
+    if (self->blocking_depth == 0)
         return;
     int saved_errno = errno;
     if (self->blocking_depth == 1)
@@ -192,3 +197,6 @@ MAL_PUBLIC void mallard_gc_blocking_end(void) {
     self->blocking_depth--;
     errno = saved_errno;
 }
+
+_Static_assert(offsetof(struct mal_gc_thread, sp) == 16, "the code below says 16");
+MAL_DEFINE_BELOW(mallard_gc_blocking_end, mal_gc_blocking_leave, mal_gc_self, 16);

@@ -21,6 +21,7 @@
  * Must never call the program's functions with a lock held.
  */
 #include "base/atomic.h"
+#include "base/attr.h"
 #include "base/bits.h"
 #include "base/check.h"
 #include "gc/collector.h"
@@ -38,7 +39,7 @@
 
 static struct mallard_pool *idle_pools; /* mal_pools_lock; linked by `next` */
 static struct mal_pool shards =         /* mal_pools_lock */
-    MAL_POOL_INIT(sizeof(struct mal_pool_shard), MAL_META_OTHER);
+    MAL_POOL_INIT(sizeof(struct mal_pool_shard), MAL_META_GC);
 
 struct mal_lock mal_pools_lock = MAL_LOCK_INIT(MAL_RANK_GC_POOLS);
 struct mallard_pool *mal_pools;
@@ -126,7 +127,7 @@ static struct mal_pool_item take(struct mallard_pool *pool) {
     return item.item ? item : search(pool, cpu + 1, mal_pool_take_private);
 }
 
-void *mallard_pool_get(struct mallard_pool *pool) {
+MAL_PUBLIC void *mallard_pool_get(struct mallard_pool *pool) {
     if (!pool)
         mal_die("mallard_pool_get: the pool is NULL");
     mal_critical_enter();
@@ -210,7 +211,7 @@ static bool try_to_keep(struct mallard_pool *pool, void *item) {
     return kept;
 }
 
-void mallard_pool_put(struct mallard_pool *pool, void *item) {
+MAL_PUBLIC void mallard_pool_put(struct mallard_pool *pool, void *item) {
     if (!pool)
         mal_die("mallard_pool_put: the pool is NULL");
     if (!item)
@@ -232,7 +233,7 @@ static struct mallard_pool *take_pool_locked(void) {
     if (pool)
         idle_pools = pool->next;
     else
-        pool = mal_meta_alloc(bytes, MAL_META_OTHER);
+        pool = mal_meta_alloc(bytes, MAL_META_GC);
     if (pool)
         memset(pool, 0, bytes);
     return pool;
@@ -242,19 +243,19 @@ static void link_pool_locked(struct mallard_pool *pool) {
     pool->next = mal_pools;
     if (mal_pools)
         mal_pools->previous = pool;
-    mal_pools = pool;
+    mal_store_relaxed(&mal_pools, pool);
 }
 
 static void unlink_pool_locked(struct mallard_pool *pool) {
     if (pool->previous)
         pool->previous->next = pool->next;
     else
-        mal_pools = pool->next;
+        mal_store_relaxed(&mal_pools, pool->next);
     if (pool->next)
         pool->next->previous = pool->previous;
 }
 
-struct mallard_pool *mallard_pool_new(const struct mallard_pool_options *options) {
+MAL_PUBLIC struct mallard_pool *mallard_pool_new(const struct mallard_pool_options *options) {
     if (!options || options->size < OPTIONS_BYTES_MIN) {
         errno = EINVAL;
         return NULL;
@@ -303,7 +304,7 @@ static void destroy_all(struct mallard_pool *pool) {
         mal_pool_destroy(pool, item);
 }
 
-void mallard_pool_free(struct mallard_pool *pool) {
+MAL_PUBLIC void mallard_pool_free(struct mallard_pool *pool) {
     if (!pool)
         return;
     mal_lock(&mal_pools_lock);

@@ -15,7 +15,8 @@ struct mal_gc_worker;
 void mal_gc_pools_flip(void);
 
 /* Flips when the last flip is two minutes ago, so that pools become empty without a collector. By
- * the background thread, now and then. */
+ * the background thread, now and then: it also starts the thread that runs callbacks where there
+ * is none, as in a child of fork. */
 void mal_gc_pools_tick(uint64_t now_ns);
 
 /* Marks all items. After the flip; beside the program, or stopped. */

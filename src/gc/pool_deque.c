@@ -26,7 +26,7 @@ struct mal_pool_chunk {
 };
 
 static struct mal_lock chunk_lock = MAL_LOCK_INIT(MAL_RANK_GC_CHUNKS);
-static struct mal_pool chunks = MAL_POOL_INIT(sizeof(struct mal_pool_chunk), MAL_META_OTHER);
+static struct mal_pool chunks = MAL_POOL_INIT(sizeof(struct mal_pool_chunk), MAL_META_GC);
 
 static struct mal_pool_chunk *take_chunk(void) {
     mal_lock(&chunk_lock);

@@ -99,10 +99,8 @@ void mal_gc_pools_flip(void) {
 }
 
 void mal_gc_pools_tick(uint64_t now_ns) {
-    if (!mal_load_relaxed(&mal_pools))
-        return;
-    uint64_t since_ns = now_ns - mal_load_relaxed(&last_flip_ns);
-    if ((int64_t)since_ns >= (int64_t)FLIP_NS)
+    int64_t since_ns = (int64_t)(now_ns - mal_load_relaxed(&last_flip_ns));
+    if (mal_load_relaxed(&mal_pools) && since_ns >= (int64_t)FLIP_NS)
         mal_gc_pools_flip();
     mal_gc_callbacks_kick();
 }
@@ -172,7 +170,8 @@ static void count_pool(struct mallard_pool *pool, struct mallard_pool_stats *sta
     mal_unlock(&mal_pools_lock);
 }
 
-int mallard_pool_read_stats(struct mallard_pool *pool, struct mallard_pool_stats *stats) {
+MAL_PUBLIC int mallard_pool_read_stats(struct mallard_pool *pool,
+                                       struct mallard_pool_stats *stats) {
     if (!pool || !stats || stats->size == 0)
         return -EINVAL;
     struct mallard_pool_stats full = {.size = stats->size};

@@ -58,7 +58,8 @@ struct mallard_pool {
 
 /* Guards the list of pools, and what the fields above say. Rank GC_POOLS. */
 extern MAL_HIDDEN struct mal_lock mal_pools_lock;
-extern MAL_HIDDEN struct mallard_pool *mal_pools; /* the list; mal_pools_lock */
+extern MAL_HIDDEN struct mallard_pool
+    *mal_pools; /* the list; mal_pools_lock, its head read relaxed */
 
 /* How many shards a pool may have. Constant once a pool exists. */
 unsigned mal_pool_cpus(void);

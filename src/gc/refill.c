@@ -4,11 +4,11 @@
  *
  * A thread caches one span per span class and hands out its free slots one window of 1 KiB after
  * the other. Taking a window makes all its free slots allocated at once: their alloc bits are set,
- * their memory is zeroed while it is about to be used anyway, and while phase == MARK their mark
- * bits are set, so that the fast path has nothing left to do but take a bit. Path up: window used
- * up -> next one; span used up -> back to the lists, and another one: swept with room, or swept
- * now, or new. Path down: a flush makes the slots of the window that were not handed out free
- * again.
+ * their memory and pointer bits are zeroed, as it is about to be used anyway, and while phase ==
+ * MARK their mark bits are set, so that the fast path has nothing left to do but take a bit. Path
+ * up: window used up -> next one; span used up -> back to the lists, and another one: swept with
+ * room, or swept now, or new. Path down: a flush makes the slots of the window that were not handed
+ * out free again.
  *
  *     phase == MARK  =>  every slot in a window is marked before it is handed out: windows of
  *                        before were taken back while the world was stopped
@@ -32,10 +32,27 @@ static bool is_empty_memory(const struct mal_span *span) {
     return span->flags & MAL_SPAN_ZEROED;
 }
 
-/* Slots may reach behind their window; those of one run lie side by side. */
-static void zero_slots(uintptr_t base, uint64_t slots, uint64_t bytes) {
-    for (; slots; slots &= slots - 1)
-        memset((void *)(base + ((uintptr_t)__builtin_ctzll(slots) << MAL_GRANULE_SHIFT)), 0, bytes);
+/* Slots side by side, which may reach behind their window: zero, and without pointer bits. */
+static void clear_run(const struct mal_span *span, uintptr_t from, size_t bytes) {
+    if (!is_empty_memory(span))
+        memset((void *)from, 0, bytes);
+    if (!mal_gc_span_is_noscan(span))
+        mal_gc_layout_clear(mal_gc_offset(from), bytes);
+}
+
+static unsigned next_bit(uint64_t bits) {
+    return bits ? (unsigned)__builtin_ctzll(bits) : 64;
+}
+
+static void clear_slots(const struct mal_span *span, uintptr_t base, uint64_t slots) {
+    size_t granules = span->gc.object_bytes >> MAL_GRANULE_SHIFT;
+    while (slots) {
+        size_t first = next_bit(slots);
+        size_t end = first;
+        for (; next_bit(slots) == end && slots; slots &= slots - 1)
+            end += granules;
+        clear_run(span, base + (first << MAL_GRANULE_SHIFT), (end - first) << MAL_GRANULE_SHIFT);
+    }
 }
 
 static void count_scan(const struct mal_span *span, int64_t bytes) {
@@ -62,8 +79,7 @@ static void open_window(struct mal_gc_cache *cache, struct mal_gc_bin *bin, size
                         uint64_t free) {
     struct mal_span *span = bin->span;
     bin->base = (uintptr_t)span->base + window * MAL_GC_WINDOW_BYTES;
-    if (!is_empty_memory(span))
-        zero_slots(bin->base, free, span->gc.object_bytes);
+    clear_slots(span, bin->base, free);
     blacken(span, mal_gc_line_at(mal_gc_offset(bin->base)), free);
     span->gc.handed_count += (uint32_t)__builtin_popcountll(free);
     bin->window = mal_gc_sample_split(cache, free, span->gc.object_bytes);
@@ -102,8 +118,6 @@ static void close_window(struct mal_gc_cache *cache, struct mal_gc_bin *bin) {
         mal_and_relaxed(&line->mark, ~unused);
         count_black(span, -count * (int64_t)span->gc.object_bytes);
     }
-    /* What was handed out of fresh memory has been written to by now: the rest will be told apart
-     * no more. */
     mal_gc_sample_refund(cache, bin);
     bin->window = bin->rest = 0;
 }
@@ -116,6 +130,7 @@ static void settle_counts(struct mal_gc_central *central, struct mal_span *span)
     central->mallocs += handed;
     central->malloc_bytes += handed * span->gc.object_bytes;
     mal_unlock(&central->lock);
+    /* What was handed out has been written to, and the rest is not told apart from it. */
     span->flags &= (uint8_t)~MAL_SPAN_ZEROED;
     span->gc.handed_count = 0;
     mal_store_relaxed(&span->gc.charged_count, 0u);
@@ -157,10 +172,14 @@ static struct mal_span *sweep_one_with_room(struct mal_gc_central *central) {
         struct mal_span *span = pop(central, mal_gc_list_pop_unswept);
         if (!span)
             break;
+        size_t pages = span->pages;
         mal_gc_sweep_span(span);
-        if (span->gc.free_count > 0)
+        bool has_room = span->gc.free_count > 0;
+        if (!has_room)
+            mal_gc_span_put_back(span);
+        mal_gc_sweep_note_done(pages);
+        if (has_room)
             return span;
-        mal_gc_span_put_back(span);
     }
     return NULL;
 }

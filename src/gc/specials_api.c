@@ -20,6 +20,7 @@
  * SYNCHRONIZATION: gc/specials_table.c. `last_id` is a relaxed counter.
  */
 #include "base/atomic.h"
+#include "base/attr.h"
 #include "gc/arena.h"
 #include "gc/callbacks.h"
 #include "gc/collector.h"
@@ -105,7 +106,7 @@ static void shade_contents(const struct target *target) {
     collector->worker_give(worker);
 }
 
-int mallard_gc_finalizer_set(void *object, void (*function)(void *object)) {
+MAL_PUBLIC int mallard_gc_finalizer_set(void *object, void (*function)(void *object)) {
     struct target target;
     if (!find_target(object, &target))
         return -EINVAL;
@@ -138,8 +139,8 @@ static int add_cleanup(uintptr_t object, void (*function)(void *argument), void 
     return special ? 0 : -ENOMEM;
 }
 
-int mallard_gc_cleanup_add(void *object, void (*function)(void *argument), void *argument,
-                           struct mallard_gc_cleanup *ret_cleanup) {
+MAL_PUBLIC int mallard_gc_cleanup_add(void *object, void (*function)(void *argument),
+                                      void *argument, struct mallard_gc_cleanup *ret_cleanup) {
     struct target target;
     if (!function || !find_target(object, &target) ||
         (uintptr_t)argument - target.object < target.bytes)
@@ -165,7 +166,7 @@ static struct mal_special **find_cleanup(struct mal_special **link, uint64_t id)
     return NULL;
 }
 
-int mallard_gc_cleanup_stop(const struct mallard_gc_cleanup *cleanup) {
+MAL_PUBLIC int mallard_gc_cleanup_stop(const struct mallard_gc_cleanup *cleanup) {
     if (!cleanup || cleanup->id == 0)
         return -EINVAL;
     uintptr_t object = ~cleanup->hidden;
@@ -220,7 +221,7 @@ static struct mallard_gc_weak *make_weak(uintptr_t object, uintptr_t pointer) {
     return fresh ? enter_weak(object, pointer, fresh) : NULL;
 }
 
-struct mallard_gc_weak *mallard_gc_weak_new(void *object) {
+MAL_PUBLIC struct mallard_gc_weak *mallard_gc_weak_new(void *object) {
     struct target target;
     if (!find_target(object, &target)) {
         errno = EINVAL;
@@ -244,7 +245,7 @@ static uintptr_t settled_target(const struct mallard_gc_weak *weak) {
     return target;
 }
 
-void *mallard_gc_weak_get(struct mallard_gc_weak *weak) {
+MAL_PUBLIC void *mallard_gc_weak_get(struct mallard_gc_weak *weak) {
     if (!weak || mal_load_relaxed(&weak->target) == 0)
         return NULL;
     mal_critical_enter();

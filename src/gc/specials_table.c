@@ -41,7 +41,7 @@ struct mal_special_shard {
 
 static struct mal_special_shard shards[SHARDS] = {
     [0 ... SHARDS - 1] = {.lock = MAL_LOCK_INIT(MAL_RANK_GC_SPECIALS),
-                          .records = MAL_POOL_INIT(sizeof(struct mal_special), MAL_META_OTHER)},
+                          .records = MAL_POOL_INIT(sizeof(struct mal_special), MAL_META_GC)},
 };
 
 static struct mal_lock bits_lock = MAL_LOCK_INIT(MAL_RANK_GC_SPECIALS);
@@ -84,13 +84,13 @@ static void move_chain(struct mal_special *special, struct mal_special **to, uin
 
 static bool grow(struct mal_special_shard *shard) {
     uint32_t chains = shard->chains ? 2 * shard->chains : FIRST_CHAINS;
-    struct mal_special **chain = mal_meta_map(chains * sizeof *chain, MAL_META_OTHER);
+    struct mal_special **chain = mal_meta_map(chains * sizeof *chain, MAL_META_GC);
     if (!chain)
         return false;
     for (uint32_t i = 0; i < shard->chains; i++)
         move_chain(shard->chain[i], chain, chains);
     if (shard->chains)
-        mal_meta_unmap(shard->chain, shard->chains * sizeof *chain, MAL_META_OTHER);
+        mal_meta_unmap(shard->chain, shard->chains * sizeof *chain, MAL_META_GC);
     shard->chain = chain;
     shard->chains = chains;
     return true;
@@ -100,7 +100,7 @@ static bool grow(struct mal_special_shard *shard) {
 
 static bool extend_bits_locked(size_t words) {
     size_t most = (mal_pagemap.window_bytes >> MAL_PAGE_SHIFT) / 64 * sizeof *bits;
-    if (!bits_table.base && mal_table_reserve(&bits_table, most, MAL_META_OTHER) != 0)
+    if (!bits_table.base && mal_table_reserve(&bits_table, most, MAL_META_GC) != 0)
         return false;
     if (mal_table_commit(&bits_table, words * sizeof *bits) != 0)
         return false;

@@ -87,6 +87,39 @@ static inline __attribute__((always_inline)) void mal_registers_save(uintptr_t *
             ".size " #name ", . - " #name "\n\t"                                                   \
             ".popsection")
 
+/* Defines `name`, a function without parameters or result, as a call of `target` that leaves alone
+ * what lies between the address found at `offset` (a literal) in *`self` and the stack pointer,
+ * where `self` is a thread variable, a pointer. A caller's frame may have been taken down since
+ * that address was stored, as compilers do before a last call, and somebody may still be reading
+ * it. */
+#define MAL_DEFINE_BELOW(name, target, self, offset)                                               \
+    __asm__(".pushsection .text\n\t"                                                               \
+            ".globl " #name "\n\t"                                                                 \
+            ".type " #name ", @function\n" #name ":\n\t"                                           \
+            ".cfi_startproc\n\t" MAL_BRANCH_TARGET "movq " #self "@gottpoff(%rip), %rax\n\t"       \
+            "movq %fs:(%rax), %rax\n\t"                                                            \
+            "testq %rax, %rax\n\t"                                                                 \
+            "jz 1f\n\t"                                                                            \
+            "movq " #offset "(%rax), %rcx\n\t"                                                     \
+            "cmpq %rcx, %rsp\n\t"                                                                  \
+            "ja 2f\n\t"                                                                            \
+            "jmp " #target "\n"                                                                    \
+            "1:\tret\n"                                                                            \
+            "2:\tmovq %rsp, %rdx\n\t"                                                              \
+            ".cfi_def_cfa %rdx, 8\n\t"                                                             \
+            "leaq -128(%rcx), %rsp\n\t"                                                            \
+            "andq $-16, %rsp\n\t"                                                                  \
+            "pushq %rdx\n\t"                                                                       \
+            "subq $8, %rsp\n\t"                                                                    \
+            ".cfi_undefined %rip\n\t"                                                              \
+            "call " #target "\n\t"                                                                 \
+            "movq 8(%rsp), %rsp\n\t"                                                               \
+            ".cfi_def_cfa %rsp, 8\n\t"                                                             \
+            "ret\n\t"                                                                              \
+            ".cfi_endproc\n\t"                                                                     \
+            ".size " #name ", . - " #name "\n\t"                                                   \
+            ".popsection")
+
 #elif defined(__aarch64__)
 
 #define MAL_SAVED_REGISTERS 20 /* x29 x30 x19-x28 d8-d15 */
@@ -147,6 +180,34 @@ static inline __attribute__((always_inline)) void mal_registers_save(uintptr_t *
             ".cfi_def_cfa_offset 0\n\t"                                                            \
             ".cfi_restore 29\n\t"                                                                  \
             ".cfi_restore 30\n\t"                                                                  \
+            "ret\n\t"                                                                              \
+            ".cfi_endproc\n\t"                                                                     \
+            ".size " #name ", . - " #name "\n\t"                                                   \
+            ".popsection")
+
+#define MAL_DEFINE_BELOW(name, target, self, offset)                                               \
+    __asm__(".pushsection .text\n\t"                                                               \
+            ".globl " #name "\n\t"                                                                 \
+            ".type " #name ", %function\n" #name ":\n\t"                                           \
+            ".cfi_startproc\n\t"                                                                   \
+            "adrp x1, :gottprel:" #self "\n\t"                                                     \
+            "ldr x1, [x1, #:gottprel_lo12:" #self "]\n\t"                                          \
+            "mrs x2, tpidr_el0\n\t"                                                                \
+            "ldr x0, [x2, x1]\n\t"                                                                 \
+            "cbz x0, 1f\n\t"                                                                       \
+            "ldr x1, [x0, #" #offset "]\n\t"                                                       \
+            "mov x2, sp\n\t"                                                                       \
+            "cmp x2, x1\n\t"                                                                       \
+            "b.hi 2f\n\t"                                                                          \
+            "b " #target "\n"                                                                      \
+            "1:\tret\n"                                                                            \
+            "2:\tand x1, x1, #-16\n\t"                                                             \
+            "mov sp, x1\n\t"                                                                       \
+            ".cfi_undefined x30\n\t"                                                               \
+            "stp x2, x30, [sp, #-16]!\n\t"                                                         \
+            "bl " #target "\n\t"                                                                   \
+            "ldp x2, x30, [sp]\n\t"                                                                \
+            "mov sp, x2\n\t"                                                                       \
             "ret\n\t"                                                                              \
             ".cfi_endproc\n\t"                                                                     \
             ".size " #name ", . - " #name "\n\t"                                                   \

@@ -135,6 +135,11 @@ void mal_written_unwatch(const struct mal_written *written, uintptr_t low, uintp
     ask(written->protector, UFFDIO_UNREGISTER, &range);
 }
 
+void mal_written_unprotect(const struct mal_written *written, uintptr_t low, uintptr_t high) {
+    struct uffdio_writeprotect range = {.range = {low, high - low}};
+    ask(written->protector, UFFDIO_WRITEPROTECT, &range);
+}
+
 int mal_written_scan(const struct mal_written *written, uintptr_t low, uintptr_t high,
                      enum mal_written_scan scan, struct mal_written_region *regions, size_t most,
                      struct mal_written_result *ret_result) {

@@ -36,6 +36,8 @@ void mal_written_forget_in_child(struct mal_written *written);
 /* Writes to the range can be seen from the next clear on. Idempotent. */
 int mal_written_watch(const struct mal_written *written, uintptr_t low, uintptr_t high);
 void mal_written_unwatch(const struct mal_written *written, uintptr_t low, uintptr_t high);
+/* Writes cost nothing until the next clear; all of the range counts as written. Still watched. */
+void mal_written_unprotect(const struct mal_written *written, uintptr_t low, uintptr_t high);
 
 enum mal_written_scan { MAL_WRITTEN_LOOK, MAL_WRITTEN_CLEAR };
 struct mal_written_result {

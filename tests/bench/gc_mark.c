@@ -51,18 +51,29 @@ static void report(const char *what, uint64_t ns, size_t count) {
     fflush(stdout);
 }
 
-static void time_alloc(const char *what, const struct mallard_gc_type *type, size_t count) {
-    uint64_t start = mal_clock_mono_ns();
-    for (size_t i = 0; i < count; i++)
-        mallard_gc_new(type);
-    report(what, mal_clock_mono_ns() - start, count);
+static void collect_nothing(void) {
     root[0] = NULL;
     before();
     mark(NULL);
     mal_gc_heap_end_mark();
-    start = mal_clock_mono_ns();
-    mal_gc_heap_before_mark();
-    report("  swept", mal_clock_mono_ns() - start, count);
+}
+
+/* `count` objects in rounds of so many that they fit a cache; collected and swept in between. */
+static void time_alloc(const char *what, const struct mallard_gc_type *type, size_t count,
+                       size_t round) {
+    uint64_t alloc_ns = 0, sweep_ns = 0;
+    for (size_t done = 0; done < count; done += round) {
+        uint64_t start = mal_clock_mono_ns();
+        for (size_t i = 0; i < round; i++)
+            mallard_gc_new(type);
+        alloc_ns += mal_clock_mono_ns() - start;
+        collect_nothing();
+        start = mal_clock_mono_ns();
+        mal_gc_heap_before_mark();
+        sweep_ns += mal_clock_mono_ns() - start;
+    }
+    report(what, alloc_ns, count);
+    report("  swept", sweep_ns, count);
 }
 
 static void shuffle(struct node **node, size_t count) {
@@ -113,11 +124,13 @@ int main(int argc, char **argv) {
     mallard_free(mallard_malloc(1));
     if (mal_gc_ensure() != 0)
         return 1;
-    mallard_gc_set_percent(-1);
-    for (int round = 0; round < 2; round++) {
-        time_alloc("16 bytes, no pointers", &small_type, 1 << 22);
-        time_alloc("64 bytes, no pointers", &bytes_type, 1 << 22);
-        time_alloc("64 bytes, typed", &node_type, 1 << 22);
+    mallard_gc_set_percent(-1); /* no cycles but ours */
+    mal_gc_heap_set_hooks(&(struct mal_gc_heap_hooks){NULL});
+    for (size_t round = 1 << 12; round <= 1 << 22; round <<= 10) {
+        printf("%zu objects at a time\n", round);
+        time_alloc("16 bytes, no pointers", &small_type, 1 << 22, round);
+        time_alloc("64 bytes, no pointers", &bytes_type, 1 << 22, round);
+        time_alloc("64 bytes, typed", &node_type, 1 << 22, round);
     }
     make_tree(count);
     for (int round = 0; round < 5; round++)

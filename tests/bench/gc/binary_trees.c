@@ -84,13 +84,14 @@ static void report(double wall) {
     for (unsigned i = 0; i < known; i++)
         pause[i] = stats.pause_ns[i];
     qsort(pause, known, sizeof pause[0], by_value);
-    fprintf(stderr,
-            "wall %.2f s, cpu %.2f s, %llu cycles, GC %.1f %% of CPU, pause p50 %llu us p99 %llu us "
-            "max %llu us (last %u), max RSS %ld MiB\n",
-            wall, seconds(CLOCK_PROCESS_CPUTIME_ID), (unsigned long long)stats.num_gc,
-            stats.gc_cpu_fraction * 100, known ? pause[known / 2] / 1000 : 0,
-            known ? pause[known * 99 / 100] / 1000 : 0, known ? pause[known - 1] / 1000 : 0, known,
-            usage.ru_maxrss / 1024);
+    fprintf(
+        stderr,
+        "wall %.2f s, cpu %.2f s, %llu cycles, GC %.1f %% of CPU, pause p50 %llu us p99 %llu us "
+        "max %llu us (last %u), max RSS %ld MiB\n",
+        wall, seconds(CLOCK_PROCESS_CPUTIME_ID), (unsigned long long)stats.num_gc,
+        stats.gc_cpu_fraction * 100, known ? pause[known / 2] / 1000 : 0,
+        known ? pause[known * 99 / 100] / 1000 : 0, known ? pause[known - 1] / 1000 : 0, known,
+        usage.ru_maxrss / 1024);
 }
 
 int main(int count_arguments, char **argument) {

@@ -146,7 +146,7 @@ static void model_shade(const void *pointer) {
 }
 
 static bool model_is_marking(void) {
-    return model_marking;
+    return mal_load_relaxed(&model_marking);
 }
 
 static uint32_t model_turn_now(void) {
@@ -193,7 +193,7 @@ static const struct mal_gc_collector model_collector = {
 
 static void model_begin_mark(void) {
     mal_gc_pools_flip();
-    model_marking = true;
+    mal_store_relaxed(&model_marking, true);
     mal_gc_specials_mark_roots(NULL);
     mal_gc_pools_mark_roots(NULL);
 }
@@ -203,7 +203,7 @@ static void model_end_mark(void) {
     mal_gc_arenas_mark_roots(NULL);
     for (size_t i = 0; i < MODEL_ROOTS; i++)
         model_mark_word(NULL, (uintptr_t)model_root[i]);
-    model_marking = false;
+    mal_store_relaxed(&model_marking, false);
     model_turn++;
     mal_gc_arenas_end_mark();
     mal_gc_arenas_after_mark();

@@ -6,6 +6,7 @@
  * cycles; tiny, large, freed by hand; the counters' equations.
  */
 #include "base/bits.h"
+#include "front/thread.h"
 #include "gc/cycle.h"
 #include "gc/heap.h"
 #include "gc/mark.h"
@@ -13,6 +14,7 @@
 #include "mallard/gc.h"
 #include "mallard/mallard.h"
 #include "meta/memory.h"
+#include "sample/profile.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -311,19 +313,65 @@ static void large_arrays_are_scanned(void **state) {
     assert_int_equal(mal_gc_heap_counters().live_bytes, 0);
 }
 
+/* Every object at rate 1, about one in R bytes above; what dies is taken off again. */
+static void samples_follow_the_objects(void **state) {
+    (void)state;
+    enum { COUNT = 4000, BYTES = 112, RATE = 4096 };
+    uint64_t rate = mal_thread_set_rate(1);
+    uint64_t live = mal_profile_stats().live;
+    for (int i = 0; i < COUNT; i++)
+        root[0] = mallard_gc_alloc_noscan(BYTES);
+    char *by_hand = mallard_gc_alloc_noscan(BYTES), *large = mallard_gc_alloc_noscan(100000);
+    assert_int_equal(mal_profile_stats().live, live + COUNT + 2);
+    mallard_gc_free(by_hand);
+    mallard_gc_free(large);
+    assert_int_equal(mal_profile_stats().live, live + COUNT);
+    collect_and_sweep();
+    assert_int_equal(mal_profile_stats().live, live + 1);
+    root[0] = NULL;
+    mal_thread_set_rate(RATE);
+    uint64_t samples = mal_profile_stats().samples;
+    for (int i = 0; i < 100 * COUNT; i++)
+        mallard_gc_alloc_noscan(BYTES);
+    /* 400 000 draws of p = 1 - exp(-112 / 4096) = 0.027: 10 790 with a deviation of 103. */
+    samples = mal_profile_stats().samples - samples;
+    assert_true(samples > 10790 - 620 && samples < 10790 + 620);
+    mal_thread_set_rate(rate);
+    collect_and_sweep();
+    assert_int_equal(mal_profile_stats().live, live);
+}
+
+/* The multiplication that stands for a division is exact for every offset in every span. */
+static void divisions_are_exact(void **state) {
+    (void)state;
+    for (unsigned class = 1; class < MAL_GC_CLASS_COUNT; class ++) {
+        const struct mal_gc_class *info = &mal_gc_class[class];
+        for (uint64_t at = 0; at < (uint64_t)info->span_pages * MAL_PAGE_BYTES; at++)
+            if (at * info->divide_magic >> 32 != at / info->size_bytes)
+                fail_msg("offset %u in spans of %u bytes", (unsigned)at, info->size_bytes);
+    }
+}
+
 static int set_up(void **state) {
     (void)state;
     mallard_free(mallard_malloc(1));
-    mallard_gc_set_percent(-1); /* no cycles but ours */
-    return mal_gc_ensure();
+    int error = mal_gc_ensure();
+    mallard_gc_set_percent(-1); /* no cycles but ours, and nobody to pay for them */
+    mal_gc_heap_set_hooks(&(struct mal_gc_heap_hooks){NULL});
+    return error;
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sizes_are_zeroed_and_aligned), cmocka_unit_test(objects_are_found),
-        cmocka_unit_test(free_slots_are_no_objects),    cmocka_unit_test(freed_by_hand),
-        cmocka_unit_test(tiny_objects_share),           cmocka_unit_test(graphs_match_the_model),
+        cmocka_unit_test(sizes_are_zeroed_and_aligned),
+        cmocka_unit_test(objects_are_found),
+        cmocka_unit_test(free_slots_are_no_objects),
+        cmocka_unit_test(freed_by_hand),
+        cmocka_unit_test(tiny_objects_share),
+        cmocka_unit_test(graphs_match_the_model),
         cmocka_unit_test(large_arrays_are_scanned),
+        cmocka_unit_test(samples_follow_the_objects),
+        cmocka_unit_test(divisions_are_exact),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
 }
