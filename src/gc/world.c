@@ -310,18 +310,27 @@ void mal_gc_world_become_own(void) {
     mal_thread_note_own();
 }
 
+static bool held_for_fork; /* stop lock */
+
+/* A process without the collected heap forks as ever. */
 void mal_gc_world_before_fork(void) {
+    if (mal_gc_thread_generation() == 0)
+        return;
     mal_gc_stop_lock_take();
     mal_gc_threads_before_fork();
     mal_gc_roots_before_fork();
     mal_gc_handles_before_fork();
+    held_for_fork = true;
 }
 
 void mal_gc_world_after_fork(bool child) {
-    if (child) {
-        ghosts = 0;
+    if (child)
         mal_thread_forget_all_own();
-    }
+    if (!held_for_fork)
+        return;
+    held_for_fork = false;
+    if (child)
+        ghosts = 0;
     mal_gc_handles_after_fork();
     mal_gc_roots_after_fork(child);
     mal_gc_threads_after_fork(child);
