@@ -193,6 +193,7 @@ size_t mal_central_take(uint32_t class, void **ret_objects, size_t count) {
         got = take_from_spans(central, class, ret_objects, count);
     central->stats.taken += got;
     mal_unlock(&central->lock);
+    mal_scavenger_swap();
     return got;
 }
 

@@ -26,7 +26,9 @@
 #include "front/stats.h"
 #include "front/thread.h"
 #include "meta/pagemap.h"
+#include "pageheap/move.h"
 #include "pageheap/pageheap.h"
+#include "pageheap/scavenger.h"
 #include "sample/profile.h"
 
 #include <errno.h>
@@ -126,6 +128,7 @@ static void *alloc_large(size_t bytes, size_t alignment) {
     struct mal_span *span = new_large(bytes, alignment);
     if (!span)
         return fail();
+    mal_scavenger_swap();
     count_and_charge_large(span);
     return span->base;
 }
@@ -225,6 +228,7 @@ static void free_large(struct mal_span *span) {
         mal_profile_free((uintptr_t)span->base);
     mal_stats_uncount_large((uint64_t)span->pages << MAL_PAGE_SHIFT);
     mal_pageheap_free_span(span);
+    mal_scavenger_swap();
 }
 
 void mal_free_full(void *object) {
@@ -287,6 +291,13 @@ bool mal_resize_in_place(void *pointer, size_t bytes) {
     if ((uint64_t)facts.span->pages << MAL_PAGE_SHIFT != before) {
         count_and_charge_large(facts.span);
         mal_stats_uncount_large(before);
+        mal_scavenger_swap();
     }
     return true;
+}
+
+bool mal_move_pages(void *to, void *from) {
+    struct pointer_facts source = facts_of(from);
+    struct pointer_facts target = facts_of(to);
+    return source.kind == LARGE && target.kind == LARGE && mal_move_large(source.span, target.span);
 }

@@ -17,6 +17,7 @@
 
 #include "base/atomic.h"
 #include "base/bits.h"
+#include "base/check.h"
 
 #include <errno.h>
 #include <sys/mman.h>
@@ -98,6 +99,34 @@ int mal_vm_release(void *address, size_t bytes) {
         return -EINVAL;
     int saved_errno = errno;
     int error = madvise(address, bytes, MADV_DONTNEED) == 0 ? 0 : -errno;
+    errno = saved_errno;
+    return error;
+}
+
+static int map_over(void *address, size_t bytes) {
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+    return mmap(address, bytes, PROT_READ | PROT_WRITE, flags, -1, 0) == MAP_FAILED ? -errno : 0;
+}
+
+int mal_vm_renew(void *address, size_t bytes) {
+    int saved_errno = errno;
+    int error = map_over(address, bytes);
+    errno = saved_errno;
+    return error;
+}
+
+/* The kernel takes away what is mapped at the target before it looks at the source, which may turn
+ * out to be in several pieces. Without the flag (before Linux 5.7, or in an emulator) it refuses
+ * earlier than that. */
+int mal_vm_move(void *from, void *to, size_t bytes) {
+    int saved_errno = errno;
+    int error = 0;
+    int flags = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
+    if (mremap(from, bytes, bytes, flags, to) == MAP_FAILED) {
+        error = -errno;
+        if (error != -EINVAL && map_over(to, bytes) != 0)
+            mal_die("a part of the heap cannot be mapped again");
+    }
     errno = saved_errno;
     return error;
 }

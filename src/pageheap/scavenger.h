@@ -20,6 +20,10 @@ struct mal_scavenger_stats {
  * most about `budget_ns`. Background thread only. */
 void mal_scavenger_tick(uint64_t now_ns, uint64_t budget_ns);
 
+/* Gives idle memory back for what the heap just took, where that would make it larger than it must
+ * be: mal_pageheap_surplus_pages. Any thread, no lock held. */
+void mal_scavenger_swap(void);
+
 /* Returns every idle page now. Returns the bytes given back. Any thread. */
 uint64_t mal_scavenger_release_all(void);
 

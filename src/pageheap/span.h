@@ -26,6 +26,9 @@ enum mal_span_flags {
     MAL_SPAN_ZEROED = 1u << 0, /* every byte is zero: the pages came fresh from the OS */
     MAL_SPAN_HOLED = 1u << 1,  /* CENTRAL: some bit of `holes` is set */
     MAL_SPAN_BUSY = 1u << 2,   /* CENTRAL: on no list while its pages are being released */
+    MAL_SPAN_FRESH = 1u << 3,  /* at least half of its pages had no memory */
+    MAL_SPAN_MOVED = 1u << 4,  /* LARGE: its memory came from elsewhere: a mapping of its own */
+    MAL_SPAN_GONE = 1u << 5,   /* LARGE: its memory went elsewhere: nothing is resident */
 };
 
 struct mal_span {
