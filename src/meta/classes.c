@@ -6,10 +6,10 @@
  *     objects = span bytes / size
  *     batch   = 128 KiB / size, within 4 .. 64
  *     cache   = 256 KiB / size, within 16 .. 1024; 512 KiB / size, within 4 .. 8, above 32 KiB
- * Sizes are Go's. Spans are longer than Go's: 64 KiB or eight objects from 512 bytes on, four
- * objects above 32 KiB, since making a span costs the page heap's lock; what a span does not use
- * is not touched, and what is free in it goes back to the OS page by page.
- * Read-only after mal_classes_init; no lock.
+ * Sizes are Go's. Spans are longer than Go's: as many objects as a span's bits have room for, but
+ * no more than 64 KiB or eight objects; four objects above 32 KiB. Making a span costs the page
+ * heap's lock and a descriptor; what a span does not use is not touched, and what is free in it
+ * goes back to the OS page by page. Read-only after mal_classes_init; no lock.
  */
 #include "meta/classes.h"
 
@@ -22,16 +22,16 @@ struct row {
 };
 
 static const struct row rows[MAL_CLASS_COUNT] = {
-    {0, 0},       {16, 1},      {32, 1},      {48, 1},      {64, 1},       {80, 1},
-    {96, 1},      {112, 1},     {128, 2},     {144, 3},     {160, 3},      {176, 3},
-    {192, 3},     {208, 4},     {224, 4},     {240, 4},     {256, 4},      {288, 5},
-    {320, 5},     {352, 6},     {384, 6},     {416, 7},     {448, 7},      {480, 8},
+    {0, 0},       {16, 1},      {32, 2},      {48, 3},      {64, 4},       {80, 5},
+    {96, 6},      {112, 7},     {128, 8},     {144, 8},     {160, 8},      {176, 8},
+    {192, 8},     {208, 8},     {224, 8},     {240, 8},     {256, 8},      {288, 8},
+    {320, 8},     {352, 8},     {384, 8},     {416, 8},     {448, 8},      {480, 8},
     {512, 8},     {576, 8},     {640, 8},     {704, 8},     {768, 8},      {896, 8},
     {1024, 8},    {1152, 8},    {1280, 8},    {1408, 8},    {1536, 8},     {1792, 8},
     {2048, 8},    {2304, 8},    {2688, 8},    {3072, 8},    {3200, 9},     {3456, 9},
     {4096, 8},    {4864, 9},    {5376, 8},    {6144, 9},    {6528, 8},     {6784, 10},
     {6912, 11},   {8192, 8},    {9472, 14},   {9728, 12},   {10240, 10},   {10880, 12},
-    {12288, 12},  {13568, 15},  {14336, 14},  {16384, 16},  {18432, 18},   {19072, 19},
+    {12288, 12},  {13568, 15},  {14336, 14},  {16384, 16},  {18432, 18},   {19072, 21},
     {20480, 20},  {21760, 24},  {24576, 24},  {27264, 27},  {28672, 28},   {32768, 32},
     {40960, 20},  {49152, 24},  {57344, 28},  {65536, 32},  {81920, 40},   {98304, 48},
     {114688, 56}, {131072, 64}, {163840, 80}, {196608, 96}, {229376, 112}, {262144, 128},
