@@ -90,24 +90,28 @@ void mal_central_unlist(struct central *central, struct mal_span *span) {
         count_empty(central, span, -1);
 }
 
-/* The lowest free object of a span that has one. */
-static void *span_take_one(struct mal_span *span, uint32_t size_bytes) {
+/* The lowest free objects of a span, as many as it has, in the order of their addresses. */
+static size_t span_take_lowest(struct mal_span *span, void **ret_objects, size_t count) {
+    uint32_t size_bytes = mal_class[span->class].size_bytes;
     unsigned word = span->first_word;
-    while (span->free_bits[word] == 0)
-        word++;
-    span->first_word = (uint16_t)word;
-    unsigned bit = (unsigned)__builtin_ctzll(span->free_bits[word]);
-    span->free_bits[word] &= span->free_bits[word] - 1;
-    span->free_count--;
-    return span->base + (size_t)(word * 64 + bit) * size_bytes;
+    size_t got = 0;
+    count = mal_min(count, span->free_count);
+    while (got < count) {
+        uint64_t bits = span->free_bits[word];
+        char *base = span->base + (size_t)word * 64 * size_bytes;
+        for (; bits && got < count; bits &= bits - 1)
+            ret_objects[got++] = base + (size_t)__builtin_ctzll(bits) * size_bytes;
+        span->free_bits[word] = bits;
+        word += bits == 0;
+    }
+    span->first_word = (uint16_t)mal_min(word, MAL_COUNT_OF(span->free_bits) - 1);
+    span->free_count = (uint16_t)(span->free_count - count);
+    return count;
 }
 
 static size_t span_take(struct central *central, struct mal_span *span, void **ret_objects,
                         size_t count) {
-    uint32_t size_bytes = mal_class[span->class].size_bytes;
-    count = mal_min(count, span->free_count);
-    for (size_t i = 0; i < count; i++)
-        ret_objects[i] = span_take_one(span, size_bytes);
+    count = span_take_lowest(span, ret_objects, count);
     span->touched_tick = mal_central_now();
     if (span->flags & MAL_SPAN_HOLED)
         mal_central_fill_holes(central, span, ret_objects, count);
@@ -197,17 +201,32 @@ size_t mal_central_take(uint32_t class, void **ret_objects, size_t count) {
     return got;
 }
 
-static void span_put_one(struct mal_span *span, uint32_t class, void *object) {
-    uint64_t offset = (uint64_t)((char *)object - span->base);
-    unsigned index = (unsigned)((offset * mal_class[class].divide_magic) >> 32);
+static void span_put_one(struct mal_span *span, uint64_t offset) {
+    const struct mal_class_info *info = &mal_class[span->class];
+    unsigned index = (unsigned)((offset * info->divide_magic) >> 32);
     uint64_t bit = 1ull << (index % 64);
-    MAL_CHECK((uint64_t)index * mal_class[class].size_bytes == offset,
+    MAL_CHECK((uint64_t)index * info->size_bytes == offset,
               "a cached pointer is not the start of an object");
     MAL_CHECK(!(span->free_bits[index / 64] & bit), "a cached object was already free");
     span->free_bits[index / 64] |= bit;
-    span->free_count++;
     if (index / 64 < span->first_word)
         span->first_word = (uint16_t)(index / 64);
+}
+
+/* Puts back those of the objects that follow the first one and lie in its span. Returns how many;
+ * the span's bits may then be ahead of its lists. */
+static size_t span_put(struct mal_span *span, void *const *objects, size_t count) {
+    uint64_t bytes = (uint64_t)span->pages << MAL_PAGE_SHIFT;
+    size_t put = 0;
+    for (uint64_t offset; put < count; put++) {
+        offset = (uint64_t)((char *)objects[put] - span->base);
+        if (offset >= bytes)
+            break;
+        span_put_one(span, offset);
+    }
+    span->free_count = (uint16_t)(span->free_count + put);
+    span->touched_tick = mal_central_now();
+    return put;
 }
 
 /* The first one is kept whatever its size: a class that swings by one object must not make and
@@ -226,21 +245,29 @@ static void release_empty(struct central *central, struct mal_span *span) {
     mal_pageheap_free_span(span);
 }
 
-static void put_into_span(struct central *central, uint32_t class, void *object) {
-    struct mal_span *span = mal_pagemap_span_at(object);
+/* Objects freed together often lie together: a span is looked up, listed and judged once for all of
+ * its objects that follow each other. Returns how many these were. */
+static size_t put_run(struct central *central, uint32_t class, void *const *objects, size_t count) {
+    struct mal_span *span = mal_pagemap_span_at(objects[0]);
     MAL_CHECK(span && span->class == class, "a cached object's span is gone");
     bool was_full = span->free_count == 0;
-    span_put_one(span, class, object);
-    span->touched_tick = mal_central_now();
-    central->stats.span_free++;
+    size_t put = span_put(span, objects, count);
+    central->stats.span_free += put;
     if (span->flags & MAL_SPAN_BUSY)
-        return;
+        return put;
     if (was_full)
         mal_central_list(central, span);
     else
         relist(central, span);
     if (span->list == MAL_LIST_EMPTY && !may_keep_empty(central, class))
         release_empty(central, span);
+    return put;
+}
+
+static void put_into_spans(struct central *central, uint32_t class, void *const *objects,
+                           size_t count) {
+    for (size_t put; count > 0; objects += put, count -= put)
+        put = put_run(central, class, objects, count);
 }
 
 /* Makes the transfer cache's array on first need; without memory there is simply none. */
@@ -264,8 +291,7 @@ void mal_central_give(uint32_t class, void **objects, size_t count) {
     size_t kept = mal_min(room, count);
     for (size_t i = 0; i < kept; i++)
         central->transfer[central->transfer_used++] = objects[i];
-    for (size_t i = kept; i < count; i++)
-        put_into_span(central, class, objects[i]);
+    put_into_spans(central, class, objects + kept, count - kept);
     mal_unlock(&central->lock);
 }
 
@@ -283,8 +309,8 @@ void mal_central_release_empty(void) {
 }
 
 static void flush_locked(struct central *central, uint32_t class) {
-    while (central->transfer_used > 0)
-        put_into_span(central, class, central->transfer[--central->transfer_used]);
+    put_into_spans(central, class, central->transfer, central->transfer_used);
+    central->transfer_used = 0;
     release_all_empty(central);
 }
 

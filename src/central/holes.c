@@ -69,18 +69,6 @@ static bool bit_at(const uint64_t *bits, uint32_t unit) {
     return bits[unit / 64] >> (unit % 64) & 1;
 }
 
-/* The units under an object are in use again. Returns how many were holes. */
-static uint32_t fill_under(struct mal_span *span, const char *object, uint32_t size_bytes) {
-    uint64_t offset = (uint64_t)(object - span->base);
-    uint64_t last = (offset + size_bytes - 1) / mal_vm_page_bytes();
-    uint32_t filled = 0;
-    for (uint64_t unit = offset / mal_vm_page_bytes(); unit <= last; unit++) {
-        filled += bit_at(span->holes, (uint32_t)unit);
-        span->holes[unit / 64] &= ~(1ull << (unit % 64));
-    }
-    return filled;
-}
-
 /* Pages that were never touched are holes too, but nothing is lost when they are first used: ZEROED
  * stays until memory of the span is given back. */
 void mal_central_note_fresh(struct central *central, struct mal_span *span) {
@@ -100,15 +88,31 @@ static bool has_holes(const struct mal_span *span) {
     return any != 0;
 }
 
+/* The units under the objects are in use again. Returns how many were holes. Objects come in the
+ * order of their addresses, so a unit is looked at once. */
+static uint64_t fill_under(struct mal_span *span, void **objects, size_t count) {
+    unsigned shift = mal_log2_floor(mal_vm_page_bytes());
+    uint32_t size_bytes = mal_class[span->class].size_bytes;
+    uint64_t filled = 0, next = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint64_t offset = (uint64_t)((char *)objects[i] - span->base);
+        uint64_t last = (offset + size_bytes - 1) >> shift;
+        for (uint64_t unit = mal_max(offset >> shift, next); unit <= last; unit++) {
+            filled += bit_at(span->holes, (uint32_t)unit);
+            span->holes[unit / 64] &= ~(1ull << (unit % 64));
+        }
+        next = last + 1;
+    }
+    return filled;
+}
+
 void mal_central_fill_holes(struct central *central, struct mal_span *span, void **objects,
                             size_t count) {
-    uint64_t filled = 0;
-    for (size_t i = 0; i < count; i++)
-        filled += fill_under(span, objects[i], mal_class[span->class].size_bytes);
-    central->stats.holes_bytes -= filled * mal_vm_page_bytes();
+    uint64_t bytes = fill_under(span, objects, count) * mal_vm_page_bytes();
+    central->stats.holes_bytes -= bytes;
     if (!(span->flags & MAL_SPAN_ZEROED))
-        central->stats.refilled_bytes += filled * mal_vm_page_bytes();
-    if (!has_holes(span))
+        central->stats.refilled_bytes += bytes;
+    if (bytes > 0 && !has_holes(span))
         span->flags &= (uint8_t)~MAL_SPAN_HOLED;
 }
 
