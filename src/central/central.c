@@ -320,11 +320,11 @@ void mal_central_flush(uint32_t class) {
     mal_unlock(&central->lock);
 }
 
-void mal_central_trim_idle(uint32_t class) {
+void mal_central_trim_idle(uint32_t class, enum mal_trim trim) {
     struct central *central = mal_central_lock_class(class);
-    if (central->taken_at_trim == central->stats.taken)
+    if (central->taken_at_trim[trim] == central->stats.taken)
         flush_locked(central, class);
-    central->taken_at_trim = central->stats.taken;
+    central->taken_at_trim[trim] = central->stats.taken;
     mal_unlock(&central->lock);
 }
 

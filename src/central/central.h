@@ -36,8 +36,10 @@ void mal_central_before_growth(uint64_t bytes);
 /* Bytes of such spans; any thread, a relaxed snapshot. */
 uint64_t mal_central_empty_bytes(void);
 
-/* The same as flush, if nothing was taken since the last call for this class. */
-void mal_central_trim_idle(uint32_t class);
+/* The same as flush, if nothing was taken since the last call for this class, on the same occasion.
+ */
+enum mal_trim { MAL_TRIM_TICK, MAL_TRIM_GROWTH, MAL_TRIMS };
+void mal_central_trim_idle(uint32_t class, enum mal_trim trim);
 
 /* Gives whole OS pages that hold no object back, inside spans that stay: of spans from page
  * *cursor_page on which nothing was taken from or put into for `idle_ticks` ticks. Goes on until

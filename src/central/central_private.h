@@ -26,8 +26,8 @@ struct central {
     uint32_t transfer_capacity; /* 0 until the first object comes back */
     void **transfer;
     struct mal_span *list[MAL_SPAN_LISTS];
-    uint32_t empty_spans;   /* on list EMPTY */
-    uint64_t taken_at_trim; /* stats.taken when the class was last looked at by trim */
+    uint32_t empty_spans;              /* on list EMPTY */
+    uint64_t taken_at_trim[MAL_TRIMS]; /* stats.taken when the class was last looked at by trim */
     struct mal_central_stats stats;
 };
 

@@ -254,6 +254,8 @@ uint64_t mal_central_make_holes(const struct mal_hole_request *request, size_t *
 
 void mal_central_before_growth(uint64_t bytes) {
     static size_t cursor_page; /* a hint; whoever works moves it */
+    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++)
+        mal_central_trim_idle(class, MAL_TRIM_GROWTH);
     if (mal_central_empty_bytes() >= mal_min(bytes, EMPTY_WORTH_BYTES))
         mal_central_release_empty();
     uint64_t heap_bytes = mal_pageheap_stats().inuse_pages << MAL_PAGE_SHIFT;

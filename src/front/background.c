@@ -85,7 +85,7 @@ static void visit_cpus(void) {
     if (mal_cache_mode() == MAL_PERCPU_RSEQ)
         mal_thread_restore_cpus();
     for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++)
-        mal_central_trim_idle(class);
+        mal_central_trim_idle(class, MAL_TRIM_TICK);
 }
 
 static int64_t obey(enum mal_box_command command, int64_t argument, int *ret_error) {
