@@ -43,11 +43,11 @@ void mal_central_trim_idle(uint32_t class, enum mal_trim trim);
 
 /* Gives whole OS pages that hold no object back, inside spans that stay: of spans from page
  * *cursor_page on which nothing was taken from or put into for `idle_ticks` ticks. Goes on until
- * `most_bytes` were released, `end_ns` (monotonic) has passed or the heap ends; the cursor is then
- * 0. Returns the bytes released. One caller at a time does the work, others get 0. */
+ * `most_bytes` were released, `budget_ns` of CPU time are spent or the heap ends; the cursor is
+ * then 0. Returns the bytes released. One caller at a time does the work, others get 0. */
 struct mal_hole_request {
     uint64_t most_bytes;
-    uint64_t end_ns;
+    uint64_t budget_ns;
     uint32_t idle_ticks;
     enum mal_scavenge_reason reason; /* that it is counted under */
 };

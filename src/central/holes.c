@@ -35,9 +35,9 @@
 
 #define STEPS_PER_LOOK 64u           /* at the clock */
 #define EMPTY_WORTH_BYTES (1u << 20) /* from when on empty spans are worth giving up */
-#define GROWTH_SHARE 8u              /* of the heap must lie free inside spans */
-#define GROWTH_BYTES (4u << 20)      /* by which the heap grows at least */
-#define GROWTH_NS 2000000u           /* that growing may take longer */
+#define GROWTH_SHARE 16u             /* of the heap must lie free inside spans */
+#define GROWTH_BYTES (8u << 20)      /* twice what the heap grows by at least */
+#define GROWTH_NS 4000000u           /* of CPU time that growing may take longer */
 
 static uint32_t tick;         /* background thread writes, relaxed */
 static uint32_t working;      /* 1 while somebody makes holes */
@@ -227,7 +227,7 @@ static size_t heap_end(void) {
     return mal_load_acquire(&mal_pagemap.extent_granules) >> MAL_GRANULES_PER_PAGE_SHIFT;
 }
 
-static uint64_t walk(const struct mal_hole_request *request, size_t *cursor_page) {
+static uint64_t walk(const struct mal_hole_request *request, uint64_t end_ns, size_t *cursor_page) {
     uint64_t released = 0;
     size_t end = heap_end();
     size_t page = *cursor_page;
@@ -235,7 +235,7 @@ static uint64_t walk(const struct mal_hole_request *request, size_t *cursor_page
     for (size_t pages; page < end && released < request->most_bytes; page += pages) {
         uint64_t bytes = treat_page(page, request->idle_ticks, &pages);
         released += bytes;
-        if ((bytes > 0 || ++steps % STEPS_PER_LOOK == 0) && mal_clock_mono_ns() >= request->end_ns)
+        if ((bytes > 0 || ++steps % STEPS_PER_LOOK == 0) && mal_clock_thread_ns() >= end_ns)
             break;
     }
     *cursor_page = page < end ? page : 0;
@@ -245,9 +245,9 @@ static uint64_t walk(const struct mal_hole_request *request, size_t *cursor_page
 uint64_t mal_central_make_holes(const struct mal_hole_request *request, size_t *cursor_page) {
     if (mal_vm_page_bytes() > MAL_PAGE_BYTES || mal_exchange_acquire(&working, 1u) != 0)
         return 0;
-    uint64_t start_ns = mal_clock_mono_ns();
-    uint64_t released = walk(request, cursor_page);
-    mal_scavenger_count(request->reason, released, mal_clock_mono_ns() - start_ns);
+    uint64_t start_ns = mal_clock_thread_ns();
+    uint64_t released = walk(request, start_ns + request->budget_ns, cursor_page);
+    mal_scavenger_count(request->reason, released, mal_clock_thread_ns() - start_ns);
     mal_store_release(&working, 0u);
     return released;
 }
@@ -261,8 +261,8 @@ void mal_central_before_growth(uint64_t bytes) {
     uint64_t heap_bytes = mal_pageheap_stats().inuse_pages << MAL_PAGE_SHIFT;
     if (mal_central_reclaimable_bytes() < heap_bytes / GROWTH_SHARE)
         return;
-    struct mal_hole_request request = {mal_max(bytes, GROWTH_BYTES),
-                                       mal_clock_mono_ns() + GROWTH_NS, 0, MAL_SCAVENGE_EAGER};
+    struct mal_hole_request request = {mal_max(bytes, GROWTH_BYTES), GROWTH_NS, 0,
+                                       MAL_SCAVENGE_EAGER};
     mal_central_make_holes(&request, &cursor_page);
 }
 

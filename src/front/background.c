@@ -127,13 +127,14 @@ static void end_with_the_program(void) {
  * IDLE_TICKS rounds, where these are worth the walk. */
 static void scavenge(void) {
     uint64_t now_ns = mal_clock_mono_ns();
-    uint64_t end_ns = now_ns + SCAVENGE_BUDGET_NS;
     mal_central_tick();
     mal_scavenger_tick(now_ns, SCAVENGE_BUDGET_NS);
     uint64_t heap_bytes = mal_pageheap_stats().inuse_pages << MAL_PAGE_SHIFT;
     if (mal_central_reclaimable_bytes() < mal_max(heap_bytes / HOLES_SHARE, HOLES_WORTH_BYTES))
         return;
-    struct mal_hole_request request = {UINT64_MAX, end_ns, IDLE_TICKS, MAL_SCAVENGE_BACKGROUND};
+    uint64_t used_ns = mal_min(mal_clock_mono_ns() - now_ns, SCAVENGE_BUDGET_NS);
+    struct mal_hole_request request = {UINT64_MAX, SCAVENGE_BUDGET_NS - used_ns, IDLE_TICKS,
+                                       MAL_SCAVENGE_BACKGROUND};
     mal_central_make_holes(&request, &hole_cursor_page);
 }
 
