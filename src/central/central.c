@@ -90,28 +90,29 @@ void mal_central_unlist(struct central *central, struct mal_span *span) {
         count_empty(central, span, -1);
 }
 
-/* The lowest free objects of a span, as many as it has, in the order of their addresses. */
-static size_t span_take_lowest(struct mal_span *span, void **ret_objects, size_t count) {
-    uint32_t size_bytes = mal_class[span->class].size_bytes;
+/* Free objects of one word of bits, lowest first. */
+static size_t take_from_word(struct mal_span *span, unsigned word, void **ret_objects,
+                             size_t count) {
+    size_t size_bytes = mal_class[span->class].size_bytes;
+    char *first = span->base + word * 64 * size_bytes;
+    uint64_t bits = span->free_bits[word];
+    size_t got = 0;
+    for (; bits != 0 && got < count; bits &= bits - 1)
+        ret_objects[got++] = first + (unsigned)__builtin_ctzll(bits) * size_bytes;
+    span->free_bits[word] = bits;
+    return got;
+}
+
+/* The lowest free objects of a span. */
+static size_t span_take(struct central *central, struct mal_span *span, void **ret_objects,
+                        size_t count) {
     unsigned word = span->first_word;
     size_t got = 0;
     count = mal_min(count, span->free_count);
-    while (got < count) {
-        uint64_t bits = span->free_bits[word];
-        char *base = span->base + (size_t)word * 64 * size_bytes;
-        for (; bits && got < count; bits &= bits - 1)
-            ret_objects[got++] = base + (size_t)__builtin_ctzll(bits) * size_bytes;
-        span->free_bits[word] = bits;
-        word += bits == 0;
-    }
-    span->first_word = (uint16_t)mal_min(word, MAL_COUNT_OF(span->free_bits) - 1);
-    span->free_count = (uint16_t)(span->free_count - count);
-    return count;
-}
-
-static size_t span_take(struct central *central, struct mal_span *span, void **ret_objects,
-                        size_t count) {
-    count = span_take_lowest(span, ret_objects, count);
+    while ((got += take_from_word(span, word, ret_objects + got, count - got)) < count)
+        word++;
+    span->first_word = (uint16_t)word;
+    span->free_count -= (uint16_t)count;
     span->touched_tick = mal_central_now();
     if (span->flags & MAL_SPAN_HOLED)
         mal_central_fill_holes(central, span, ret_objects, count);
@@ -201,32 +202,17 @@ size_t mal_central_take(uint32_t class, void **ret_objects, size_t count) {
     return got;
 }
 
-static void span_put_one(struct mal_span *span, uint64_t offset) {
-    const struct mal_class_info *info = &mal_class[span->class];
-    unsigned index = (unsigned)((offset * info->divide_magic) >> 32);
+static void span_put_one(struct mal_span *span, uint32_t class, void *object) {
+    uint64_t offset = (uint64_t)((char *)object - span->base);
+    unsigned index = (unsigned)((offset * mal_class[class].divide_magic) >> 32);
     uint64_t bit = 1ull << (index % 64);
-    MAL_CHECK((uint64_t)index * info->size_bytes == offset,
+    MAL_CHECK((uint64_t)index * mal_class[class].size_bytes == offset,
               "a cached pointer is not the start of an object");
     MAL_CHECK(!(span->free_bits[index / 64] & bit), "a cached object was already free");
     span->free_bits[index / 64] |= bit;
+    span->free_count++;
     if (index / 64 < span->first_word)
         span->first_word = (uint16_t)(index / 64);
-}
-
-/* Puts back those of the objects that follow the first one and lie in its span. Returns how many;
- * the span's bits may then be ahead of its lists. */
-static size_t span_put(struct mal_span *span, void *const *objects, size_t count) {
-    uint64_t bytes = (uint64_t)span->pages << MAL_PAGE_SHIFT;
-    size_t put = 0;
-    for (uint64_t offset; put < count; put++) {
-        offset = (uint64_t)((char *)objects[put] - span->base);
-        if (offset >= bytes)
-            break;
-        span_put_one(span, offset);
-    }
-    span->free_count = (uint16_t)(span->free_count + put);
-    span->touched_tick = mal_central_now();
-    return put;
 }
 
 /* The first one is kept whatever its size: a class that swings by one object must not make and
@@ -245,29 +231,41 @@ static void release_empty(struct central *central, struct mal_span *span) {
     mal_pageheap_free_span(span);
 }
 
-/* Objects freed together often lie together: a span is looked up, listed and judged once for all of
- * its objects that follow each other. Returns how many these were. */
-static size_t put_run(struct central *central, uint32_t class, void *const *objects, size_t count) {
-    struct mal_span *span = mal_pagemap_span_at(objects[0]);
-    MAL_CHECK(span && span->class == class, "a cached object's span is gone");
-    bool was_full = span->free_count == 0;
-    size_t put = span_put(span, objects, count);
-    central->stats.span_free += put;
+static bool lies_in(const struct mal_span *span, const void *object) {
+    return (uint64_t)((const char *)object - span->base) < (uint64_t)span->pages << MAL_PAGE_SHIFT;
+}
+
+/* Objects came back: the span goes on the list where it belongs now, or away. */
+static void settle(struct central *central, uint32_t class, struct mal_span *span, bool was_full) {
     if (span->flags & MAL_SPAN_BUSY)
-        return put;
+        return;
     if (was_full)
         mal_central_list(central, span);
     else
         relist(central, span);
     if (span->list == MAL_LIST_EMPTY && !may_keep_empty(central, class))
         release_empty(central, span);
-    return put;
 }
 
-static void put_into_spans(struct central *central, uint32_t class, void *const *objects,
-                           size_t count) {
-    for (size_t put; count > 0; objects += put, count -= put)
-        put = put_run(central, class, objects, count);
+/* Puts the first of the objects, and those behind it that lie in the same span, into its bits.
+ * Returns how many. What is freed together was mostly taken together. */
+static size_t put_run(struct central *central, uint32_t class, void **objects, size_t count) {
+    struct mal_span *span = mal_pagemap_span_at(objects[0]);
+    MAL_CHECK(span && span->class == class, "a cached object's span is gone");
+    bool was_full = span->free_count == 0;
+    size_t done = 0;
+    do
+        span_put_one(span, class, objects[done++]);
+    while (done < count && lies_in(span, objects[done]));
+    span->touched_tick = mal_central_now();
+    central->stats.span_free += done;
+    settle(central, class, span, was_full);
+    return done;
+}
+
+static void put_into_spans(struct central *central, uint32_t class, void **objects, size_t count) {
+    for (size_t done = 0; done < count;)
+        done += put_run(central, class, objects + done, count - done);
 }
 
 /* Makes the transfer cache's array on first need; without memory there is simply none. */
