@@ -6,10 +6,14 @@
  *     objects = span bytes / size
  *     batch   = 128 KiB / size, within 4 .. 64
  *     cache   = 256 KiB / size, within 16 .. 1024; 512 KiB / size, within 4 .. 8, above 32 KiB
- * Sizes are Go's. Spans are longer than Go's: as many objects as a span's bits have room for, but
- * no more than 64 KiB or eight objects; four objects above 32 KiB. Making a span costs the page
- * heap's lock and a descriptor; what a span does not use is not touched, and what is free in it
- * goes back to the OS page by page. Read-only after mal_classes_init; no lock.
+ *
+ * Sizes go by 16 bytes to 256, then by an eighth of the power of two below, above 32 KiB by a
+ * quarter. Spans are longer than Go's: as many objects as a span's bits have room for, but no more
+ * than 64 KiB or eight objects, give or take what fills them well; four objects above 32 KiB.
+ * Making a span costs the page heap's lock and a descriptor; what a span does not use is not
+ * touched, and what is free in it goes back to the OS page by page.
+ *
+ * Read-only after mal_classes_init; no lock.
  */
 #include "meta/classes.h"
 
@@ -22,19 +26,21 @@ struct row {
 };
 
 static const struct row rows[MAL_CLASS_COUNT] = {
-    {0, 0},       {16, 1},      {32, 2},      {48, 3},      {64, 4},       {80, 5},
-    {96, 6},      {112, 7},     {128, 8},     {144, 8},     {160, 8},      {176, 8},
-    {192, 8},     {208, 8},     {224, 8},     {240, 8},     {256, 8},      {288, 8},
-    {320, 8},     {352, 8},     {384, 8},     {416, 8},     {448, 8},      {480, 8},
-    {512, 8},     {576, 8},     {640, 8},     {704, 8},     {768, 8},      {896, 8},
-    {1024, 8},    {1152, 8},    {1280, 8},    {1408, 8},    {1536, 8},     {1792, 8},
-    {2048, 8},    {2304, 8},    {2688, 8},    {3072, 8},    {3200, 9},     {3456, 9},
-    {4096, 8},    {4864, 9},    {5376, 8},    {6144, 9},    {6528, 8},     {6784, 10},
-    {6912, 11},   {8192, 8},    {9472, 14},   {9728, 12},   {10240, 10},   {10880, 12},
-    {12288, 12},  {13568, 15},  {14336, 14},  {16384, 16},  {18432, 18},   {19072, 21},
-    {20480, 20},  {21760, 24},  {24576, 24},  {27264, 27},  {28672, 28},   {32768, 32},
-    {40960, 20},  {49152, 24},  {57344, 28},  {65536, 32},  {81920, 40},   {98304, 48},
-    {114688, 56}, {131072, 64}, {163840, 80}, {196608, 96}, {229376, 112}, {262144, 128},
+    {0, 0},        {16, 1},      {32, 2},      {48, 3},      {64, 4},      {80, 5},
+    {96, 6},       {112, 7},     {128, 8},     {144, 8},     {160, 8},     {176, 8},
+    {192, 8},      {208, 8},     {224, 8},     {240, 8},     {256, 8},     {288, 8},
+    {320, 8},      {352, 8},     {384, 8},     {416, 8},     {448, 8},     {480, 8},
+    {512, 8},      {576, 8},     {640, 8},     {704, 8},     {768, 8},     {832, 8},
+    {896, 8},      {960, 8},     {1024, 8},    {1152, 8},    {1280, 8},    {1408, 8},
+    {1536, 8},     {1664, 8},    {1792, 8},    {1920, 8},    {2048, 8},    {2304, 8},
+    {2560, 10},    {2816, 8},    {3072, 8},    {3328, 9},    {3584, 8},    {3840, 8},
+    {4096, 8},     {4608, 8},    {5120, 10},   {5632, 9},    {6144, 9},    {6656, 9},
+    {7168, 8},     {7680, 15},   {8192, 8},    {9216, 9},    {10240, 10},  {11264, 11},
+    {12288, 12},   {13312, 13},  {14336, 14},  {15360, 15},  {16384, 16},  {18432, 18},
+    {20480, 20},   {22528, 22},  {24576, 24},  {26624, 26},  {28672, 28},  {30720, 30},
+    {32768, 32},   {40960, 20},  {49152, 24},  {57344, 28},  {65536, 32},  {81920, 40},
+    {98304, 48},   {114688, 56}, {131072, 64}, {163840, 80}, {196608, 96}, {229376, 112},
+    {262144, 128},
 };
 
 struct mal_class_info mal_class[MAL_CLASS_COUNT];
