@@ -4,7 +4,8 @@
  *
  * Path up: the page heap grows by mal_vm_map_at next to where it ended, so that the heap stays one
  * mapping; tables are reserved once and committed as the heap grows. Path down: released pages
- * stay mapped, only their memory goes back.
+ * stay mapped, only their memory goes back. Sideways: the memory of large objects moves by its
+ * pages, and a place that got its memory so is mapped anew before others use it.
  *
  * The window is where the heap may grow: eight times the machine's memory, so that overcommitting
  * programs fit, but never more than an address-space limit could satisfy. Tables for it are
@@ -28,6 +29,10 @@
 #define GIB (1ull << 30)
 #define WINDOW_MIN_BYTES (GIB << 8)
 #define WINDOW_MAX_BYTES (GIB << 14)
+
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4 /* the kernel's; younger than some libcs */
+#endif
 
 uint64_t mal_vm_map_calls;
 
@@ -110,7 +115,7 @@ static int map_over(void *address, size_t bytes) {
 
 int mal_vm_renew(void *address, size_t bytes) {
     int saved_errno = errno;
-    int error = map_over(address, bytes);
+    int error = fault_due() ? -ENOMEM : map_over(address, bytes);
     errno = saved_errno;
     return error;
 }
@@ -122,6 +127,8 @@ int mal_vm_move(void *from, void *to, size_t bytes) {
     int saved_errno = errno;
     int error = 0;
     int flags = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
+    if (fault_due())
+        return -ENOMEM;
     if (mremap(from, bytes, bytes, flags, to) == MAP_FAILED) {
         error = -errno;
         if (error != -EINVAL && map_over(to, bytes) != 0)

@@ -348,6 +348,30 @@ static void pages_move_with_their_contents(void **state) {
     assert_in_range(mappings(), 1, before + 2);
 }
 
+/* What the kernel refuses leaves everything as it was: nothing moves, a place stays as it is. */
+static void a_refused_move_changes_nothing(void **state) {
+    (void)state;
+    mal_scavenger_release_all();
+    struct mal_span *from = large(40);
+    struct mal_span *to = large(50);
+    write_numbers(from);
+    mal_vm_inject_fault(1, MAL_VM_FAULT_ONCE);
+    assert_false(mal_move_large(from, to));
+    check_numbers(from, bytes_of(from));
+    check_empty(to->base, bytes_of(to));
+    assert_true(mal_move_large(from, to));
+    mal_vm_inject_fault(1, MAL_VM_FAULT_FROM);
+    assert_true(mal_pageheap_resize_large(to, bytes_of(from)));
+    check_numbers(to, bytes_of(to));
+    uint64_t released = mal_pageheap_stats().released_pages;
+    mal_pageheap_free_span(to);
+    assert_int_equal(mal_pageheap_stats().released_pages, released);
+    mal_vm_inject_fault(0, MAL_VM_FAULT_ONCE);
+    mal_pageheap_free_span(from);
+    assert_int_equal(mal_pageheap_stats().released_pages, released + 40);
+    check_equation();
+}
+
 /* Where most of the new place is resident already, copying is cheaper. */
 static void a_resident_place_is_not_thrown_away(void **state) {
     (void)state;
@@ -425,6 +449,7 @@ int main(void) {
         cmocka_unit_test(a_borrowed_run_is_nobody_elses),
         cmocka_unit_test(every_failing_mapping_is_survived),
         cmocka_unit_test(pages_move_with_their_contents),
+        cmocka_unit_test(a_refused_move_changes_nothing),
         cmocka_unit_test(a_resident_place_is_not_thrown_away),
         cmocka_unit_test(what_is_wanted_again_is_conceded),
         cmocka_unit_test(the_goal_is_a_tenth_above_the_peak),
