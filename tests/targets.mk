@@ -71,6 +71,8 @@ $(OUT)/tests/bin/conformance/% $(OUT)/tests/bin/programs/%: | $(CORE_SO)
 $(OUT)/tests/bin/bench/unwind: $(UNIT_CORE_OBJ)
 $(patsubst tests/%.c,$(OUT)/tests/bin/%,$(wildcard tests/bench/workloads/*.c)) $(patsubst %,$(OUT)/tests/bin/bench/%,micro memory scraped): tests/bench/workloads/load.h tests/bench/workloads/churn.h
 
+$(OUT)/tests/bin/stress/torture: tests/stress/model.h
+
 # What drives the browser.
 E2E_MODULES := tests/e2e/node_modules/.package-lock.json
 
@@ -99,7 +101,7 @@ $(OUT)/tests/corpus_box_reader: tests/fuzz/corpus_box_reader.c $(SUPPORT_OBJ)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(TEST_FLAGS) $(VARIANT_FLAGS) $^ -o $@
 
-.PHONY: check check-unit check-conformance check-programs check-deb check-aarch64 check-web e2e stress soak fuzz bench bench-daemon bench-instructions bench-memory bench-scrape bench-start bench-unwind golden demo lint format deps tests
+.PHONY: check check-unit check-conformance check-programs check-deb check-aarch64 check-web e2e torture soak fuzz bench bench-cpus bench-daemon bench-instructions bench-locks bench-memory bench-scrape bench-start bench-unwind golden demo lint format deps tests
 deps: ## install the packages that building and testing need
 	@$(DEPS) build test demo deploy web
 
@@ -123,6 +125,9 @@ CONFORMANCE_RUNS = \
   memstats='LD_PRELOAD=$(CORE_SO) $(OUT)/tests/bin/conformance/memstats' \
   regressions='LD_PRELOAD=$(CORE_SO) $(OUT)/tests/bin/conformance/regressions' \
   scavenge='python3 tests/conformance/scavenge.py $(CORE_SO) $(OUT)/tests/bin/conformance $(OUT)/mallard' \
+  traced='python3 tests/conformance/traced.py $(CORE_SO) $(OUT)/tests/bin/conformance/traced' \
+  stepped='python3 tests/conformance/stepped.py $(CORE_SO) $(OUT)/tests/bin/conformance/stepped' \
+  limit='python3 tests/conformance/limit.py $(CORE_SO) $(OUT)/tests/bin/conformance $(OUT)/mallard' \
   faults='python3 tests/conformance/faults.py $(CORE_SO) $(OUT)/tests/bin/conformance' \
   http='python3 tests/conformance/http_conformance.py $(OUT)/mallard' \
   api='python3 tests/conformance/api.py $(OUT)/mallard' \
@@ -136,6 +141,8 @@ CONFORMANCE_RUNS = \
   man='python3 tests/conformance/man.py $(OUT)/mallard $(OUT)/mallardd' \
   daemon='python3 tests/conformance/daemon.py $(OUT)' \
   daemon_hostile='python3 tests/conformance/daemon_hostile.py $(OUT)' \
+  torture='TORTURE_SECONDS=20 python3 tests/stress/torture.py $(OUT)' \
+  cpus='python3 tests/bench/cpus.py $(OUT)/tests/bin/bench/cpus $(CORE_SO) --counts 1,64 --idle 1 --check' \
   soak='SOAK_SECONDS=10 python3 tests/stress/soak.py $(OUT)' \
   deploy='python3 tests/conformance/deploy.py $(OUT)' \
   deploy_monitoring='python3 tests/conformance/deploy_monitoring.py $(OUT)' \
@@ -191,9 +198,9 @@ e2e: ## the page in a real Chromium, its pictures in build/e2e
 	@$(MAKE) -s --no-print-directory all $(OUT)/tests/bin/e2e/leak $(E2E_MODULES)
 	@node tests/e2e/main.mjs $(OUT) build/e2e
 
-stress: ## torture in both cache modes; MAL_STRESS_SECONDS, THREADS, SEED
-	@$(MAKE) --no-print-directory core $(OUT)/tests/bin/stress/torture
-	@for mode in rseq lock; do echo "== $$mode"; MALLARD_CPU_CACHE=$$mode LD_PRELOAD=$(CURDIR)/$(CORE_SO) $(OUT)/tests/bin/stress/torture || exit 1; done
+torture: ## every object owned by a model, under signals, migration, forks, ends of threads, readers, pressure; TORTURE_SECONDS=600 SEED=
+	@$(MAKE) --no-print-directory -s all $(OUT)/tests/bin/stress/torture
+	@python3 tests/stress/torture.py $(OUT)
 
 soak: ## mallardd among 50 short-lived processes a second; SOAK_SECONDS=120 SOAK_RATE=50 SOAK_SEED=
 	@$(DEPS) build test
@@ -225,6 +232,15 @@ bench-scrape: ## what a scrape once a second costs a program that runs flat out
 	@$(DEPS) build bench
 	@$(MAKE) --no-print-directory -s core plane $(BENCH_PROGRAMS)
 	@python3 tests/bench/scrape.py $(BENCH_OPTIONS) $(if $(REPS),--reps $(REPS))
+bench-locks: ## who waits for which lock, from a build that counts; SCALE= WORKLOADS= CPUS=
+	@$(DEPS) build bench
+	@$(MAKE) --no-print-directory -s VARIANT=lockstats core
+	@$(MAKE) --no-print-directory -s $(BENCH_PROGRAMS)
+	@python3 tests/bench/locks.py $(OUT)/tests/bin/bench/workloads build/lockstats/libmallard.so.$(SOVERSION) \
+	  $(if $(SCALE),--scale $(SCALE)) $(if $(WORKLOADS),--workloads $(WORKLOADS)) $(if $(CPUS),--cpus $(CPUS))
+bench-cpus: ## resident memory by CPUs, simulated; COUNTS=1,2,4,8,16,32,64
+	@$(MAKE) --no-print-directory -s core $(OUT)/tests/bin/bench/cpus
+	@python3 tests/bench/cpus.py $(OUT)/tests/bin/bench/cpus $(CORE_SO) $(if $(COUNTS),--counts $(COUNTS))
 golden: ## renew the instruction counts that make check compares
 	@$(DEPS) build
 	@$(MAKE) --no-print-directory -s core $(OUT)/tests/bin/bench/count

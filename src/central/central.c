@@ -29,6 +29,7 @@
 #include "base/check.h"
 #include "central/central_private.h"
 #include "meta/pagemap.h"
+#include "pageheap/limit.h"
 #include "pageheap/pageheap.h"
 
 #define TRANSFER_BATCHES 4u
@@ -216,18 +217,18 @@ static void span_put_one(struct mal_span *span, uint32_t class, void *object) {
 }
 
 /* The first one is kept whatever its size: a class that swings by one object must not make and
- * unmake its span each time. */
+ * unmake its span each time. Near a memory limit the others are not. */
 static bool may_keep_empty(const struct central *central, uint32_t class) {
     uint64_t kept = central->empty_spans * span_bytes(class);
-    return central->empty_spans == 1 || kept <= EMPTY_CLASS_BYTES ||
-           mal_central_empty_bytes() <= EMPTY_ALL_BYTES;
+    return central->empty_spans == 1 || kept <= mal_limit_share_now(EMPTY_CLASS_BYTES) ||
+           mal_central_empty_bytes() <= mal_limit_share_now(EMPTY_ALL_BYTES);
 }
 
 static void release_empty(struct central *central, struct mal_span *span) {
     mal_central_unlist(central, span);
     central->stats.span_free -= span->object_count;
     central->stats.spans--;
-    central->stats.holes_bytes -= mal_central_hole_bytes(span);
+    mal_central_count_holes(central, -(int64_t)mal_central_hole_bytes(span));
     mal_pageheap_free_span(span);
 }
 
@@ -281,12 +282,17 @@ static void ensure_transfer(struct central *central, uint32_t class) {
         central->transfer_capacity = (uint32_t)capacity;
 }
 
+/* Near a memory limit what is given back goes back into its span. */
+static size_t transfer_room(const struct central *central) {
+    uint32_t capacity = (uint32_t)mal_limit_share_now(central->transfer_capacity);
+    return capacity > central->transfer_used ? capacity - central->transfer_used : 0;
+}
+
 void mal_central_give(uint32_t class, void **objects, size_t count) {
     struct central *central = mal_central_lock_class(class);
     ensure_transfer(central, class);
     central->stats.given += count;
-    size_t room = central->transfer_capacity - central->transfer_used;
-    size_t kept = mal_min(room, count);
+    size_t kept = mal_min(transfer_room(central), count);
     for (size_t i = 0; i < kept; i++)
         central->transfer[central->transfer_used++] = objects[i];
     put_into_spans(central, class, objects + kept, count - kept);
@@ -318,12 +324,20 @@ void mal_central_flush(uint32_t class) {
     mal_unlock(&central->lock);
 }
 
-void mal_central_trim_idle(uint32_t class, enum mal_trim trim) {
+static void trim(uint32_t class, enum mal_trim trim) {
     struct central *central = mal_central_lock_class(class);
     if (central->taken_at_trim[trim] == central->stats.taken)
         flush_locked(central, class);
     central->taken_at_trim[trim] = central->stats.taken;
     mal_unlock(&central->lock);
+}
+
+void mal_central_trim_idle(uint32_t class) {
+    trim(class, MAL_TRIM_TICK);
+}
+
+void mal_central_trim_for_growth(uint32_t class) {
+    trim(class, MAL_TRIM_GROWTH);
 }
 
 /* Holes may reach behind the last object of a span. */
@@ -345,13 +359,6 @@ uint64_t mal_central_reclaimable_bytes(void) {
         struct mal_central_stats stats = mal_central_stats(class);
         bytes += not_negative(stats.span_free * mal_class[class].size_bytes - stats.holes_bytes);
     }
-    return bytes;
-}
-
-uint64_t mal_central_holes_bytes(void) {
-    uint64_t bytes = 0;
-    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++)
-        bytes += mal_central_stats(class).holes_bytes;
     return bytes;
 }
 

@@ -10,6 +10,7 @@
 
 #include "pageheap/scavenger.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -36,18 +37,18 @@ void mal_central_before_growth(uint64_t bytes);
 /* Bytes of such spans; any thread, a relaxed snapshot. */
 uint64_t mal_central_empty_bytes(void);
 
-/* The same as flush, if nothing was taken since the last call for this class, on the same occasion.
- */
-enum mal_trim { MAL_TRIM_TICK, MAL_TRIM_GROWTH, MAL_TRIMS };
-void mal_central_trim_idle(uint32_t class, enum mal_trim trim);
+/* The same as flush, if nothing was taken since the last call for this class: of the background
+ * thread, and of those whom the heap grows for. */
+void mal_central_trim_idle(uint32_t class);
+void mal_central_trim_for_growth(uint32_t class);
 
 /* Gives whole OS pages that hold no object back, inside spans that stay: of spans from page
  * *cursor_page on which nothing was taken from or put into for `idle_ticks` ticks. Goes on until
- * `most_bytes` were released, `budget_ns` of CPU time are spent or the heap ends; the cursor is
+ * `most_bytes` were released, `end_ns` (monotonic) has passed or the heap ends; the cursor is
  * then 0. Returns the bytes released. One caller at a time does the work, others get 0. */
 struct mal_hole_request {
     uint64_t most_bytes;
-    uint64_t budget_ns;
+    uint64_t end_ns;
     uint32_t idle_ticks;
     enum mal_scavenge_reason reason; /* that it is counted under */
 };
@@ -57,8 +58,18 @@ uint64_t mal_central_make_holes(const struct mal_hole_request *request, size_t *
  */
 uint64_t mal_central_reclaimable_bytes(void);
 
-/* Bytes of all holes. */
-uint64_t mal_central_holes_bytes(void);
+/* The memory limit is passed, as far as slow paths of allocation care: cheap. */
+bool mal_central_is_over_limit(void);
+
+/* Gives back what brings the heap within its memory limit again, as far as there is something: idle
+ * pages, spans that hold nothing, what transfer caches and, through `drain_cpu`, the CPU's cache
+ * hold, then holes. Bounded in time, and skipped while another thread is at it or the last time is
+ * too recent: pageheap/limit.h. Called after memory was taken and before it is touched. No lock
+ * held. */
+void mal_central_relieve(void (*drain_cpu)(void));
+
+/* Of `most_bytes` that a cache may hold without a memory limit, what it may hold now. */
+uint64_t mal_central_share(uint64_t most_bytes);
 
 /* One more tick, of which idle_ticks counts. Background thread. */
 void mal_central_tick(void);

@@ -20,6 +20,9 @@
 
 enum mal_span_list { MAL_LIST_PARTIAL, MAL_LIST_HOLED, MAL_LIST_EMPTY, MAL_SPAN_LISTS };
 
+/* On which occasion a class was looked at. */
+enum mal_trim { MAL_TRIM_TICK, MAL_TRIM_GROWTH, MAL_TRIMS };
+
 struct central {
     MAL_LINE_ALIGNED struct mal_lock lock;
     uint32_t transfer_used;
@@ -39,10 +42,11 @@ void mal_central_list(struct central *central, struct mal_span *span);
 void mal_central_unlist(struct central *central, struct mal_span *span);
 
 /* holes.c; lock held. The current tick; a new span of untouched pages is one hole; bytes of a
- * span's holes; objects were taken from a span with holes. */
+ * span's holes, and a change of their sum; objects were taken from a span with holes. */
 uint8_t mal_central_now(void);
 void mal_central_note_fresh(struct central *central, struct mal_span *span);
 uint64_t mal_central_hole_bytes(const struct mal_span *span);
+void mal_central_count_holes(struct central *central, int64_t change_bytes);
 void mal_central_fill_holes(struct central *central, struct mal_span *span, void **objects,
                             size_t count);
 

@@ -29,6 +29,7 @@
 #include "meta/pagemap.h"
 #include "os/clock.h"
 #include "os/vm.h"
+#include "pageheap/limit.h"
 #include "pageheap/pageheap.h"
 
 #include <string.h>
@@ -37,6 +38,7 @@
 #define EMPTY_WORTH_BYTES (1u << 20) /* from when on empty spans are worth giving up */
 #define GROWTH_SHARE 16u             /* of the heap must lie free inside spans */
 #define GROWTH_BYTES (8u << 20)      /* twice what the heap grows by at least */
+#define LONGEST_NS 1000000000000u    /* beyond any budget */
 #define GROWTH_NS 4000000u           /* of CPU time that growing may take longer */
 
 static uint32_t tick;         /* background thread writes, relaxed */
@@ -63,6 +65,11 @@ uint64_t mal_central_hole_bytes(const struct mal_span *span) {
     return units * mal_vm_page_bytes();
 }
 
+void mal_central_count_holes(struct central *central, int64_t change_bytes) {
+    central->stats.holes_bytes += (uint64_t)change_bytes;
+    mal_limit_note_holes(change_bytes);
+}
+
 /* ---- taking from holes ---- */
 
 static bool bit_at(const uint64_t *bits, uint32_t unit) {
@@ -78,7 +85,7 @@ void mal_central_note_fresh(struct central *central, struct mal_span *span) {
     for (uint32_t word = 0; word * 64 < units; word++)
         span->holes[word] = mal_mask(0, (unsigned)mal_min(64, units - word * 64));
     span->flags |= MAL_SPAN_HOLED;
-    central->stats.holes_bytes += mal_central_hole_bytes(span);
+    mal_central_count_holes(central, (int64_t)mal_central_hole_bytes(span));
 }
 
 static bool has_holes(const struct mal_span *span) {
@@ -109,7 +116,7 @@ static uint64_t fill_under(struct mal_span *span, void **objects, size_t count) 
 void mal_central_fill_holes(struct central *central, struct mal_span *span, void **objects,
                             size_t count) {
     uint64_t bytes = fill_under(span, objects, count) * mal_vm_page_bytes();
-    central->stats.holes_bytes -= bytes;
+    mal_central_count_holes(central, -(int64_t)bytes);
     if (!(span->flags & MAL_SPAN_ZEROED))
         central->stats.refilled_bytes += bytes;
     if (bytes > 0 && !has_holes(span))
@@ -178,7 +185,7 @@ static void add_holes(struct central *central, struct mal_span *span, const uint
         span->holes[word] |= bits[word];
     if (count > 0)
         span->flags = (uint8_t)((span->flags | MAL_SPAN_HOLED) & ~MAL_SPAN_ZEROED);
-    central->stats.holes_bytes += count * mal_vm_page_bytes();
+    mal_central_count_holes(central, (int64_t)(count * mal_vm_page_bytes()));
 }
 
 static bool is_idle(const struct mal_span *span, uint32_t idle_ticks) {
@@ -227,11 +234,18 @@ static size_t heap_end(void) {
     return mal_load_acquire(&mal_pagemap.extent_granules) >> MAL_GRANULES_PER_PAGE_SHIFT;
 }
 
-static uint64_t walk(const struct mal_hole_request *request, uint64_t end_ns, size_t *cursor_page) {
+/* On a loaded machine time passes without work: what is left is spent as CPU time. */
+static uint64_t time_left(uint64_t end_ns) {
+    uint64_t now_ns = mal_clock_mono_ns();
+    return end_ns > now_ns ? mal_min(end_ns - now_ns, LONGEST_NS) : 0;
+}
+
+static uint64_t walk(const struct mal_hole_request *request, size_t *cursor_page) {
     uint64_t released = 0;
     size_t end = heap_end();
     size_t page = *cursor_page;
     unsigned steps = 0;
+    uint64_t end_ns = mal_clock_thread_ns() + time_left(request->end_ns);
     for (size_t pages; page < end && released < request->most_bytes; page += pages) {
         uint64_t bytes = treat_page(page, request->idle_ticks, &pages);
         released += bytes;
@@ -246,7 +260,7 @@ uint64_t mal_central_make_holes(const struct mal_hole_request *request, size_t *
     if (mal_vm_page_bytes() > MAL_PAGE_BYTES || mal_exchange_acquire(&working, 1u) != 0)
         return 0;
     uint64_t start_ns = mal_clock_thread_ns();
-    uint64_t released = walk(request, start_ns + request->budget_ns, cursor_page);
+    uint64_t released = walk(request, cursor_page);
     mal_scavenger_count(request->reason, released, mal_clock_thread_ns() - start_ns);
     mal_store_release(&working, 0u);
     return released;
@@ -255,14 +269,14 @@ uint64_t mal_central_make_holes(const struct mal_hole_request *request, size_t *
 void mal_central_before_growth(uint64_t bytes) {
     static size_t cursor_page; /* a hint; whoever works moves it */
     for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++)
-        mal_central_trim_idle(class, MAL_TRIM_GROWTH);
+        mal_central_trim_for_growth(class);
     if (mal_central_empty_bytes() >= mal_min(bytes, EMPTY_WORTH_BYTES))
         mal_central_release_empty();
     uint64_t heap_bytes = mal_pageheap_stats().inuse_pages << MAL_PAGE_SHIFT;
     if (mal_central_reclaimable_bytes() < heap_bytes / GROWTH_SHARE)
         return;
-    struct mal_hole_request request = {mal_max(bytes, GROWTH_BYTES), GROWTH_NS, 0,
-                                       MAL_SCAVENGE_EAGER};
+    struct mal_hole_request request = {mal_max(bytes, GROWTH_BYTES),
+                                       mal_clock_mono_ns() + GROWTH_NS, 0, MAL_SCAVENGE_EAGER};
     mal_central_make_holes(&request, &cursor_page);
 }
 

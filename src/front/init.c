@@ -34,6 +34,8 @@
 #include "os/guard.h"
 #include "os/lock.h"
 #include "os/text.h"
+#include "os/vm.h"
+#include "pageheap/limit.h"
 #include "pageheap/pageheap.h"
 #include "sample/profile.h"
 
@@ -51,6 +53,8 @@ static unsigned stages_done; /* init_lock */
 static pid_t own_pid;        /* set by init and in forked children */
 
 static enum mal_percpu_mode cache_mode(void) {
+    if (mal_options.simulated_cpus)
+        mal_percpu_simulate(mal_options.simulated_cpus);
     bool usable = mal_percpu_have_rseq() && mal_text_allows_rseq();
     return usable ? mal_options.cpu_cache : MAL_PERCPU_LOCK;
 }
@@ -59,6 +63,9 @@ static void read_options(void) {
     if (options_known || !mal_env_ready())
         return;
     mal_options_read();
+    mal_limit_set(mal_options.memory_limit_bytes);
+    if (mal_options.flags & MAL_OPTION_MADVFREE)
+        mal_vm_set_release(MAL_VM_RELEASE_WHEN_SHORT);
     mal_writer_remember_place();
     options_known = true;
 }
@@ -160,6 +167,7 @@ static void become_child(void) {
     own_pid = getpid();
     mal_background_forget_in_child();
     mal_central_forget_in_child();
+    mal_limit_forget_in_child();
     mal_thread_forget_others();
     mal_profile_forget_in_child();
     mal_http_forget_in_child(parent_pid);

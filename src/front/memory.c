@@ -8,14 +8,17 @@
  */
 #include "front/memory.h"
 
+#include "base/atomic.h"
 #include "box/writer.h"
 #include "cache/percpu_cache.h"
 #include "central/central.h"
 #include "front/init.h"
+#include "front/options.h"
 #include "front/thread.h"
 #include "front/trace.h"
 #include "meta/classes.h"
 #include "os/thread.h"
+#include "pageheap/limit.h"
 #include "pageheap/scavenger.h"
 
 static void drain_every_cpu(void) {
@@ -27,23 +30,36 @@ static void drain_every_cpu(void) {
         mal_thread_restore_cpus();
 }
 
-static void drain_this_cpu(void) {
-    int cpu = mal_percpu_current();
-    if (cpu >= 0)
-        mal_cache_drain_cpu((unsigned)cpu, MAL_DRAIN_ALL);
-}
-
 uint64_t mal_memory_release(void) {
     mal_init_check_fork();
     if (mal_cache_mode() == MAL_PERCPU_LOCK || (mal_thread.flags & MAL_THREAD_OWN))
         drain_every_cpu();
     else
-        drain_this_cpu();
+        mal_cache_drain_here();
     for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++)
         mal_central_flush(class);
     uint64_t released = mal_scavenger_release_all();
     mal_trace_scavenge_forced();
     return released;
+}
+
+int64_t mal_memory_set_limit(int64_t bytes) {
+    return (int64_t)(bytes < 0 ? mal_limit_bytes() : mal_limit_set((uint64_t)bytes));
+}
+
+/* What the knob said, until somebody says otherwise. */
+static uint64_t gogc_set;
+static uint32_t gogc_is_set; /* acquire/release */
+
+uint64_t mal_memory_gogc(void) {
+    return mal_load_acquire(&gogc_is_set) ? mal_load_relaxed(&gogc_set) : mal_options.gogc_percent;
+}
+
+int64_t mal_memory_set_gogc(int64_t percent) {
+    uint64_t before = mal_memory_gogc();
+    mal_store_relaxed(&gogc_set, percent < 0 ? MAL_GOGC_OFF : (uint64_t)percent);
+    mal_store_release(&gogc_is_set, 1u);
+    return before == MAL_GOGC_OFF ? -1 : (int64_t)before;
 }
 
 uint64_t mal_memory_set_rate(uint64_t rate_bytes) {

@@ -18,6 +18,7 @@
 #include "box/writer.h"
 #include "cache/percpu_cache.h"
 #include "central/central.h"
+#include "front/memory.h"
 #include "front/thread.h"
 #include "meta/classes.h"
 #include "meta/memory.h"
@@ -26,6 +27,7 @@
 #include "os/lock.h"
 #include "os/thread.h"
 #include "os/vm.h"
+#include "pageheap/limit.h"
 #include "pageheap/pageheap.h"
 #include "pageheap/scavenger.h"
 #include "sample/profile.h"
@@ -168,9 +170,9 @@ static void collect_rest(uint64_t *v) {
     v[MAL_STAT_SCAV_CPU] = scavenger.cpu_ns;
     v[MAL_STAT_MAPS] = mal_load_relaxed(&mal_vm_map_calls);
     v[MAL_STAT_FOREIGN_FREES] = mal_load_relaxed(&foreign_frees);
-    v[MAL_STAT_GOGC] = UINT64_MAX;
+    v[MAL_STAT_GOGC] = mal_memory_gogc();
     v[MAL_STAT_NEXT_GC] = INT64_MAX;
-    v[MAL_STAT_MEM_LIMIT] = INT64_MAX;
+    v[MAL_STAT_MEM_LIMIT] = mal_limit_bytes();
     v[MAL_STAT_RSS] = mal_process_resident_bytes();
     v[MAL_STAT_MAX_RSS] = mal_max(mal_process_max_resident_bytes(), v[MAL_STAT_RSS]);
 }

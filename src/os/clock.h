@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Time, in nanoseconds. All but the last are vDSO reads; none changes errno.
+ * Time, in nanoseconds. All but the thread's are vDSO reads; none changes errno.
  */
 #ifndef MAL_OS_CLOCK_H
 #define MAL_OS_CLOCK_H
@@ -10,6 +10,6 @@
 uint64_t mal_clock_mono_ns(void);   /* exact */
 uint64_t mal_clock_coarse_ns(void); /* monotonic, a few milliseconds old at most, cheap */
 uint64_t mal_clock_unix_ns(void);   /* wall clock */
-uint64_t mal_clock_thread_ns(void); /* CPU time of this thread; a system call */
+uint64_t mal_clock_thread_ns(void); /* CPU time of the calling thread; a system call */
 
 #endif

@@ -10,7 +10,8 @@
  *
  * SYNCHRONIZATION
  *   1. `heap.lock` (rank PAGEHEAP) guards everything in `heap`, the tree and the page map's
- *      entries. It is held for bit flips and table writes only, never around a release.
+ *      entries. It is held for bit flips and table writes only, never around a release of the
+ * heap's memory.
  *   2. Pages that are being released are marked used and belong to the releasing thread, so no
  *      other thread can be given them meanwhile.
  *
@@ -25,6 +26,7 @@
 #include "os/lock.h"
 #include "os/vm.h"
 #include "pageheap/chunk.h"
+#include "pageheap/limit.h"
 #include "pageheap/move.h"
 #include "pageheap/pages.h"
 
@@ -46,12 +48,12 @@
 
 static struct {
     struct mal_lock lock;
-    size_t end_page; /* where the next growth starts */
+    size_t end_page;   /* where the next growth starts */
+    size_t fresh_page; /* no page from here on was ever taken */
     struct mal_pageheap_stats stats;
     uint64_t peak_pages;     /* most that were ever in use */
     uint64_t swapped_pages;  /* returned as surplus and not used again yet */
     uint64_t conceded_pages; /* more that may lie free: returning it again and again costs more */
-    size_t high_page;        /* no page from here on was ever used */
     struct mal_pool spans;
     struct mal_pool states[STATE_UNITS_MAX + 1]; /* by size in units; [0] unused */
 } heap = {
@@ -138,11 +140,27 @@ static void free_descriptor_locked(struct mal_span *span) {
     mal_pool_give(&heap.spans, span);
 }
 
+static void tell_limit_locked(void) {
+    mal_limit_note_pages(heap.stats.inuse_pages + heap.stats.free_pages);
+}
+
 /* Counts a change of `pages` pages from idle to in use; `released` of them had no memory. */
 static void count_taken_locked(size_t pages, size_t released) {
     heap.stats.inuse_pages += pages;
     heap.stats.released_pages -= released;
     heap.stats.free_pages -= pages - released;
+    tell_limit_locked();
+}
+
+static void count_released_locked(size_t pages) {
+    heap.stats.free_pages -= pages;
+    heap.stats.released_pages += pages;
+    tell_limit_locked();
+}
+
+/* Released pages are zero, or were never touched at all. */
+static bool is_zeroed_locked(size_t first, size_t pages, size_t released) {
+    return released == pages && (mal_vm_released_is_zero() || first >= heap.fresh_page);
 }
 
 /* ---- surplus: what is resident though free ----
@@ -165,11 +183,10 @@ static void note_surplus_locked(uint64_t most_pages) {
 
 /* Of `released` pages at `first` some were returned as surplus and are wanted again. */
 static void concede_locked(size_t first, size_t pages, size_t released) {
-    size_t fresh = first + pages - mal_clamp(heap.high_page, first, first + pages);
+    size_t fresh = first + pages - mal_clamp(heap.fresh_page, first, first + pages);
     size_t again = mal_min(released - mal_min(fresh, released), heap.swapped_pages);
     heap.swapped_pages -= again;
     heap.conceded_pages += again / CONCEDE_SHARE;
-    heap.high_page = mal_max(heap.high_page, first + pages);
 }
 
 /* Pages go to a user: takes them, and keeps the books on how much memory that makes. */
@@ -189,9 +206,10 @@ static void take_pages_locked(struct mal_span *span, size_t first, size_t pages)
     heap.stats.spans++;
     span->base = mal_pagemap_address(first);
     span->pages = (uint32_t)pages;
-    span->flags = released == pages ? MAL_SPAN_ZEROED : 0;
+    span->flags = is_zeroed_locked(first, pages, released) ? MAL_SPAN_ZEROED : 0;
     if (2 * released >= pages)
         span->flags |= MAL_SPAN_FRESH;
+    heap.fresh_page = mal_max(heap.fresh_page, first + pages);
 }
 
 static void set_class_locked(size_t first, size_t pages, uint32_t class) {
@@ -303,8 +321,7 @@ static void give_pages_locked(size_t first, size_t pages) {
 /* Pages that were just given are not resident. */
 static void mark_released_locked(size_t first, size_t pages) {
     mal_pages_mark_released(first, pages);
-    heap.stats.free_pages -= pages;
-    heap.stats.released_pages += pages;
+    count_released_locked(pages);
 }
 
 /* Pages of a span with holes that lie in holes altogether: the OS has them already. */
@@ -358,6 +375,7 @@ static bool extend_locked(struct mal_span *span, size_t pages) {
     if (span->flags & MAL_SPAN_MOVED || mal_pages_free_behind(first_new, more) < more)
         return false;
     use_pages_locked(first_new, more);
+    heap.fresh_page = mal_max(heap.fresh_page, first_new + more);
     set_class_locked(first_new, more, MAL_CLASS_INSIDE);
     heap.stats.large_bytes += (uint64_t)more << MAL_PAGE_SHIFT;
     span->flags &= (uint8_t)~MAL_SPAN_ZEROED;
@@ -414,11 +432,22 @@ size_t mal_pageheap_borrow(size_t most, size_t *cursor_chunk, size_t *ret_first_
     return pages;
 }
 
+/* A chunk that the OS has altogether leaves an OS page of pointers to spans that are no more. One
+ * call a chunk, when its last page went. */
+static void forget_spans_locked(size_t first_page, size_t pages) {
+    size_t bytes = MAL_CHUNK_PAGES * sizeof *mal_pagemap.span;
+    size_t last = (first_page + pages - 1) / MAL_CHUNK_PAGES;
+    for (size_t chunk = first_page / MAL_CHUNK_PAGES; chunk <= last; chunk++)
+        if (bytes % mal_vm_page_bytes() == 0 && mal_pages_chunk_is_released(chunk))
+            mal_vm_release(&mal_pagemap.span[chunk * MAL_CHUNK_PAGES], bytes);
+}
+
 void mal_pageheap_return(size_t first_page, size_t pages, enum mal_borrow_result result) {
     mal_lock(&heap.lock);
     give_pages_locked(first_page, pages);
     if (result == MAL_BORROW_RELEASED) {
         mark_released_locked(first_page, pages);
+        forget_spans_locked(first_page, pages);
     }
     mal_unlock(&heap.lock);
 }

@@ -429,10 +429,13 @@ static void what_is_wanted_again_is_conceded(void **state) {
     assert_true(all - last <= 1u << 20);
 }
 
-static void the_goal_is_a_tenth_above_the_peak(void **state) {
+static void the_goal_is_above_the_peak_by_the_swing_and_a_tenth_at_most(void **state) {
     (void)state;
-    assert_int_equal(mal_scavenger_goal_pages(0), 0);
-    assert_int_equal(mal_scavenger_goal_pages(1000), 1100);
+    assert_int_equal(mal_scavenger_goal_pages(0, 0), 0);
+    assert_int_equal(mal_scavenger_goal_pages(1000, 0), 1100);
+    assert_int_equal(mal_scavenger_goal_pages(1000, 900), 1100);
+    assert_int_equal(mal_scavenger_goal_pages(1000, 970), 1030);
+    assert_int_equal(mal_scavenger_goal_pages(1000, 1000), 1000);
 }
 
 int main(void) {
@@ -452,7 +455,7 @@ int main(void) {
         cmocka_unit_test(a_refused_move_changes_nothing),
         cmocka_unit_test(a_resident_place_is_not_thrown_away),
         cmocka_unit_test(what_is_wanted_again_is_conceded),
-        cmocka_unit_test(the_goal_is_a_tenth_above_the_peak),
+        cmocka_unit_test(the_goal_is_above_the_peak_by_the_swing_and_a_tenth_at_most),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
