@@ -385,7 +385,8 @@ static void spawned_programs(void) {
 }
 
 static void load_often(void) {
-    static const char *const names[] = {"libresolv.so.2", "libz.so.1", "libutil.so.1", "libnsl.so.1"};
+    static const char *const names[] = {"libresolv.so.2", "libz.so.1", "libutil.so.1",
+                                        "libnsl.so.1"};
     for (int i = 0; i < 600; i++) {
         void *library = dlopen(names[i % 4], RTLD_NOW | RTLD_LOCAL);
         if (i % 20 == 0)
