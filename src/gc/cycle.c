@@ -167,8 +167,8 @@ static void take_stacks(void) {
 }
 
 static void begin_marking(void) {
-    run.live_start_bytes = mal_gc_heap_levels().live_bytes;
     mal_gc_heap_start_mark();
+    run.live_start_bytes = mal_gc_heap_levels().live_bytes;
     mal_gc_pools_flip();
     mal_gc_pace_start(&run);
     mal_gc_assist_begin();

@@ -132,6 +132,7 @@ static int bring_up(void) {
     if (error != 0)
         return error;
     mal_gc_pace_init();
+    mal_gc_heap_poisons = mal_gc_wants(MAL_GC_DEBUG_POISON);
     mal_gc_heap_set_hooks(&hooks);
     mal_gc_thread_on_exit(take_cache_back);
     mal_gc_collector_install(&collector);
