@@ -14,7 +14,9 @@
  *   2. A stop walks the list under the lock, but never waits under it: a thread that waits for the
  *      lock is in a critical section and cannot be stopped.
  *   3. `meetings` are appended by the stopping thread, count last (release), and read by handlers
- *      without a lock; entries do not move and stay until the world goes on.
+ *      without a lock; entries do not move and stay until the world goes on. A record that is taken
+ *      off meanwhile loses its id, so that its thread does not claim it: only that thread takes it
+ *      off, or nobody has its id any more.
  *   4. mal_gc_self is set by its thread only: in a critical section, or in the handler, which runs
  *      outside them. So a thread never gets two records: registration looks, under the lock, for
  * the record that adoption may have made meanwhile.
@@ -95,6 +97,7 @@ static void unlink_locked(struct mal_gc_thread *thread) {
     if (thread->next)
         thread->next->previous = thread->previous;
     mal_store_release(&registered, registered - 1);
+    thread->tid = 0;
 }
 
 static struct mal_gc_thread *make_locked(pid_t tid) {
@@ -307,7 +310,7 @@ struct mal_gc_thread *mal_gc_thread_claim(void) {
     pid_t tid = gettid();
     const struct meeting *meetings = (const struct meeting *)meeting_table.base;
     for (uint32_t i = mal_load_acquire(&meeting_count); i-- > 0;) {
-        if (meetings[i].tid != tid)
+        if (meetings[i].tid != tid || meetings[i].thread->tid != tid)
             continue;
         begin_anew(meetings[i].thread);
         mal_gc_self = meetings[i].thread;
