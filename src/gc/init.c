@@ -11,7 +11,8 @@
  * say nothing about what is dead. Its threads are started by its first cycle.
  *
  * SYNCHRONIZATION: `stage` goes DOWN -> COMING -> UP, or back to DOWN, by compare-and-swap; threads
- * that come meanwhile wait. No lock: bringing up takes locks of all tiers.
+ * that come meanwhile wait. A fork without a collector holds it at COMING. No lock: bringing up
+ * takes locks of all tiers.
  */
 #include "gc/cycle_private.h"
 
@@ -32,6 +33,7 @@
 #include "mallard/gc.h"
 #include "os/critical.h"
 #include "os/futex.h"
+#include "os/lock.h"
 #include "os/thread.h"
 
 #include <errno.h>
@@ -137,8 +139,11 @@ static int bring_up(void) {
     return 0;
 }
 
+/* A fork handler of the program's finds the collector as it is. */
 int mal_gc_ensure(void) {
     uint32_t now;
+    if (mal_lock_holds_all)
+        return mal_gc_is_up() ? 0 : -EAGAIN;
     while ((now = mal_load_acquire(&stage)) != UP) {
         uint32_t down = DOWN;
         if (now == COMING)
@@ -193,8 +198,27 @@ MAL_PUBLIC int mallard_gc_set_percent(int percent) {
 
 /* ---- fork ---- */
 
+/* Nobody comes up while a fork goes on: the child would wait for whom it lost, and the parent would
+ * let go of what it does not hold. True when there is no collector, and none until let go. */
+static bool stay_down(void) {
+    uint32_t now;
+    while ((now = mal_load_acquire(&stage)) != UP) {
+        uint32_t down = DOWN;
+        if (now == COMING)
+            mal_futex_wait(&stage, COMING, MAL_FUTEX_FOREVER);
+        else if (mal_cas_acquire(&stage, &down, (uint32_t)COMING))
+            return true;
+    }
+    return false;
+}
+
+static void let_come_up(void) {
+    mal_store_release(&stage, (uint32_t)DOWN);
+    mal_futex_wake(&stage, INT32_MAX);
+}
+
 void mal_gc_hold_for_fork(void) {
-    if (!mal_gc_is_up())
+    if (stay_down())
         return;
     mal_gc_steps_hold();
     mal_gc_gate_shut();
@@ -242,8 +266,10 @@ void mal_gc_after_fork(bool child) {
 }
 
 void mal_gc_let_go_after_fork(bool child) {
-    if (!mal_gc_is_up())
+    if (!mal_gc_is_up()) {
+        let_come_up();
         return;
+    }
     mal_gc_world_after_fork(child);
     if (child) {
         mal_gc_workers_forget_in_child();
