@@ -4,6 +4,8 @@
  * allocate from the collected heap, yet hold its objects.
  *
  *     id       such a thread ends, and another one gets its id before the next collection
+ *     up       the collector comes up in one thread while another one forks; parent and child then
+ *              use it
  */
 #include "mallard/gc.h"
 
@@ -14,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define ROUNDS 5
@@ -122,8 +125,69 @@ static void test_ids(void) {
                            : "held by a stranger with the id of another one");
 }
 
+/* ---- coming up ---- */
+
+#define PROCESSES 30
+#define FORKS 8
+
+static _Atomic(unsigned) forks_begun;
+
+static bool use_heap(void) {
+    uint64_t *object = mallard_gc_alloc_noscan(64);
+    if (!object)
+        return false;
+    *object = 7;
+    mallard_gc_collect();
+    return *object == 7;
+}
+
+static void *come_up(void *moment) {
+    while (forks_begun < 1)
+        ;
+    for (volatile intptr_t i = 0; i < (intptr_t)moment; i++)
+        ;
+    return use_heap() ? moment : NULL;
+}
+
+static bool ended_well(pid_t process) {
+    int status = -1;
+    return waitpid(process, &status, 0) == process && status == 0;
+}
+
+/* A process in which there is no collector yet; in it, and in each child, all must be well in time.
+ */
+static void fork_while_coming_up(intptr_t moment) {
+    pthread_t thread;
+    bool good = pthread_create(&thread, NULL, come_up, (void *)moment) == 0;
+    alarm(SECONDS_MOST / 4);
+    for (int i = 0; i < FORKS; i++) {
+        forks_begun++;
+        pid_t child = fork();
+        if (child == 0) {
+            alarm(SECONDS_MOST / 4);
+            _exit(!use_heap());
+        }
+        good &= ended_well(child);
+    }
+    void *result;
+    pthread_join(thread, &result);
+    _exit(!(good && result && use_heap()));
+}
+
+static void test_up(void) {
+    int bad = 0;
+    for (intptr_t i = 0; i < PROCESSES; i++) {
+        pid_t process = fork();
+        if (process == 0)
+            fork_while_coming_up(i * 5000 + 1);
+        bad += !ended_well(process);
+    }
+    judge(bad == 0, "the collector comes up while the program forks");
+}
+
 int main(void) {
     alarm(SECONDS_MOST);
+    test_up();
     mallard_gc_collect();
     test_ids();
     printf("%u passed, %u failed\n", passed, failed);
