@@ -65,9 +65,11 @@ PROGRAM_LIBS_serve = $(PLANE_OBJ) $(PLANE_LIBS)
 PROGRAM_LIBS_faults = -rdynamic
 PROGRAM_LIBS_example = -L$(OUT) -lmallard
 # Programs of the collected heap.
-GC_PROGRAMS := gc_extras gc_torture gc_hardships gc_cycles binary_trees
+GC_PROGRAMS := gc_extras gc_torture gc_hardships gc_cycles gc_strangers binary_trees
 $(foreach p,$(GC_PROGRAMS),$(eval PROGRAM_LIBS_$(p) = -L$(OUT) -lmallard))
-$(OUT)/tests/bin/stress/gc_torture $(OUT)/tests/bin/stress/gc_hardships $(OUT)/tests/bin/bench/gc/binary_trees: | $(CORE_SO)
+PROGRAM_LIBS_gc_linked = -L$(OUT) -lmallard-gc -lmallard
+$(OUT)/tests/bin/stress/gc_linked: | $(GCLIB_SO)
+$(patsubst %,$(OUT)/tests/bin/stress/%,gc_torture gc_hardships gc_strangers) $(OUT)/tests/bin/bench/gc/binary_trees: | $(CORE_SO)
 PROGRAM_LIBS_unwind = $(UNIT_CORE_OBJ) -lunwind
 PROGRAM_LIBS_gc_mark = $(UNIT_CORE_OBJ)
 $(OUT)/tests/bin/conformance/look: $(READER_OBJ)
@@ -138,6 +140,8 @@ CONFORMANCE_RUNS = \
   gc_torture='$(call GC_TORTURE,uffd) && $(call GC_TORTURE,none)' \
   gc_trace='python3 tests/conformance/gc_trace.py $(OUT) $(OUT)/tests/bin/conformance/gc_cycles $(OUT)/tests/bin/bench/gc/binary_trees' \
   gc_hardships='GC_HARDSHIPS_WAYS=1 LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/stress/gc_hardships' \
+  gc_linked='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/stress/gc_linked' \
+  gc_strangers='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/stress/gc_strangers' \
   gc_extras='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/conformance/gc_extras' \
   regressions='LD_PRELOAD=$(CORE_SO) $(OUT)/tests/bin/conformance/regressions' \
   scavenge='python3 tests/conformance/scavenge.py $(CORE_SO) $(OUT)/tests/bin/conformance $(OUT)/mallard' \

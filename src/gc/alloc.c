@@ -37,8 +37,10 @@ static void *fail(void) {
 
 /* ---- slow ---- */
 
+/* A thread may be registered before there is a heap: libmallard-gc.so does so as soon as it is
+ * loaded. */
 static struct mal_gc_thread *bring_up(void) {
-    if (mal_gc_self)
+    if (mal_gc_self && mal_gc_is_up())
         return mal_gc_self;
     return mal_gc_ensure() == 0 ? mal_gc_thread_register() : NULL;
 }
