@@ -71,6 +71,26 @@ $(OUT)/tests/bin/conformance/% $(OUT)/tests/bin/programs/%: | $(CORE_SO)
 $(OUT)/tests/bin/bench/unwind: $(UNIT_CORE_OBJ)
 $(patsubst tests/%.c,$(OUT)/tests/bin/%,$(wildcard tests/bench/workloads/*.c)) $(patsubst %,$(OUT)/tests/bin/bench/%,micro memory scraped): tests/bench/workloads/load.h tests/bench/workloads/churn.h
 
+# One program over three heaps, and the same ones in Go.
+GC_BENCH := $(patsubst tests/bench/gc/%.c,$(OUT)/tests/bin/bench/gc/%,$(wildcard tests/bench/gc/*.c))
+GC_BENCH_FLAGS := -std=gnu11 -D_GNU_SOURCE -Iinclude -O2 -g -pthread -Wall -Wextra
+$(GC_BENCH:=.mallard): $(OUT)/tests/bin/bench/gc/%.mallard: tests/bench/gc/%.c tests/bench/gc/heap.h include/mallard/gc.h | gclib
+	$(call say,TEST,$< $(suffix $@))
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(GC_BENCH_FLAGS) -DHEAP_MALLARD $< -o $@ -L$(OUT) -lmallard-gc -lmallard -Wl,-rpath,$(abspath $(OUT))
+$(GC_BENCH:=.boehm): $(OUT)/tests/bin/bench/gc/%.boehm: tests/bench/gc/%.c tests/bench/gc/heap.h
+	$(call say,TEST,$< $(suffix $@))
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(GC_BENCH_FLAGS) -DHEAP_BOEHM $< -o $@ -lgc
+$(GC_BENCH:=.malloc): $(OUT)/tests/bin/bench/gc/%.malloc: tests/bench/gc/%.c tests/bench/gc/heap.h
+	$(call say,TEST,$< $(suffix $@))
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(GC_BENCH_FLAGS) $< -o $@
+$(OUT)/tests/bin/bench/gc/twins: tests/bench/gc/go/main.go
+	$(call say,GO,$<)
+	@mkdir -p $(@D)
+	$(Q)GO111MODULE=off GOCACHE=$(abspath $(OUT))/gocache go build -o $@ ./$(<D)
+
 # What drives the browser.
 E2E_MODULES := tests/e2e/node_modules/.package-lock.json
 
@@ -99,7 +119,7 @@ $(OUT)/tests/corpus_box_reader: tests/fuzz/corpus_box_reader.c $(SUPPORT_OBJ)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(TEST_FLAGS) $(VARIANT_FLAGS) $^ -o $@
 
-.PHONY: check check-unit check-conformance check-programs check-deb check-aarch64 check-web e2e stress soak fuzz bench bench-daemon bench-instructions bench-memory bench-scrape bench-start bench-unwind golden demo lint format deps tests
+.PHONY: check check-unit check-conformance check-programs check-deb check-aarch64 check-web e2e stress soak fuzz bench bench-daemon bench-gc bench-instructions bench-memory bench-scrape bench-start bench-unwind golden demo lint format deps tests
 deps: ## install the packages that building and testing need
 	@$(DEPS) build test demo deploy web
 
@@ -225,6 +245,10 @@ bench-scrape: ## what a scrape once a second costs a program that runs flat out
 	@$(DEPS) build bench
 	@$(MAKE) --no-print-directory -s core plane $(BENCH_PROGRAMS)
 	@python3 tests/bench/scrape.py $(BENCH_OPTIONS) $(if $(REPS),--reps $(REPS))
+bench-gc: ## the collected heap beside Boehm's collector, Go and malloc; BENCH= REPS= SCALE=
+	@$(DEPS) build bench
+	@$(MAKE) --no-print-directory -s core gclib $(OUT)/tests/bin/bench/launch $(GC_BENCH:=.mallard) $(GC_BENCH:=.boehm) $(GC_BENCH:=.malloc) $(OUT)/tests/bin/bench/gc/twins
+	@python3 tests/bench/gc.py $(BENCH_OPTIONS) $(if $(BENCH),--bench $(BENCH)) $(if $(REPS),--reps $(REPS))
 golden: ## renew the instruction counts that make check compares
 	@$(DEPS) build
 	@$(MAKE) --no-print-directory -s core $(OUT)/tests/bin/bench/count

@@ -27,7 +27,8 @@ packages_of() {
         postgresql memcached nodejs perl lua5.4 git gcc g++ clang make bash ;;
     aarch64) echo gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user ;;
     bench) echo gcc g++ clang python3 libjemalloc2 libgoogle-perftools4 libmimalloc2.0 redis-server \
-        redis-tools sqlite3 python3.11 lua5.4 perl nodejs git postgresql postgresql-contrib ;;
+        redis-tools sqlite3 python3.11 lua5.4 perl nodejs git postgresql postgresql-contrib libgc-dev \
+        golang-go ;;
     deploy) echo python3 python3-yaml prometheus systemd shellcheck pkg-config musl ;;
     deb) echo dpkg-dev lintian golang-go ;;
     # Node may be there without Debian knowing of it.
