@@ -91,6 +91,13 @@ $(OUT)/tests/bin/bench/gc/twins: tests/bench/gc/go/main.go
 	@mkdir -p $(@D)
 	$(Q)GO111MODULE=off GOCACHE=$(abspath $(OUT))/gocache go build -o $@ ./$(<D)
 
+# Failures of the field, before and after their remedy.
+SCENARIOS := $(patsubst tests/scenarios/%.c,$(OUT)/tests/bin/scenarios/%,$(wildcard tests/scenarios/*.c))
+$(SCENARIOS): $(OUT)/tests/bin/scenarios/%: tests/scenarios/%.c tests/scenarios/scene.h $(wildcard include/mallard/*.h) | gclib
+	$(call say,TEST,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(GC_BENCH_FLAGS) $< -o $@ -L$(OUT) -lmallard-gc -lmallard -Wl,-rpath,$(abspath $(OUT))
+
 # What drives the browser.
 E2E_MODULES := tests/e2e/node_modules/.package-lock.json
 
@@ -119,7 +126,7 @@ $(OUT)/tests/corpus_box_reader: tests/fuzz/corpus_box_reader.c $(SUPPORT_OBJ)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(TEST_FLAGS) $(VARIANT_FLAGS) $^ -o $@
 
-.PHONY: check check-unit check-conformance check-programs check-deb check-aarch64 check-web e2e stress soak fuzz bench bench-daemon bench-gc bench-instructions bench-memory bench-scrape bench-start bench-unwind golden demo lint format deps tests
+.PHONY: check check-unit check-conformance check-programs check-deb check-aarch64 check-web e2e stress soak fuzz bench bench-daemon bench-gc bench-instructions bench-memory bench-scrape bench-start bench-unwind golden scenarios demo lint format deps tests
 deps: ## install the packages that building and testing need
 	@$(DEPS) build test demo deploy web
 
@@ -249,6 +256,10 @@ bench-gc: ## the collected heap beside Boehm's collector, Go and malloc; BENCH= 
 	@$(DEPS) build bench
 	@$(MAKE) --no-print-directory -s core gclib $(OUT)/tests/bin/bench/launch $(GC_BENCH:=.mallard) $(GC_BENCH:=.boehm) $(GC_BENCH:=.malloc) $(OUT)/tests/bin/bench/gc/twins
 	@python3 tests/bench/gc.py $(BENCH_OPTIONS) $(if $(BENCH),--bench $(BENCH)) $(if $(REPS),--reps $(REPS))
+scenarios: ## failures of the field, before and after their remedy, with the collector's trace
+	@$(DEPS) build
+	@$(MAKE) --no-print-directory -s core gclib $(SCENARIOS)
+	@python3 tests/scenarios/scenarios.py $(dir $(firstword $(SCENARIOS)))
 golden: ## renew the instruction counts that make check compares
 	@$(DEPS) build
 	@$(MAKE) --no-print-directory -s core $(OUT)/tests/bin/bench/count
