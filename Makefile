@@ -63,6 +63,7 @@ HTTP_SRC := $(wildcard src/http/*.c)
 KEEP_SRC := $(wildcard src/keep/*.c)
 DAEMON_SRC := $(wildcard src/daemon/*.c)
 CLI_SRC := $(wildcard src/cli/*.c)
+GCLIB_SRC := $(wildcard src/gclib/*.c)
 PLUGIN_SRC := $(filter src/http/plugin%.c,$(HTTP_SRC))
 HTTP_LIB_SRC := $(filter-out $(PLUGIN_SRC),$(HTTP_SRC))
 
@@ -72,9 +73,11 @@ CORE_OBJ := $(call obj,$(CORE_SRC))
 PLANE_OBJ := $(call obj,$(READER_SRC) src/box/place.c $(VIEW_SRC) $(KEEP_SRC) $(HTTP_LIB_SRC)) $(OUT)/gen/profile.pb-c.o $(OUT)/gen/assets.o
 PLUGIN_OBJ := $(call obj,$(PLUGIN_SRC))
 CLI_OBJ := $(call obj,$(CLI_SRC))
+GCLIB_OBJ := $(call obj,$(GCLIB_SRC))
 DAEMON_OBJ := $(call obj,$(DAEMON_SRC))
 
 CORE_SO := $(OUT)/libmallard.so.$(SOVERSION)
+GCLIB_SO := $(OUT)/libmallard-gc.so.$(SOVERSION)
 PLUGIN_SO := $(OUT)/libmallard-http.so
 
 .DEFAULT_GOAL := all
@@ -84,7 +87,7 @@ all: core plane ## build everything (silent, under a minute)
 include tests/targets.mk
 
 .PHONY: core plane
-core: $(CORE_SO) $(OUT)/libmallard.a $(OUT)/mallard.pc ## the allocator: libmallard.so, libmallard.a, mallard.pc
+core: $(CORE_SO) $(OUT)/libmallard.a $(OUT)/mallard.pc $(GCLIB_SO) $(OUT)/mallard-gc.pc ## the allocator: libmallard.so, libmallard.a, mallard.pc; libmallard-gc.so
 plane: $(PLUGIN_SO) $(OUT)/mallard $(if $(DAEMON_SRC),$(OUT)/mallardd) ## what reads boxes: libmallard-http.so, mallard, mallardd
 
 # A change of flags rebuilds what it touches.
@@ -153,9 +156,24 @@ $(OUT)/libmallard.a: $(CORE_OBJ)
 	@rm -f $@
 	$(Q)$(AR) rcs $@ $(CORE_OBJ)
 
-$(OUT)/mallard.pc: src/front/mallard.pc.in Makefile
+# It stands before libc's functions, so none of them may be checked or replaced by the compiler.
+GCLIB_FLAGS := $(BASE_FLAGS) -fPIC -fno-builtin -U_FORTIFY_SOURCE -fasynchronous-unwind-tables
+$(GCLIB_OBJ): $(OUT)/%.o: %.c $(OUT)/flags.stamp
+	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	@sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@INCLUDEDIR@|$(INCLUDEDIR)|; s|@VERSION@|$(VERSION)|' $< > $@
+	$(Q)$(CC) $(CFLAGS) $(GCLIB_FLAGS) $(VARIANT_FLAGS) -c $< -o $@
+$(GCLIB_SO): $(GCLIB_OBJ) $(CORE_SO)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(VARIANT_FLAGS) -shared -o $@ $(GCLIB_OBJ) -Wl,-soname,libmallard-gc.so.$(SOVERSION) \
+	  -Wl,-z,relro -Wl,-z,now -Wl,-z,nodelete $(if $(filter 1,$(OVERRIDE)),-Wl$(comma)-z$(comma)defs) \
+	  -Wl,--as-needed $(LDFLAGS) -L$(OUT) -lmallard
+	@ln -sf libmallard-gc.so.$(SOVERSION) $(OUT)/libmallard-gc.so
+
+$(OUT)/mallard.pc: src/front/mallard.pc.in
+$(OUT)/mallard-gc.pc: src/gclib/mallard-gc.pc.in
+$(OUT)/mallard.pc $(OUT)/mallard-gc.pc: Makefile
+	@mkdir -p $(@D)
+	@sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@INCLUDEDIR@|$(INCLUDEDIR)|; s|@VERSION@|$(VERSION)|' $(filter %.in,$^) > $@
 
 $(PLUGIN_SO): $(PLUGIN_OBJ) $(PLANE_OBJ) src/http/plugin.map
 	$(call say,LD,$@)
@@ -171,7 +189,7 @@ $(OUT)/mallardd: $(DAEMON_OBJ) $(PLANE_OBJ)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(VARIANT_FLAGS) -o $@ $(DAEMON_OBJ) $(PLANE_OBJ) -Wl,--as-needed $(LDFLAGS) $(PLANE_LIBS)
 
--include $(CORE_OBJ:.o=.d) $(PLANE_OBJ:.o=.d) $(PLUGIN_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(DAEMON_OBJ:.o=.d)
+-include $(CORE_OBJ:.o=.d) $(GCLIB_OBJ:.o=.d) $(PLANE_OBJ:.o=.d) $(PLUGIN_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(DAEMON_OBJ:.o=.d)
 
 include deploy/install.mk
 

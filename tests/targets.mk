@@ -47,7 +47,7 @@ $(UNIT_PLANE): $(OUT)/tests/plane/%: tests/unit/plane/%.c $(PLANE_OBJ) $(SUPPORT
 PROGRAM_SRC := $(wildcard tests/conformance/*.c tests/conformance/death/*.c tests/stress/*.c tests/programs/*.c tests/bench/*.c tests/bench/workloads/*.c)
 PROGRAM_CPP_SRC := $(wildcard tests/programs/*.cc tests/bench/workloads/*.cc)
 PROGRAMS := $(patsubst tests/%.c,$(OUT)/tests/bin/%,$(PROGRAM_SRC)) $(patsubst tests/%.cc,$(OUT)/tests/bin/%,$(PROGRAM_CPP_SRC))
-BENCH_PROGRAMS := $(filter-out %/unwind,$(filter $(OUT)/tests/bin/bench/%,$(PROGRAMS)))
+BENCH_PROGRAMS := $(filter-out %/unwind %/gc_mark,$(filter $(OUT)/tests/bin/bench/%,$(PROGRAMS)))
 PROGRAM_FLAGS := -std=gnu11 -D_GNU_SOURCE -Isrc -Iinclude -O2 -g -fno-builtin-malloc -fno-builtin-free -fno-builtin-realloc -fno-builtin-calloc -pthread -Wall -Wextra
 $(OUT)/tests/bin/%: tests/%.c
 	$(call say,TEST,$<)
@@ -64,11 +64,13 @@ PROGRAM_LIBS_look = $(READER_OBJ)
 PROGRAM_LIBS_serve = $(PLANE_OBJ) $(PLANE_LIBS)
 PROGRAM_LIBS_faults = -rdynamic
 PROGRAM_LIBS_example = -L$(OUT) -lmallard
+PROGRAM_LIBS_gc_extras = -L$(OUT) -lmallard
 PROGRAM_LIBS_unwind = $(UNIT_CORE_OBJ) -lunwind
+PROGRAM_LIBS_gc_mark = $(UNIT_CORE_OBJ)
 $(OUT)/tests/bin/conformance/look: $(READER_OBJ)
 $(OUT)/tests/bin/conformance/serve: $(PLANE_OBJ)
 $(OUT)/tests/bin/conformance/% $(OUT)/tests/bin/programs/%: | $(CORE_SO)
-$(OUT)/tests/bin/bench/unwind: $(UNIT_CORE_OBJ)
+$(OUT)/tests/bin/bench/unwind $(OUT)/tests/bin/bench/gc_mark: $(UNIT_CORE_OBJ)
 $(patsubst tests/%.c,$(OUT)/tests/bin/%,$(wildcard tests/bench/workloads/*.c)) $(patsubst %,$(OUT)/tests/bin/bench/%,micro memory scraped): tests/bench/workloads/load.h tests/bench/workloads/churn.h
 
 # One program over three heaps, and the same ones in Go.
@@ -98,6 +100,14 @@ $(SCENARIOS): $(OUT)/tests/bin/scenarios/%: tests/scenarios/%.c tests/scenarios/
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(GC_BENCH_FLAGS) $< -o $@ -L$(OUT) -lmallard-gc -lmallard -Wl,-rpath,$(abspath $(OUT))
 
+# What stops the world has the engine's inside and the wrappers in one program.
+WORLD_PROGRAMS := $(patsubst %,$(OUT)/tests/bin/stress/%,gc_world gc_calls gc_roots)
+$(foreach p,gc_world gc_calls gc_roots,$(eval PROGRAM_LIBS_$(p) = $(UNIT_CORE_OBJ) $(GCLIB_OBJ) -rdynamic))
+$(WORLD_PROGRAMS): $(UNIT_CORE_OBJ) $(GCLIB_OBJ) tests/stress/gc_world.h $(OUT)/tests/bin/stress/lib/gc_tls.so
+$(OUT)/tests/bin/stress/lib/gc_tls.so: tests/stress/lib/gc_tls.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) -O2 -g -fPIC -shared -Wall -Wextra $< -o $@
+
 # What drives the browser.
 E2E_MODULES := tests/e2e/node_modules/.package-lock.json
 
@@ -126,7 +136,7 @@ $(OUT)/tests/corpus_box_reader: tests/fuzz/corpus_box_reader.c $(SUPPORT_OBJ)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(TEST_FLAGS) $(VARIANT_FLAGS) $^ -o $@
 
-.PHONY: check check-unit check-conformance check-programs check-deb check-aarch64 check-web e2e stress soak fuzz bench bench-daemon bench-gc bench-instructions bench-memory bench-scrape bench-start bench-unwind golden scenarios demo lint format deps tests
+.PHONY: check check-unit check-conformance check-programs check-deb check-aarch64 check-web e2e stress soak fuzz bench bench-daemon bench-gc bench-gc-mark bench-instructions bench-memory bench-scrape bench-start bench-unwind golden scenarios demo lint format deps tests
 deps: ## install the packages that building and testing need
 	@$(DEPS) build test demo deploy web
 
@@ -148,6 +158,7 @@ CONFORMANCE_RUNS = \
   death='python3 tests/conformance/death.py $(CORE_SO) $(OUT)/tests/bin/conformance/death' \
   truth='python3 tests/conformance/truth.py $(CORE_SO) $(OUT)/tests/bin/conformance' \
   memstats='LD_PRELOAD=$(CORE_SO) $(OUT)/tests/bin/conformance/memstats' \
+  gc_extras='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/conformance/gc_extras' \
   regressions='LD_PRELOAD=$(CORE_SO) $(OUT)/tests/bin/conformance/regressions' \
   scavenge='python3 tests/conformance/scavenge.py $(CORE_SO) $(OUT)/tests/bin/conformance $(OUT)/mallard' \
   faults='python3 tests/conformance/faults.py $(CORE_SO) $(OUT)/tests/bin/conformance' \
@@ -168,6 +179,7 @@ CONFORMANCE_RUNS = \
   deploy_monitoring='python3 tests/conformance/deploy_monitoring.py $(OUT)' \
   deploy_prometheus='python3 tests/conformance/deploy_prometheus.py $(OUT)' \
   deploy_containers='python3 tests/conformance/deploy_containers.py $(OUT) $(CONTAINERFILE_TOOLS)' \
+  gc_types='python3 tests/conformance/gc_types.py' \
   instructions="$(INSTRUCTIONS)" \
   example='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/programs/example $(OUT)/tests/example.pb.gz && go tool pprof -top $(OUT)/tests/example.pb.gz >/dev/null'
 INSTRUCTIONS = python3 tests/bench/instructions.py $(OUT)/tests/bin/bench/count $(CORE_SO) --compiler '$(CC) $(CFLAGS)'
@@ -273,6 +285,9 @@ bench-daemon: ## what mallardd costs with 200 real small processes; BENCH_PROCES
 	@$(DEPS) build bench
 	@$(MAKE) --no-print-directory -s all
 	@python3 tests/bench/daemon.py $(OUT)
+
+bench-gc-mark: $(OUT)/tests/bin/bench/gc_mark ## the collected heap's marker: 1 GiB of shuffled 64-byte objects; MIB= WORKERS=
+	@$< $(or $(MIB),1024) $(or $(WORKERS),1)
 
 bench-unwind: $(OUT)/tests/bin/bench/unwind ## one stack capture beside libgcc and libunwind
 	@$<

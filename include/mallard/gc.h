@@ -14,6 +14,7 @@
 #ifndef MALLARD_GC_H
 #define MALLARD_GC_H
 
+#include <mallard/gc_type.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,21 +24,38 @@ extern "C" {
 
 /* ---- types: where the pointers of an object are (HEAP) --------------------------------------- */
 
-struct mallard_gc_type; /* made by MALLARD_GC_TYPE and its kin, constant */
-/* MALLARD_GC_TYPE(id, type, field...)                 pointer fields by name or path
- * MALLARD_GC_TYPE_FLEX(id, type, (field...), array, element_type, element_field...)
- * MALLARD_GC_TYPE_NOSCAN(id, type)                    no pointers into the collected heap */
+struct mallard_gc_type; /* mallard/gc_type.h: made by MALLARD_GC_TYPE and its kin */
 
 /* ---- allocation: zeroed, aligned to 16 bytes (HEAP) -------------------------------------------
  */
+/* One object of the type. Go: new(T). */
 void *mallard_gc_new(const struct mallard_gc_type *type);
+/* A structure with `count` elements in its flexible array. NULL with ENOMEM also where its size is
+ * no number of bytes. A pointer one past the last element keeps it alive too. */
 void *mallard_gc_new_flex(const struct mallard_gc_type *type, size_t count);
+/* The same object with `count` elements: where it is, when they fit (those cut off are zero if they
+ * come back), else a new one with the old one's contents; the old one is not freed, whatever still
+ * points to it stays valid. NULL object: a new one. NULL and ENOMEM: nothing has changed. The type
+ * is the one it was made with. Go: append. */
 void *mallard_gc_resize_flex(void *object, const struct mallard_gc_type *type, size_t count);
-void *mallard_gc_alloc(size_t bytes, const struct mallard_gc_type *type); /* NULL: conservative */
+/* At least `bytes`, 0 included, up to PTRDIFF_MAX - 1. NULL type: every aligned word may be a
+ * pointer. Else the type's layout, repeated to the end (an array of it), or for a type with a
+ * flexible array its head and then elements. A pointer one past the end keeps it alive too. */
+void *mallard_gc_alloc(size_t bytes, const struct mallard_gc_type *type);
+/* Never looked into. Below 16 bytes several objects share a block of 16, aligned to the largest
+ * power of two that divides the size; the block lives as long as any of them. */
 void *mallard_gc_alloc_noscan(size_t bytes);
-void mallard_gc_free(void *object);         /* a hint: the object is not used any more */
-size_t mallard_gc_size(const void *object); /* usable bytes; 0: not an object */
-void *mallard_gc_base(const void *pointer); /* start of the object; NULL: none */
+/* A hint: nothing points to the object any more. It may be taken at once, or by the next collection
+ * as any other (while a mark is going on; blocks of 16 bytes without pointers). NULL, and what is
+ * not the start of an object, is left alone. A pointer that is still used afterwards is an error
+ * as with free. No counterpart in Go. */
+void mallard_gc_free(void *object);
+/* Usable bytes of the object, at least what was asked for; 0 when it is not the start of one. Any
+ * pointer may be asked about. */
+size_t mallard_gc_size(const void *object);
+/* The start of the object that the pointer leads into; NULL when it leads into none. Any pointer.
+ */
+void *mallard_gc_base(const void *pointer);
 
 /* ---- roots (WORLD) -----------------------------------------------------------------------------
  */
@@ -49,7 +67,8 @@ void *mallard_gc_handle_get(const struct mallard_gc_handle *handle);
 void mallard_gc_handle_free(struct mallard_gc_handle *handle);
 int mallard_gc_stack_add(void *low, size_t bytes); /* a stack of a coroutine, scanned while known */
 int mallard_gc_stack_remove(void *low);
-/* Between them the thread touches no collected memory and is never interrupted for a collection. */
+/* Between them the thread touches no collected memory and is never interrupted for a collection.
+ * Both in the same function. */
 void mallard_gc_blocking_begin(void);
 void mallard_gc_blocking_end(void);
 /* The object is reachable up to here. */
@@ -74,23 +93,55 @@ struct mallard_gc_stats {
 };
 int mallard_gc_read_stats(struct mallard_gc_stats *stats); /* Go: ReadGCStats and MemStats */
 
-/* ---- when objects die (EXTRAS) ------------------------------------------------------------------
- */
+/* ---- when objects die --------------------------------------------------------------------------
+ *
+ * Functions given here run one at a time on a thread of Mallard's, "mallard-gc-fin", with no lock
+ * held, never inside an allocation. They are the program's code there: they may allocate, wait, and
+ * use all of this. One that does not return keeps the others waiting. Signals sent to the process
+ * are not handled on that thread. At exit nothing is run; a forked child runs what was queued, but
+ * not the one that was running. Nothing says when an object is found dead: use these to give back
+ * what is not memory, and close what must be closed in time by hand. Any thread may call any of
+ * these. */
+
+/* A cleanup that was added. Holding it does not keep the object alive. */
 struct mallard_gc_cleanup {
-    uint64_t id;
-    uintptr_t object;
+    uint64_t id; /* 0: none */
+    uintptr_t hidden;
 };
-/* Runs function(argument) on the collector's thread once `object` is gone. Go: runtime.AddCleanup.
- */
+
+/* Runs function(argument) once the object that `object` points to, or into, is gone; several may
+ * be added to one object, and run in no order. The argument, and what it leads to, is kept alive
+ * until then: if it leads to the object, the object never dies. An object with a finalizer too is
+ * gone only after it died for a second time. ret_cleanup may be NULL. Preferred over a finalizer:
+ * the memory is free at once and the order of death does not matter. Freeing the object by hand
+ * runs it too.
+ * -EINVAL: not in a collected object (NULL, malloc's, an arena's), or the argument points into the
+ * object, or no function; -ENOMEM. Go: runtime.AddCleanup. */
 int mallard_gc_cleanup_add(void *object, void (*function)(void *argument), void *argument,
                            struct mallard_gc_cleanup *ret_cleanup);
+
+/* Takes a cleanup back. -ENOENT: it is due or has run, or was taken back; -EINVAL: there was none.
+ * Go: Cleanup.Stop. */
 int mallard_gc_cleanup_stop(const struct mallard_gc_cleanup *cleanup);
-/* Runs function(object) once nothing else leads to it; NULL removes. Go: runtime.SetFinalizer. */
+
+/* Runs function(object) once nothing leads to the object; it and all that it leads to is whole
+ * then, and is free again when it is found dead another time. Of objects that lead to each other
+ * the first dies first; in a ring none does. NULL takes the finalizer back. `object` is the start
+ * of an object (of up to 16 bytes without pointers: any address in it). Freeing the object by hand
+ * drops it.
+ * -EINVAL: not the start of a collected object (NULL, an interior pointer, malloc's, an arena's);
+ * -EEXIST: it has one; -ENOMEM. Go: runtime.SetFinalizer. */
 int mallard_gc_finalizer_set(void *object, void (*function)(void *object));
-struct mallard_gc_weak; /* itself a collected object */
-struct mallard_gc_weak *
-mallard_gc_weak_new(void *object); /* the same one for the same object. Go: weak.Make */
-void *mallard_gc_weak_get(struct mallard_gc_weak *weak); /* NULL once the object is gone */
+
+/* A reference that keeps nothing alive: itself a collected object, the same one for the same
+ * pointer as long as the object lives, so comparing these compares what they were made from, even
+ * after its death. NULL and errno EINVAL: not in a collected object; ENOMEM. Go: weak.Make. */
+struct mallard_gc_weak;
+struct mallard_gc_weak *mallard_gc_weak_new(void *object);
+
+/* The pointer it was made from; NULL once the object is gone, or its finalizer is due. NULL for
+ * NULL. Go: weak.Pointer.Value. */
+void *mallard_gc_weak_get(struct mallard_gc_weak *weak);
 
 #ifdef __cplusplus
 }

@@ -89,6 +89,14 @@ int mallard_write_heap_profile(int fd);
  * the number of bytes given back. May take milliseconds. Go: debug.FreeOSMemory. */
 uint64_t mallard_free_os_memory(void);
 
+/* The most that Mallard should have from the OS, in bytes: objects, free memory that was not given
+ * back, and its own tables; not what the program maps itself. 0 .. INT64_MAX, which is no limit and
+ * the default; a negative number changes nothing. In force in every thread when the call returns;
+ * no call of malloc ever fails because of it. What is too much already goes back within seconds, as
+ * far as it is free: in the background, and by threads that allocate. Returns the previous limit.
+ * The environment variable is MALLARD_GOMEMLIMIT, else GOMEMLIMIT. Go: debug.SetMemoryLimit. */
+int64_t mallard_set_memory_limit(int64_t bytes);
+
 /* ---- HTTP ------------------------------------------------------------------------------------ */
 
 /* Serves /debug/pprof/ and its companions from a thread of this process. `address` is HOST:PORT,

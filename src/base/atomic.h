@@ -12,8 +12,15 @@
 #define mal_store_release(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
 #define mal_add_relaxed(p, v) __atomic_fetch_add((p), (v), __ATOMIC_RELAXED)
 #define mal_sub_relaxed(p, v) __atomic_fetch_sub((p), (v), __ATOMIC_RELAXED)
+#define mal_or_relaxed(p, v) __atomic_fetch_or((p), (v), __ATOMIC_RELAXED)
+#define mal_and_relaxed(p, v) __atomic_fetch_and((p), (v), __ATOMIC_RELAXED)
 #define mal_exchange_acquire(p, v) __atomic_exchange_n((p), (v), __ATOMIC_ACQUIRE)
 #define mal_exchange_release(p, v) __atomic_exchange_n((p), (v), __ATOMIC_RELEASE)
+
+/* In one order that all threads agree on: for the two sides of "I store mine and look at yours". */
+#define mal_load_seq_cst(p) __atomic_load_n((p), __ATOMIC_SEQ_CST)
+#define mal_store_seq_cst(p, v) __atomic_store_n((p), (v), __ATOMIC_SEQ_CST)
+#define mal_exchange_seq_cst(p, v) __atomic_exchange_n((p), (v), __ATOMIC_SEQ_CST)
 
 /* On failure *expected becomes what was found. */
 #define mal_cas_acquire(p, expected, v)                                                            \

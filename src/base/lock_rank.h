@@ -3,6 +3,9 @@
  * The order in which locks are taken: a thread may take a lock only if its rank is higher than
  * that of every lock it holds. fork takes them all in this order. Debug builds check it.
  *
+ *   GC_THREADS  the registry of threads that use the collected heap, gc/thread.c
+ *   GC_ROOTS    ranges of roots and coroutine stacks, gc/ranges.c
+ *   GC_HANDLES  slots of handles, gc/handles.c
  *   API         rows of statistics for callers, front/compat.c and front/api.c
  *   INIT        one-time set-up, front/init.c
  *   STATS       collecting statistics, front/stats.c
@@ -10,6 +13,17 @@
  *   LIVE        one shard of the table of live samples, sample/live.c (never two shards)
  *   THREADS     the registry of threads, front/thread.c
  *   BOX         trace ring, history, statistics, box/writer.c
+ *   GC_PACE     pacer and limiter, gc/cycle_pace.c
+ *   GC_STATS    numbers of finished cycles, gc/stats.c
+ *   GC_ARENAS   all arenas of the collected heap, gc/arena.c
+ *   GC_SPECIALS one shard of what hangs on collected objects, gc/specials.c (never two)
+ *   GC_POOLS    the list of pools, gc/pool.c
+ *   GC_POOL     one CPU's shard of a pool, gc/pool.c (never two)
+ *   GC_CHUNKS   idle pieces of pools, gc/pool_deque.c
+ *   GC_CALLBACKS  the queue of finalizers and cleanups, gc/callbacks.c
+ *   GC_SPANS    collected spans of one class and their lists (never two)
+ *   GC_TABLES   growth of the collected heap's tables
+ *   GC_WORK     the marker's workers and buffers
  *   CPU_CACHE   one per-CPU cache in lock mode (never two)
  *   CENTRAL     one size class: transfer cache and span lists (never two)
  *   PAGEHEAP    pages, spans, scavenging
@@ -20,6 +34,9 @@
 
 enum mal_lock_rank {
     MAL_RANK_NONE,
+    MAL_RANK_GC_THREADS,
+    MAL_RANK_GC_ROOTS,
+    MAL_RANK_GC_HANDLES,
     MAL_RANK_API,
     MAL_RANK_INIT,
     MAL_RANK_STATS,
@@ -27,6 +44,17 @@ enum mal_lock_rank {
     MAL_RANK_LIVE,
     MAL_RANK_THREADS,
     MAL_RANK_BOX,
+    MAL_RANK_GC_PACE,
+    MAL_RANK_GC_STATS,
+    MAL_RANK_GC_ARENAS,
+    MAL_RANK_GC_SPECIALS,
+    MAL_RANK_GC_POOLS,
+    MAL_RANK_GC_POOL,
+    MAL_RANK_GC_CHUNKS,
+    MAL_RANK_GC_CALLBACKS,
+    MAL_RANK_GC_SPANS,
+    MAL_RANK_GC_TABLES,
+    MAL_RANK_GC_WORK,
     MAL_RANK_CPU_CACHE,
     MAL_RANK_CENTRAL,
     MAL_RANK_PAGEHEAP,

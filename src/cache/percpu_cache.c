@@ -170,7 +170,7 @@ static void set_capacity_locked(struct slab *slab, uint32_t class, uint32_t capa
 /* Takes capacity that holds no object from the next few classes, until `bytes` fit the budget. */
 static void steal_locked(struct slab *slab, uint64_t bytes) {
     for (unsigned tries = 0; tries < STEAL_TRIES; tries++) {
-        if (slab->granted_bytes + bytes <= BUDGET_BYTES)
+        if (slab->granted_bytes + bytes <= mal_central_share(BUDGET_BYTES))
             return;
         slab->hand = slab->hand % (MAL_CLASS_COUNT - 1) + 1;
         uint32_t used = objects_below(mal_load_relaxed(&slab->header[slab->hand]), slab->hand);
@@ -196,7 +196,7 @@ static bool grow_locked(struct slab *slab, uint32_t class) {
     if (more == 0)
         return false;
     steal_locked(slab, bytes);
-    if (slab->granted_bytes + bytes > BUDGET_BYTES)
+    if (slab->granted_bytes + bytes > mal_central_share(BUDGET_BYTES))
         return false;
     set_capacity_locked(slab, class, capacity + more);
     return true;
@@ -329,20 +329,26 @@ static void push_rest(uint32_t class, void **objects, size_t count) {
         mal_central_give(class, objects, left);
 }
 
-void *mal_cache_alloc_slow(uint32_t class) {
+/* A batch from the central list; the first object is the caller's. */
+static MAL_SLOW void *fetch(uint32_t class) {
     void *batch[MAL_CENTRAL_BATCH_MAX];
+    size_t got = mal_central_take(class, batch, objects_to_fetch(class));
+    if (got == 0)
+        return NULL;
+    mal_add_relaxed(&counters[class].direct_allocs, 1);
+    mal_cache_keep_limit();
+    if (got > 1)
+        push_rest(class, batch + 1, got - 1);
+    return batch[0];
+}
+
+void *mal_cache_alloc_slow(uint32_t class) {
     if (cache.mode == MAL_PERCPU_LOCK) {
         struct mal_slot slot = pop_anyhow(class);
         if (slot.object)
             return slot.object;
     }
-    size_t got = mal_central_take(class, batch, objects_to_fetch(class));
-    if (got == 0)
-        return NULL;
-    mal_add_relaxed(&counters[class].direct_allocs, 1);
-    if (got > 1)
-        push_rest(class, batch + 1, got - 1);
-    return batch[0];
+    return fetch(class);
 }
 
 /* Gives the objects of slots to the central list, the top of the stack first. */
@@ -421,6 +427,17 @@ void mal_cache_drain_cpu(unsigned cpu, enum mal_drain drain) {
         if (wanted)
             drain_class(slab, cpu, class);
     }
+}
+
+void mal_cache_drain_here(void) {
+    int cpu = my_cpu();
+    if (cpu >= 0)
+        mal_cache_drain_cpu((unsigned)cpu, MAL_DRAIN_ALL);
+}
+
+void mal_cache_keep_limit(void) {
+    if (mal_central_is_over_limit())
+        mal_central_relieve(mal_cache_drain_here);
 }
 
 static uint64_t not_negative(uint64_t difference) {

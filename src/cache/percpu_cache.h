@@ -28,6 +28,13 @@ MAL_SLOW void mal_cache_free_slow(uint32_t class, void *object);
 enum mal_drain { MAL_DRAIN_ALL, MAL_DRAIN_IDLE };
 void mal_cache_drain_cpu(unsigned cpu, enum mal_drain drain);
 
+/* The same, all of it, of the CPU that the caller is on, as far as it stays there. */
+void mal_cache_drain_here(void);
+
+/* To be called where memory was taken and not yet touched: gives back what is beyond the memory
+ * limit, if anything is. No lock held. */
+void mal_cache_keep_limit(void);
+
 unsigned mal_cache_cpus(void);
 /* True once the CPU's slab was ever used. */
 bool mal_cache_cpu_is_populated(unsigned cpu);

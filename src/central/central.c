@@ -29,6 +29,7 @@
 #include "base/check.h"
 #include "central/central_private.h"
 #include "meta/pagemap.h"
+#include "pageheap/limit.h"
 #include "pageheap/pageheap.h"
 
 #define TRANSFER_BATCHES 4u
@@ -90,24 +91,29 @@ void mal_central_unlist(struct central *central, struct mal_span *span) {
         count_empty(central, span, -1);
 }
 
-/* The lowest free object of a span that has one. */
-static void *span_take_one(struct mal_span *span, uint32_t size_bytes) {
-    unsigned word = span->first_word;
-    while (span->free_bits[word] == 0)
-        word++;
-    span->first_word = (uint16_t)word;
-    unsigned bit = (unsigned)__builtin_ctzll(span->free_bits[word]);
-    span->free_bits[word] &= span->free_bits[word] - 1;
-    span->free_count--;
-    return span->base + (size_t)(word * 64 + bit) * size_bytes;
+/* Free objects of one word of bits, lowest first. */
+static size_t take_from_word(struct mal_span *span, unsigned word, void **ret_objects,
+                             size_t count) {
+    size_t size_bytes = mal_class[span->class].size_bytes;
+    char *first = span->base + word * 64 * size_bytes;
+    uint64_t bits = span->free_bits[word];
+    size_t got = 0;
+    for (; bits != 0 && got < count; bits &= bits - 1)
+        ret_objects[got++] = first + (unsigned)__builtin_ctzll(bits) * size_bytes;
+    span->free_bits[word] = bits;
+    return got;
 }
 
+/* The lowest free objects of a span. */
 static size_t span_take(struct central *central, struct mal_span *span, void **ret_objects,
                         size_t count) {
-    uint32_t size_bytes = mal_class[span->class].size_bytes;
+    unsigned word = span->first_word;
+    size_t got = 0;
     count = mal_min(count, span->free_count);
-    for (size_t i = 0; i < count; i++)
-        ret_objects[i] = span_take_one(span, size_bytes);
+    while ((got += take_from_word(span, word, ret_objects + got, count - got)) < count)
+        word++;
+    span->first_word = (uint16_t)word;
+    span->free_count -= (uint16_t)count;
     span->touched_tick = mal_central_now();
     if (span->flags & MAL_SPAN_HOLED)
         mal_central_fill_holes(central, span, ret_objects, count);
@@ -210,28 +216,27 @@ static void span_put_one(struct mal_span *span, uint32_t class, void *object) {
 }
 
 /* The first one is kept whatever its size: a class that swings by one object must not make and
- * unmake its span each time. */
+ * unmake its span each time. Near a memory limit the others are not. */
 static bool may_keep_empty(const struct central *central, uint32_t class) {
     uint64_t kept = central->empty_spans * span_bytes(class);
-    return central->empty_spans == 1 || kept <= EMPTY_CLASS_BYTES ||
-           mal_central_empty_bytes() <= EMPTY_ALL_BYTES;
+    return central->empty_spans == 1 || kept <= mal_limit_share_now(EMPTY_CLASS_BYTES) ||
+           mal_central_empty_bytes() <= mal_limit_share_now(EMPTY_ALL_BYTES);
 }
 
 static void release_empty(struct central *central, struct mal_span *span) {
     mal_central_unlist(central, span);
     central->stats.span_free -= span->object_count;
     central->stats.spans--;
-    central->stats.holes_bytes -= mal_central_hole_bytes(span);
+    mal_central_count_holes(central, -(int64_t)mal_central_hole_bytes(span));
     mal_pageheap_free_span(span);
 }
 
-static void put_into_span(struct central *central, uint32_t class, void *object) {
-    struct mal_span *span = mal_pagemap_span_at(object);
-    MAL_CHECK(span && span->class == class, "a cached object's span is gone");
-    bool was_full = span->free_count == 0;
-    span_put_one(span, class, object);
-    span->touched_tick = mal_central_now();
-    central->stats.span_free++;
+static bool lies_in(const struct mal_span *span, const void *object) {
+    return (uint64_t)((const char *)object - span->base) < (uint64_t)span->pages << MAL_PAGE_SHIFT;
+}
+
+/* Objects came back: the span goes on the list where it belongs now, or away. */
+static void settle(struct central *central, uint32_t class, struct mal_span *span, bool was_full) {
     if (span->flags & MAL_SPAN_BUSY)
         return;
     if (was_full)
@@ -240,6 +245,27 @@ static void put_into_span(struct central *central, uint32_t class, void *object)
         relist(central, span);
     if (span->list == MAL_LIST_EMPTY && !may_keep_empty(central, class))
         release_empty(central, span);
+}
+
+/* Puts the first of the objects, and those behind it that lie in the same span, into its bits.
+ * Returns how many. What is freed together was mostly taken together. */
+static size_t put_run(struct central *central, uint32_t class, void **objects, size_t count) {
+    struct mal_span *span = mal_pagemap_span_at(objects[0]);
+    MAL_CHECK(span && span->class == class, "a cached object's span is gone");
+    bool was_full = span->free_count == 0;
+    size_t done = 0;
+    do
+        span_put_one(span, class, objects[done++]);
+    while (done < count && lies_in(span, objects[done]));
+    span->touched_tick = mal_central_now();
+    central->stats.span_free += done;
+    settle(central, class, span, was_full);
+    return done;
+}
+
+static void put_into_spans(struct central *central, uint32_t class, void **objects, size_t count) {
+    for (size_t done = 0; done < count;)
+        done += put_run(central, class, objects + done, count - done);
 }
 
 /* Makes the transfer cache's array on first need; without memory there is simply none. */
@@ -255,16 +281,20 @@ static void ensure_transfer(struct central *central, uint32_t class) {
         central->transfer_capacity = (uint32_t)capacity;
 }
 
+/* Near a memory limit what is given back goes back into its span. */
+static size_t transfer_room(const struct central *central) {
+    uint32_t capacity = (uint32_t)mal_limit_share_now(central->transfer_capacity);
+    return capacity > central->transfer_used ? capacity - central->transfer_used : 0;
+}
+
 void mal_central_give(uint32_t class, void **objects, size_t count) {
     struct central *central = mal_central_lock_class(class);
     ensure_transfer(central, class);
     central->stats.given += count;
-    size_t room = central->transfer_capacity - central->transfer_used;
-    size_t kept = mal_min(room, count);
+    size_t kept = mal_min(transfer_room(central), count);
     for (size_t i = 0; i < kept; i++)
         central->transfer[central->transfer_used++] = objects[i];
-    for (size_t i = kept; i < count; i++)
-        put_into_span(central, class, objects[i]);
+    put_into_spans(central, class, objects + kept, count - kept);
     mal_unlock(&central->lock);
 }
 
@@ -282,8 +312,8 @@ void mal_central_release_empty(void) {
 }
 
 static void flush_locked(struct central *central, uint32_t class) {
-    while (central->transfer_used > 0)
-        put_into_span(central, class, central->transfer[--central->transfer_used]);
+    put_into_spans(central, class, central->transfer, central->transfer_used);
+    central->transfer_used = 0;
     release_all_empty(central);
 }
 
@@ -320,13 +350,6 @@ uint64_t mal_central_reclaimable_bytes(void) {
         struct mal_central_stats stats = mal_central_stats(class);
         bytes += not_negative(stats.span_free * mal_class[class].size_bytes - stats.holes_bytes);
     }
-    return bytes;
-}
-
-uint64_t mal_central_holes_bytes(void) {
-    uint64_t bytes = 0;
-    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++)
-        bytes += mal_central_stats(class).holes_bytes;
     return bytes;
 }
 

@@ -10,6 +10,7 @@
 
 #include "pageheap/scavenger.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -55,8 +56,18 @@ uint64_t mal_central_make_holes(const struct mal_hole_request *request, size_t *
  */
 uint64_t mal_central_reclaimable_bytes(void);
 
-/* Bytes of all holes. */
-uint64_t mal_central_holes_bytes(void);
+/* The memory limit is passed, as far as slow paths of allocation care: cheap. */
+bool mal_central_is_over_limit(void);
+
+/* Gives back what brings the heap within its memory limit again, as far as there is something: idle
+ * pages, spans that hold nothing, what transfer caches and, through `drain_cpu`, the CPU's cache
+ * hold, then holes. Bounded in time, and skipped while another thread is at it or the last time is
+ * too recent: pageheap/limit.h. Called after memory was taken and before it is touched. No lock
+ * held. */
+void mal_central_relieve(void (*drain_cpu)(void));
+
+/* Of `most_bytes` that a cache may hold without a memory limit, what it may hold now. */
+uint64_t mal_central_share(uint64_t most_bytes);
 
 /* One more tick, of which idle_ticks counts. Background thread. */
 void mal_central_tick(void);

@@ -39,10 +39,11 @@ void mal_central_list(struct central *central, struct mal_span *span);
 void mal_central_unlist(struct central *central, struct mal_span *span);
 
 /* holes.c; lock held. The current tick; a new span of untouched pages is one hole; bytes of a
- * span's holes; objects were taken from a span with holes. */
+ * span's holes, and a change of their sum; objects were taken from a span with holes. */
 uint8_t mal_central_now(void);
 void mal_central_note_fresh(struct central *central, struct mal_span *span);
 uint64_t mal_central_hole_bytes(const struct mal_span *span);
+void mal_central_count_holes(struct central *central, int64_t change_bytes);
 void mal_central_fill_holes(struct central *central, struct mal_span *span, void **objects,
                             size_t count);
 

@@ -29,6 +29,7 @@
 #include "meta/pagemap.h"
 #include "os/clock.h"
 #include "os/vm.h"
+#include "pageheap/limit.h"
 #include "pageheap/pageheap.h"
 
 #include <string.h>
@@ -63,6 +64,11 @@ uint64_t mal_central_hole_bytes(const struct mal_span *span) {
     return units * mal_vm_page_bytes();
 }
 
+void mal_central_count_holes(struct central *central, int64_t change_bytes) {
+    central->stats.holes_bytes += (uint64_t)change_bytes;
+    mal_limit_note_holes(change_bytes);
+}
+
 /* ---- taking from holes ---- */
 
 static bool bit_at(const uint64_t *bits, uint32_t unit) {
@@ -90,7 +96,7 @@ void mal_central_note_fresh(struct central *central, struct mal_span *span) {
     for (uint32_t word = 0; word * 64 < units; word++)
         span->holes[word] = mal_mask(0, (unsigned)mal_min(64, units - word * 64));
     span->flags |= MAL_SPAN_HOLED;
-    central->stats.holes_bytes += mal_central_hole_bytes(span);
+    mal_central_count_holes(central, (int64_t)mal_central_hole_bytes(span));
 }
 
 static bool has_holes(const struct mal_span *span) {
@@ -105,7 +111,7 @@ void mal_central_fill_holes(struct central *central, struct mal_span *span, void
     uint64_t filled = 0;
     for (size_t i = 0; i < count; i++)
         filled += fill_under(span, objects[i], mal_class[span->class].size_bytes);
-    central->stats.holes_bytes -= filled * mal_vm_page_bytes();
+    mal_central_count_holes(central, -(int64_t)(filled * mal_vm_page_bytes()));
     if (!(span->flags & MAL_SPAN_ZEROED))
         central->stats.refilled_bytes += filled * mal_vm_page_bytes();
     if (!has_holes(span))
@@ -174,7 +180,7 @@ static void add_holes(struct central *central, struct mal_span *span, const uint
         span->holes[word] |= bits[word];
     if (count > 0)
         span->flags = (uint8_t)((span->flags | MAL_SPAN_HOLED) & ~MAL_SPAN_ZEROED);
-    central->stats.holes_bytes += count * mal_vm_page_bytes();
+    mal_central_count_holes(central, (int64_t)(count * mal_vm_page_bytes()));
 }
 
 static bool is_idle(const struct mal_span *span, uint32_t idle_ticks) {

@@ -76,6 +76,12 @@ MAL_PUBLIC uint64_t mallard_mem_profile_rate(void) {
     return mal_thread_rate();
 }
 
+MAL_PUBLIC int64_t mallard_set_memory_limit(int64_t bytes) {
+    /* Knobs are read first, or they would overrule this. */
+    mal_init();
+    return mal_memory_set_limit(bytes);
+}
+
 MAL_PUBLIC uint64_t mallard_free_os_memory(void) {
     return mal_is_initialised() ? mal_memory_release() : 0;
 }

@@ -6,12 +6,7 @@
  * that short-lived programs never have one; or at once when somebody asked to watch. Every second,
  * or when a request comes through the mailbox, it wakes and does its rounds:
  *
- *     answer requests - take back what idle CPUs cache - return idle pages, and idle parts of spans
- * - publish statistics
- *
- * Idle CPUs are drained by visiting them: the thread moves itself to the CPU and pops its stacks
- * like any thread there. No protocol with other CPUs is needed, and the proof of os/percpu.h holds
- * as it stands. A CPU that the thread may not run on keeps what it has.
+ *     answer requests - give memory back (front/scavenge.c) - publish statistics
  *
  * SYNCHRONIZATION: `run_state` goes FORBIDDEN -> ALLOWED -> RUNNING by compare-and-swap, to
  * IMPOSSIBLE where no thread can be had, and back to ALLOWED in a forked child.
@@ -23,20 +18,18 @@
 #include "base/atomic.h"
 #include "base/bits.h"
 #include "box/writer.h"
-#include "cache/percpu_cache.h"
-#include "central/central.h"
 #include "front/http.h"
 #include "front/memory.h"
+#include "front/scavenge.h"
 #include "front/span_map.h"
 #include "front/stats.h"
 #include "front/thread.h"
 #include "front/trace.h"
-#include "meta/classes.h"
+#include "gc/cycle.h"
+#include "gc/pool.h"
 #include "os/clock.h"
 #include "os/env.h"
 #include "os/thread.h"
-#include "pageheap/pageheap.h"
-#include "pageheap/scavenger.h"
 #include "sample/profile.h"
 
 #include <errno.h>
@@ -45,17 +38,10 @@
 
 #define START_AGE_NS (20u * 1000 * 1000)
 #define ROUND_NS 1000000000ull
-#define SCAVENGE_BUDGET_NS (ROUND_NS / 100) /* one percent of one CPU */
-
-#define IDLE_TICKS 3u
-#define HOLES_SHARE 32u              /* of the heap must lie free inside spans */
-#define HOLES_WORTH_BYTES (1u << 20) /* and so much at least */
 
 enum run_state { FORBIDDEN, ALLOWED, RUNNING, IMPOSSIBLE };
-static uint32_t run_state;      /* enum run_state; atomic */
-static uint64_t allowed_at_ns;  /* written before ALLOWED */
-static uint32_t round_count;    /* background thread */
-static size_t hole_cursor_page; /* background thread */
+static uint32_t run_state;     /* enum run_state; atomic */
+static uint64_t allowed_at_ns; /* written before ALLOWED */
 
 bool mal_background_is_settled(void) {
     return mal_load_relaxed(&run_state) >= RUNNING;
@@ -75,29 +61,29 @@ void mal_background_forget_in_child(void) {
         mal_background_allow();
 }
 
-static void visit_cpus(void) {
-    for (unsigned cpu = 0; cpu < mal_cache_cpus(); cpu++) {
-        if (!mal_cache_cpu_is_populated(cpu))
-            continue;
-        if (mal_cache_mode() == MAL_PERCPU_LOCK || mal_thread_move_to(cpu) == 0)
-            mal_cache_drain_cpu(cpu, MAL_DRAIN_IDLE);
-    }
-    if (mal_cache_mode() == MAL_PERCPU_RSEQ)
-        mal_thread_restore_cpus();
-    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++)
-        mal_central_trim_idle(class);
+static int percent_of(int64_t argument) {
+    if (argument < 0)
+        return -1;
+    return argument > INT32_MAX ? INT32_MAX : (int)argument;
 }
 
 static int64_t obey(enum mal_box_command command, int64_t argument, int *ret_error) {
     *ret_error = 0;
     switch (command) {
     case MAL_BOX_CMD_PUBLISH:
-    case MAL_BOX_CMD_COLLECT: /* nothing is collected; what is asked for is exactness */
         return 0;
+    case MAL_BOX_CMD_COLLECT: /* without a collected heap what is asked for is exactness */
+        if (mal_gc_is_up())
+            mal_gc_collect();
+        return 0;
+    case MAL_BOX_CMD_SET_GOGC:
+        return mal_gc_set_percent(percent_of(argument));
     case MAL_BOX_CMD_FREE_OS_MEMORY:
         return (int64_t)mal_memory_release();
     case MAL_BOX_CMD_SET_RATE:
         return (int64_t)mal_memory_set_rate((uint64_t)argument);
+    case MAL_BOX_CMD_SET_MEM_LIMIT:
+        return mal_memory_set_limit(argument);
     case MAL_BOX_CMD_MAP_SPANS:
         return (int64_t)mal_span_map_draw();
     default:
@@ -119,30 +105,15 @@ static void answer_requests(uint64_t wait_ns) {
 
 /* libc ends a process when its last thread ends, and counts this one. */
 static void end_with_the_program(void) {
-    if (mal_process_is_deserted(1 + mal_http_threads()))
+    if (mal_process_is_deserted(1 + mal_http_threads() + mal_gc_threads()))
         exit(0);
-}
-
-/* Idle pages first; what time is left of the budget goes to holes in spans that lay idle for
- * IDLE_TICKS rounds, where these are worth the walk. */
-static void scavenge(void) {
-    uint64_t now_ns = mal_clock_mono_ns();
-    uint64_t end_ns = now_ns + SCAVENGE_BUDGET_NS;
-    mal_central_tick();
-    mal_scavenger_tick(now_ns, SCAVENGE_BUDGET_NS);
-    uint64_t heap_bytes = mal_pageheap_stats().inuse_pages << MAL_PAGE_SHIFT;
-    if (mal_central_reclaimable_bytes() < mal_max(heap_bytes / HOLES_SHARE, HOLES_WORTH_BYTES))
-        return;
-    struct mal_hole_request request = {UINT64_MAX, end_ns, IDLE_TICKS, MAL_SCAVENGE_BACKGROUND};
-    mal_central_make_holes(&request, &hole_cursor_page);
 }
 
 static void do_round(void) {
     end_with_the_program();
     mal_http_follow_process();
-    if (round_count++ % 2 == 1)
-        visit_cpus();
-    scavenge();
+    mal_scavenge_round(ROUND_NS);
+    mal_gc_pools_tick(mal_clock_mono_ns());
     mal_trace_scavenge();
     mal_stats_publish();
 }
@@ -165,11 +136,12 @@ static void body(void) {
 }
 
 void mal_background_start(void) {
+    static const struct mal_own_thread thread = {"mallard", body, 0};
     uint32_t allowed = ALLOWED;
     if (!mal_cas_acquire(&run_state, &allowed, (uint32_t)RUNNING))
         return;
     /* No thread to be had: the process does without. */
-    if (mal_thread_start("mallard", body) != 0)
+    if (mal_thread_start(&thread) != 0)
         mal_store_release(&run_state, (uint32_t)IMPOSSIBLE);
 }
 

@@ -27,6 +27,7 @@
 #include "front/options.h"
 #include "front/stats.h"
 #include "front/thread.h"
+#include "gc/cycle.h"
 #include "meta/classes.h"
 #include "meta/memory.h"
 #include "meta/pagemap.h"
@@ -34,6 +35,8 @@
 #include "os/guard.h"
 #include "os/lock.h"
 #include "os/text.h"
+#include "os/vm.h"
+#include "pageheap/limit.h"
 #include "pageheap/pageheap.h"
 #include "sample/profile.h"
 
@@ -59,6 +62,9 @@ static void read_options(void) {
     if (options_known || !mal_env_ready())
         return;
     mal_options_read();
+    mal_limit_set(mal_options.memory_limit_bytes);
+    if (mal_options.flags & MAL_OPTION_MADVFREE)
+        mal_vm_set_release(MAL_VM_RELEASE_WHEN_SHORT);
     mal_writer_remember_place();
     options_known = true;
 }
@@ -122,6 +128,7 @@ bool mal_init_tolerates_foreign(const void *pointer) {
 }
 
 static void before_fork(void) {
+    mal_gc_hold_for_fork();
     mal_api_before_fork();
     mal_compat_before_fork();
     mal_lock(&init_lock);
@@ -129,8 +136,10 @@ static void before_fork(void) {
     mal_profile_before_fork();
     mal_thread_before_fork();
     mal_writer_before_fork();
+    mal_gc_before_fork();
     mal_cache_before_fork();
     mal_central_before_fork();
+    mal_gc_before_fork_heap();
     mal_pageheap_before_fork();
     mal_meta_before_fork();
     mal_lock_holds_all = true;
@@ -140,8 +149,10 @@ static void release_all(enum mal_fork_side side) {
     mal_lock_holds_all = false;
     mal_meta_after_fork();
     mal_pageheap_after_fork();
+    mal_gc_after_fork_heap(side == MAL_FORK_CHILD);
     mal_central_after_fork();
     mal_cache_after_fork(side);
+    mal_gc_after_fork(side == MAL_FORK_CHILD);
     mal_writer_after_fork();
     mal_thread_after_fork();
     mal_profile_after_fork();
@@ -153,6 +164,7 @@ static void release_all(enum mal_fork_side side) {
 
 static void after_fork_in_parent(void) {
     release_all(MAL_FORK_PARENT);
+    mal_gc_let_go_after_fork(false);
 }
 
 static void become_child(void) {
@@ -160,6 +172,7 @@ static void become_child(void) {
     own_pid = getpid();
     mal_background_forget_in_child();
     mal_central_forget_in_child();
+    mal_limit_forget_in_child();
     mal_thread_forget_others();
     mal_profile_forget_in_child();
     mal_http_forget_in_child(parent_pid);
@@ -170,6 +183,7 @@ static void after_fork_in_child(void) {
     mal_lock_forget_ranks();
     release_all(MAL_FORK_CHILD);
     become_child();
+    mal_gc_let_go_after_fork(true);
 }
 
 void mal_init_check_fork(void) {
@@ -194,6 +208,19 @@ static void end_at_exit(int exit_code, void *unused) {
     mal_init_end(exit_code);
 }
 
+static void configure_gc(void) {
+    struct mal_gc_config config = {
+        .percent = mal_options.gogc_percent == MAL_GOGC_OFF ? -1 : (int)mal_options.gogc_percent,
+        .memory_limit = (int64_t)mal_options.memory_limit_bytes,
+        .debug = mal_options.debug.gc,
+        .trace = mal_options.debug.gc_trace,
+        .stress_refills = mal_options.debug.gc_stress,
+        .bring_up = mal_init,
+        .become_own = mal_thread_become_own,
+    };
+    mal_gc_configure(&config);
+}
+
 /* Priority 101: before the program's own constructors where the linker gives us a say. */
 __attribute__((constructor(101))) static void come_up(void) {
     if (!mal_init())
@@ -203,6 +230,7 @@ __attribute__((constructor(101))) static void come_up(void) {
         mal_thread_set_rate(mal_options.mem_profile_rate);
         configure_profile();
     }
+    configure_gc();
     /* A box that is open already took its predecessor's name over. */
     if (!mal_writer_is_open())
         mal_writer_remove_predecessor();

@@ -16,6 +16,7 @@
 #include "front/trace.h"
 #include "meta/classes.h"
 #include "os/thread.h"
+#include "pageheap/limit.h"
 #include "pageheap/scavenger.h"
 
 static void drain_every_cpu(void) {
@@ -27,23 +28,21 @@ static void drain_every_cpu(void) {
         mal_thread_restore_cpus();
 }
 
-static void drain_this_cpu(void) {
-    int cpu = mal_percpu_current();
-    if (cpu >= 0)
-        mal_cache_drain_cpu((unsigned)cpu, MAL_DRAIN_ALL);
-}
-
 uint64_t mal_memory_release(void) {
     mal_init_check_fork();
     if (mal_cache_mode() == MAL_PERCPU_LOCK || (mal_thread.flags & MAL_THREAD_OWN))
         drain_every_cpu();
     else
-        drain_this_cpu();
+        mal_cache_drain_here();
     for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++)
         mal_central_flush(class);
     uint64_t released = mal_scavenger_release_all();
     mal_trace_scavenge_forced();
     return released;
+}
+
+int64_t mal_memory_set_limit(int64_t bytes) {
+    return (int64_t)(bytes < 0 ? mal_limit_bytes() : mal_limit_set((uint64_t)bytes));
 }
 
 uint64_t mal_memory_set_rate(uint64_t rate_bytes) {

@@ -11,6 +11,10 @@
  * the OS. */
 uint64_t mal_memory_release(void);
 
+/* Changes the memory limit: bytes, INT64_MAX none; a negative number changes nothing. Returns the
+ * previous one. */
+int64_t mal_memory_set_limit(int64_t bytes);
+
 /* Changes the sampling rate in all threads and in the box. Returns the previous rate. */
 uint64_t mal_memory_set_rate(uint64_t rate_bytes);
 

@@ -10,15 +10,83 @@
 #include "front/options.h"
 
 #include "base/format.h"
+#include "os/cgroup.h"
 #include "os/env.h"
 #include "os/say.h"
+#include "pageheap/limit.h"
 #include "sample/sampler.h"
 
 #include <stdbool.h>
 #include <string.h>
 
 struct mal_options mal_options = {.mem_profile_rate = MAL_RATE_DEFAULT_BYTES,
+                                  .memory_limit_bytes = MAL_LIMIT_OFF,
+                                  .gogc_percent = 100,
                                   .cpu_cache = MAL_PERCPU_RSEQ};
+
+/* A number at the start of a text, at most `most`; where it ends, or NULL. A plus sign may lead. */
+static const char *parse_number(const char *text, uint64_t most, uint64_t *ret_number) {
+    uint64_t number = 0;
+    const char *digit = text + (*text == '+');
+    if (*digit < '0' || *digit > '9')
+        return NULL;
+    for (; *digit >= '0' && *digit <= '9'; digit++) {
+        uint64_t value = (uint64_t)(*digit - '0');
+        if (number > (most - value) / 10)
+            return NULL;
+        number = number * 10 + value;
+    }
+    *ret_number = number;
+    return digit;
+}
+
+/* What the unit of a number of bytes shifts it by, 64 for one that is not known. */
+static unsigned unit_shift(const char *unit) {
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    if (!*unit)
+        return 0;
+    for (unsigned i = 0; i < MAL_COUNT_OF(units); i++)
+        if (strcmp(unit, units[i]) == 0)
+            return 10 * i;
+    return 64;
+}
+
+/* A tenth is for what the process has beside its heap. */
+static uint64_t limit_of_group(void) {
+    uint64_t bytes = mal_cgroup_memory_limit_bytes(MAL_CGROUP_MEMBERSHIP, MAL_CGROUP_ROOT);
+    return bytes == MAL_CGROUP_NO_LIMIT ? MAL_LIMIT_OFF : bytes - bytes / 10;
+}
+
+static bool parse_memory_limit(const char *value) {
+    uint64_t number;
+    if (!*value || strcmp(value, "off") == 0)
+        return true;
+    if (strcmp(value, "auto") == 0) {
+        mal_options.memory_limit_bytes = limit_of_group();
+        return true;
+    }
+    const char *unit = parse_number(value, MAL_LIMIT_OFF, &number);
+    unsigned shift = unit ? unit_shift(unit) : 64;
+    if (shift == 64 || number > MAL_LIMIT_OFF >> shift)
+        return false;
+    mal_options.memory_limit_bytes = number << shift;
+    return true;
+}
+
+/* Go takes any negative number for "off". */
+static bool parse_gogc(const char *value) {
+    bool negative = *value == '-';
+    uint64_t percent = MAL_GOGC_OFF;
+    if (!*value)
+        return true;
+    if (strcmp(value, "off") != 0) {
+        const char *end = parse_number(value + negative, INT32_MAX, &percent);
+        if (!end || *end || (negative && value[1] == '+'))
+            return false;
+    }
+    mal_options.gogc_percent = negative ? MAL_GOGC_OFF : percent;
+    return true;
+}
 
 static bool parse_rate(const char *value) {
     uint64_t number = 0;
@@ -77,47 +145,24 @@ static bool parse_keep(const char *value) {
     return parse_flag(value, MAL_OPTION_KEEP);
 }
 
-/* What MALLARD_DEBUG understands; each takes 0 or 1. */
-struct debug_name {
-    const char *name;
-    enum mal_option_flags flag;
-};
-static const struct debug_name debug_names[] = {
-    {"scavtrace", MAL_OPTION_SCAVTRACE},
-};
-
-/* Sets the entry's flag in *flags; false for one that is not known. */
-static bool debug_entry(const char *entry, size_t bytes, uint32_t *flags) {
-    for (size_t i = 0; i < MAL_COUNT_OF(debug_names); i++) {
-        size_t name_bytes = strlen(debug_names[i].name);
-        if (bytes != name_bytes + 2 || strncmp(entry, debug_names[i].name, name_bytes) != 0 ||
-            entry[name_bytes] != '=' || (entry[bytes - 1] != '0' && entry[bytes - 1] != '1'))
-            continue;
-        if (entry[bytes - 1] == '1')
-            *flags |= (uint32_t)debug_names[i].flag;
-        return true;
-    }
-    return false;
-}
-
-/* Entries NAME=VALUE with commas between. Returns the flags of those that are known. */
-static uint32_t debug_flags(const char *value, bool *ret_all_known) {
-    uint32_t flags = 0;
-    *ret_all_known = true;
-    for (const char *entry = value; *entry;) {
-        size_t bytes = strcspn(entry, ",");
-        *ret_all_known &= bytes == 0 || debug_entry(entry, bytes, &flags);
-        entry += bytes + (entry[bytes] == ',');
-    }
-    return flags;
-}
-
+/* All of it or nothing. */
 static bool parse_debug(const char *value) {
-    bool all_known;
-    uint32_t flags = debug_flags(value, &all_known);
-    if (all_known)
-        mal_options.flags |= flags;
-    return all_known;
+    struct mal_debug debug = {.flags = mal_options.flags};
+    if (!mal_debug_parse(value, &debug))
+        return false;
+    mal_options.flags = debug.flags;
+    mal_options.debug = debug;
+    return true;
+}
+
+/* GODEBUG is for Go programs first: what it says beyond our names is none of our business. */
+static void read_godebug(void) {
+    const char *value = mal_env("GODEBUG");
+    if (!value || mal_env("MALLARD_DEBUG"))
+        return;
+    mal_options.debug.flags = mal_options.flags;
+    mal_debug_parse(value, &mal_options.debug);
+    mal_options.flags = mal_options.debug.flags;
 }
 
 struct knob {
@@ -129,6 +174,8 @@ struct knob {
 
 static const struct knob knobs[] = {
     {"MALLARD_MEMPROFILERATE", parse_rate, "a number of bytes", "524288"},
+    {"MALLARD_GOMEMLIMIT", parse_memory_limit, "bytes such as 512MiB, auto or off", "off"},
+    {"MALLARD_GOGC", parse_gogc, "a percentage or off", "100"},
     {"MALLARD_CPU_CACHE", parse_cpu_cache, "rseq or lock", "rseq"},
     {"MALLARD_HTTP", parse_http, "an address or off", "off"},
     {"MALLARD_HTTP_TOKEN", parse_token, "a token", "none"},
@@ -137,27 +184,44 @@ static const struct knob knobs[] = {
     {"MALLARD_DEBUG", parse_debug, "a list such as scavtrace=1", "none"},
 };
 
+/* A knob that is Go's has Go's name behind our prefix, and is read by that name where ours is not
+ * set. */
+static const char *name_in_use(const struct knob *knob) {
+    const char *gos = knob->name + strlen("MALLARD_");
+    bool has_gos = strncmp(gos, "GO", 2) == 0 && !mal_env(knob->name) && mal_env(gos);
+    return has_gos ? gos : knob->name;
+}
+
 void mal_options_read(void) {
     if (mal_process_is_secure())
         return;
-    /* GODEBUG is for Go programs first: what it says beyond our names is none of our business. */
-    bool all_known;
-    const char *godebug = mal_env("GODEBUG");
-    if (godebug && !mal_env("MALLARD_DEBUG"))
-        mal_options.flags |= debug_flags(godebug, &all_known);
+    read_godebug();
     for (size_t i = 0; i < MAL_COUNT_OF(knobs); i++) {
-        const char *value = mal_env(knobs[i].name);
+        const char *name = name_in_use(&knobs[i]);
+        const char *value = mal_env(name);
         if (value && !knobs[i].parse(value))
-            mal_warn("%s=%s is not %s: using %s", knobs[i].name, value, knobs[i].expected,
+            mal_warn("%s=%s is not %s: using %s", name, value, knobs[i].expected,
                      knobs[i].fallback);
     }
 }
 
+#define NUMBER_BYTES 24
+static const char *number_or_off(char text[NUMBER_BYTES], uint64_t number, uint64_t off) {
+    if (number == off)
+        return "off";
+    mal_format(text, NUMBER_BYTES, "%lu", (unsigned long)number);
+    return text;
+}
+
 const char *mal_options_text(void) {
     static char text[512];
+    char limit[NUMBER_BYTES], gogc[NUMBER_BYTES];
     mal_format(text, sizeof text,
-               "MALLARD_MEMPROFILERATE=%lu\nMALLARD_CPU_CACHE=%s\nMALLARD_HTTP=%s\n",
+               "MALLARD_MEMPROFILERATE=%lu\nMALLARD_GOMEMLIMIT=%s\nMALLARD_GOGC=%s\n"
+               "MALLARD_CPU_CACHE=%s\nMALLARD_HTTP=%s\n",
                (unsigned long)mal_options.mem_profile_rate,
+               number_or_off(limit, mal_options.memory_limit_bytes, MAL_LIMIT_OFF),
+               number_or_off(gogc, mal_options.gogc_percent, MAL_GOGC_OFF),
                mal_options.cpu_cache == MAL_PERCPU_LOCK ? "lock" : "rseq",
                mal_options.http ? mal_options.http : "off");
     return text;

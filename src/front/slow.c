@@ -39,7 +39,7 @@ static bool record(void *object, uint64_t size_bytes, enum mal_due due, uint64_t
     if (due == MAL_DUE_OWN)
         return mal_profile_own_alloc((uintptr_t)object, size_bytes);
     mal_thread.flags |= MAL_THREAD_BUSY;
-    bool recorded = mal_profile_alloc((uintptr_t)object, size_bytes, rate);
+    bool recorded = mal_profile_alloc((uintptr_t)object, size_bytes, rate, MAL_BOX_KIND_MALLOC);
     mal_thread.flags &= (uint8_t)~MAL_THREAD_BUSY;
     return recorded;
 }
@@ -126,6 +126,7 @@ static void *alloc_large(size_t bytes, size_t alignment) {
     struct mal_span *span = new_large(bytes, alignment);
     if (!span)
         return fail();
+    mal_cache_keep_limit();
     count_and_charge_large(span);
     return span->base;
 }
@@ -157,7 +158,7 @@ bool mal_alloc_is_zeroed(const void *object) {
 /* ---- what a pointer is ---- */
 
 /* What the page map knows of a pointer. */
-enum pointer_kind { FOREIGN, INTERIOR, FREED, LIVE, SAMPLED, LARGE };
+enum pointer_kind { FOREIGN, INTERIOR, FREED, LIVE, SAMPLED, LARGE, COLLECTED };
 struct pointer_facts {
     enum pointer_kind kind;
     struct mal_span *span; /* NULL when FOREIGN */
@@ -179,6 +180,8 @@ static struct pointer_facts facts_of(const void *pointer) {
     struct mal_span *span = mal_is_initialised() ? mal_pagemap_span_of(pointer) : NULL;
     if (!span)
         return (struct pointer_facts){FOREIGN, NULL, 0};
+    if (span->class == MAL_CLASS_GC)
+        return (struct pointer_facts){COLLECTED, span, MAL_CLASS_GC};
     if (span->class != MAL_CLASS_LARGE)
         return (struct pointer_facts){kind_in_class_span(pointer, span), span, span->class};
     enum pointer_kind kind = pointer == span->base ? LARGE : INTERIOR;
@@ -207,6 +210,8 @@ void mal_misuse(const void *pointer, const char *what) {
     const struct mal_span *span = facts.span;
     if (!span)
         misuse_outside_spans(pointer, what);
+    if (facts.kind == COLLECTED)
+        mal_die("%s(%p): object of the collected heap: use mallard_gc_free", what, pointer);
     if (facts.class == MAL_CLASS_LARGE)
         mal_die("%s(%p): interior pointer: %zu bytes into an object of %zu bytes", what, pointer,
                 (size_t)((const char *)pointer - span->base),
@@ -284,6 +289,7 @@ bool mal_resize_in_place(void *pointer, size_t bytes) {
     uint64_t before = (uint64_t)facts.span->pages << MAL_PAGE_SHIFT;
     if (!mal_pageheap_resize_large(facts.span, bytes))
         return false;
+    mal_cache_keep_limit();
     if ((uint64_t)facts.span->pages << MAL_PAGE_SHIFT != before) {
         count_and_charge_large(facts.span);
         mal_stats_uncount_large(before);

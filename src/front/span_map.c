@@ -26,7 +26,7 @@ static struct mal_box_span entry_of(const struct mal_span_view *view) {
         .page = (uint32_t)view->page,
         .pages = (uint32_t)view->pages,
         .stack = MAL_BOX_NONE,
-        .class = view->class == MAL_CLASS_LARGE ? 0 : (uint16_t)view->class,
+        .class = view->class >= MAL_CLASS_COUNT ? 0 : (uint16_t)view->class,
         .live = (uint16_t)view->live,
         .objects = (uint16_t)view->objects,
     };

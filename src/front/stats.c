@@ -18,7 +18,9 @@
 #include "box/writer.h"
 #include "cache/percpu_cache.h"
 #include "central/central.h"
+#include "front/options.h"
 #include "front/thread.h"
+#include "gc/cycle.h"
 #include "meta/classes.h"
 #include "meta/memory.h"
 #include "os/clock.h"
@@ -26,6 +28,7 @@
 #include "os/lock.h"
 #include "os/thread.h"
 #include "os/vm.h"
+#include "pageheap/limit.h"
 #include "pageheap/pageheap.h"
 #include "pageheap/scavenger.h"
 #include "sample/profile.h"
@@ -149,6 +152,7 @@ static void collect_tables(uint64_t *v) {
     v[MAL_STAT_CACHE_INUSE] = mal_cache_slab_bytes() + mal_meta_bytes(MAL_META_CACHE);
     v[MAL_STAT_CACHE_SYS] = v[MAL_STAT_CACHE_INUSE];
     v[MAL_STAT_BUCKET_SYS] = mal_meta_bytes(MAL_META_BUCKET);
+    v[MAL_STAT_GC_SYS] = mal_meta_bytes(MAL_META_GC);
     v[MAL_STAT_OTHER_SYS] = mal_meta_bytes(MAL_META_OTHER);
     v[MAL_STAT_SYS] = v[MAL_STAT_HEAP_SYS] + v[MAL_STAT_STACK_SYS] + v[MAL_STAT_SPAN_SYS] +
                       v[MAL_STAT_CACHE_SYS] + v[MAL_STAT_BUCKET_SYS] + v[MAL_STAT_GC_SYS] +
@@ -168,17 +172,23 @@ static void collect_rest(uint64_t *v) {
     v[MAL_STAT_SCAV_CPU] = scavenger.cpu_ns;
     v[MAL_STAT_MAPS] = mal_load_relaxed(&mal_vm_map_calls);
     v[MAL_STAT_FOREIGN_FREES] = mal_load_relaxed(&foreign_frees);
-    v[MAL_STAT_GOGC] = UINT64_MAX;
-    v[MAL_STAT_NEXT_GC] = INT64_MAX;
-    v[MAL_STAT_MEM_LIMIT] = INT64_MAX;
+    v[MAL_STAT_MEM_LIMIT] = mal_limit_bytes();
     v[MAL_STAT_RSS] = mal_process_resident_bytes();
     v[MAL_STAT_MAX_RSS] = mal_max(mal_process_max_resident_bytes(), v[MAL_STAT_RSS]);
+}
+
+/* First: the collected heap's objects are in the sums that others add to. */
+static void collect_gc(struct mal_box_stats *stats) {
+    stats->value[MAL_STAT_GOGC] = mal_options.gogc_percent;
+    stats->value[MAL_STAT_NEXT_GC] = INT64_MAX;
+    mal_gc_add_stats(stats);
 }
 
 static void collect_locked(struct mal_box_stats *ret_stats) {
     int cancel = mal_thread_forbid_cancel();
     memset(ret_stats, 0, sizeof *ret_stats);
     ret_stats->class_count = MAL_CLASS_COUNT;
+    collect_gc(ret_stats);
     collect_large(ret_stats);
     for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++)
         collect_class(ret_stats, class);

@@ -20,10 +20,10 @@
 #include "base/bits.h"
 #include "base/format.h"
 #include "box/writer.h"
-#include "central/central.h"
 #include "front/options.h"
 #include "meta/pagemap.h"
 #include "os/say.h"
+#include "pageheap/limit.h"
 #include "pageheap/pageheap.h"
 #include "pageheap/scavenger.h"
 
@@ -47,7 +47,7 @@ struct heap {
 static struct heap heap_now(void) {
     struct mal_pageheap_stats pages = mal_pageheap_stats();
     uint64_t spans = pages.inuse_pages << MAL_PAGE_SHIFT;
-    uint64_t holes = mal_min(mal_central_holes_bytes(), spans);
+    uint64_t holes = mal_min(mal_limit_holes_bytes(), spans);
     return (struct heap){spans - holes, pages.free_pages << MAL_PAGE_SHIFT,
                          (pages.released_pages << MAL_PAGE_SHIFT) + holes};
 }

@@ -10,6 +10,7 @@
 #define MAL_GC_HEAP_H
 
 #include "base/attr.h"
+#include "gc/tables.h"
 #include "mallard/gc.h"
 
 #include <stdbool.h>
@@ -22,8 +23,29 @@ enum mal_gc_phase { MAL_GC_OFF, MAL_GC_MARK };
 extern MAL_HIDDEN uint32_t mal_gc_phase; /* enum mal_gc_phase */
 extern MAL_HIDDEN uint32_t mal_gc_cycle; /* number of the running or last cycle */
 
-/* Free slots a thread may hand out without looking at a span; HEAP fills it in. */
-struct mal_gc_cache;
+/* Slots of one span class that a thread may hand out without looking at a span: those of one window
+ * of 1 KiB. Their alloc bits are set already, their memory is zero, and while phase == MARK their
+ * mark bits are set: so handing one out is taking a bit.
+ *
+ *     slots handed out of the span since it was cached = span->gc.handed_count - bits set in
+ *     `window` and `rest` */
+struct mal_gc_bin {
+    uint64_t window; /* granules where free slots begin */
+    uintptr_t base;  /* address of the window's first granule */
+    uint64_t rest; /* free slots behind the window's end for now: the first one is to be sampled */
+    struct mal_span *span; /* on no list; NULL: none */
+};
+
+/* A thread's. The owner inside a critical section, or the collector while the world is stopped.
+ * All zero is a valid empty cache. */
+struct mal_gc_cache {
+    struct mal_gc_bin bin[MAL_GC_SPAN_CLASSES];
+    uintptr_t tiny;         /* where the next object below 16 bytes may begin */
+    uint32_t tiny_bytes;    /* that are left there */
+    int64_t sample_bytes;   /* until the next sample */
+    uint64_t sample_rate;   /* that the gap was drawn at */
+    uint64_t sample_random; /* never 0 once set up */
+};
 
 /* Brings the tables up. 0 or -ENOMEM. Once, under the collector's start lock. */
 int mal_gc_heap_init(void);
@@ -39,6 +61,8 @@ struct mal_gc_heap_counters {
     uint64_t total_alloc_bytes, total_free_bytes, mallocs, frees; /* exact as of the last flush */
 };
 struct mal_gc_heap_counters mal_gc_heap_counters(void);
+/* The same, the last four 0: no lock, for every refill. */
+struct mal_gc_heap_counters mal_gc_heap_levels(void);
 
 /* Hooks that CYCLE sets before the first allocation. Called with no lock held, outside critical
  * sections, by allocating threads: `charge` at every refill and large object with the bytes that
@@ -66,6 +90,19 @@ void mal_gc_heap_each_scan_range(void (*visit)(uintptr_t low, uintptr_t high, vo
 /* The object that holds the address: its start and size. False when there is none. Any pointer. */
 bool mal_gc_heap_find(uintptr_t address, uintptr_t *ret_object, size_t *ret_bytes);
 
+/* Between a cycle's mark and the end of its sweep: whether the object, found by
+ * mal_gc_heap_find, is about to be swept away. */
+bool mal_gc_heap_is_doomed(uintptr_t object);
+
+/* The object's mark, which is set for what lives on until its span is swept. */
+bool mal_gc_heap_is_marked(uintptr_t object);
+
+/* Takes a cache back: its slots are free again, its spans on lists. The owner when it ends, in a
+ * critical section. */
+void mal_gc_heap_flush(struct mal_gc_cache *cache);
+
+/* fork: from before_fork on no span changes hands. In the child, before the registry forgets the
+ * other threads: their caches are taken back and a mark that was going on is given up. */
 void mal_gc_heap_before_fork(void);
 void mal_gc_heap_after_fork(bool child);
 

@@ -14,6 +14,15 @@
 
 struct mal_gc_worker;
 
+/* Memory for workers. 0 or -ENOMEM; may be tried again. Once, by mal_gc_heap_init. */
+int mal_gc_mark_init(void);
+void mal_gc_mark_before_fork(void);
+void mal_gc_mark_after_fork(void);
+/* Nothing is queued, and no worker taken but by threads that do not exist here. */
+void mal_gc_mark_forget_in_child(void);
+/* World stopped, no worker taken: a new count, nothing queued. By mal_gc_heap_start_mark. */
+void mal_gc_mark_begin(void);
+
 /* A worker to mark with, and back. Never NULL: memory is set aside before the cycle. Any thread. */
 struct mal_gc_worker *mal_gc_worker_take(void);
 void mal_gc_worker_give(struct mal_gc_worker *worker); /* publishes what it still holds */
@@ -22,6 +31,9 @@ void mal_gc_worker_give(struct mal_gc_worker *worker); /* publishes what it stil
 void mal_gc_mark_range(struct mal_gc_worker *worker, uintptr_t low, uintptr_t high);
 /* One word. */
 void mal_gc_mark_word(struct mal_gc_worker *worker, uintptr_t word);
+/* What the object's pointers within [low, high) lead to, and not the object. */
+void mal_gc_mark_contents(struct mal_gc_worker *worker, uintptr_t object, uintptr_t low,
+                          uintptr_t high);
 /* From a thread of the program while phase == MARK: what it stores somewhere we do not look again.
  */
 void mal_gc_shade(const void *pointer);

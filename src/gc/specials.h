@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What hangs on single objects: finalizers, cleanups, weak references. Kept in tables of their own,
- * found by the object's page.
+ * found by the object's place.
  */
 #ifndef MAL_GC_SPECIALS_H
 #define MAL_GC_SPECIALS_H
@@ -12,9 +12,15 @@
 
 struct mal_gc_worker;
 
-/* Concurrent marking: everything reachable from an object with a finalizer (not the object itself),
- * closures and arguments, the queue of what is to be run. */
+/* Marks everything that an object with a finalizer leads to (not the object itself), arguments of
+ * cleanups, weak words, and the queue of what is due. Beside the program, or stopped: again and
+ * again if need be. */
 void mal_gc_specials_mark_roots(struct mal_gc_worker *worker);
+
+/* Memory in [low, high) was written to since mark_roots: looks again at what objects with
+ * finalizers hold there. Marked objects are seen again by mal_gc_mark_rescan; these are not marked
+ * and would be missed. For every dirty range that mal_gc_mark_rescan is called for. */
+void mal_gc_specials_rescan(struct mal_gc_worker *worker, uintptr_t low, uintptr_t high);
 
 /* Sweep of one span, before its bits are swapped: `is_marked`/`mark` look at and set the mark of an
  * object. An unmarked object with a finalizer is marked and its finalizer queued; cleanups are
@@ -26,10 +32,14 @@ struct mal_gc_sweep_view {
 };
 void mal_gc_specials_sweep(const struct mal_gc_sweep_view *view);
 
-/* Whether any object of the page may have a special: cheap. */
+/* Whether any object of the pages may have a special: a look at some words of a bit map. */
 bool mal_gc_specials_on_pages(uintptr_t low, uintptr_t high);
 
-/* The object was freed by hand. */
+/* The object is about to be freed by hand: its finalizer never runs, its cleanups are due, weak
+ * references to it are empty. Before the memory can be handed out again. No lock held. */
 void mal_gc_specials_forget(uintptr_t object);
+
+void mal_gc_specials_before_fork(void);
+void mal_gc_specials_after_fork(bool child);
 
 #endif

@@ -2,12 +2,17 @@
  *
  * What a thread carries for the collected heap. Made from our own memory when the thread first
  * allocates from it (or the collector first meets it); NULL until then.
+ *
+ *     in the registry  <=>  may hold collected pointers and has not ended, as far as is known
+ *
+ * The collector's own threads are in no registry: they are never stopped and never scanned.
  */
 #ifndef MAL_GC_THREAD_H
 #define MAL_GC_THREAD_H
 
 #include "base/attr.h"
 #include "gc/heap.h"
+#include "os/registers.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -19,27 +24,66 @@ enum mal_gc_thread_state {
     MAL_GC_PARKED,  /* stopped: `sp` is valid, the registers lie above it on the stack */
 };
 
-#define MAL_GC_SAVED_REGISTERS 16
-
 struct mal_gc_thread {
-    uint32_t state; /* enum mal_gc_thread_state; release by the thread, acquire by the collector */
-    uint32_t parked_epoch; /* of the stop that it has acknowledged; atomic */
-    uintptr_t sp;
-    uintptr_t saved[MAL_GC_SAVED_REGISTERS]; /* callee-saved registers while BLOCKED */
-    uintptr_t stack_low, stack_high;         /* home stack; constant after registration */
-    pid_t tid;
-    bool own;                  /* one of the collector's: never stopped, never scanned */
+    /* The protocol of world.c. */
+    uint32_t state;           /* enum mal_gc_thread_state; the thread writes; seq_cst */
+    uint32_t parked_epoch;    /* last stop acknowledged; the thread exchanges, release/acquire */
+    uint32_t blocking_depth;  /* regions entered and not left: `saved` counts; thread */
+    uint32_t signalled_epoch; /* last stop it was sent the signal for; stopping thread */
+    uintptr_t sp;             /* everything below is dead; the thread, before it acknowledges */
+    uintptr_t saved[MAL_SAVED_REGISTERS]; /* callee-saved registers of the outermost region */
+
+    /* Home stack, high end excluded; 0: the thread was adopted and has not said yet. The thread. */
+    uintptr_t stack_low, stack_high;
+    uintptr_t thread_pointer; /* likewise; 0: not known yet */
+    pid_t tid;                /* constant while registered */
+
     struct mal_gc_cache cache; /* gc/heap.h; owner, or the collector while the world is stopped */
     int64_t assist_debt_bytes; /* owner: bytes allocated in this cycle and not yet paid for */
-    struct mal_gc_thread *next, *previous; /* registry lock */
+    uint32_t assist_cycle;     /* owner: which cycle the debt is of */
+
+    uint32_t exit_rounds; /* of the destructor that ends the registration; owner */
+    struct mal_gc_thread *next, *previous, *next_of_tid; /* registry lock */
 };
 
 extern MAL_HIDDEN MAL_THREAD struct mal_gc_thread *mal_gc_self;
 
-/* Registers the calling thread; NULL when memory is short. Idempotent. */
+/* Registers the calling thread; NULL when memory is short. Idempotent. No Mallard lock held,
+ * outside critical sections. */
 struct mal_gc_thread *mal_gc_thread_register(void);
 
-/* Visits all registered threads. The world is stopped, or the registry lock is held. */
+/* Takes the calling thread off; it must not touch collected memory until it registers again. */
+void mal_gc_thread_leave(void);
+
+/* Called for every thread that leaves the registry, by itself or, when it ended without a word, by
+ * whoever noticed; no lock held. The record is still valid, its cache is to be taken back. Set
+ * once, before the first thread registers. */
+void mal_gc_thread_on_exit(void (*hook)(struct mal_gc_thread *thread));
+
+/* Visits all registered threads, under the registry lock. */
 void mal_gc_thread_each(void (*visit)(struct mal_gc_thread *thread, void *context), void *context);
+
+/* How many are registered. Relaxed. */
+uint32_t mal_gc_thread_count(void);
+
+/* ---- for world.c ---- */
+
+/* Visits under the registry lock; a thread whose visit returns true has ended and is dropped. */
+void mal_gc_thread_sift(bool (*visit)(struct mal_gc_thread *thread, void *context), void *context);
+
+enum mal_gc_meeting {
+    MAL_GC_MET,     /* was registered */
+    MAL_GC_ADOPTED, /* registered now: its next signal handler finds its record with `claim` */
+    MAL_GC_UNMET,   /* memory is short */
+};
+/* A thread that the kernel lists. The stopping thread. */
+enum mal_gc_meeting mal_gc_thread_meet(pid_t tid);
+/* In a signal handler of a thread without a record, while a stop is on: the adopted one or NULL. */
+struct mal_gc_thread *mal_gc_thread_claim(void);
+/* The stop is over: adopted threads have claimed their records or are gone. */
+void mal_gc_thread_end_meetings(void);
+
+void mal_gc_threads_before_fork(void);
+void mal_gc_threads_after_fork(bool child);
 
 #endif

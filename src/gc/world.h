@@ -20,9 +20,12 @@ struct mal_gc_stop {
 };
 
 /* Stops every thread of the process but the caller and the collector's own, runs `body`, lets them
- * go on. Inside, no Mallard lock is held by anybody; libc's may be (see os/critical.h): no malloc,
- * no stdio. The loader's list of objects is frozen: mal_gc_world_each_segment may be called inside.
- * The caller holds no lock. Body must be short. */
+ * go on. Inside, no Mallard lock is held by a thread of the program; one of Mallard's own threads,
+ * which run on, may hold one for an instant, so locks are taken as always and will be had. libc's
+ * locks may be held by whom they like: no malloc, no stdio. The loader's list of objects is frozen:
+ * mal_gc_world_each_segment may be called inside. The caller holds no lock; if it is a thread of
+ * the program, its own registers and stack are among the roots. Body must be short, and must not
+ * stop the world again. */
 void mal_gc_world_stopped(void (*body)(void *context), void *context, struct mal_gc_stop *ret_stop);
 
 /* Ranges of roots; `kind` says what. Stacks and registers only while the world is stopped. */
@@ -39,8 +42,12 @@ void mal_gc_world_each_segment(mal_gc_range_visit *visit,
                                void *context); /* .data/.bss of all objects but ours */
 void mal_gc_world_each_explicit(mal_gc_range_visit *visit, void *context); /* root_add, handles */
 
-/* Marks the calling thread as the collector's own. */
+/* Marks the calling thread as the collector's own: never stopped, never scanned. Threads of
+ * mal_thread_start begin so. Needed is it only for others. */
 void mal_gc_world_become_own(void);
+
+/* The calling thread can be stopped: it was born with all signals blocked. */
+void mal_gc_signal_unblock(void);
 
 /* fork: from before_fork on no stop can begin; the child's registry holds the caller only. */
 void mal_gc_world_before_fork(void);

@@ -9,6 +9,7 @@
  *
  *     class byte   0          the page belongs to no span
  *                  1..77      objects of size mal_class[c].size_bytes
+ *                  GC         the page belongs to the collected heap; see gc/tables.h
  *                  LARGE      first page of an object that owns its span
  *                  INSIDE     any later page of such an object
  */
@@ -25,6 +26,7 @@
 
 #define MAL_CLASS_COUNT 78u /* classes are 1 .. MAL_CLASS_COUNT - 1 */
 #define MAL_CLASS_NONE 0u
+#define MAL_CLASS_GC 253u
 #define MAL_CLASS_LARGE 254u
 #define MAL_CLASS_INSIDE 255u
 

@@ -14,6 +14,7 @@ enum mal_meta_use {
     MAL_META_SPAN,   /* span descriptors, object states, page map, page bitmaps */
     MAL_META_CACHE,  /* per-CPU slabs, transfer caches */
     MAL_META_BUCKET, /* the profiler's tables */
+    MAL_META_GC,     /* the collector's tables, buffers and threads */
     MAL_META_OTHER,
     MAL_META_USES
 };

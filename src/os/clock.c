@@ -23,3 +23,11 @@ uint64_t mal_clock_coarse_ns(void) {
 uint64_t mal_clock_unix_ns(void) {
     return read_clock(CLOCK_REALTIME);
 }
+
+uint64_t mal_clock_thread_ns(void) {
+    return read_clock(CLOCK_THREAD_CPUTIME_ID);
+}
+
+uint64_t mal_clock_process_ns(void) {
+    return read_clock(CLOCK_PROCESS_CPUTIME_ID);
+}

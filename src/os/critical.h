@@ -16,6 +16,7 @@
 
 #include "base/attr.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct mal_critical {
@@ -33,9 +34,20 @@ static inline void mal_critical_enter(void) {
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
 
-static inline void mal_critical_leave(void) {
+/* A collected object's address that is in a register or on the stack from here on. Before the end
+ * of the section that made the object: the compiler might leave the last step of computing the
+ * address for later, and the end of a section may be a stop. */
+#define MAL_CRITICAL_PIN(address) __asm__ volatile("" : "+r"(address) : : "memory")
+
+/* The section's end for paths that must end in no call: true means that mal_critical_park is due
+ * now. */
+static inline bool mal_critical_leave_is_due(void) {
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    if (--mal_critical.depth == 0 && __builtin_expect(mal_critical.stop_pending != 0, 0))
+    return --mal_critical.depth == 0 && __builtin_expect(mal_critical.stop_pending != 0, 0);
+}
+
+static inline void mal_critical_leave(void) {
+    if (mal_critical_leave_is_due())
         mal_critical_park();
 }
 

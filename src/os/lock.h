@@ -3,6 +3,10 @@
  * A small mutex on a futex: four bytes, no owner, works before libc is ready and in a forked
  * child. Uncontended it is one compare-and-swap; contended it spins briefly, then sleeps.
  *
+ * A holder is inside a critical section (os/critical.h) from before the compare-and-swap until
+ * after the release, so the collector never stops a thread that holds a lock, nor one that waits
+ * for one.
+ *
  * Debug builds check base/lock_rank.h: taking a lock whose rank is not above all held ones aborts
  * with both names.
  */
@@ -12,6 +16,7 @@
 #include "base/atomic.h"
 #include "base/attr.h"
 #include "base/lock_rank.h"
+#include "os/critical.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -35,12 +40,13 @@ void mal_lock_note_released(const struct mal_lock *lock);
 void mal_lock_forget_ranks(void);
 
 /* The thread that holds every lock for a fork may take and release any of them: other libraries'
- * fork handlers run meanwhile and allocate. */
+ * fork handlers run meanwhile and allocate. What it took before keeps it in a critical section. */
 extern MAL_HIDDEN MAL_THREAD bool mal_lock_holds_all;
 
 static inline void mal_lock(struct mal_lock *lock) {
     if (mal_lock_holds_all)
         return;
+    mal_critical_enter();
     uint32_t free_state = 0;
     if (!mal_cas_acquire(&lock->state, &free_state, 1u))
         mal_lock_wait(lock);
@@ -50,9 +56,12 @@ static inline void mal_lock(struct mal_lock *lock) {
 static inline bool mal_lock_try(struct mal_lock *lock) {
     if (mal_lock_holds_all)
         return true;
+    mal_critical_enter();
     uint32_t free_state = 0;
-    if (!mal_cas_acquire(&lock->state, &free_state, 1u))
+    if (!mal_cas_acquire(&lock->state, &free_state, 1u)) {
+        mal_critical_leave();
         return false;
+    }
     mal_lock_note_taken(lock);
     return true;
 }
@@ -66,6 +75,7 @@ static inline void mal_unlock(struct mal_lock *lock) {
     mal_lock_note_released(lock);
     if (mal_exchange_release(&lock->state, 0u) == 2)
         mal_lock_wake(lock);
+    mal_critical_leave();
 }
 
 #endif

@@ -8,6 +8,9 @@
  */
 #include "os/thread.h"
 
+#include "base/atomic.h"
+#include "base/attr.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
@@ -15,43 +18,86 @@
 #include <signal.h>
 #include <stdint.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #define STACK_BYTES (256u << 10)
 
-struct start {
-    void (*body)(void);
-    const char *name;
-};
+static cpu_set_t remembered_cpus; /* background thread only */
 
-static struct start start_request; /* one thread is started at a time; guarded by the caller */
-static cpu_set_t remembered_cpus;  /* background thread only */
+#define OWN_MOST 62u               /* more than a process ever has; others count as the program's */
+static int32_t own_tids[OWN_MOST]; /* 0: free; owner by compare-and-swap; atomic */
+static uint32_t own_count;         /* entries in use; relaxed */
+static MAL_THREAD int32_t *own_tid_at; /* the calling thread's entry */
+
+static MAL_THREAD bool starting_own;
+
+bool mal_thread_is_starting_own(void) {
+    return starting_own;
+}
+
+void mal_thread_note_own(void) {
+    for (unsigned i = 0; i < OWN_MOST && !own_tid_at; i++) {
+        int32_t none = 0;
+        if (!mal_cas_acquire(&own_tids[i], &none, gettid()))
+            continue;
+        own_tid_at = &own_tids[i];
+        mal_add_relaxed(&own_count, 1);
+    }
+}
+
+void mal_thread_forget_own(void) {
+    if (!own_tid_at)
+        return;
+    mal_store_release(own_tid_at, 0);
+    own_tid_at = NULL;
+    mal_sub_relaxed(&own_count, 1);
+}
+
+bool mal_thread_is_own(int tid) {
+    for (unsigned i = 0; i < OWN_MOST; i++)
+        if (mal_load_acquire(&own_tids[i]) == tid)
+            return true;
+    return false;
+}
+
+unsigned mal_thread_own_count(void) {
+    return mal_load_relaxed(&own_count);
+}
+
+void mal_thread_forget_all_own(void) {
+    for (unsigned i = 0; i < OWN_MOST; i++)
+        mal_store_relaxed(&own_tids[i], 0);
+    mal_store_relaxed(&own_count, 0u);
+    own_tid_at = NULL;
+}
 
 static void *run(void *argument) {
-    const struct start *start = argument;
-    prctl(PR_SET_NAME, (unsigned long)start->name, 0, 0, 0);
-    start->body();
+    const struct mal_own_thread *thread = argument;
+    prctl(PR_SET_NAME, (unsigned long)thread->name, 0, 0, 0);
+    mal_thread_note_own();
+    thread->body();
+    mal_thread_forget_own();
     return NULL;
 }
 
-static int create(const pthread_attr_t *attributes) {
+static int create(const pthread_attr_t *attributes, const struct mal_own_thread *what) {
     sigset_t all;
     sigset_t before;
     pthread_t thread;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = pthread_create(&thread, attributes, run, &start_request);
+    int error = pthread_create(&thread, attributes, run, (void *)(uintptr_t)what);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return -error;
 }
 
-int mal_thread_start(const char *name, void (*body)(void)) {
+int mal_thread_start(const struct mal_own_thread *what) {
     int saved_errno = errno;
     pthread_attr_t attributes;
-    start_request = (struct start){body, name};
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&attributes, STACK_BYTES);
-    int error = create(&attributes);
+    pthread_attr_setstacksize(&attributes, what->stack_bytes ? what->stack_bytes : STACK_BYTES);
+    int error = create(&attributes, what);
     pthread_attr_destroy(&attributes);
     errno = saved_errno;
     return error;

@@ -10,6 +10,9 @@
  * programs fit, but never more than an address-space limit could satisfy. Tables for it are
  * reserved without access rights and cost nothing until committed.
  *
+ * Memory goes back by MADV_DONTNEED, or by MADV_FREE where MALLARD_DEBUG=madvdontneed=0 asks for
+ * it: cheaper to take into use again, but the resident set falls only when the machine is short.
+ *
  * Fault injection counts requests for memory; it is two relaxed loads on a path that ends in a
  * system call. No lock, no state beyond those counters. errno is never changed.
  */
@@ -29,6 +32,10 @@
 #define WINDOW_MAX_BYTES (GIB << 14)
 
 uint64_t mal_vm_map_calls;
+uint64_t mal_vm_release_calls;
+
+static uint32_t release_kind;      /* relaxed atomic; enum mal_vm_release */
+static uint32_t released_is_dirty; /* relaxed atomic; 1 from the first release WHEN_SHORT on */
 
 static uint64_t fault_countdown; /* relaxed atomic; 0 off, 1 the next request fails */
 static uint32_t fault_kind;      /* relaxed atomic; enum mal_vm_fault */
@@ -92,12 +99,42 @@ void mal_vm_unmap(void *address, size_t bytes) {
     errno = saved_errno;
 }
 
+void mal_vm_set_release(enum mal_vm_release release) {
+    mal_store_relaxed(&release_kind, (uint32_t)release);
+}
+
+bool mal_vm_released_is_zero(void) {
+    return mal_load_relaxed(&released_is_dirty) == 0;
+}
+
+/* Said to be dirty before any page can be. */
+static bool offer_for_when_short(void *address, size_t bytes) {
+    mal_store_relaxed(&released_is_dirty, 1u);
+    if (madvise(address, bytes, MADV_FREE) == 0)
+        return true;
+    mal_vm_set_release(MAL_VM_RELEASE_AT_ONCE);
+    return false;
+}
+
 /* The kernel rounds a length up to its own page: what lies behind would be lost. */
 int mal_vm_release(void *address, size_t bytes) {
     if ((((uintptr_t)address | bytes) & (mal_vm_page_bytes() - 1)) != 0)
         return -EINVAL;
     int saved_errno = errno;
-    int error = madvise(address, bytes, MADV_DONTNEED) == 0 ? 0 : -errno;
+    int error = 0;
+    mal_add_relaxed(&mal_vm_release_calls, 1);
+    bool when_short = mal_load_relaxed(&release_kind) == MAL_VM_RELEASE_WHEN_SHORT;
+    if (!(when_short && offer_for_when_short(address, bytes)))
+        error = madvise(address, bytes, MADV_DONTNEED) == 0 ? 0 : -errno;
+    errno = saved_errno;
+    return error;
+}
+
+int mal_vm_forbid(void *address, size_t bytes) {
+    int saved_errno = errno;
+    int error = mal_vm_release(address, bytes);
+    if (error == 0 && mprotect(address, bytes, PROT_NONE) != 0)
+        error = -errno;
     errno = saved_errno;
     return error;
 }

@@ -8,6 +8,7 @@
 
 #include "base/attr.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,8 +24,20 @@ int mal_vm_commit(void *address, size_t bytes);
 
 void mal_vm_unmap(void *address, size_t bytes);
 
-/* Gives the pages back; they read as zero afterwards. -EINVAL for less than whole OS pages. */
+/* Gives the pages back. -EINVAL for less than whole OS pages. AT_ONCE they are gone and read as
+ * zero afterwards; WHEN_SHORT the OS takes them when it is short of memory, and until then they
+ * read as zero or as before, whole pages at a time, till they are next written to. WHEN_SHORT is
+ * set before there are threads, and becomes AT_ONCE again where the OS cannot do it. */
 int mal_vm_release(void *address, size_t bytes);
+enum mal_vm_release { MAL_VM_RELEASE_AT_ONCE, MAL_VM_RELEASE_WHEN_SHORT };
+void mal_vm_set_release(enum mal_vm_release release);
+
+/* Whether all that was ever given back reads as zero. */
+bool mal_vm_released_is_zero(void);
+
+/* Gives the pages back and lets nobody touch them until they are committed again. On failure they
+ * are only given back. */
+int mal_vm_forbid(void *address, size_t bytes);
 
 /* How much address space this process may have; a very large number where nobody says. */
 uint64_t mal_vm_address_limit_bytes(void);
@@ -36,8 +49,9 @@ uintptr_t mal_vm_window_hint(unsigned attempt, uint64_t random);
 
 size_t mal_vm_page_bytes(void);
 
-/* How often memory was asked for. Relaxed atomic. */
+/* How often memory was asked for, and how often given back. Relaxed atomics. */
 extern MAL_HIDDEN uint64_t mal_vm_map_calls;
+extern MAL_HIDDEN uint64_t mal_vm_release_calls;
 
 /* Tests: the n-th request for memory from now on fails, and every later one while `sticky`.
  * 0 switches it off. */

@@ -25,6 +25,7 @@
 #include "os/lock.h"
 #include "os/vm.h"
 #include "pageheap/chunk.h"
+#include "pageheap/limit.h"
 #include "pageheap/pages.h"
 
 #include <errno.h>
@@ -38,7 +39,8 @@
 
 static struct {
     struct mal_lock lock;
-    size_t end_page; /* where the next growth starts */
+    size_t end_page;   /* where the next growth starts */
+    size_t fresh_page; /* no page from here on was ever taken */
     struct mal_pageheap_stats stats;
     struct mal_pool spans;
     struct mal_pool states[STATE_UNITS_MAX + 1]; /* by size in units; [0] unused */
@@ -124,11 +126,27 @@ static void free_descriptor_locked(struct mal_span *span) {
     mal_pool_give(&heap.spans, span);
 }
 
+static void tell_limit_locked(void) {
+    mal_limit_note_pages(heap.stats.inuse_pages + heap.stats.free_pages);
+}
+
 /* Counts a change of `pages` pages from idle to in use; `released` of them had no memory. */
 static void count_taken_locked(size_t pages, size_t released) {
     heap.stats.inuse_pages += pages;
     heap.stats.released_pages -= released;
     heap.stats.free_pages -= pages - released;
+    tell_limit_locked();
+}
+
+static void count_released_locked(size_t pages) {
+    heap.stats.free_pages -= pages;
+    heap.stats.released_pages += pages;
+    tell_limit_locked();
+}
+
+/* Released pages are zero, or were never touched at all. */
+static bool is_zeroed_locked(size_t first, size_t pages, size_t released) {
+    return released == pages && (mal_vm_released_is_zero() || first >= heap.fresh_page);
 }
 
 static void take_pages_locked(struct mal_span *span, size_t first, size_t pages) {
@@ -137,7 +155,8 @@ static void take_pages_locked(struct mal_span *span, size_t first, size_t pages)
     heap.stats.spans++;
     span->base = mal_pagemap_address(first);
     span->pages = (uint32_t)pages;
-    span->flags = released == pages ? MAL_SPAN_ZEROED : 0;
+    span->flags = is_zeroed_locked(first, pages, released) ? MAL_SPAN_ZEROED : 0;
+    heap.fresh_page = mal_max(heap.fresh_page, first + pages);
 }
 
 static void set_class_locked(size_t first, size_t pages, uint32_t class) {
@@ -240,6 +259,35 @@ struct mal_span *mal_pageheap_new_large_span(size_t bytes, size_t alignment,
     return span;
 }
 
+static void enter_gc_locked(struct mal_span *span) {
+    size_t first = mal_pagemap_page(span->base);
+    for (size_t i = 0; i < span->pages; i++)
+        mal_store_relaxed(&mal_pagemap.span[first + i], span);
+    set_class_locked(first, span->pages, MAL_CLASS_GC);
+}
+
+static struct mal_span *new_gc_locked(size_t pages, enum mal_growth growth) {
+    size_t page = find_locked(pages, growth);
+    struct mal_span *span = page == MAL_NO_PAGE ? NULL : new_descriptor_locked(0);
+    if (!span)
+        return NULL;
+    take_pages_locked(span, page, pages);
+    span->class = MAL_CLASS_GC;
+    span->state = MAL_SPAN_GC;
+    enter_gc_locked(span);
+    heap.stats.gc_pages += pages;
+    return span;
+}
+
+struct mal_span *mal_pageheap_new_gc_span(size_t pages, enum mal_growth growth) {
+    if (!fits_window(pages, 1))
+        return NULL;
+    mal_lock(&heap.lock);
+    struct mal_span *span = new_gc_locked(pages, growth);
+    mal_unlock(&heap.lock);
+    return span;
+}
+
 static void give_pages_locked(size_t first, size_t pages) {
     mal_pages_give(first, pages);
     heap.stats.inuse_pages -= pages;
@@ -255,8 +303,7 @@ static void mark_holes_locked(const struct mal_span *span, size_t first) {
         if ((span->holes[unit / 64] >> (unit % 64) & all) != all)
             continue;
         mal_pages_mark_released(first + page, 1);
-        heap.stats.free_pages--;
-        heap.stats.released_pages++;
+        count_released_locked(1);
     }
 }
 
@@ -272,6 +319,8 @@ void mal_pageheap_free_span(struct mal_span *span) {
     heap.stats.spans--;
     if (span->state == MAL_SPAN_LARGE)
         heap.stats.large_bytes -= (uint64_t)span->pages << MAL_PAGE_SHIFT;
+    if (span->state == MAL_SPAN_GC)
+        heap.stats.gc_pages -= span->pages;
     free_descriptor_locked(span);
     mal_unlock(&heap.lock);
 }
@@ -291,6 +340,7 @@ static bool extend_locked(struct mal_span *span, size_t pages) {
     if (mal_pages_free_behind(first_new, more) < more)
         return false;
     count_taken_locked(more, mal_pages_take(first_new, more));
+    heap.fresh_page = mal_max(heap.fresh_page, first_new + more);
     set_class_locked(first_new, more, MAL_CLASS_INSIDE);
     heap.stats.large_bytes += (uint64_t)more << MAL_PAGE_SHIFT;
     span->flags &= (uint8_t)~MAL_SPAN_ZEROED;
@@ -345,8 +395,7 @@ void mal_pageheap_return(size_t first_page, size_t pages, enum mal_borrow_result
     give_pages_locked(first_page, pages);
     if (result == MAL_BORROW_RELEASED) {
         mal_pages_mark_released(first_page, pages);
-        heap.stats.free_pages -= pages;
-        heap.stats.released_pages += pages;
+        count_released_locked(pages);
     }
     mal_unlock(&heap.lock);
 }
@@ -366,14 +415,16 @@ static uint32_t count_live(const struct mal_span *span) {
 }
 
 static struct mal_span_view view_locked(const struct mal_span *span, size_t page) {
-    bool large = span->state == MAL_SPAN_LARGE;
-    return (struct mal_span_view){
-        .page = page,
-        .pages = span->pages,
-        .class = span->class,
-        .objects = large ? 1 : span->object_count,
-        .live = large ? 1 : count_live(span),
-    };
+    struct mal_span_view view = {
+        .page = page, .pages = span->pages, .class = span->class, .objects = 1, .live = 1};
+    if (span->state == MAL_SPAN_CENTRAL) {
+        view.objects = span->object_count;
+        view.live = count_live(span);
+    } else if (span->state == MAL_SPAN_GC) {
+        view.objects = span->object_count;
+        view.live = span->object_count - (uint32_t)mal_min(span->gc.free_count, span->object_count);
+    }
+    return view;
 }
 
 /* The span that begins at a page, NULL when none does. */

@@ -20,6 +20,7 @@ struct mal_pageheap_stats {
     uint64_t spans;
     uint64_t span_bytes;  /* descriptors and states in use */
     uint64_t large_bytes; /* in spans of one large object */
+    uint64_t gc_pages;    /* of inuse_pages: in spans of the collected heap */
 };
 
 /* 0 or -ENOMEM. Once, after mal_pagemap_init. */
@@ -35,6 +36,10 @@ struct mal_span *mal_pageheap_new_class_span(uint32_t class, enum mal_growth gro
  * page). NULL when memory is short or the sizes overflow. */
 struct mal_span *mal_pageheap_new_large_span(size_t bytes, size_t alignment,
                                              enum mal_growth growth);
+
+/* A span for the collected heap, whose pages have no states: nothing of it can be freed as memory
+ * from malloc. NULL when memory is short. */
+struct mal_span *mal_pageheap_new_gc_span(size_t pages, enum mal_growth growth);
 
 void mal_pageheap_free_span(struct mal_span *span);
 
@@ -54,7 +59,7 @@ size_t mal_pageheap_top_chunk(void);
 struct mal_span_view {
     size_t page;
     size_t pages;
-    uint32_t class;   /* or MAL_CLASS_LARGE */
+    uint32_t class;   /* or MAL_CLASS_LARGE, MAL_CLASS_GC */
     uint32_t objects; /* that fit */
     uint32_t live;    /* in the program's hands */
 };

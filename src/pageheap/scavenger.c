@@ -9,7 +9,8 @@
  *
  * The goal is 110 % of the largest use over the last RECENT_TICKS ticks: a program whose use
  * swings within that time keeps its memory and pays no page faults for the swing; after a spike
- * the surplus goes back once the spike has left the window.
+ * the surplus goes back once the spike has left the window. What a memory limit does not allow goes
+ * back whatever the window says.
  *
  * SYNCHRONIZATION: `recent` belongs to the background thread. Counters are relaxed atomics.
  */
@@ -23,7 +24,7 @@
 #include "pageheap/pageheap.h"
 
 #define QUANTUM_PAGES ((64u << 10) / MAL_PAGE_BYTES)
-#define FORCED_QUANTUM_PAGES 512u
+#define EAGER_QUANTUM_PAGES 512u /* whoever waits for it, waits less */
 #define RECENT_TICKS 3u
 
 static uint64_t recent[RECENT_TICKS]; /* pages in use at the last ticks; background thread only */
@@ -49,43 +50,51 @@ static size_t release_run(size_t most_pages, size_t *cursor_chunk) {
     size_t pages = mal_pageheap_borrow(most_pages, cursor_chunk, &first);
     if (pages == 0)
         return 0;
-    mal_add_relaxed(&counters.calls, 1);
     int error = mal_vm_release(mal_pagemap_address(first), pages << MAL_PAGE_SHIFT);
     mal_pageheap_return(first, pages, error ? MAL_BORROW_KEPT : MAL_BORROW_RELEASED);
     return error ? 0 : pages;
 }
 
-static uint64_t resident_surplus_pages(uint64_t goal_pages) {
+/* Idle pages to give back: those beyond the goal, or beyond what the limit allows. */
+static uint64_t surplus_pages(uint64_t goal_pages, uint64_t over_bytes) {
     struct mal_pageheap_stats stats = mal_pageheap_stats();
     uint64_t resident = stats.inuse_pages + stats.free_pages;
-    return resident > goal_pages ? mal_min(resident - goal_pages, stats.free_pages) : 0;
+    uint64_t beyond_goal = resident > goal_pages ? resident - goal_pages : 0;
+    uint64_t beyond_limit = mal_ceil_div(over_bytes, MAL_PAGE_BYTES);
+    return mal_min(mal_max(beyond_goal, beyond_limit), stats.free_pages);
 }
 
-void mal_scavenger_tick(uint64_t now_ns, uint64_t budget_ns) {
-    uint64_t goal = mal_scavenger_goal_pages(note_use(mal_pageheap_stats().inuse_pages));
-    uint64_t surplus = resident_surplus_pages(goal);
+static uint64_t release_pages(uint64_t pages, size_t quantum_pages, uint64_t end_ns) {
     size_t cursor = mal_pageheap_top_chunk();
-    uint64_t end_ns = now_ns;
-    while (surplus > 0 && end_ns - now_ns < budget_ns) {
-        size_t pages = release_run(mal_min(surplus, QUANTUM_PAGES), &cursor);
-        if (pages == 0)
+    uint64_t done = 0;
+    while (done < pages) {
+        size_t step = release_run((size_t)mal_min(pages - done, quantum_pages), &cursor);
+        done += step;
+        if (step == 0 || mal_clock_mono_ns() >= end_ns)
             break;
-        surplus -= mal_min(surplus, pages);
-        mal_add_relaxed(&counters.background_bytes, (uint64_t)pages << MAL_PAGE_SHIFT);
-        end_ns = mal_clock_mono_ns();
     }
-    mal_add_relaxed(&counters.cpu_ns, end_ns - now_ns);
+    return done;
+}
+
+void mal_scavenger_tick(uint64_t now_ns, uint64_t budget_ns, uint64_t over_bytes) {
+    uint64_t goal = mal_scavenger_goal_pages(note_use(mal_pageheap_stats().inuse_pages));
+    uint64_t surplus = surplus_pages(goal, over_bytes);
+    uint64_t pages = release_pages(surplus, QUANTUM_PAGES, now_ns + budget_ns);
+    mal_scavenger_count(MAL_SCAVENGE_BACKGROUND, pages << MAL_PAGE_SHIFT,
+                        mal_clock_mono_ns() - now_ns);
+}
+
+uint64_t mal_scavenger_release(uint64_t most_bytes, uint64_t end_ns,
+                               enum mal_scavenge_reason reason) {
+    uint64_t start_ns = mal_clock_mono_ns();
+    uint64_t pages =
+        release_pages(mal_ceil_div(most_bytes, MAL_PAGE_BYTES), EAGER_QUANTUM_PAGES, end_ns);
+    mal_scavenger_count(reason, pages << MAL_PAGE_SHIFT, mal_clock_mono_ns() - start_ns);
+    return pages << MAL_PAGE_SHIFT;
 }
 
 uint64_t mal_scavenger_release_all(void) {
-    uint64_t start_ns = mal_clock_mono_ns();
-    uint64_t total_pages = 0;
-    size_t cursor = mal_pageheap_top_chunk();
-    for (size_t pages; (pages = release_run(FORCED_QUANTUM_PAGES, &cursor)) > 0;)
-        total_pages += pages;
-    mal_scavenger_count(MAL_SCAVENGE_FORCED, total_pages << MAL_PAGE_SHIFT,
-                        mal_clock_mono_ns() - start_ns);
-    return total_pages << MAL_PAGE_SHIFT;
+    return mal_scavenger_release(UINT64_MAX >> MAL_PAGE_SHIFT, UINT64_MAX, MAL_SCAVENGE_FORCED);
 }
 
 void mal_scavenger_count(enum mal_scavenge_reason reason, uint64_t bytes, uint64_t cpu_ns) {
@@ -103,7 +112,7 @@ struct mal_scavenger_stats mal_scavenger_stats(void) {
         .background_bytes = mal_load_relaxed(&counters.background_bytes),
         .eager_bytes = mal_load_relaxed(&counters.eager_bytes),
         .forced_bytes = mal_load_relaxed(&counters.forced_bytes),
-        .calls = mal_load_relaxed(&counters.calls),
+        .calls = mal_load_relaxed(&mal_vm_release_calls),
         .cpu_ns = mal_load_relaxed(&counters.cpu_ns),
     };
 }

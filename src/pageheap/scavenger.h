@@ -16,9 +16,17 @@ struct mal_scavenger_stats {
     uint64_t cpu_ns;
 };
 
-/* One step of background work: returns idle memory above the goal, highest addresses first, for at
- * most about `budget_ns`. Background thread only. */
-void mal_scavenger_tick(uint64_t now_ns, uint64_t budget_ns);
+/* One step of background work: returns idle memory above the goal, and as much as the heap is above
+ * what its limit allows (`over_bytes`), highest addresses first, for at most about `budget_ns`.
+ * Background thread only. */
+void mal_scavenger_tick(uint64_t now_ns, uint64_t budget_ns, uint64_t over_bytes);
+
+enum mal_scavenge_reason { MAL_SCAVENGE_BACKGROUND, MAL_SCAVENGE_EAGER, MAL_SCAVENGE_FORCED };
+
+/* Returns idle pages, highest addresses first, until `most_bytes` were given back, `end_ns`
+ * (monotonic) has passed or none is left. Returns the bytes. Any thread, no lock held. */
+uint64_t mal_scavenger_release(uint64_t most_bytes, uint64_t end_ns,
+                               enum mal_scavenge_reason reason);
 
 /* Returns every idle page now. Returns the bytes given back. Any thread. */
 uint64_t mal_scavenger_release_all(void);
@@ -27,7 +35,6 @@ uint64_t mal_scavenger_release_all(void);
 uint64_t mal_scavenger_goal_pages(uint64_t recent_peak_pages);
 
 /* Counts what another tier returned. Any thread. */
-enum mal_scavenge_reason { MAL_SCAVENGE_BACKGROUND, MAL_SCAVENGE_EAGER, MAL_SCAVENGE_FORCED };
 void mal_scavenger_count(enum mal_scavenge_reason reason, uint64_t bytes, uint64_t cpu_ns);
 
 struct mal_scavenger_stats mal_scavenger_stats(void);

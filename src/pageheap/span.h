@@ -3,9 +3,10 @@
  * A span: a run of pages that holds objects of one class, or one large object.
  *
  * One owner at a time:
- *     FREE -> (page heap) -> CENTRAL or LARGE -> (page heap) -> FREE
- * The page heap makes and destroys spans. While CENTRAL, the lists, counts and bits belong to the
- * class's central lock; while LARGE, everything belongs to whoever owns the object.
+ *     FREE -> (page heap) -> CENTRAL, LARGE or GC -> (page heap) -> FREE
+ * So is GC: the collected heap's, one object or many. The page heap makes and destroys spans. While
+ * CENTRAL, the lists, counts and bits belong to the class's central lock; while LARGE, everything
+ * belongs to whoever owns the object.
  *
  *     free_count = number of set bits in free_bits = object_count - objects handed out,
  *     where "handed out" includes objects in CPU and transfer caches.
@@ -20,18 +21,31 @@
 #define MAL_SPAN_OBJECTS_MAX 512u
 #define MAL_SPAN_HOLES_MAX 256u /* units of 4 KiB in the longest class span */
 
-enum mal_span_state { MAL_SPAN_CENTRAL = 1, MAL_SPAN_LARGE = 2 };
+enum mal_span_state { MAL_SPAN_CENTRAL = 1, MAL_SPAN_LARGE = 2, MAL_SPAN_GC = 3 };
 
 enum mal_span_flags {
     MAL_SPAN_ZEROED = 1u << 0, /* every byte is zero: the pages came fresh from the OS */
     MAL_SPAN_HOLED = 1u << 1,  /* CENTRAL: some bit of `holes` is set */
     MAL_SPAN_BUSY = 1u << 2,   /* CENTRAL: on no list while its pages are being released */
+    MAL_SPAN_ARENA = 1u << 3,  /* a chunk of an arena, gc/arena.c */
+};
+
+/* What the collected heap keeps of a span. Its owner is whoever took it off the lists of its class;
+ * while listed, the class's lock guards it. */
+struct mal_span_gc {
+    uint64_t object_bytes;  /* of one object; constant */
+    uint64_t sampled;       /* bit i: the profiler may know object i modulo 64; relaxed atomic */
+    uint32_t free_count;    /* objects that are not allocated; while listed */
+    uint32_t handed_count;  /* objects handed out since the span was cached; owner */
+    uint32_t charged_count; /* objects that were free when the span was cached; owner */
+    uint16_t next_window;   /* windows below it have been looked at since; owner */
+    uint8_t span_class;     /* size class << 1 | noscan; constant */
 };
 
 struct mal_span {
     char *base;
     uint32_t pages;
-    uint8_t class;   /* size class, or MAL_CLASS_LARGE */
+    uint8_t class;   /* size class, MAL_CLASS_LARGE or MAL_CLASS_GC */
     uint8_t state;   /* enum mal_span_state */
     uint8_t flags;   /* enum mal_span_flags */
     uint8_t sampled; /* LARGE: the profiler knows the object; owner of the object */
@@ -46,7 +60,10 @@ struct mal_span {
     struct mal_span *next;
     struct mal_span *previous;
     uint8_t *states; /* one byte per state unit of the whole span; see meta/pagemap.h */
-    uint64_t free_bits[MAL_SPAN_OBJECTS_MAX / 64];
+    union {
+        uint64_t free_bits[MAL_SPAN_OBJECTS_MAX / 64]; /* CENTRAL */
+        struct mal_span_gc gc;                         /* GC */
+    };
     uint64_t holes[MAL_SPAN_HOLES_MAX / 64]; /* bit i: unit i was given back and not used since */
 };
 

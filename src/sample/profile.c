@@ -41,6 +41,7 @@ struct key {
     uint64_t size_bytes;
     uint64_t rate_bytes;
     uint64_t stack_hash;
+    enum mal_box_kind kind;
 };
 
 static struct mal_lock profile_lock = MAL_LOCK_INIT(MAL_RANK_PROFILE);
@@ -52,6 +53,10 @@ static uint64_t own_bytes;               /* relaxed atomic */
 
 void mal_profile_configure(const struct mal_profile_config *new_config) {
     config = *new_config;
+}
+
+uint64_t mal_profile_rate(void) {
+    return config.current_rate ? config.current_rate() : 0;
 }
 
 static void recount(const struct mal_live *live) {
@@ -116,7 +121,8 @@ static uint64_t hash_stack(const uintptr_t *pcs, size_t depth) {
 }
 
 static uint64_t hash_key(const struct key *key) {
-    return mal_mix(key->stack_hash ^ mal_mix(key->size_bytes ^ key->rate_bytes << 32));
+    return mal_mix(key->stack_hash ^
+                   mal_mix(key->size_bytes ^ key->rate_bytes << 32 ^ (uint64_t)key->kind << 63));
 }
 
 static bool same_stack(uint32_t stack, const struct key *key) {
@@ -128,7 +134,7 @@ static bool same_stack(uint32_t stack, const struct key *key) {
 static bool matches(uint32_t bucket, const struct key *key) {
     const struct mal_box_bucket *entry = mal_writer_bucket(bucket);
     return entry->size == key->size_bytes && entry->rate == key->rate_bytes &&
-           same_stack(entry->stack, key);
+           entry->kind == key->kind && same_stack(entry->stack, key);
 }
 
 /* The key's bucket, or MAL_BOX_NONE and the empty slot where it belongs. */
@@ -167,7 +173,7 @@ static uint32_t insert_locked(const struct key *key) {
         return MAL_BOX_NONE;
     struct mal_box_bucket entry = {
         .stack = stack,
-        .kind = MAL_BOX_KIND_MALLOC,
+        .kind = key->kind,
         .size = key->size_bytes,
         .rate = key->rate_bytes,
         .first_unix_ns = mal_clock_unix_ns(),
@@ -199,12 +205,13 @@ static bool count_alloc(uint32_t bucket, uintptr_t address, uint64_t size_bytes)
     return false;
 }
 
-bool mal_profile_alloc(uintptr_t address, uint64_t size_bytes, uint64_t rate_bytes) {
+bool mal_profile_alloc(uintptr_t address, uint64_t size_bytes, uint64_t rate_bytes,
+                       enum mal_box_kind kind) {
     uintptr_t pcs[MAL_BOX_DEPTH_MAX];
     if (!mal_profile_ensure_box())
         return false;
     size_t depth = mal_unwind_capture(pcs, MAL_BOX_DEPTH_MAX, config.skip_low, config.skip_high);
-    struct key key = {pcs, depth, size_bytes, rate_bytes, hash_stack(pcs, depth)};
+    struct key key = {pcs, depth, size_bytes, rate_bytes, hash_stack(pcs, depth), kind};
     uint32_t bucket = depth > 0 ? bucket_for(&key) : MAL_BOX_NONE;
     mal_add_relaxed(&sample_count, 1);
     if (bucket == MAL_BOX_NONE) {

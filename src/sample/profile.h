@@ -33,7 +33,11 @@ void mal_profile_end(int exit_code, enum mal_writer_end end);
 /* Records a sample of an object at `address` that was drawn at `rate_bytes`: takes the caller's
  * stack and counts it. False when it could not be remembered (and was counted as dropped): the
  * object must then not be marked as sampled. No lock held. */
-bool mal_profile_alloc(uintptr_t address, uint64_t size_bytes, uint64_t rate_bytes);
+bool mal_profile_alloc(uintptr_t address, uint64_t size_bytes, uint64_t rate_bytes,
+                       enum mal_box_kind kind);
+
+/* The rate in force. */
+uint64_t mal_profile_rate(void);
 
 /* The same for an object of one of Mallard's own threads: counted apart, no stack. */
 bool mal_profile_own_alloc(uintptr_t address, uint64_t size_bytes);

@@ -5,7 +5,7 @@
     memory.py [--scenario NAME,...] [--time FACTOR] [allocators.py's options]
 
 The driver reads /proc/PID/statm twenty times a second. Times count from the moment at which the
-program had freed what it frees ("idle"). "limit" runs with GOMEMLIMIT and MALLARD_MEMLIMIT at 512 MiB;
+program had freed what it frees ("idle"). "limit" runs with GOMEMLIMIT and MALLARD_GOMEMLIMIT at 512 MiB;
 in "incident" the driver is the OOM killer: it ends a program whose resident set exceeds 1 GiB, and the
 table says when. Goals are Mallard's, at full scale: printed as reached or missed, and drawn as a line.
 
@@ -44,7 +44,7 @@ class Scenario:
     env: dict = dataclasses.field(default_factory=dict)
 
 
-LIMIT = {"GOMEMLIMIT": "512MiB", "MALLARD_MEMLIMIT": "512MiB"}
+LIMIT = {"GOMEMLIMIT": "512MiB", "MALLARD_GOMEMLIMIT": "512MiB"}
 SCENARIOS = {
     "runs": Scenario("1 GiB, 90 % freed in contiguous runs; low load from 10 s", 20, 130, 10),
     "random": Scenario("1 GiB, 90 % freed at random", 30, 450, 30),

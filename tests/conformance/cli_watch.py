@@ -157,7 +157,7 @@ def check_top_keys(scene):
     checks.check("on a screen of its own", b"\033[?1049h" in terminal.seen and b"\033[?25l" in terminal.seen)
     checks.equal("with keys at once and no echo", mode_of(terminal), (False, False))
     checks.check("with colours", b"\033[7m> " in terminal.seen)
-    checks.check("down", pressed(terminal, b"j", rf"\n> +{programs[1].pid} "))
+    checks.check("down", pressed(terminal, b"j", rf"\n> +{programs[1].pid} "), screen(terminal, -2000))
     checks.check("up, by an arrow", pressed(terminal, b"\033[A", rf"\n> +{programs[0].pid} "))
     checks.check("the next order", pressed(terminal, b"s", "order: live "))
     checks.check("pause", pressed(terminal, b"p", "PAUSED"))

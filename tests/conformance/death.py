@@ -36,6 +36,10 @@ EXPECTED = {
     "realloc_interior": f"realloc({{p}}): {INSIDE.format(16)} size class 64",
     "realloc_foreign": "realloc({p}): foreign pointer: Mallard never gave it out",
     "usable_size_freed": f"malloc_usable_size({{p}}): use after free {FREED} 64",
+    "collected": "free({p}): object of the collected heap: use mallard_gc_free",
+    "collected_realloc": "realloc({p}): object of the collected heap: use mallard_gc_free",
+    "collected_usable_size":
+        "malloc_usable_size({p}): object of the collected heap: use mallard_gc_free",
     "tolerated_break": None,
 }
 

@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Allocation from the collected heap.
+ *
+ * Fast path: inside a critical section, take the lowest bit of the thread's window, and write the
+ * pointer bits where the type needs some. Everything else was done when the window was opened
+ * (gc/refill.c). Slow path: the next window, another span (charged for outside critical sections,
+ * because paying may mean to mark), a sample, a tiny block, an object with a span of its own, or
+ * the very first allocation of the thread or the process.
+ *
+ * Objects without pointers below 16 bytes share 16-byte blocks, which live as long as any of them.
+ *
+ * SYNCHRONIZATION: gc/refill.c. Between a critical section's end and the return the new object is
+ * held by this stack alone, which is a root.
+ *
+ * Must never leave a critical section with a slot taken and not yet marked while phase == MARK.
+ */
+#include "gc/alloc.h"
+
+#include "base/bits.h"
+#include "base/check.h"
+#include "gc/cycle.h"
+#include "mallard/gc_type.h"
+#include "os/critical.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define FAST_SCAN_BYTES 512u /* the pointer bits of larger objects are more than two words */
+#define WORD_BYTES sizeof(uintptr_t)
+#define TINY_BYTES 16u
+
+static void *fail(void) {
+    errno = ENOMEM;
+    return NULL;
+}
+
+/* ---- slow ---- */
+
+static struct mal_gc_thread *bring_up(void) {
+    if (mal_gc_self)
+        return mal_gc_self;
+    return mal_gc_ensure() == 0 ? mal_gc_thread_register() : NULL;
+}
+
+static unsigned span_class_of(const struct mal_gc_request *request) {
+    return mal_class_for_small(request->bytes) << 1 | (request->layout == MAL_GC_LAYOUT_NOSCAN);
+}
+
+static uintptr_t take_lowest(const struct mal_gc_bin *bin, uint64_t *bits) {
+    unsigned bit = (unsigned)__builtin_ctzll(*bits);
+    *bits &= *bits - 1;
+    return bin->base + ((uintptr_t)bit << MAL_GRANULE_SHIFT);
+}
+
+/* The first of `rest` is the one the sample falls on; what follows is a window of its own. */
+static uintptr_t take_sampled(struct mal_gc_cache *cache, struct mal_gc_bin *bin) {
+    uint64_t rest = bin->rest;
+    uintptr_t object = take_lowest(bin, &rest);
+    bin->window = mal_gc_sample_split(cache, rest, bin->span->gc.object_bytes);
+    bin->rest = rest & ~bin->window;
+    return object;
+}
+
+/* A slot of the cached span; 0 when it has no more. In a critical section. */
+static uintptr_t take_slot(struct mal_gc_cache *cache, struct mal_gc_bin *bin, uint64_t *ret_rate) {
+    *ret_rate = 0;
+    while (!bin->window) {
+        if (bin->rest) {
+            *ret_rate = cache->sample_rate;
+            return take_sampled(cache, bin);
+        }
+        if (!bin->span || !mal_gc_bin_advance(cache, bin))
+            return 0;
+    }
+    return take_lowest(bin, &bin->window);
+}
+
+/* Takes a slot and gives it its pointer bits. */
+static uintptr_t take_object(struct mal_gc_thread *thread, const struct mal_gc_request *request,
+                             uint64_t *ret_rate) {
+    unsigned span_class = span_class_of(request);
+    mal_critical_enter();
+    uintptr_t object = take_slot(&thread->cache, &thread->cache.bin[span_class], ret_rate);
+    if (object && request->layout != MAL_GC_LAYOUT_NOSCAN)
+        mal_gc_layout_write(mal_gc_offset(object), mal_gc_class[span_class >> 1].size_bytes,
+                            request);
+    MAL_CRITICAL_PIN(object);
+    mal_critical_leave();
+    return object;
+}
+
+static bool refill(struct mal_gc_thread *thread, unsigned span_class) {
+    mal_critical_enter();
+    uint64_t bytes = mal_gc_bin_refill(&thread->cache, &thread->cache.bin[span_class], span_class);
+    mal_critical_leave();
+    if (bytes > 0 && mal_gc_hooks.charge)
+        mal_gc_hooks.charge(bytes);
+    return bytes > 0;
+}
+
+static void *alloc_small(struct mal_gc_thread *thread, const struct mal_gc_request *request) {
+    unsigned span_class = span_class_of(request);
+    uint64_t rate;
+    uintptr_t object;
+    /* Paying may end a cycle, which takes the span away again. */
+    while (!(object = take_object(thread, request, &rate)))
+        if (!refill(thread, span_class))
+            return fail();
+    if (rate)
+        mal_gc_sample_record(object, mal_gc_class[span_class >> 1].size_bytes, rate);
+    return (void *)object;
+}
+
+void *mal_gc_alloc_slow(const struct mal_gc_request *request) {
+    struct mal_gc_thread *thread = bring_up();
+    if (!thread || request->bytes > PTRDIFF_MAX)
+        return fail();
+    if (request->bytes <= MAL_SMALL_MAX_BYTES)
+        return alloc_small(thread, request);
+    uintptr_t object = mal_gc_alloc_large(thread, request);
+    return object ? (void *)object : fail();
+}
+
+/* ---- fast ---- */
+
+/* Sets the pointer bits of a slot of at most FAST_SCAN_BYTES, which were cleared with the window:
+ * at most two words. */
+MAL_FAST void add_mask(uint64_t offset, uint64_t mask) {
+    uint64_t *word = mal_gc_pointer_word(offset);
+    unsigned shift = (offset / WORD_BYTES) & 63;
+    uint64_t high = mask >> (63 - shift) >> 1;
+    mal_store_relaxed(word, mal_load_relaxed(word) | mask << shift);
+    if (MAL_UNLIKELY(high != 0)) {
+        word = mal_gc_pointer_word(offset + FAST_SCAN_BYTES);
+        mal_store_relaxed(word, mal_load_relaxed(word) | high);
+    }
+}
+
+/* A slot of the bin's window; 0 where it is used up. In a critical section. */
+MAL_FAST uintptr_t take_fast(struct mal_gc_bin *bin) {
+    uint64_t window = bin->window;
+    if (MAL_UNLIKELY(window == 0))
+        return 0;
+    bin->window = window & (window - 1);
+    return bin->base + ((uintptr_t)(unsigned)__builtin_ctzll(window) << MAL_GRANULE_SHIFT);
+}
+
+/* The stack holds the object while the thread is parked. */
+static MAL_SLOW void *park_with(void *object) {
+    mal_critical_park();
+    mallard_gc_keepalive(object);
+    return object;
+}
+
+MAL_FAST void *leave_with(uintptr_t object) {
+    MAL_CRITICAL_PIN(object);
+    return MAL_UNLIKELY(mal_critical_leave_is_due()) ? park_with((void *)object) : (void *)object;
+}
+
+/* The ends of the fast path when there is no slot; in its critical section. */
+static MAL_SLOW void *miss(size_t bytes, enum mal_gc_layout layout,
+                           const struct mallard_gc_type *type) {
+    struct mal_gc_request request = {bytes, layout, type};
+    mal_critical_leave();
+    return mal_gc_alloc_slow(&request);
+}
+
+static bool is_noscan(const struct mallard_gc_type *type) {
+    return (type->run_count | type->element_run_count) == 0;
+}
+
+static MAL_SLOW void *alloc_typed(size_t bytes, const struct mallard_gc_type *type,
+                                  enum mal_gc_layout layout) {
+    struct mal_gc_request request = {bytes, is_noscan(type) ? MAL_GC_LAYOUT_NOSCAN : layout, type};
+    return mal_gc_alloc_slow(&request);
+}
+
+MAL_FAST void *new_noscan(struct mal_gc_thread *thread, size_t bytes) {
+    unsigned class = (uint8_t)mal_small[(bytes + 15) >> 4];
+    mal_critical_enter();
+    uintptr_t object = take_fast(&thread->cache.bin[class << 1 | MAL_GC_PAGE_NOSCAN]);
+    if (MAL_UNLIKELY(object == 0))
+        return miss(bytes, MAL_GC_LAYOUT_NOSCAN, NULL);
+    return leave_with(object);
+}
+
+MAL_FAST void *new_scan(struct mal_gc_thread *thread, size_t bytes, uint64_t mask,
+                        enum mal_gc_layout layout, const struct mallard_gc_type *type) {
+    unsigned class = (uint8_t)mal_small[(bytes + 15) >> 4];
+    mal_critical_enter();
+    uintptr_t object = take_fast(&thread->cache.bin[class << 1]);
+    if (MAL_UNLIKELY(object == 0))
+        return miss(bytes, layout, type);
+    add_mask(mal_gc_offset(object), mask);
+    return leave_with(object);
+}
+
+MAL_PUBLIC void *mallard_gc_new(const struct mallard_gc_type *type) {
+    struct mal_gc_thread *thread = mal_gc_self;
+    size_t bytes = type->bytes;
+    if (MAL_UNLIKELY(!thread || bytes > FAST_SCAN_BYTES))
+        return alloc_typed(bytes, type, MAL_GC_LAYOUT_TYPE);
+    if (is_noscan(type))
+        return new_noscan(thread, bytes);
+    return new_scan(thread, bytes, type->mask, MAL_GC_LAYOUT_TYPE, type);
+}
+
+/* ---- tiny ---- */
+
+static unsigned tiny_alignment(size_t bytes) {
+    return (bytes & 7) == 0 ? 8 : (bytes & 3) == 0 ? 4 : (bytes & 1) == 0 ? 2 : 1;
+}
+
+/* From the thread's block; NULL where there is no room left. */
+static void *take_tiny(struct mal_gc_cache *cache, size_t bytes) {
+    uintptr_t at = mal_round_up(cache->tiny, tiny_alignment(bytes));
+    if (at + bytes > cache->tiny + cache->tiny_bytes)
+        return NULL;
+    cache->tiny_bytes -= (uint32_t)(at + bytes - cache->tiny);
+    cache->tiny = at + bytes;
+    return (void *)at;
+}
+
+/* A block that was taken before the mark began is white: nothing new may be put into it. */
+static bool may_share(uintptr_t block) {
+    uint64_t offset = mal_gc_offset(block);
+    return mal_gc_phase == MAL_GC_OFF ||
+           mal_load_relaxed(&mal_gc_line_at(offset)->mark) & mal_gc_bit_at(offset);
+}
+
+static void keep_rest(struct mal_gc_thread *thread, uintptr_t block, size_t bytes) {
+    mal_critical_enter();
+    if (TINY_BYTES - bytes > thread->cache.tiny_bytes && may_share(block)) {
+        thread->cache.tiny = block + bytes;
+        thread->cache.tiny_bytes = (uint32_t)(TINY_BYTES - bytes);
+    }
+    mal_critical_leave();
+}
+
+static void *alloc_tiny(size_t bytes) {
+    struct mal_gc_thread *thread = bring_up();
+    if (!thread)
+        return fail();
+    mal_critical_enter();
+    void *object = take_tiny(&thread->cache, bytes);
+    MAL_CRITICAL_PIN(object);
+    mal_critical_leave();
+    if (object)
+        return object;
+    struct mal_gc_request request = {TINY_BYTES, MAL_GC_LAYOUT_NOSCAN, NULL};
+    object = alloc_small(thread, &request);
+    if (object)
+        keep_rest(thread, (uintptr_t)object, bytes);
+    return object;
+}
+
+/* ---- the other ways in ---- */
+
+static MAL_SLOW void *alloc_noscan_slow(size_t bytes) {
+    struct mal_gc_request request = {bytes, MAL_GC_LAYOUT_NOSCAN, NULL};
+    return bytes < TINY_BYTES ? alloc_tiny(mal_max(bytes, 1)) : mal_gc_alloc_slow(&request);
+}
+
+MAL_PUBLIC void *mallard_gc_alloc_noscan(size_t bytes) {
+    struct mal_gc_thread *thread = mal_gc_self;
+    if (MAL_UNLIKELY(!thread || bytes - TINY_BYTES > MAL_SMALL_MAX_BYTES - TINY_BYTES))
+        return alloc_noscan_slow(bytes);
+    return new_noscan(thread, bytes);
+}
+
+/* All words of the slot may be pointers. */
+static void *alloc_conservative(size_t bytes) {
+    struct mal_gc_thread *thread = mal_gc_self;
+    struct mal_gc_request request = {mal_gc_with_end(bytes), MAL_GC_LAYOUT_CONSERVATIVE, NULL};
+    if (MAL_UNLIKELY(!thread || request.bytes > FAST_SCAN_BYTES))
+        return mal_gc_alloc_slow(&request);
+    uint64_t words = (mal_small[(request.bytes + 15) >> 4] >> 8) / WORD_BYTES;
+    return new_scan(thread, request.bytes, ~0ull >> (64 - words), MAL_GC_LAYOUT_CONSERVATIVE, NULL);
+}
+
+MAL_PUBLIC void *mallard_gc_alloc(size_t bytes, const struct mallard_gc_type *type) {
+    if (bytes >= PTRDIFF_MAX)
+        return fail();
+    if (!type)
+        return alloc_conservative(bytes);
+    if (bytes == type->bytes)
+        return mallard_gc_new(type);
+    return alloc_typed(mal_gc_with_end(bytes), type,
+                       type->element_bytes ? MAL_GC_LAYOUT_FLEX : MAL_GC_LAYOUT_TYPE);
+}
+
+/* Bytes of an object with `count` elements; SIZE_MAX when there is no such number. */
+static size_t flex_bytes(const struct mallard_gc_type *type, size_t count) {
+    size_t array, bytes;
+    if (__builtin_mul_overflow(count, type->element_bytes, &array) ||
+        __builtin_add_overflow(array, type->array_offset, &bytes))
+        return SIZE_MAX;
+    return mal_max(bytes, type->bytes);
+}
+
+MAL_PUBLIC void *mallard_gc_new_flex(const struct mallard_gc_type *type, size_t count) {
+    size_t bytes = flex_bytes(type, count);
+    if (bytes >= PTRDIFF_MAX)
+        return fail();
+    return alloc_typed(mal_gc_with_end(bytes), type, MAL_GC_LAYOUT_FLEX);
+}
+
+/* What lies behind the last element shall be zero when the array grows into it. */
+MAL_PUBLIC void *mallard_gc_resize_flex(void *object, const struct mallard_gc_type *type,
+                                        size_t count) {
+    if (!object)
+        return mallard_gc_new_flex(type, count);
+    size_t bytes = flex_bytes(type, count);
+    size_t room = mallard_gc_size(object);
+    if (bytes < room) {
+        memset((char *)object + bytes, 0, room - bytes);
+        return object;
+    }
+    void *larger = mallard_gc_new_flex(type, count);
+    if (larger)
+        memcpy(larger, object, room);
+    return larger;
+}

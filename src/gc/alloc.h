@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Inside of allocation from the collected heap: requests, windows, pointer bits.
+ */
+#ifndef MAL_GC_ALLOC_H
+#define MAL_GC_ALLOC_H
+
+#include "gc/heap.h"
+#include "gc/spans.h"
+#include "gc/thread.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* How the pointers of a new object are known. */
+enum mal_gc_layout {
+    MAL_GC_LAYOUT_NOSCAN,
+    MAL_GC_LAYOUT_CONSERVATIVE, /* every word */
+    MAL_GC_LAYOUT_TYPE,         /* the type's, repeated to the end */
+    MAL_GC_LAYOUT_FLEX,         /* the type's head, then elements to the end */
+};
+
+struct mal_gc_request {
+    size_t bytes;
+    enum mal_gc_layout layout;
+    const struct mallard_gc_type *type; /* TYPE and FLEX */
+};
+
+/* Any request; NULL and ENOMEM. Outside critical sections. */
+void *mal_gc_alloc_slow(const struct mal_gc_request *request);
+
+/* An object that owns its span. `zero` what is not; outside critical sections. NULL: no memory. */
+uintptr_t mal_gc_alloc_large(struct mal_gc_thread *thread, const struct mal_gc_request *request);
+
+/* Clears the pointer bits of [offset, offset + bytes), then writes those of a slot of `slot_bytes`
+ * that were clear. By whoever caches the span. */
+void mal_gc_layout_clear(uint64_t offset, uint64_t bytes);
+void mal_gc_layout_write(uint64_t offset, uint64_t slot_bytes,
+                         const struct mal_gc_request *request);
+
+/* The next window of the bin's span that has a free slot; false when there is none. The owner, in a
+ * critical section. */
+bool mal_gc_bin_advance(struct mal_gc_cache *cache, struct mal_gc_bin *bin);
+/* Hands the bin's span back. In a structural section. */
+void mal_gc_bin_flush(struct mal_gc_cache *cache, struct mal_gc_bin *bin);
+/* Gives the bin a span with a free slot. Returns the bytes to be charged, 0 when memory is short.
+ * In a critical section. */
+uint64_t mal_gc_bin_refill(struct mal_gc_cache *cache, struct mal_gc_bin *bin, unsigned span_class);
+
+/* Splits `free`, slots of `bytes`, where the next sample falls: returns those before it. */
+uint64_t mal_gc_sample_split(struct mal_gc_cache *cache, uint64_t free, uint64_t bytes);
+/* Charges one object; whether it is to be sampled, and at what rate. */
+bool mal_gc_sample_due(struct mal_gc_cache *cache, uint64_t bytes, uint64_t *ret_rate);
+/* Unused slots were charged: gives it back. */
+void mal_gc_sample_refund(struct mal_gc_cache *cache, const struct mal_gc_bin *bin);
+
+extern struct mal_gc_heap_hooks mal_gc_hooks;
+
+/* Where an object that must have a pointer as its next neighbour ends: one past the end of an
+ * object may be all that is left of it. */
+static inline size_t mal_gc_with_end(size_t bytes) {
+    return bytes + 1;
+}
+
+#endif

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The oracle: everything reachable is marked.
+ *
+ * Traces the heap a second time, with the world stopped, on bits of its own and with code of its
+ * own: divisions instead of magic numbers, one word at a time, a plain stack. What it reaches must
+ * be marked; the first object that is not ends the process with a sentence that says where the
+ * pointer to it lies. Path up: two mappings, for as long as it runs. Path down: unmapped.
+ *
+ * SYNCHRONIZATION: world stopped, one thread.
+ *
+ * Must never set a mark bit.
+ */
+#include "base/check.h"
+#include "base/bits.h"
+#include "gc/mark.h"
+#include "gc/spans.h"
+#include "gc/work.h"
+#include "meta/pagemap.h"
+#include "os/vm.h"
+
+struct mal_gc_check {
+    uint8_t *seen;   /* one bit per granule */
+    uint64_t *stack; /* objects to be looked into, each once */
+    size_t depth;
+    size_t seen_bytes, stack_bytes;
+};
+
+struct object {
+    uint64_t offset, bytes;
+};
+
+/* The allocated object that holds the address, by division. */
+static bool find(uintptr_t address, struct object *ret_object) {
+    uint64_t offset = address - mal_gc_tables.base;
+    if (offset >= mal_gc_tables.limit || mal_gc_page_at(offset) == 0)
+        return false;
+    const struct mal_span *span = mal_pagemap.span[offset >> MAL_PAGE_SHIFT];
+    uint64_t start = (uintptr_t)span->base - mal_gc_tables.base;
+    uint64_t bytes = span->gc.object_bytes;
+    *ret_object = (struct object){start + (offset - start) / bytes * bytes, bytes};
+    return mal_gc_line_at(ret_object->offset)->alloc & mal_gc_bit_at(ret_object->offset);
+}
+
+static void reach(struct mal_gc_check *check, uintptr_t word, uintptr_t from) {
+    struct object object;
+    if (!find(word, &object))
+        return;
+    uint64_t granule = object.offset >> MAL_GRANULE_SHIFT;
+    uint8_t bit = (uint8_t)(1u << (granule & 7));
+    if (check->seen[granule >> 3] & bit)
+        return;
+    check->seen[granule >> 3] |= bit;
+    if (!(mal_gc_line_at(object.offset)->mark & mal_gc_bit_at(object.offset)))
+        mal_die("checkmark: an object of %llu bytes at %p is reachable through %p and not marked",
+                (unsigned long long)object.bytes, (void *)(mal_gc_tables.base + object.offset),
+                (void *)from);
+    if (!(mal_gc_page_at(object.offset) & MAL_GC_PAGE_NOSCAN))
+        check->stack[check->depth++] = object.offset;
+}
+
+static void look_into(struct mal_gc_check *check, uint64_t offset) {
+    struct object object = {0, 0};
+    find(mal_gc_tables.base + offset, &object);
+    for (uint64_t at = offset; at < offset + object.bytes; at += sizeof(uintptr_t)) {
+        uintptr_t *word = (uintptr_t *)(mal_gc_tables.base + at);
+        if (*mal_gc_pointer_word(at) >> (at / sizeof(uintptr_t) & 63) & 1)
+            reach(check, *word, (uintptr_t)word);
+    }
+}
+
+void mal_gc_check_range(struct mal_gc_check *check, uintptr_t low, uintptr_t high) {
+    low = mal_round_up(low, sizeof(uintptr_t));
+    for (; low < high && high - low >= sizeof(uintptr_t); low += sizeof(uintptr_t))
+        reach(check, *(uintptr_t *)low, low);
+}
+
+void mal_gc_check_word(struct mal_gc_check *check, uintptr_t word) {
+    reach(check, word, 0);
+}
+
+/* Room for every granule; only what is used is touched. */
+static bool open(struct mal_gc_check *check) {
+    uint64_t granules = mal_gc_tables.limit >> MAL_GRANULE_SHIFT;
+    check->seen_bytes = mal_round_up(granules / 8 + 1, mal_vm_page_bytes());
+    check->stack_bytes = mal_round_up(granules * sizeof(uint64_t) + 1, mal_vm_page_bytes());
+    check->seen = mal_vm_map(check->seen_bytes);
+    check->stack = mal_vm_map(check->stack_bytes);
+    return check->seen && check->stack;
+}
+
+static void close(struct mal_gc_check *check) {
+    if (check->seen)
+        mal_vm_unmap(check->seen, check->seen_bytes);
+    if (check->stack)
+        mal_vm_unmap(check->stack, check->stack_bytes);
+}
+
+void mal_gc_checkmark(void (*push_roots)(struct mal_gc_worker *worker)) {
+    static struct mal_gc_worker worker;
+    struct mal_gc_check check = {0};
+    if (open(&check)) {
+        worker.check = &check;
+        push_roots(&worker);
+        while (check.depth > 0)
+            look_into(&check, check.stack[--check.depth]);
+    }
+    close(&check);
+}

@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One cycle.
+ *
+ *     finish the last sweep, clear the marks
+ *     protect: from here on every write to a page is seen              beside the program
+ *     STOP     objects are allocated black; stacks are taken as roots
+ *     mark     globals, what hangs on objects, all that they reach     beside the program
+ *     rounds   pages written since: clear, then scan again; mark       beside the program
+ *     STOP     pages written since the last round, stacks, globals; mark to the end;
+ *              allocation is white; goal and trigger anew
+ *     sweep                                                            beside the program
+ *
+ * The order of the first three is what correctness rests on. An object that is allocated black is
+ * never scanned because it is new: its page is scanned again because it was written to. So when
+ * allocation turns black every page must be watched already, and from then on nothing that a look
+ * at the pages reported may be dropped: a round clears first and then scans what it was told.
+ *
+ * Let W be the words written after their page was last cleared. At the second stop, an edge from a
+ * scanned object to an unmarked one lies in W, in a stack, in a register or in a global: a word not
+ * in W has been scanned after its last write. All four are scanned while nobody runs.
+ *
+ * Marking that would be over within the pause target is done in one stop, and so is all marking
+ * where pages cannot be watched. A second stop that takes too long is given up, at most
+ * RESTARTS_MAX times: what it found stays queued and another round follows.
+ *
+ * SYNCHRONIZATION: the owner of the cycle runs all of this; see cycle_private.h. `run` is the
+ * owner's. Bodies of stops run on the owner's thread while nobody else runs but the workers.
+ *
+ * Must never allocate through malloc: libc's locks may be held by stopped threads.
+ */
+#include "gc/cycle_private.h"
+
+#include "base/atomic.h"
+#include "base/bits.h"
+#include "base/check.h"
+#include "gc/arena.h"
+#include "gc/assist.h"
+#include "gc/steps.h"
+#include "gc/heap.h"
+#include "gc/mark.h"
+#include "gc/pool.h"
+#include "gc/workers.h"
+#include "os/clock.h"
+#include "os/futex.h"
+
+#include <string.h>
+
+#define RESTARTS_MAX 2u
+#define STOP_BUDGET_NS (3u * MAL_GC_PAUSE_TARGET_NS)
+#define RESCAN_PAGE_NS 1000u
+#define NAP_NS 250000u
+#define OWN_QUANTUM_BYTES (1u << 20)
+
+static struct mal_gc_run run; /* the owner's */
+static struct mal_gc_worker *own;
+static bool drained;            /* the last second stop marked to the end */
+static uint64_t process_ns;     /* CPU time of the process when idleness was last measured */
+static uint64_t process_at_ns;  /* and when that was */
+static uint64_t idle_before_ns; /* idle workers' part of it */
+static uint64_t ns_per_kib = 1000; /* of scanning, on one CPU; the owner's */
+
+/* ---- how idle the machine is, as far as this process can know ---- */
+
+static unsigned measure_idle_permille(void) {
+    uint64_t now_ns = mal_clock_mono_ns();
+    uint64_t cpu_ns = mal_clock_process_ns();
+    uint64_t idle_ns = mal_gc_workers_cpu().idle_ns;
+    uint64_t room_ns = (now_ns - process_at_ns) * mal_gc_cpus();
+    uint64_t used_ns = cpu_ns - process_ns - mal_min(idle_ns - idle_before_ns, cpu_ns - process_ns);
+    process_at_ns = now_ns;
+    process_ns = cpu_ns;
+    idle_before_ns = idle_ns;
+    if (room_ns == 0 || used_ns >= room_ns)
+        return 0;
+    return (unsigned)((room_ns - used_ns) * mal_gc_cpus() * 1000 / room_ns);
+}
+
+/* ---- marking beside the program ---- */
+
+static void take_own(void) {
+    mal_gc_step_begin();
+    own = mal_gc_worker_take();
+    mal_gc_step_end();
+}
+
+static void give_own(void) {
+    mal_gc_step_begin();
+    mal_gc_worker_give(own);
+    own = NULL;
+    mal_gc_step_end();
+}
+
+/* Without threads that mark, the owner does. */
+static void pass_time(void) {
+    static const uint32_t never_changes;
+    if (mal_gc_workers_threads() > 0) {
+        mal_futex_wait(&never_changes, 0, NAP_NS);
+        return;
+    }
+    take_own();
+    mal_gc_step_begin();
+    mal_gc_assist_credit(mal_gc_drain(own, OWN_QUANTUM_BYTES, &never_changes));
+    mal_gc_step_end();
+    give_own();
+}
+
+static bool seems_drained(void) {
+    return !mal_gc_workers_are_busy() && mal_gc_mark_is_done();
+}
+
+/* A guess is good enough: the second stop finds what is left. A worker that is taken counts as one
+ * that may have work, so the owner's is given back meanwhile. */
+static void wait_until_drained(void) {
+    give_own();
+    mal_gc_workers_kick();
+    while (!seems_drained()) {
+        pass_time();
+        mal_gc_workers_set_idle(measure_idle_permille());
+        mal_gc_pace_revise();
+    }
+    take_own();
+}
+
+static bool is_another_round_worth(uint64_t pages, uint64_t before) {
+    bool is_little = pages * RESCAN_PAGE_NS / mal_gc_cpus() <= MAL_GC_PAUSE_TARGET_NS;
+    return !is_little && pages <= before / 4 * 3 && run.rounds < MAL_GC_ROUNDS_MAX;
+}
+
+static void mark_rounds(void) {
+    uint64_t before = UINT64_MAX;
+    for (bool more = run.rounds < MAL_GC_ROUNDS_MAX; more;) {
+        uint64_t pages = mal_gc_dirty_round(&run, own);
+        wait_until_drained();
+        run.round_pages[run.rounds++] = pages;
+        more = is_another_round_worth(pages, before);
+        before = pages;
+    }
+}
+
+static void mark_first_time(void) {
+    mal_gc_step_begin();
+    run.globals_bytes = mal_gc_roots_mark_globals(own);
+    mal_gc_roots_mark_others(own);
+    mal_gc_step_end();
+    wait_until_drained();
+}
+
+static void mark_beside(bool first_time) {
+    uint64_t start_ns = mal_clock_thread_ns();
+    take_own();
+    struct mal_gc_plan plan = mal_gc_pace_plan();
+    mal_gc_workers_mark_beside(&plan, measure_idle_permille());
+    if (first_time)
+        mark_first_time();
+    mark_rounds();
+    mal_gc_workers_halt();
+    run.own_ns += mal_clock_thread_ns() - start_ns;
+}
+
+/* ---- stops ---- */
+
+static void take_stacks(void) {
+    struct mal_gc_root_bytes bytes = mal_gc_roots_mark_stacks(own);
+    run.stack_bytes = bytes.stack;
+}
+
+static void begin_marking(void) {
+    run.live_start_bytes = mal_gc_heap_levels().live_bytes;
+    mal_gc_heap_start_mark();
+    mal_gc_pools_flip();
+    mal_gc_pace_start(&run);
+    mal_gc_assist_begin();
+}
+
+static void first_stop(void *unused) {
+    (void)unused;
+    begin_marking();
+    own = mal_gc_worker_take();
+    take_stacks();
+    mal_gc_worker_give(own);
+}
+
+/* Marks what is left; false when the time was up before all was done. */
+static bool mark_stopped(uint64_t deadline_ns) {
+    take_stacks();
+    run.globals_bytes = mal_gc_roots_mark_globals(own);
+    mal_gc_roots_mark_others(own);
+    return mal_gc_workers_finish(own, mal_gc_dirty_share, deadline_ns);
+}
+
+static uint64_t deadline(uint64_t from_ns) {
+    return run.restarts < RESTARTS_MAX ? from_ns + STOP_BUDGET_NS : UINT64_MAX;
+}
+
+static void end_marking(void) {
+    if (mal_gc_wants(MAL_GC_DEBUG_CHECKMARK))
+        mal_gc_checkmark(mal_gc_roots_mark_all);
+    mal_gc_heap_end_mark();
+    mal_gc_arenas_end_mark();
+    run.marked_bytes = mal_gc_heap_levels().marked_bytes;
+    mal_gc_assist_end();
+    run.assist_ns = mal_gc_assist_ns();
+    run.idle_ns = mal_gc_workers_cpu().idle_ns;
+    run.scanned_bytes = mal_gc_mark_scanned_bytes();
+    mal_gc_pace_end(&run);
+    run.end_ns = mal_clock_mono_ns();
+    mal_gc_request_note_marked();
+}
+
+static void second_stop(void *unused) {
+    (void)unused;
+    uint64_t until_ns = deadline(mal_clock_mono_ns());
+    run.live_end_bytes = mal_gc_heap_levels().live_bytes;
+    run.final_pages = mal_gc_dirty_look(&run, own);
+    uint64_t rescan_ns = run.final_pages * RESCAN_PAGE_NS / mal_gc_cpus();
+    drained = (run.restarts == RESTARTS_MAX || rescan_ns <= STOP_BUDGET_NS) &&
+              mark_stopped(until_ns);
+    mal_gc_worker_give(own);
+    if (drained)
+        end_marking();
+}
+
+static void only_stop(void *unused) {
+    (void)unused;
+    begin_marking();
+    run.mark_ns = run.mark_term_ns = mal_clock_mono_ns();
+    own = mal_gc_worker_take();
+    run.live_end_bytes = run.live_start_bytes;
+    drained = mark_stopped(UINT64_MAX);
+    mal_gc_worker_give(own);
+    MAL_ASSERT(drained);
+    end_marking();
+}
+
+static void stop(void (*body)(void *context), struct mal_gc_stop *ret_stop) {
+    mal_gc_step_begin();
+    mal_gc_pace_before_stop();
+    mal_gc_world_stopped(body, NULL, ret_stop);
+    mal_gc_pace_after_stop(mal_load_relaxed(&mal_gc_phase) == MAL_GC_MARK);
+    mal_gc_step_end();
+}
+
+/* ---- the cycle ---- */
+
+static bool would_be_over_at_once(void) {
+    uint64_t kib = mal_gc_heap_levels().scan_bytes >> 10;
+    unsigned hands = mal_gc_workers_threads() > 0 ? mal_gc_cpus() : 1;
+    return kib * ns_per_kib / hands <= MAL_GC_PAUSE_TARGET_NS;
+}
+
+static bool can_mark_beside(void) {
+    if (!run.dirty || (would_be_over_at_once() && !mal_gc_wants(MAL_GC_DEBUG_BESIDE)))
+        return false;
+    return mal_gc_dirty_protect(&run);
+}
+
+static void run_beside(void) {
+    stop(first_stop, &run.first_stop);
+    run.mark_ns = mal_clock_mono_ns();
+    mal_gc_request_note_marking();
+    run.pause_ns = run.mark_ns - run.sweep_term_ns;
+    for (bool first_time = true;; first_time = false, run.restarts++) {
+        mark_beside(first_time);
+        run.mark_term_ns = mal_clock_mono_ns();
+        stop(second_stop, &run.last_stop);
+        if (drained)
+            break;
+        run.pause_ns += mal_clock_mono_ns() - run.mark_term_ns;
+        run.rounds = (unsigned)mal_min(run.rounds, MAL_GC_ROUNDS_MAX - 1);
+    }
+    run.pause_ns += run.end_ns - run.mark_term_ns;
+}
+
+static void run_stopped(void) {
+    stop(only_stop, &run.last_stop);
+    run.first_stop = run.last_stop;
+    run.pause_ns = run.end_ns - run.sweep_term_ns;
+    mal_gc_request_note_marking();
+}
+
+/* How fast scanning is here, for the next cycle's decision. */
+static void learn_speed(void) {
+    uint64_t kib = mal_gc_mark_scanned_bytes() >> 10;
+    if (run.beside || kib < 64)
+        return;
+    uint64_t hands = mal_gc_workers_threads() > 0 ? mal_gc_cpus() : 1;
+    uint64_t now = (run.end_ns - run.mark_ns) * hands / kib;
+    ns_per_kib = (3 * ns_per_kib + now) / 4;
+}
+
+static struct mal_gc_trace trace_of_run(void) {
+    uint64_t procs = mal_gc_cpus();
+    struct mal_gc_trace trace = {
+        .since_start_ns = mal_gc_stats_since_start_ns(run.sweep_term_ns),
+        .clock_ns = {run.mark_ns - run.sweep_term_ns, run.mark_term_ns - run.mark_ns,
+                     run.end_ns - run.mark_term_ns},
+        .sweep_term_cpu_ns = procs * (run.mark_ns - run.sweep_term_ns),
+        .assist_ns = run.assist_ns,
+        .background_ns = mal_gc_workers_cpu().background_ns + run.own_ns + run.protect_ns,
+        .idle_ns = run.idle_ns,
+        .mark_term_cpu_ns = procs * (run.end_ns - run.mark_term_ns),
+        .live_start_bytes = run.live_start_bytes,
+        .live_end_bytes = run.live_end_bytes,
+        .marked_bytes = run.marked_bytes,
+        .goal_bytes = run.goal_bytes,
+        .stack_bytes = run.stack_bytes,
+        .globals_bytes = run.globals_bytes,
+        .cpus = (unsigned)procs,
+        .forced = (run.reasons & MAL_GC_REASON_FORCED) != 0,
+    };
+    return trace;
+}
+
+static void report(void) {
+    struct mal_gc_trace trace = trace_of_run();
+    uint64_t cpu_ns = trace.sweep_term_cpu_ns + trace.assist_ns + trace.background_ns +
+                      trace.mark_term_cpu_ns;
+    trace.cpu_share = mal_gc_stats_count(&run, cpu_ns);
+    trace.number = mal_gc_stats_cycles();
+    mal_gc_sweeper_finish(&run, &trace);
+}
+
+static void prepare(void) {
+    mal_gc_step_begin();
+    mal_gc_heap_before_mark();
+    mal_gc_step_end();
+    mal_gc_workers_reset_cpu();
+    idle_before_ns = 0;
+}
+
+void mal_gc_cycle_run(uint32_t reasons, uint32_t ticket, const struct mal_gc_dirty *dirty) {
+    memset(&run, 0, sizeof run);
+    run.reasons = reasons;
+    run.ticket = ticket;
+    run.asked_live_bytes = mal_gc_heap_levels().live_bytes;
+    run.dirty = dirty == &mal_gc_dirty_none ? NULL : dirty;
+    uint64_t start_ns = mal_clock_thread_ns();
+    if (dirty)
+        mal_gc_workers_start(mal_gc_cpus());
+    prepare();
+    run.beside = can_mark_beside();
+    run.protect_ns = mal_clock_thread_ns() - start_ns;
+    run.sweep_term_ns = mal_clock_mono_ns();
+    if (run.beside)
+        run_beside();
+    else
+        run_stopped();
+    mal_gc_arenas_after_mark();
+    learn_speed();
+    report();
+    if (run.beside)
+        mal_gc_dirty_unprotect(&run);
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Keeps the collector from eating more than half of the CPU when memory is short: Go 1.19's leaky
+ * bucket. Arithmetic only; times are arguments.
+ *
+ *     0 <= fill_ns <= capacity_ns = 1 s * cpus
+ *     limiting  <=>  the bucket was full at the last update and has not lost anything since
+ */
+#ifndef MAL_GC_LIMITER_H
+#define MAL_GC_LIMITER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* How old the account may get while a cycle runs. */
+#define MAL_GC_LIMITER_PERIOD_NS UINT64_C(10000000)
+
+struct mal_gc_limiter {
+    uint64_t fill_ns, capacity_ns; /* owner's lock, like all that says nothing else */
+    uint64_t overflow_ns;          /* what did not fit, since the beginning */
+    uint64_t updated_ns;
+    uint64_t limited_cycles; /* times that limiting began */
+    unsigned cpus;
+    uint32_t is_marking;  /* 25 % of all CPUs counts as the collector's */
+    uint32_t is_limiting; /* relaxed atomic; owner writes, anybody reads */
+    uint64_t assist_ns;   /* relaxed atomic; added by anybody, taken by update */
+    uint64_t idle_ns;     /* the same */
+};
+
+void mal_gc_limiter_init(struct mal_gc_limiter *limiter, unsigned cpus, uint64_t now_ns);
+
+/* Time of the program's threads spent on assists and on giving memory back for the limit. */
+void mal_gc_limiter_add_assist(struct mal_gc_limiter *limiter, uint64_t ns);
+/* CPU time that nobody wanted, and what idle workers used of it. It counts on neither side. */
+void mal_gc_limiter_add_idle(struct mal_gc_limiter *limiter, uint64_t ns);
+
+/* Around each stop of the world that begins or ends marking: before it, which settles the account,
+ * and after it, which charges the stop itself on all CPUs. */
+void mal_gc_limiter_before_stop(struct mal_gc_limiter *limiter, uint64_t now_ns);
+void mal_gc_limiter_after_stop(struct mal_gc_limiter *limiter, bool is_marking, uint64_t now_ns);
+
+/* Settles the account. After every assist, and at least every MAL_GC_LIMITER_PERIOD_NS while
+ * marking: what overflows between two updates is beyond the half. */
+void mal_gc_limiter_update(struct mal_gc_limiter *limiter, uint64_t now_ns);
+
+/* No assists, and no giving back of memory for the sake of the limit. Any thread. */
+bool mal_gc_limiter_is_limiting(const struct mal_gc_limiter *limiter);
+
+#endif

@@ -1,0 +1,552 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Marking.
+ *
+ * A worker takes words, looks up which object each may point to, and queues it in its buffer. From
+ * there an item passes through a queue of 16: when it enters, the lines it will need (its bits, its
+ * first words) are prefetched; when it leaves, they are there. Then it is marked, and if it was not
+ * marked before and may hold pointers, its words are taken in turn. Large objects are scanned in
+ * oblets of 128 KiB, which other workers may take.
+ *
+ * A full buffer is sifted: its objects are marked at once, those that were marked before are
+ * dropped, so that what remains is queued once per object. Half of a full buffer, or half of one
+ * while others have nothing, goes to the shared list.
+ *
+ * Where no buffer can be had, marked objects that do not fit are dropped from the queue and
+ * `overflowed` is set: whoever runs out of work then scans all marked objects again. Each such
+ * round marks something new or is the last one.
+ *
+ * SYNCHRONIZATION
+ *   1. A worker belongs to whoever took it. It is used inside critical sections only.
+ *   2. Mark bits: a plain load, then an atomic OR; the one whose OR set the bit scans the object.
+ *   3. Termination. `holders` counts workers that may have items of their own; it is raised before
+ *      an item is made or taken from the shared list, and lowered when there is none left. Done is:
+ *      the list's head is read, empty; holders is read, 0; the head is read again, unchanged. As
+ *      every put and take changes the head, the list was empty while holders was 0: nobody had an
+ *      item then, and only one who has an item, or takes new words, makes another.
+ *
+ * Must never touch a span's descriptor for a small object, and never allocate but buffers.
+ */
+#include "gc/mark.h"
+
+#include "base/bits.h"
+#include "base/check.h"
+#include "gc/heap.h"
+#include "gc/spans.h"
+#include "gc/work.h"
+#include "meta/memory.h"
+#include "meta/pagemap.h"
+#include "os/critical.h"
+#include "os/futex.h"
+#include "os/lock.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define WORD_BYTES sizeof(uintptr_t)
+#define WORKERS_AT_START 4
+#define WORKER_WAIT_NS 100000u
+#define LOOKS_EVERY 64u /* items between two looks at `stop` and at whether others starve */
+
+static struct mal_lock workers_lock = MAL_LOCK_INIT(MAL_RANK_GC_WORK);
+static struct mal_gc_worker *free_workers; /* workers_lock */
+static uint32_t taken_workers;             /* workers_lock; relaxed readers */
+static uint32_t holders;                   /* rule 3; sequentially consistent */
+static uint32_t overflowed;                /* relaxed atomic */
+static uint64_t scanned_bytes;             /* relaxed atomic */
+
+/* ---- workers ---- */
+
+static struct mal_gc_worker *new_worker(void) {
+    return mal_meta_alloc(sizeof(struct mal_gc_worker), MAL_META_GC);
+}
+
+int mal_gc_mark_init(void) {
+    if (mal_gc_work_init() != 0)
+        return -ENOMEM;
+    for (int i = 0; i < WORKERS_AT_START; i++) {
+        struct mal_gc_worker *worker = new_worker();
+        if (!worker)
+            return -ENOMEM;
+        worker->next = free_workers;
+        free_workers = worker;
+    }
+    return 0;
+}
+
+void mal_gc_mark_begin(void) {
+    MAL_ASSERT(mal_gc_work_is_empty(mal_gc_work_full_head()));
+    mal_store_relaxed(&scanned_bytes, 0ull);
+    mal_store_relaxed(&overflowed, 0u);
+}
+
+static struct mal_gc_worker *try_take(void) {
+    mal_lock(&workers_lock);
+    struct mal_gc_worker *worker = free_workers;
+    if (worker)
+        free_workers = worker->next;
+    else
+        worker = new_worker();
+    if (worker)
+        mal_add_relaxed(&taken_workers, 1);
+    mal_unlock(&workers_lock);
+    return worker;
+}
+
+static void hold(struct mal_gc_worker *worker) {
+    if (worker->holds_work)
+        return;
+    worker->holds_work = true;
+    __atomic_add_fetch(&holders, 1, __ATOMIC_SEQ_CST);
+}
+
+static void unhold(struct mal_gc_worker *worker) {
+    if (!worker->holds_work)
+        return;
+    worker->holds_work = false;
+    __atomic_sub_fetch(&holders, 1, __ATOMIC_SEQ_CST);
+}
+
+/* Memory short and all workers out: one will come back. */
+struct mal_gc_worker *mal_gc_worker_take(void) {
+    static const uint32_t never_changes;
+    mal_critical_enter();
+    struct mal_gc_worker *worker;
+    while (!(worker = try_take()))
+        mal_futex_wait(&never_changes, 0, WORKER_WAIT_NS);
+    worker->buffer = mal_gc_work_get_empty();
+    if (!worker->buffer)
+        worker->buffer = &worker->own;
+    hold(worker);
+    mal_critical_leave();
+    return worker;
+}
+
+static void publish_counts(struct mal_gc_worker *worker) {
+    mal_add_relaxed(&scanned_bytes, worker->scanned_bytes);
+    mal_add_relaxed(&mal_gc_totals.marked_bytes, worker->marked_bytes);
+    mal_add_relaxed(&mal_gc_totals.marked_scan_bytes, worker->marked_scan_bytes);
+    worker->scanned_bytes = worker->marked_bytes = worker->marked_scan_bytes = 0;
+}
+
+/* ---- items ---- */
+
+/* Marks the object of an item; true when it was not marked before. */
+static inline bool mark_object(struct mal_gc_worker *worker, uint64_t offset) {
+    struct mal_gc_line *line = mal_gc_line_at(offset);
+    uint64_t bit = mal_gc_bit_at(offset);
+    if (mal_load_relaxed(&line->mark) & bit || !(mal_load_relaxed(&line->alloc) & bit))
+        return false;
+    if (mal_or_relaxed(&line->mark, bit) & bit)
+        return false;
+    unsigned span_class = mal_gc_page_span_class(mal_gc_page_at(offset));
+    uint64_t bytes =
+        span_class >> 1 == MAL_GC_CLASS_LARGE
+            ? mal_load_relaxed(&mal_pagemap.span[offset >> MAL_PAGE_SHIFT])->gc.object_bytes
+            : mal_gc_class[span_class >> 1].size_bytes;
+    worker->marked_bytes += bytes;
+    if (!(span_class & MAL_GC_PAGE_NOSCAN))
+        worker->marked_scan_bytes += bytes;
+    return !(span_class & MAL_GC_PAGE_NOSCAN);
+}
+
+/* Marks what is queued unmarked; what remains is grey. */
+static void sift(struct mal_gc_worker *worker) {
+    struct mal_gc_buffer *buffer = worker->buffer;
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < buffer->count; i++)
+        __builtin_prefetch(mal_gc_line_at(buffer->item[i]), 1);
+    for (uint32_t i = 0; i < buffer->count; i++) {
+        uint64_t item = buffer->item[i];
+        if (item & MAL_GC_ITEM_FLAGS)
+            buffer->item[kept++] = item;
+        else if (mark_object(worker, item))
+            buffer->item[kept++] = item | MAL_GC_ITEM_GREY;
+    }
+    buffer->count = kept;
+}
+
+/* Half of a sifted buffer goes to the others. False: no memory. */
+static bool share(struct mal_gc_worker *worker) {
+    struct mal_gc_buffer *mine = worker->buffer;
+    struct mal_gc_buffer *theirs = mal_gc_work_get_empty();
+    if (!theirs)
+        return false;
+    uint32_t half = mine->count / 2;
+    memcpy(theirs->item, mine->item, half * sizeof *mine->item);
+    memmove(mine->item, mine->item + half, (mine->count - half) * sizeof *mine->item);
+    theirs->count = half;
+    mine->count -= half;
+    mal_gc_work_put_full(theirs);
+    return true;
+}
+
+static MAL_SLOW void make_room(struct mal_gc_worker *worker) {
+    sift(worker);
+    if (worker->buffer->count < MAL_GC_BUFFER_ITEMS / 2 || share(worker))
+        return;
+    if (worker->buffer->count == MAL_GC_BUFFER_ITEMS) {
+        mal_store_relaxed(&overflowed, 1u);
+        worker->buffer->count /= 2;
+    }
+}
+
+static inline void push(struct mal_gc_worker *worker, uint64_t item) {
+    struct mal_gc_buffer *buffer = worker->buffer;
+    if (MAL_UNLIKELY(buffer->count == MAL_GC_BUFFER_ITEMS))
+        make_room(worker);
+    buffer->item[buffer->count++] = item;
+}
+
+/* A word that may be a pointer. */
+static inline void consider(struct mal_gc_worker *worker, uintptr_t word) {
+    uint64_t offset = mal_gc_offset(word);
+    if (!mal_gc_covers(offset))
+        return;
+    uint32_t page = mal_gc_page_at(offset);
+    if (page != 0)
+        push(worker, mal_gc_slot_start(offset, page));
+}
+
+static inline uintptr_t load_word(uint64_t offset) {
+    return mal_load_relaxed((uintptr_t *)(mal_gc_tables.base + offset));
+}
+
+/* The words of [from, to) that may be pointers, by the bits of their object. */
+static inline void scan(struct mal_gc_worker *worker, uint64_t from, uint64_t to) {
+    worker->scanned_bytes += to - from;
+    while (from < to) {
+        uint64_t end = mal_min(to, (from | 511) + 1);
+        uint64_t bits = mal_load_relaxed(mal_gc_pointer_word(from)) >> (from / WORD_BYTES & 63);
+        bits &= ~0ull >> (64 - (end - from) / WORD_BYTES);
+        for (; bits; bits &= bits - 1)
+            consider(worker, load_word(from + (uint64_t)__builtin_ctzll(bits) * WORD_BYTES));
+        from = end;
+    }
+}
+
+/* ---- large objects ---- */
+
+static uint64_t large_end(uint64_t offset) {
+    const struct mal_span *span = mal_load_relaxed(&mal_pagemap.span[offset >> MAL_PAGE_SHIFT]);
+    return mal_gc_span_offset(span) + span->gc.object_bytes;
+}
+
+static void scan_oblet(struct mal_gc_worker *worker, uint64_t offset) {
+    scan(worker, offset, mal_min(offset + MAL_GC_OBLET_BYTES, large_end(offset)));
+}
+
+/* The first oblet now, the others later, by anybody. */
+static void scan_large(struct mal_gc_worker *worker, uint64_t offset) {
+    uint64_t end = large_end(offset);
+    for (uint64_t at = offset + MAL_GC_OBLET_BYTES; at < end; at += MAL_GC_OBLET_BYTES)
+        push(worker, at | MAL_GC_ITEM_OBLET);
+    scan_oblet(worker, offset);
+}
+
+static inline void scan_object(struct mal_gc_worker *worker, uint64_t offset) {
+    unsigned class = mal_gc_page_span_class(mal_gc_page_at(offset)) >> 1;
+    if (MAL_UNLIKELY(class == MAL_GC_CLASS_LARGE))
+        scan_large(worker, offset);
+    else
+        scan(worker, offset, offset + mal_gc_class[class].size_bytes);
+}
+
+static inline void process(struct mal_gc_worker *worker, uint64_t item) {
+    uint64_t offset = item & ~(uint64_t)MAL_GC_ITEM_FLAGS;
+    if (MAL_UNLIKELY(item & MAL_GC_ITEM_OBLET))
+        scan_oblet(worker, offset);
+    else if (item & MAL_GC_ITEM_GREY || mark_object(worker, offset))
+        scan_object(worker, offset);
+}
+
+/* ---- the loop ---- */
+
+/* An item goes in, the one that went in 16 turns ago comes out; 0 for none either way. */
+static inline uint64_t exchange(struct mal_gc_worker *worker, uint64_t item) {
+    uint64_t *slot = &worker->fifo[worker->fifo_next++ % MAL_GC_FIFO_ITEMS];
+    uint64_t out = *slot;
+    *slot = item;
+    return out;
+}
+
+/* Always inline: gcc drops calls of a function that does nothing but prefetch. */
+MAL_FAST void prefetch(uint64_t item) {
+    uint64_t offset = item & ~(uint64_t)MAL_GC_ITEM_FLAGS;
+    __builtin_prefetch(mal_gc_line_at(offset), 1);
+    __builtin_prefetch((const void *)(mal_gc_tables.base + offset));
+}
+
+/* 0 is an offset too: that of the heap's first object. */
+#define IN_FIFO 8u
+
+static inline uint64_t pop_through_fifo(struct mal_gc_worker *worker) {
+    struct mal_gc_buffer *buffer = worker->buffer;
+    uint64_t item = buffer->item[--buffer->count];
+    prefetch(item);
+    return exchange(worker, item | IN_FIFO);
+}
+
+/* The oldest item of the queue when nothing comes after it. */
+static uint64_t pop_from_fifo(struct mal_gc_worker *worker) {
+    for (unsigned i = 0; i < MAL_GC_FIFO_ITEMS; i++) {
+        uint64_t item = exchange(worker, 0);
+        if (item)
+            return item;
+    }
+    return 0;
+}
+
+static bool take_shared(struct mal_gc_worker *worker) {
+    hold(worker);
+    struct mal_gc_buffer *buffer = mal_gc_work_get_full();
+    if (!buffer)
+        return false;
+    if (worker->buffer != &worker->own)
+        mal_gc_work_put_empty(worker->buffer);
+    worker->buffer = buffer;
+    return true;
+}
+
+static bool others_starve(const struct mal_gc_worker *worker) {
+    return mal_load_relaxed(&taken_workers) > 1 && worker->buffer->count > MAL_GC_FIFO_ITEMS &&
+           mal_gc_work_is_empty(mal_gc_work_full_head());
+}
+
+/* Up to LOOKS_EVERY items; false when the worker has none left. */
+static bool process_some(struct mal_gc_worker *worker) {
+    for (unsigned i = 0; i < LOOKS_EVERY; i++) {
+        bool queued = worker->buffer->count > 0;
+        uint64_t item = queued ? pop_through_fifo(worker) : pop_from_fifo(worker);
+        if (item)
+            process(worker, item & ~(uint64_t)IN_FIFO);
+        else if (!queued)
+            return false;
+    }
+    return true;
+}
+
+/* Scans all that is marked once more, because items were lost. */
+static void recover(struct mal_gc_worker *worker) {
+    uint32_t lost = 1;
+    if (mal_cas_relaxed(&overflowed, &lost, 0u))
+        mal_gc_mark_rescan(worker, mal_gc_tables.base,
+                           mal_gc_tables.base + mal_load_acquire(&mal_gc_tables.limit));
+}
+
+static bool is_budget_left(const struct mal_gc_worker *worker, uint64_t bytes,
+                           const uint32_t *stop) {
+    return worker->scanned_bytes < bytes && !(stop && mal_load_relaxed(stop));
+}
+
+static void balance(struct mal_gc_worker *worker) {
+    if (!others_starve(worker))
+        return;
+    sift(worker);
+    if (worker->buffer->count > 1)
+        share(worker);
+}
+
+/* One critical section's worth of work; false when nothing is to be had. */
+static bool drain_some(struct mal_gc_worker *worker) {
+    mal_critical_enter();
+    bool more = process_some(worker);
+    if (more)
+        balance(worker);
+    else
+        more = take_shared(worker);
+    if (!more && mal_load_relaxed(&overflowed)) {
+        recover(worker);
+        more = true;
+    }
+    mal_critical_leave();
+    return more;
+}
+
+uint64_t mal_gc_drain(struct mal_gc_worker *worker, uint64_t bytes, const uint32_t *stop) {
+    publish_counts(worker);
+    bool more = true;
+    while (more && is_budget_left(worker, bytes, stop))
+        more = drain_some(worker);
+    if (!more)
+        unhold(worker);
+    uint64_t done = worker->scanned_bytes;
+    publish_counts(worker);
+    return done;
+}
+
+/* ---- giving back ---- */
+
+static void empty_fifo(struct mal_gc_worker *worker) {
+    for (unsigned i = 0; i < MAL_GC_FIFO_ITEMS; i++) {
+        uint64_t item = exchange(worker, 0);
+        if (item)
+            push(worker, item & ~(uint64_t)IN_FIFO);
+    }
+}
+
+/* A worker for which there was no shared buffer can only finish what it holds. */
+static void finish_own(struct mal_gc_worker *worker) {
+    while (process_some(worker))
+        ;
+}
+
+static void publish_buffer(struct mal_gc_worker *worker) {
+    if (worker->buffer == &worker->own)
+        finish_own(worker);
+    else if (worker->buffer->count > 0)
+        mal_gc_work_put_full(worker->buffer);
+    else
+        mal_gc_work_put_empty(worker->buffer);
+    worker->buffer = NULL;
+}
+
+void mal_gc_worker_give(struct mal_gc_worker *worker) {
+    mal_critical_enter();
+    empty_fifo(worker);
+    sift(worker);
+    publish_buffer(worker);
+    publish_counts(worker);
+    unhold(worker);
+    mal_lock(&workers_lock);
+    worker->next = free_workers;
+    free_workers = worker;
+    mal_sub_relaxed(&taken_workers, 1);
+    mal_unlock(&workers_lock);
+    mal_critical_leave();
+}
+
+bool mal_gc_mark_is_done(void) {
+    uint64_t head = mal_gc_work_full_head();
+    return mal_gc_work_is_empty(head) && __atomic_load_n(&holders, __ATOMIC_SEQ_CST) == 0 &&
+           mal_gc_work_full_head() == head && !mal_load_relaxed(&overflowed);
+}
+
+uint64_t mal_gc_mark_scanned_bytes(void) {
+    return mal_load_relaxed(&scanned_bytes);
+}
+
+/* ---- words ---- */
+
+void mal_gc_mark_word(struct mal_gc_worker *worker, uintptr_t word) {
+    if (worker->check) {
+        mal_gc_check_word(worker->check, word);
+        return;
+    }
+    mal_critical_enter();
+    hold(worker);
+    consider(worker, word);
+    mal_critical_leave();
+}
+
+void mal_gc_mark_range(struct mal_gc_worker *worker, uintptr_t low, uintptr_t high) {
+    if (worker->check) {
+        mal_gc_check_range(worker->check, low, high);
+        return;
+    }
+    mal_critical_enter();
+    hold(worker);
+    low = mal_round_up(low, WORD_BYTES);
+    for (; low < high && high - low >= WORD_BYTES; low += WORD_BYTES)
+        consider(worker, mal_load_relaxed((uintptr_t *)low));
+    mal_critical_leave();
+}
+
+void mal_gc_shade(const void *pointer) {
+    struct mal_gc_worker *worker = mal_gc_worker_take();
+    mal_gc_mark_word(worker, (uintptr_t)pointer);
+    mal_gc_worker_give(worker);
+}
+
+void mal_gc_mark_contents(struct mal_gc_worker *worker, uintptr_t object, uintptr_t low,
+                          uintptr_t high) {
+    uint64_t offset = mal_gc_offset(object);
+    unsigned class = mal_gc_page_span_class(mal_gc_page_at(offset)) >> 1;
+    uint64_t end =
+        class == MAL_GC_CLASS_LARGE ? large_end(offset) : offset + mal_gc_class[class].size_bytes;
+    uint64_t from = mal_max(mal_gc_offset(low), offset);
+    uint64_t to = mal_min(mal_gc_offset(high), end);
+    if (mal_gc_page_at(offset) & MAL_GC_PAGE_NOSCAN || from >= to)
+        return;
+    mal_critical_enter();
+    hold(worker);
+    scan(worker, mal_round_down(from, WORD_BYTES), mal_round_up(to, WORD_BYTES));
+    mal_critical_leave();
+}
+
+/* ---- scanning again ---- */
+
+/* The part of a marked object that lies in [low, high). */
+static void rescan_object(struct mal_gc_worker *worker, uint64_t object, uint64_t low,
+                          uint64_t high) {
+    struct mal_gc_line *line = mal_gc_line_at(object);
+    uint64_t bit = mal_gc_bit_at(object);
+    if (!(mal_load_relaxed(&line->mark) & mal_load_relaxed(&line->alloc) & bit))
+        return;
+    unsigned class = mal_gc_page_span_class(mal_gc_page_at(object)) >> 1;
+    uint64_t end =
+        class == MAL_GC_CLASS_LARGE ? large_end(object) : object + mal_gc_class[class].size_bytes;
+    low = mal_max(low, object);
+    high = mal_min(high, end);
+    if (low < high)
+        scan(worker, low, high);
+}
+
+/* Marked objects that begin in the window, as far as they lie in [low, high). */
+static void rescan_window(struct mal_gc_worker *worker, uint64_t window, uint64_t low,
+                          uint64_t high) {
+    uint64_t marks = mal_load_relaxed(&mal_gc_line_at(window)->mark);
+    for (; marks; marks &= marks - 1)
+        rescan_object(worker, window + ((uint64_t)__builtin_ctzll(marks) << MAL_GRANULE_SHIFT), low,
+                      high);
+}
+
+/* All of one page that lies in [low, high): the object that reaches into it, and those that begin
+ * in it. */
+static void scan_page(struct mal_gc_worker *worker, uint64_t low, uint64_t high) {
+    uint32_t page = mal_gc_page_at(low);
+    if (page == 0 || page & MAL_GC_PAGE_NOSCAN)
+        return;
+    uint64_t first = mal_gc_slot_start(low, page);
+    uint64_t window = mal_round_down(low, MAL_GC_WINDOW_BYTES);
+    if (first < window)
+        rescan_object(worker, first, low, high);
+    if (mal_gc_page_span_class(page) >> 1 == MAL_GC_CLASS_LARGE && first < window)
+        return;
+    for (; window < high; window += MAL_GC_WINDOW_BYTES)
+        rescan_window(worker, window, low, high);
+}
+
+void mal_gc_mark_rescan(struct mal_gc_worker *worker, uintptr_t low, uintptr_t high) {
+    uint64_t limit = mal_load_acquire(&mal_gc_tables.limit);
+    uint64_t from = mal_gc_offset(mal_max(low, mal_gc_tables.base));
+    uint64_t to = high > mal_gc_tables.base ? mal_min(mal_gc_offset(high), limit) : 0;
+    mal_critical_enter();
+    hold(worker);
+    from = mal_round_down(from, WORD_BYTES);
+    to = mal_round_up(to, WORD_BYTES);
+    while (from < to) {
+        uint64_t end = mal_min(to, mal_round_down(from, MAL_PAGE_BYTES) + MAL_PAGE_BYTES);
+        scan_page(worker, from, end);
+        from = end;
+    }
+    mal_critical_leave();
+}
+
+/* ---- fork ---- */
+
+void mal_gc_mark_before_fork(void) {
+    mal_gc_work_before_fork();
+    mal_lock(&workers_lock);
+}
+
+void mal_gc_mark_after_fork(void) {
+    mal_unlock(&workers_lock);
+    mal_gc_work_after_fork();
+}
+
+/* Workers and buffers that the other threads had in their hands are lost. */
+void mal_gc_mark_forget_in_child(void) {
+    mal_gc_work_discard();
+    holders = taken_workers = overflowed = 0;
+}

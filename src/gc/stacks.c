@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Where a stopped thread's pointers lie: registers, stack, thread-local storage.
+ *
+ *     stack      [sp, high end of the home stack). A thread stopped by the signal has its
+ * registers, vector ones too, in the signal frame, which lies above sp; the red zone below the
+ *                interrupted stack pointer lies between. libc puts a created thread's static
+ *                thread-local block and its own descriptor at the high end of the stack.
+ *     registers  in a blocking region: `saved`
+ *     elsewhere  sp outside the home stack (sigaltstack, coroutines): the whole home stack as far
+ * as it was ever used, since how deep it was is not known, and the stack that sp is on: one that
+ * the program registered, or a block of Mallard's malloc, or the mapping dynamic    the blocks that
+ * the thread's table of modules leads to first      its static block is no part of its stack: the
+ * mapping around its thread pointer
+ *
+ * SYNCHRONIZATION: the world is stopped, and the stopping thread visits.
+ *
+ * Must never read memory that may not be mapped: bounds come from libc once per thread, from the
+ * kernel, or from our own page map.
+ */
+#include "base/bits.h"
+#include "gc/roots.h"
+#include "gc/thread.h"
+#include "gc/world.h"
+#include "meta/pagemap.h"
+#include "os/maps.h"
+#include "os/registers.h"
+#include "pageheap/span.h"
+
+#include <link.h>
+#include <stddef.h>
+#include <sys/auxv.h>
+#include <unistd.h>
+
+struct visitor {
+    mal_gc_range_visit *visit;
+    void *context;
+};
+
+static void visit_part(uintptr_t low, uintptr_t high, void *context) {
+    const struct visitor *visitor = context;
+    visitor->visit(low & ~(sizeof(void *) - 1), high, MAL_GC_ROOT_STACK, visitor->context);
+}
+
+static void visit_registered(struct mal_gc_range range, void *context) {
+    visit_part(range.low, range.high, context);
+}
+
+static bool is_first(const struct mal_gc_thread *thread) {
+    return thread->tid == getpid();
+}
+
+struct bounds {
+    uintptr_t low, high;
+};
+
+/* Of a thread that was met by a stop and has not said more: looked up anew at every stop, since the
+ * kernel may have joined its mapping with a neighbour that goes away. The first thread's stack
+ * holds the kernel's random bytes at its high end, any other's its descriptor. */
+static struct bounds home_of(const struct mal_gc_thread *thread) {
+    struct bounds home = {thread->stack_low, thread->stack_high};
+    uintptr_t inside = is_first(thread) ? getauxval(AT_RANDOM) : thread->thread_pointer;
+    if (home.high == 0 && !mal_mapping_of(inside, &home.low, &home.high))
+        return (struct bounds){0, 0};
+    return home;
+}
+
+static bool is_in(uintptr_t address, uintptr_t low, uintptr_t high) {
+    return address >= low && address < high;
+}
+
+/* A block of malloc's; *ret_high is the end of the span that it lies in. */
+static bool is_in_block(uintptr_t address, uintptr_t *ret_high) {
+    struct mal_span *span = mal_pagemap_span_of((const void *)address);
+    if (!span)
+        return false;
+    *ret_high = (uintptr_t)span->base + (uintptr_t)span->pages * MAL_PAGE_BYTES;
+    return true;
+}
+
+static void visit_foreign_stack(uintptr_t sp, struct visitor *visitor) {
+    struct mal_gc_range registered;
+    uintptr_t low;
+    uintptr_t high;
+    if (mal_gc_ranges_find(&mal_gc_stacks, sp, &registered))
+        return; /* visited with the others */
+    if (is_in_block(sp, &high) || mal_mapping_of(sp, &low, &high))
+        visit_part(sp, high, visitor);
+}
+
+/* Only a part of the first thread's stack is mapped. */
+static void visit_whole_home(struct bounds home, struct visitor *visitor) {
+    uintptr_t low;
+    uintptr_t high;
+    if (home.high != 0 && mal_mapping_of(home.high - 1, &low, &high))
+        mal_mapping_each_populated(mal_max(low, home.low), home.high, visit_part, visitor);
+}
+
+static void visit_stack(struct mal_gc_thread *thread, struct visitor *visitor) {
+    struct bounds home = home_of(thread);
+    if (is_in(thread->sp, home.low, home.high)) {
+        visit_part(thread->sp, home.high, visitor);
+        return;
+    }
+    visit_foreign_stack(thread->sp, visitor);
+    visit_whole_home(home, visitor);
+}
+
+#define STATIC_BLOCK_MOST_BYTES                                                                    \
+    (1u << 20) /* below the thread pointer, or above it, per machine                               \
+                */
+
+/* Larger thread-local variables of the first thread are found through its table. */
+static void visit_first_block(const struct mal_gc_thread *thread, struct visitor *visitor) {
+    uintptr_t low;
+    uintptr_t high;
+    uintptr_t pointer = thread->thread_pointer;
+    if (!mal_mapping_of(pointer, &low, &high))
+        return;
+    low = mal_max(low, pointer - STATIC_BLOCK_MOST_BYTES);
+    high = mal_min(high, pointer + STATIC_BLOCK_MOST_BYTES);
+    visitor->visit(low, high, MAL_GC_ROOT_TLS, visitor->context);
+}
+
+static void visit_thread(struct mal_gc_thread *thread, void *context) {
+    struct visitor *visitor = context;
+    if (thread->blocking_depth > 0)
+        visit_part((uintptr_t)thread->saved, (uintptr_t)(thread->saved + MAL_SAVED_REGISTERS),
+                   visitor);
+    visit_stack(thread, visitor);
+    if (is_first(thread))
+        visit_first_block(thread, visitor);
+}
+
+struct module {
+    struct visitor visitor;
+    size_t number;
+    size_t bytes;
+};
+
+/* The module's block of the thread; 0 when it has none. The table may be behind: an entry may still
+ * be that of a module that was unloaded, whose block may be smaller. Blocks come from malloc, whose
+ * page map knows their ends. */
+static uintptr_t block_of(const struct mal_gc_thread *thread, const struct module *module,
+                          uintptr_t *ret_high) {
+    const union mal_tls_entry *table = mal_tls_table(thread->thread_pointer);
+    if (!table || module->number > table[-1].counter)
+        return 0;
+    uintptr_t block = table[module->number].module.block;
+    uintptr_t limit;
+    if (block == 0 || block == UINTPTR_MAX)
+        return 0;
+    *ret_high = block + module->bytes;
+    if (is_in_block(block, &limit))
+        *ret_high = mal_min(*ret_high, limit);
+    return block;
+}
+
+static void visit_block(struct mal_gc_thread *thread, void *context) {
+    const struct module *module = context;
+    uintptr_t high = 0;
+    if (thread->thread_pointer == 0)
+        return;
+    uintptr_t low = block_of(thread, module, &high);
+    if (low != 0 && !is_in(low, thread->stack_low, thread->stack_high))
+        module->visitor.visit(low & ~(sizeof(void *) - 1), high, MAL_GC_ROOT_TLS,
+                              module->visitor.context);
+}
+
+static size_t tls_bytes(const struct dl_phdr_info *object) {
+    for (size_t i = 0; i < object->dlpi_phnum; i++)
+        if (object->dlpi_phdr[i].p_type == PT_TLS)
+            return object->dlpi_phdr[i].p_memsz;
+    return 0;
+}
+
+static int visit_module(struct dl_phdr_info *object, size_t bytes, void *context) {
+    struct module module = {*(const struct visitor *)context, object->dlpi_tls_modid,
+                            tls_bytes(object)};
+    (void)bytes;
+    if (module.number != 0 && module.bytes != 0)
+        mal_gc_thread_each(visit_block, &module);
+    return 0;
+}
+
+void mal_gc_world_each_stack(mal_gc_range_visit *visit, void *context) {
+    struct visitor visitor = {visit, context};
+    mal_gc_thread_each(visit_thread, &visitor);
+    mal_gc_ranges_each(&mal_gc_stacks, MAL_GC_WHILE_STOPPED, visit_registered, &visitor);
+    dl_iterate_phdr(visit_module, &visitor);
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * After a cycle: its line in the trace, and its sweep.
+ *
+ * Done by a thread of its own, because the coordinating thread may have a table of descriptors to
+ * itself, where standard error is not the program's. The owner of a cycle puts what is to be said
+ * and done into one slot and goes on; the next cycle waits until the slot is free. Without a thread
+ * the owner does it all itself.
+ *
+ * SYNCHRONIZATION: `state` says whose the slot is: the owner's when FREE, the thread's when FULL.
+ *
+ * Must never hold a lock while it prints.
+ */
+#include "gc/cycle_private.h"
+
+#include "base/atomic.h"
+#include "box/writer.h"
+#include "gc/steps.h"
+#include "gc/heap.h"
+#include "os/futex.h"
+#include "os/say.h"
+#include "os/thread.h"
+
+#include <string.h>
+
+#define BATCH_PAGES 256u
+#define TEXT_MOST 1024u
+
+enum state { FREE, FULL };
+
+static uint32_t state; /* enum state; futex */
+static uint32_t threads;
+static char text[TEXT_MOST];
+static size_t text_bytes;
+static uint32_t ticket;
+static bool sweeps;
+
+static void put(const char *line, size_t bytes) {
+    if (bytes == 0)
+        return;
+    mal_write_error(line, bytes);
+    if (mal_writer_is_open())
+        mal_writer_trace(line, bytes);
+}
+
+static void sweep_all(void) {
+    size_t swept;
+    do {
+        mal_gc_step_begin();
+        swept = mal_gc_heap_sweep(BATCH_PAGES);
+        mal_gc_step_end();
+    } while (swept > 0);
+}
+
+static void do_slot(void) {
+    put(text, text_bytes);
+    if (!sweeps)
+        return;
+    sweep_all();
+    mal_gc_pace_commit();
+    mal_gc_request_note_swept(ticket);
+}
+
+static void body(void) {
+    mal_gc_become_own();
+    for (;;) {
+        if (mal_load_acquire(&state) == FREE) {
+            mal_futex_wait(&state, FREE, MAL_FUTEX_FOREVER);
+            continue;
+        }
+        do_slot();
+        mal_store_release(&state, (uint32_t)FREE);
+        mal_futex_wake(&state, INT32_MAX);
+    }
+}
+
+void mal_gc_sweeper_start(void) {
+    static const struct mal_own_thread thread = {"mallard-sweep", body, 0};
+    if (threads == 0 && mal_thread_start(&thread) == 0)
+        mal_store_relaxed(&threads, 1u);
+}
+
+static void await_slot(void) {
+    while (mal_load_acquire(&state) == FULL)
+        mal_futex_wait(&state, FULL, MAL_FUTEX_FOREVER);
+}
+
+static void hand_over(void) {
+    if (mal_load_relaxed(&threads) == 0) {
+        do_slot();
+        return;
+    }
+    mal_store_release(&state, (uint32_t)FULL);
+    mal_futex_wake(&state, INT32_MAX);
+}
+
+void mal_gc_sweeper_say(const char *line, size_t bytes) {
+    await_slot();
+    text_bytes = bytes < TEXT_MOST ? bytes : TEXT_MOST;
+    memcpy(text, line, text_bytes);
+    sweeps = false;
+    hand_over();
+}
+
+void mal_gc_sweeper_finish(const struct mal_gc_run *run, const struct mal_gc_trace *trace) {
+    await_slot();
+    text_bytes = mal_gc_cycle_text(text, sizeof text, run, trace);
+    ticket = run->ticket;
+    sweeps = true;
+    hand_over();
+}
+
+unsigned mal_gc_sweeper_threads(void) {
+    return mal_load_relaxed(&threads);
+}
+
+void mal_gc_sweeper_forget_in_child(void) {
+    state = FREE;
+    threads = 0;
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The collected heap's tables by address. See the header for what they mean.
+ *
+ * Both are reserved for the page map's whole window when the collector comes up (address space
+ * only, a thirtieth of the window), committed as far as collected spans reach, and touched only
+ * where they lie. Path up: a span that lies above the limit extends the tables; its page entries
+ * are stored last, with release. Path down: a freed span's entries are cleared; its lines were
+ * clear already.
+ *
+ * SYNCHRONIZATION: the TABLES lock guards commits; see the header for entries.
+ *
+ * Must never make an entry valid before its lines are there.
+ */
+#include "gc/tables.h"
+
+#include "base/bits.h"
+#include "base/check.h"
+#include "meta/memory.h"
+#include "meta/pagemap.h"
+#include "os/lock.h"
+
+#include <errno.h>
+
+#define SPAN_PAGES_MIN 2u /* a span is made under a lock: let it pay for more than a page */
+
+struct mal_gc_tables mal_gc_tables;
+struct mal_gc_class mal_gc_class[MAL_GC_CLASS_COUNT];
+
+static struct mal_lock tables_lock = MAL_LOCK_INIT(MAL_RANK_GC_TABLES);
+static struct mal_table page_table; /* tables_lock */
+static struct mal_table line_table; /* tables_lock */
+
+static void describe(unsigned class) {
+    const struct mal_class_info *info = &mal_class[class];
+    uint32_t pages = (uint32_t)mal_max(info->span_pages, SPAN_PAGES_MIN);
+    mal_gc_class[class] = (struct mal_gc_class){
+        .size_bytes = info->size_bytes,
+        .divide_magic = info->divide_magic,
+        .span_pages = pages,
+        .objects = pages * MAL_PAGE_BYTES / info->size_bytes,
+    };
+}
+
+static int make_starts(unsigned class) {
+    struct mal_gc_class *info = &mal_gc_class[class];
+    uint64_t *starts =
+        mal_meta_alloc(info->span_pages * MAL_GC_WINDOWS_PER_PAGE * sizeof *starts, MAL_META_GC);
+    if (!starts)
+        return -ENOMEM;
+    for (uint64_t i = 0; i < info->objects; i++) {
+        uint64_t granule = i * info->size_bytes >> MAL_GRANULE_SHIFT;
+        starts[granule / 64] |= 1ull << granule % 64;
+    }
+    info->starts = starts;
+    return 0;
+}
+
+static int describe_classes(void) {
+    for (unsigned class = 1; class < MAL_GC_CLASS_COUNT; class ++) {
+        describe(class);
+        if (make_starts(class) != 0)
+            return -ENOMEM;
+    }
+    MAL_CHECK(mal_gc_class[MAL_GC_CLASS_COUNT - 1].size_bytes == MAL_SMALL_MAX_BYTES,
+              "the last class of the collected heap is the largest small size");
+    return 0;
+}
+
+static int reserve(void) {
+    size_t pages = mal_pagemap.window_bytes >> MAL_PAGE_SHIFT;
+    size_t windows = mal_pagemap.window_bytes / MAL_GC_WINDOW_BYTES;
+    if (!page_table.base &&
+        mal_table_reserve(&page_table, pages * sizeof *mal_gc_tables.page, MAL_META_GC) != 0)
+        return -ENOMEM;
+    if (!line_table.base &&
+        mal_table_reserve(&line_table, windows * sizeof *mal_gc_tables.line, MAL_META_GC) != 0)
+        return -ENOMEM;
+    return 0;
+}
+
+int mal_gc_tables_init(void) {
+    if (mal_pagemap.base == 0 || reserve() != 0 || describe_classes() != 0)
+        return -ENOMEM;
+    mal_gc_tables.base = mal_pagemap.base;
+    mal_gc_tables.page = (uint32_t *)(void *)page_table.base;
+    mal_gc_tables.line = (struct mal_gc_line *)(void *)line_table.base;
+    return 0;
+}
+
+static int extend_locked(uint64_t offset) {
+    size_t pages = offset >> MAL_PAGE_SHIFT;
+    size_t windows = offset / MAL_GC_WINDOW_BYTES;
+    if (mal_table_commit(&page_table, pages * sizeof *mal_gc_tables.page) != 0 ||
+        mal_table_commit(&line_table, windows * sizeof *mal_gc_tables.line) != 0)
+        return -ENOMEM;
+    if (offset > mal_gc_tables.limit)
+        mal_store_release(&mal_gc_tables.limit, offset);
+    return 0;
+}
+
+int mal_gc_tables_extend(uint64_t offset) {
+    if (offset <= mal_load_acquire(&mal_gc_tables.limit))
+        return 0;
+    mal_lock(&tables_lock);
+    int error = extend_locked(offset);
+    mal_unlock(&tables_lock);
+    return error;
+}
+
+void mal_gc_tables_enter(uint64_t offset, size_t pages, unsigned span_class) {
+    uint32_t *page = &mal_gc_tables.page[offset >> MAL_PAGE_SHIFT];
+    for (size_t i = 0; i < pages; i++) {
+        uint32_t distance = (uint32_t)mal_min(i, MAL_GC_PAGE_OFFSET_MAX);
+        mal_store_release(&page[i],
+                          distance << MAL_GC_PAGE_OFFSET_SHIFT | MAL_GC_PAGE_VALID | span_class);
+    }
+}
+
+void mal_gc_tables_remove(uint64_t offset, size_t pages) {
+    uint32_t *page = &mal_gc_tables.page[offset >> MAL_PAGE_SHIFT];
+    for (size_t i = 0; i < pages; i++)
+        mal_store_relaxed(&page[i], 0u);
+}
+
+uint64_t mal_gc_span_start_far(uint64_t page_number) {
+    for (;;) {
+        uint32_t distance =
+            mal_load_relaxed(&mal_gc_tables.page[page_number]) >> MAL_GC_PAGE_OFFSET_SHIFT;
+        page_number -= distance;
+        if (distance < MAL_GC_PAGE_OFFSET_MAX)
+            return page_number;
+    }
+}
+
+void mal_gc_tables_before_fork(void) {
+    mal_lock(&tables_lock);
+}
+
+void mal_gc_tables_after_fork(void) {
+    mal_unlock(&tables_lock);
+}

@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The registry of threads that use the collected heap.
+ *
+ * Holds one record per thread, in a list and by thread id. Path up: a thread registers when it
+ * first allocates, when libmallard-gc.so starts it, or when a stop finds it in /proc/self/task;
+ * then the collector makes the record ("adopts" the thread) and the thread claims it in its signal
+ * handler. Path down: a destructor of thread-specific data takes the thread off, in the last round
+ * of destructors, so that others still may use the heap; a thread that ended in another way is
+ * dropped by the stop that finds its id gone.
+ *
+ * SYNCHRONIZATION
+ *   1. `registry_lock` (rank GC_THREADS) guards the list, the chains by id and the pool of records.
+ *   2. A stop walks the list under the lock, but never waits under it: a thread that waits for the
+ *      lock is in a critical section and cannot be stopped.
+ *   3. `meetings` are appended by the stopping thread, count last (release), and read by handlers
+ *      without a lock; entries do not move and stay until the world goes on.
+ *   4. mal_gc_self is set by its thread only: in a critical section, or in the handler, which runs
+ *      outside them. So a thread never gets two records: registration looks, under the lock, for
+ * the record that adoption may have made meanwhile.
+ *   5. Records are never unmapped.
+ *
+ * Must never call libc under the lock: a stopped thread may hold any of libc's.
+ */
+#include "gc/thread.h"
+
+#include "base/atomic.h"
+#include "meta/memory.h"
+#include "os/lock.h"
+#include "os/thread.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stddef.h>
+#include <string.h>
+#include <unistd.h>
+
+#define BUCKETS 1024u
+#define MEETINGS_MAX (1u << 16) /* threads that one stop can adopt; the next stop goes on */
+#define DESTRUCTOR_ROUNDS 3u    /* of the four that POSIX promises */
+
+struct meeting {
+    pid_t tid;
+    struct mal_gc_thread *thread;
+};
+
+MAL_THREAD struct mal_gc_thread *mal_gc_self;
+static MAL_THREAD struct mal_gc_thread *completed; /* mal_gc_self, once it has bounds and an end */
+
+static struct mal_lock registry_lock = MAL_LOCK_INIT(MAL_RANK_GC_THREADS);
+static struct mal_gc_thread *registry;        /* rule 1 */
+static struct mal_gc_thread *by_tid[BUCKETS]; /* rule 1 */
+static uint32_t registered;                   /* rule 1 to write; relaxed to read */
+static struct mal_pool pool = MAL_POOL_INIT(sizeof(struct mal_gc_thread), MAL_META_OTHER);
+static struct mal_table meeting_table;                  /* stopping thread */
+static uint32_t meeting_count;                          /* rule 3 */
+static void (*exit_hook)(struct mal_gc_thread *thread); /* constant once set */
+static pthread_once_t exit_key_once = PTHREAD_ONCE_INIT;
+static pthread_key_t exit_key;
+static int exit_key_error; /* constant after exit_key_once */
+
+static struct mal_gc_thread **bucket_of(pid_t tid) {
+    return &by_tid[(uint32_t)tid % BUCKETS];
+}
+
+static struct mal_gc_thread *find_locked(pid_t tid) {
+    struct mal_gc_thread *thread = *bucket_of(tid);
+    while (thread && thread->tid != tid)
+        thread = thread->next_of_tid;
+    return thread;
+}
+
+static void link_locked(struct mal_gc_thread *thread) {
+    thread->next = registry;
+    thread->previous = NULL;
+    if (registry)
+        registry->previous = thread;
+    registry = thread;
+    thread->next_of_tid = *bucket_of(thread->tid);
+    *bucket_of(thread->tid) = thread;
+    mal_store_relaxed(&registered, registered + 1);
+}
+
+static void unlink_locked(struct mal_gc_thread *thread) {
+    struct mal_gc_thread **at = bucket_of(thread->tid);
+    while (*at != thread)
+        at = &(*at)->next_of_tid;
+    *at = thread->next_of_tid;
+    if (thread->previous)
+        thread->previous->next = thread->next;
+    else
+        registry = thread->next;
+    if (thread->next)
+        thread->next->previous = thread->previous;
+    mal_store_relaxed(&registered, registered - 1);
+}
+
+static struct mal_gc_thread *make_locked(pid_t tid) {
+    struct mal_gc_thread *thread = mal_pool_take(&pool);
+    if (!thread)
+        return NULL;
+    memset(thread, 0, sizeof *thread);
+    thread->tid = tid;
+    link_locked(thread);
+    return thread;
+}
+
+static void run_exit_hook(struct mal_gc_thread *thread) {
+    if (exit_hook)
+        exit_hook(thread);
+}
+
+void mal_gc_thread_on_exit(void (*hook)(struct mal_gc_thread *thread)) {
+    exit_hook = hook;
+}
+
+/* The hook first: a stop must find the thread's cache until it is empty. */
+static void unregister(struct mal_gc_thread *thread) {
+    run_exit_hook(thread);
+    mal_lock(&registry_lock);
+    unlink_locked(thread);
+    mal_pool_give(&pool, thread);
+    mal_gc_self = completed = NULL;
+    mal_unlock(&registry_lock);
+}
+
+/* Other destructors may run after this one and use the heap: asks for another round while there is
+ * one. */
+static void at_thread_exit(void *argument) {
+    struct mal_gc_thread *thread = argument;
+    if (++thread->exit_rounds < DESTRUCTOR_ROUNDS && pthread_setspecific(exit_key, thread) == 0)
+        return;
+    unregister(thread);
+}
+
+static void make_exit_key(void) {
+    exit_key_error = pthread_key_create(&exit_key, at_thread_exit);
+}
+
+/* Without the key the thread is dropped by the first stop after its end. */
+static void ask_for_exit(struct mal_gc_thread *thread) {
+    pthread_once(&exit_key_once, make_exit_key);
+    if (exit_key_error == 0)
+        pthread_setspecific(exit_key, thread);
+}
+
+struct bounds {
+    uintptr_t low, high;
+};
+
+/* Of a thread that libc made, this takes in its static thread-local block, which lies above. */
+static struct bounds own_stack(void) {
+    struct bounds bounds = {0, 0};
+    pthread_attr_t attributes;
+    void *low;
+    size_t bytes;
+    if (pthread_getattr_np(pthread_self(), &attributes) != 0)
+        return bounds;
+    if (pthread_attr_getstack(&attributes, &low, &bytes) == 0)
+        bounds = (struct bounds){(uintptr_t)low, (uintptr_t)low + bytes};
+    pthread_attr_destroy(&attributes);
+    return bounds;
+}
+
+static struct mal_gc_thread *take_record(struct bounds stack) {
+    pid_t tid = gettid();
+    mal_lock(&registry_lock);
+    struct mal_gc_thread *thread = mal_gc_self;
+    if (!thread)
+        thread = find_locked(tid);
+    if (!thread)
+        thread = make_locked(tid);
+    if (thread) {
+        thread->stack_low = stack.low;
+        thread->stack_high = stack.high;
+        thread->thread_pointer = mal_thread_pointer();
+        mal_gc_self = thread;
+    }
+    mal_unlock(&registry_lock);
+    return thread;
+}
+
+static struct mal_gc_thread *register_anew(void) {
+    int cancel = mal_thread_forbid_cancel();
+    int saved_errno = errno;
+    struct mal_gc_thread *thread = take_record(own_stack());
+    if (thread)
+        ask_for_exit(thread);
+    errno = saved_errno;
+    mal_thread_restore_cancel(cancel);
+    return thread;
+}
+
+/* A record that adoption made has no bounds yet, or only those of a mapping: it is completed. */
+struct mal_gc_thread *mal_gc_thread_register(void) {
+    if (!completed || completed != mal_gc_self)
+        completed = register_anew();
+    return completed;
+}
+
+void mal_gc_thread_leave(void) {
+    if (mal_gc_self)
+        unregister(mal_gc_self);
+}
+
+/* For libmallard-gc.so: see gclib/engine.h. */
+MAL_PUBLIC void mallard_gc_thread_attach(void);
+MAL_PUBLIC bool mallard_gc_thread_is_wanted(void);
+
+void mallard_gc_thread_attach(void) {
+    mal_gc_thread_register();
+}
+
+bool mallard_gc_thread_is_wanted(void) {
+    return !mal_thread_is_starting_own();
+}
+
+void mal_gc_thread_each(void (*visit)(struct mal_gc_thread *thread, void *context), void *context) {
+    mal_lock(&registry_lock);
+    for (struct mal_gc_thread *thread = registry; thread; thread = thread->next)
+        visit(thread, context);
+    mal_unlock(&registry_lock);
+}
+
+uint32_t mal_gc_thread_count(void) {
+    return mal_load_relaxed(&registered);
+}
+
+void mal_gc_thread_sift(bool (*visit)(struct mal_gc_thread *thread, void *context), void *context) {
+    struct mal_gc_thread *dropped = NULL;
+    struct mal_gc_thread *next;
+    mal_lock(&registry_lock);
+    for (struct mal_gc_thread *thread = registry; thread; thread = next) {
+        next = thread->next;
+        if (!visit(thread, context))
+            continue;
+        unlink_locked(thread);
+        thread->next = dropped;
+        dropped = thread;
+    }
+    mal_unlock(&registry_lock);
+    for (; dropped; dropped = next) {
+        next = dropped->next;
+        run_exit_hook(dropped);
+        mal_lock(&registry_lock);
+        mal_pool_give(&pool, dropped);
+        mal_unlock(&registry_lock);
+    }
+}
+
+static bool note_meeting(struct mal_gc_thread *thread) {
+    uint32_t at = meeting_count;
+    if (!meeting_table.base &&
+        mal_table_reserve(&meeting_table, MEETINGS_MAX * sizeof(struct meeting), MAL_META_OTHER) !=
+            0)
+        return false;
+    if (at == MEETINGS_MAX ||
+        mal_table_commit(&meeting_table, (at + 1) * sizeof(struct meeting)) != 0)
+        return false;
+    ((struct meeting *)meeting_table.base)[at] = (struct meeting){thread->tid, thread};
+    mal_store_release(&meeting_count, at + 1);
+    return true;
+}
+
+enum mal_gc_meeting mal_gc_thread_meet(pid_t tid) {
+    enum mal_gc_meeting met = MAL_GC_MET;
+    mal_lock(&registry_lock);
+    if (!find_locked(tid)) {
+        struct mal_gc_thread *thread = make_locked(tid);
+        met = thread ? MAL_GC_ADOPTED : MAL_GC_UNMET;
+        if (thread && !note_meeting(thread)) {
+            unlink_locked(thread);
+            mal_pool_give(&pool, thread);
+            met = MAL_GC_UNMET;
+        }
+    }
+    mal_unlock(&registry_lock);
+    return met;
+}
+
+struct mal_gc_thread *mal_gc_thread_claim(void) {
+    pid_t tid = gettid();
+    const struct meeting *meetings = (const struct meeting *)meeting_table.base;
+    for (uint32_t i = mal_load_acquire(&meeting_count); i-- > 0;) {
+        if (meetings[i].tid != tid)
+            continue;
+        meetings[i].thread->thread_pointer = mal_thread_pointer();
+        mal_gc_self = meetings[i].thread;
+        return mal_gc_self;
+    }
+    return NULL;
+}
+
+void mal_gc_thread_end_meetings(void) {
+    mal_store_release(&meeting_count, 0u);
+}
+
+void mal_gc_threads_before_fork(void) {
+    mal_lock(&registry_lock);
+}
+
+/* Records of threads that are no more go back to the pool without the hook: what they cached is the
+ * business of the child's heap. */
+static void forget_others_locked(void) {
+    struct mal_gc_thread *self = mal_gc_self;
+    struct mal_gc_thread *next;
+    for (struct mal_gc_thread *thread = registry; thread; thread = next) {
+        next = thread->next;
+        if (thread == self)
+            continue;
+        unlink_locked(thread);
+        mal_pool_give(&pool, thread);
+    }
+    if (!self)
+        return;
+    unlink_locked(self);
+    self->tid = gettid();
+    link_locked(self);
+}
+
+void mal_gc_threads_after_fork(bool child) {
+    if (child)
+        forget_others_locked();
+    mal_unlock(&registry_lock);
+}

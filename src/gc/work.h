@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Inside of marking: items, buffers and workers.
+ *
+ * An item is the offset of an object in the heap, with flags in the bits that its alignment leaves.
+ *
+ *     no flag   an object that something points to; marked or not
+ *     GREY      an object that is marked and not scanned yet; each is queued once
+ *     OBLET     a piece of a large marked object, from the offset on
+ *
+ * Buffers that all workers share hold items with flags only, so all queued memory is bounded by the
+ * number of objects (and oblets), however many pointers there are.
+ */
+#ifndef MAL_GC_WORK_H
+#define MAL_GC_WORK_H
+
+#include "base/attr.h"
+#include "gc/tables.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define MAL_GC_ITEM_GREY 1u
+#define MAL_GC_ITEM_OBLET 2u
+#define MAL_GC_ITEM_FLAGS 15u
+#define MAL_GC_OBLET_BYTES (128u << 10)
+
+#define MAL_GC_BUFFER_ITEMS 254u /* with the header: 2 KiB */
+#define MAL_GC_FIFO_ITEMS 16u
+
+struct mal_gc_buffer {
+    uint32_t next;  /* index + 1 of the buffer below it on its list; relaxed atomic */
+    uint32_t count; /* of items; the owner's, while on no list */
+    uint64_t reserved;
+    uint64_t item[MAL_GC_BUFFER_ITEMS];
+};
+
+struct mal_gc_check;
+
+/* By whoever took it. */
+struct mal_gc_worker {
+    struct mal_gc_buffer *buffer;     /* never NULL while taken */
+    uint64_t fifo[MAL_GC_FIFO_ITEMS]; /* prefetched; 0: empty */
+    uint32_t fifo_next;
+    bool holds_work;            /* counted in `holders` */
+    struct mal_gc_check *check; /* not a marker's but the oracle's: words are checked */
+    uint64_t scanned_bytes, marked_bytes, marked_scan_bytes; /* since last published */
+    struct mal_gc_worker *next;                              /* free list; WORK lock */
+    struct mal_gc_buffer own;                                /* what it has when memory is short */
+};
+
+/* gc/check.c: the words the oracle's worker is given. */
+void mal_gc_check_range(struct mal_gc_check *check, uintptr_t low, uintptr_t high);
+void mal_gc_check_word(struct mal_gc_check *check, uintptr_t word);
+
+/* The shared buffers. 0 or -ENOMEM. */
+int mal_gc_work_init(void);
+/* A full buffer, or NULL. */
+struct mal_gc_buffer *mal_gc_work_get_full(void);
+void mal_gc_work_put_full(struct mal_gc_buffer *buffer);
+/* An empty buffer, or NULL when memory is short. */
+struct mal_gc_buffer *mal_gc_work_get_empty(void);
+void mal_gc_work_put_empty(struct mal_gc_buffer *buffer);
+/* The head of the list of full buffers: equal values mean that nothing was put or taken between. */
+uint64_t mal_gc_work_full_head(void);
+bool mal_gc_work_is_empty(uint64_t head);
+/* World stopped: full buffers are emptied. */
+void mal_gc_work_discard(void);
+void mal_gc_work_before_fork(void);
+void mal_gc_work_after_fork(void);
+
+#endif

@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What hangs on objects, pools and arenas with the collector itself: threads, cycles that come when
+ * they want, forks. Prints what it found, ends with 1 when something was wrong.
+ *
+ *     gc_extras [SECONDS [SEED]]
+ */
+#include "mallard/arena.h"
+#include "mallard/gc.h"
+#include "mallard/pool.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define THREADS 4
+#define STAMP 0x5afe5afe5afe5afeull
+
+static unsigned passed, failed;
+static uint64_t seed = 1;
+static unsigned seconds = 2;
+
+static void judge(bool ok, const char *what) {
+    printf("%s %s\n", ok ? "ok  " : "FAIL", what);
+    *(ok ? &passed : &failed) += 1;
+    if (!ok)
+        printf("     again with: gc_extras %u %llu\n", seconds, (unsigned long long)seed);
+}
+
+static uint64_t next_random(uint64_t *state) {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    return *state;
+}
+
+static double now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+/* Polls for at most `most` seconds. */
+static bool reaches(uint64_t *counter, uint64_t wanted, double most) {
+    const struct timespec nap = {0, 1000000};
+    double end = now() + most;
+    while (__atomic_load_n(counter, __ATOMIC_RELAXED) < wanted && now() < end)
+        nanosleep(&nap, NULL);
+    return __atomic_load_n(counter, __ATOMIC_RELAXED) >= wanted;
+}
+
+struct node {
+    struct node *next;
+    struct node *child;
+    uint64_t stamp;
+};
+MALLARD_GC_TYPE(node_type, struct node, next, child);
+
+static struct node *new_node(void) {
+    struct node *node = mallard_gc_new(&node_type);
+    if (!node)
+        abort();
+    node->stamp = STAMP;
+    return node;
+}
+
+/* Old frames must not hold what a test has dropped. */
+static __attribute__((noinline)) void wipe_stack(void) {
+    volatile char waste[16384];
+    memset((void *)waste, 0, sizeof waste);
+}
+
+/* ---- finalizers and cleanups ---- */
+
+#define OBJECTS 20000u
+
+static uint64_t finalized, cleaned, broken;
+
+static void finalize(void *object) {
+    struct node *node = object;
+    if (node->stamp != STAMP || !node->child || node->child->stamp != STAMP)
+        broken++;
+    node->stamp = 0;
+    __atomic_fetch_add(&finalized, 1, __ATOMIC_RELAXED);
+}
+
+static void clean(void *argument) {
+    struct node *node = argument;
+    if (node->stamp != STAMP)
+        broken++;
+    __atomic_fetch_add(&cleaned, 1, __ATOMIC_RELAXED);
+}
+
+static __attribute__((noinline)) void make_mortal(void) {
+    for (unsigned i = 0; i < OBJECTS; i++) {
+        struct node *node = new_node();
+        node->child = new_node();
+        if (mallard_gc_finalizer_set(node, finalize) != 0 ||
+            mallard_gc_cleanup_add(node, clean, new_node(), NULL) != 0)
+            abort();
+    }
+}
+
+static void mortals_end_once(void) {
+    make_mortal();
+    wipe_stack();
+    mallard_gc_collect();
+    judge(reaches(&finalized, OBJECTS - 8, 20), "finalizers run, on whole objects");
+    for (int i = 0; i < 3; i++)
+        mallard_gc_collect();
+    judge(reaches(&cleaned, OBJECTS - 16, 20), "cleanups run after the finalizers");
+    judge(finalized <= OBJECTS && cleaned <= OBJECTS && broken == 0, "each once, nothing broken");
+}
+
+/* ---- weak references ---- */
+
+#define WEAK_SLOTS 512
+
+static double end_time;
+static uint64_t weak_gone, weak_there, weak_wrong;
+
+struct cache {
+    struct mallard_gc_weak *weak[WEAK_SLOTS];
+    struct node *strong[WEAK_SLOTS / 4];
+};
+
+static void use_weak(struct cache *cache, uint64_t *random) {
+    unsigned at = (unsigned)(next_random(random) % WEAK_SLOTS);
+    struct node *node = mallard_gc_weak_get(cache->weak[at]);
+    if (node && (node->stamp != STAMP || mallard_gc_weak_new(node) != cache->weak[at]))
+        __atomic_fetch_add(&weak_wrong, 1, __ATOMIC_RELAXED);
+    __atomic_fetch_add(node ? &weak_there : &weak_gone, 1, __ATOMIC_RELAXED);
+    if (!node) {
+        node = new_node();
+        cache->weak[at] = mallard_gc_weak_new(node);
+    }
+    cache->strong[next_random(random) % (WEAK_SLOTS / 4)] = node;
+}
+
+static void *live_with_weak(void *argument) {
+    uint64_t random = (uintptr_t)argument * 0x9e3779b97f4a7c15ull + seed;
+    struct cache *cache = mallard_gc_alloc(sizeof *cache, NULL);
+    while (now() < end_time)
+        for (int i = 0; i < 100; i++)
+            use_weak(cache, &random);
+    return NULL;
+}
+
+static void *collect_all_the_time(void *argument) {
+    while (now() < end_time)
+        mallard_gc_collect();
+    return argument;
+}
+
+static void run_threads(void *(*body)(void *argument)) {
+    pthread_t thread[THREADS], collector;
+    end_time = now() + seconds;
+    for (uintptr_t i = 0; i < THREADS; i++)
+        pthread_create(&thread[i], NULL, body, (void *)(i + 1));
+    pthread_create(&collector, NULL, collect_all_the_time, NULL);
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(thread[i], NULL);
+    pthread_join(collector, NULL);
+}
+
+static void weak_references_hold_or_are_empty(void) {
+    run_threads(live_with_weak);
+    judge(weak_wrong == 0, "weak references are empty or lead to whole objects");
+    judge(weak_gone > WEAK_SLOTS * THREADS && weak_there > 0, "both happened");
+    printf("     %llu times there, %llu times gone\n", (unsigned long long)weak_there,
+           (unsigned long long)weak_gone);
+}
+
+/* ---- pools ---- */
+
+static struct mallard_pool *pool;
+static uint64_t pool_made, pool_wrong;
+
+static void *new_pooled(void *context) {
+    (void)context;
+    struct node *node = new_node();
+    node->child = new_node();
+    __atomic_fetch_add(&pool_made, 1, __ATOMIC_RELAXED);
+    return node;
+}
+
+static void *live_with_pool(void *argument) {
+    uint64_t random = (uintptr_t)argument * 0x9e3779b97f4a7c15ull + seed;
+    struct node *mine[8] = {0};
+    while (now() < end_time)
+        for (int i = 0; i < 100; i++) {
+            struct node **slot = &mine[next_random(&random) % 8];
+            if (*slot) {
+                (*slot)->next = NULL;
+                mallard_pool_put(pool, *slot);
+                *slot = NULL;
+                continue;
+            }
+            *slot = mallard_pool_get(pool);
+            if ((*slot)->stamp != STAMP || (*slot)->child->stamp != STAMP || (*slot)->next)
+                __atomic_fetch_add(&pool_wrong, 1, __ATOMIC_RELAXED);
+            (*slot)->next = *slot;
+        }
+    return NULL;
+}
+
+static void pooled_objects_stay_whole(void) {
+    struct mallard_pool_options options = {.size = sizeof options, .new_item = new_pooled};
+    pool = mallard_pool_new(&options);
+    run_threads(live_with_pool);
+    judge(pool_wrong == 0 && pool_made > 0, "pooled objects stay whole and in one hand");
+    mallard_gc_collect();
+    mallard_gc_collect();
+    struct mallard_pool_stats stats = {.size = sizeof stats};
+    mallard_pool_read_stats(pool, &stats);
+    judge(stats.kept_items == 0, "an idle pool is empty after two cycles");
+    mallard_pool_free(pool);
+}
+
+/* ---- arenas ---- */
+
+static uint64_t arena_wrong, arena_rounds;
+
+/* A list through an arena: every arena object holds the only pointer to a collected one. */
+static void use_arena(uint64_t *random) {
+    struct mallard_arena *arena = mallard_arena_new();
+    struct node *first = NULL;
+    unsigned count = (unsigned)(next_random(random) % 3000);
+    for (unsigned i = 0; i < count; i++) {
+        struct node *node = mallard_arena_alloc(arena, sizeof *node, &node_type);
+        node->next = first;
+        node->child = new_node();
+        node->child->child = node;
+        node->stamp = STAMP;
+        first = node;
+    }
+    for (struct node *node = first; node; node = node->next)
+        if (node->stamp != STAMP || node->child->stamp != STAMP || node->child->child != node)
+            __atomic_fetch_add(&arena_wrong, 1, __ATOMIC_RELAXED);
+    if (next_random(random) % 8)
+        mallard_arena_free(arena);
+    __atomic_fetch_add(&arena_rounds, 1, __ATOMIC_RELAXED);
+    mallard_gc_keepalive(arena);
+}
+
+static void *live_with_arenas(void *argument) {
+    uint64_t random = (uintptr_t)argument * 0x9e3779b97f4a7c15ull + seed;
+    while (now() < end_time)
+        use_arena(&random);
+    return NULL;
+}
+
+static void arenas_and_the_heap_hold_each_other(void) {
+    run_threads(live_with_arenas);
+    judge(arena_wrong == 0, "what arenas lead to is alive");
+    judge(arena_rounds > THREADS, "arenas come and go");
+    printf("     %llu arenas\n", (unsigned long long)arena_rounds);
+}
+
+/* ---- fork ---- */
+
+static __attribute__((noinline)) void make_mortal_again(void) {
+    for (int i = 0; i < 100; i++) {
+        struct node *node = new_node();
+        node->child = new_node();
+        mallard_gc_finalizer_set(node, finalize);
+    }
+}
+
+static int live_as_a_child(void) {
+    finalized = broken = 0;
+    make_mortal_again();
+    wipe_stack();
+    mallard_gc_collect();
+    bool ok = reaches(&finalized, 90, 20) && broken == 0;
+    struct mallard_arena *arena = mallard_arena_new();
+    ok = ok && mallard_arena_alloc(arena, 100, NULL);
+    mallard_arena_free(arena);
+    return ok ? 0 : 1;
+}
+
+static bool child_is_well(void) {
+    int status = -1;
+    pid_t child = fork();
+    if (child == 0)
+        _exit(live_as_a_child());
+    return waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+static void *fork_often(void *argument) {
+    uint64_t *wrong = argument;
+    for (int i = 0; i < 5; i++)
+        if (!child_is_well())
+            __atomic_fetch_add(wrong, 1, __ATOMIC_RELAXED);
+    return NULL;
+}
+
+static void children_finalize_too(void) {
+    pthread_t forker, user;
+    uint64_t wrong = 0;
+    struct mallard_pool_options options = {.size = sizeof options, .new_item = new_pooled};
+    pool = mallard_pool_new(&options);
+    end_time = now() + seconds;
+    pthread_create(&user, NULL, live_with_pool, (void *)1);
+    pthread_create(&forker, NULL, fork_often, &wrong);
+    pthread_join(forker, NULL);
+    pthread_join(user, NULL);
+    judge(wrong == 0, "children have their own thread for callbacks");
+}
+
+int main(int count, char **arguments) {
+    seconds = count > 1 ? (unsigned)atoi(arguments[1]) : 2;
+    seed = count > 2 ? strtoull(arguments[2], NULL, 0) : 1;
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    alarm(seconds * 10 + 120);
+    mortals_end_once();
+    weak_references_hold_or_are_empty();
+    pooled_objects_stay_whole();
+    arenas_and_the_heap_hold_each_other();
+    children_finalize_too();
+    printf("%u passed, %u failed\n", passed, failed);
+    return failed > 0;
+}

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Knobs: what is understood, what is said about the rest, and which name wins.
+ */
+#include "front/options.h"
+#include "pageheap/limit.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define KIB ((uint64_t)1 << 10)
+#define OFF MAL_LIMIT_OFF
+
+static struct mal_options defaults;
+static char said[4096]; /* on standard error, by the last read_knobs */
+
+/* Reads the environment with standard error going into a file. */
+static void read_knobs(void) {
+    FILE *file = tmpfile();
+    int saved = dup(2);
+    assert_non_null(file);
+    dup2(fileno(file), 2);
+    mal_options = defaults;
+    mal_options_read();
+    dup2(saved, 2);
+    close(saved);
+    rewind(file);
+    said[fread(said, 1, sizeof said - 1, file)] = '\0';
+    fclose(file);
+}
+
+static void with(const char *name, const char *value) {
+    setenv(name, value, 1);
+    read_knobs();
+    unsetenv(name);
+}
+
+static unsigned lines_said(void) {
+    unsigned lines = 0;
+    for (const char *at = said; (at = strchr(at, '\n')); at++)
+        lines++;
+    return lines;
+}
+
+struct number {
+    const char *text;
+    uint64_t wanted;
+};
+
+static void check_good(const char *name, const struct number *numbers, size_t count,
+                       const uint64_t *field) {
+    for (size_t i = 0; i < count; i++) {
+        with(name, numbers[i].text);
+        if (*field != numbers[i].wanted || said[0])
+            fail_msg("%s=%s: %llu, said: %s", name, numbers[i].text, (unsigned long long)*field,
+                     said);
+    }
+}
+
+static void check_bad(const char *name, const char *const *values, size_t count,
+                      const uint64_t *field, uint64_t fallback) {
+    char expected[128];
+    for (size_t i = 0; i < count; i++) {
+        with(name, values[i]);
+        snprintf(expected, sizeof expected, "mallard: %s=%s is not ", name, values[i]);
+        if (*field != fallback || lines_said() != 1 || strncmp(said, expected, strlen(expected)))
+            fail_msg("%s=%s: %llu, said: %s", name, values[i], (unsigned long long)*field, said);
+    }
+}
+
+static const struct number limits[] = {
+    {"", OFF},
+    {"off", OFF},
+    {"0", 0},
+    {"1", 1},
+    {"123B", 123},
+    {"7KiB", 7 * KIB},
+    {"512MiB", 512 * KIB *KIB},
+    {"3GiB", 3 * KIB *KIB *KIB},
+    {"2TiB", 2 * KIB *KIB *KIB *KIB},
+    {"+5MiB", 5 * KIB *KIB},
+    {"007", 7},
+    {"8388607TiB", 8388607 * KIB *KIB *KIB *KIB},
+    {"9223372036854775807", OFF},
+    {"9223372036854775806", OFF - 1},
+};
+
+static const char *const bad_limits[] = {
+    "OFF",
+    "Auto",
+    "512MB",
+    "512mib",
+    "512 MiB",
+    " 512MiB",
+    "1.5GiB",
+    "-1",
+    "512MiBx",
+    "MiB",
+    "1PiB",
+    "0x10",
+    "+",
+    "++1",
+    "8388608TiB",
+    "9223372036854775808",
+    "99999999999999999999999",
+};
+
+static void memory_limits_are_gos(void **state) {
+    (void)state;
+    const uint64_t *field = &mal_options.memory_limit_bytes;
+    check_good("MALLARD_GOMEMLIMIT", limits, MAL_COUNT_OF(limits), field);
+    check_good("GOMEMLIMIT", limits, MAL_COUNT_OF(limits), field);
+    check_bad("MALLARD_GOMEMLIMIT", bad_limits, MAL_COUNT_OF(bad_limits), field, OFF);
+    check_bad("GOMEMLIMIT", bad_limits, MAL_COUNT_OF(bad_limits), field, OFF);
+}
+
+/* What it is depends on where this runs; that it is understood does not. */
+static void auto_is_understood(void **state) {
+    (void)state;
+    with("MALLARD_GOMEMLIMIT", "auto");
+    assert_string_equal(said, "");
+    assert_true(mal_options.memory_limit_bytes <= OFF);
+}
+
+static void percentages_are_gos(void **state) {
+    (void)state;
+    static const struct number good[] = {{"", 100},
+                                         {"off", MAL_GOGC_OFF},
+                                         {"0", 0},
+                                         {"50", 50},
+                                         {"+50", 50},
+                                         {"2147483647", INT32_MAX},
+                                         {"-1", MAL_GOGC_OFF},
+                                         {"-5", MAL_GOGC_OFF}};
+    static const char *const bad[] = {"OFF", "abc", "1e3", " 100", "50%", "2147483648", "-", "-+5"};
+    check_good("MALLARD_GOGC", good, MAL_COUNT_OF(good), &mal_options.gogc_percent);
+    check_good("GOGC", good, MAL_COUNT_OF(good), &mal_options.gogc_percent);
+    check_bad("GOGC", bad, MAL_COUNT_OF(bad), &mal_options.gogc_percent, 100);
+}
+
+/* A bad value of ours is not made good by Go's. */
+static void our_name_comes_first(void **state) {
+    (void)state;
+    setenv("GOMEMLIMIT", "5MiB", 1);
+    with("MALLARD_GOMEMLIMIT", "7MiB");
+    assert_int_equal(mal_options.memory_limit_bytes, 7 * KIB * KIB);
+    with("MALLARD_GOMEMLIMIT", "x");
+    assert_true(mal_options.memory_limit_bytes == OFF);
+    read_knobs();
+    assert_int_equal(mal_options.memory_limit_bytes, 5 * KIB * KIB);
+    unsetenv("GOMEMLIMIT");
+    /* Only names that are Go's are read without our prefix. */
+    with("KEEP", "1");
+    assert_int_equal(mal_options.flags, 0);
+}
+
+static void debug_entries_set_and_clear(void **state) {
+    (void)state;
+    static const struct number good[] = {
+        {"madvdontneed=0", MAL_OPTION_MADVFREE},
+        {"madvdontneed=1", 0},
+        {"madvdontneed=0,madvdontneed=1", 0},
+        {"scavtrace=1,madvdontneed=0", MAL_OPTION_SCAVTRACE | MAL_OPTION_MADVFREE},
+        {"scavtrace=1,scavtrace=0", 0},
+    };
+    for (size_t i = 0; i < MAL_COUNT_OF(good); i++) {
+        with("MALLARD_DEBUG", good[i].text);
+        assert_int_equal(mal_options.flags, good[i].wanted);
+        assert_string_equal(said, "");
+        with("GODEBUG", good[i].text);
+        assert_int_equal(mal_options.flags, good[i].wanted);
+    }
+    with("MALLARD_DEBUG", "madvdontneed=2");
+    assert_int_equal(mal_options.flags, 0);
+    assert_int_equal(lines_said(), 1);
+    with("GODEBUG", "madvdontneed=2,gctrace=1,madvdontneed=0");
+    assert_int_equal(mal_options.flags, MAL_OPTION_MADVFREE);
+    assert_string_equal(said, "");
+}
+
+static void the_box_gets_what_is_in_force(void **state) {
+    (void)state;
+    with("GOMEMLIMIT", "1MiB");
+    assert_non_null(strstr(mal_options_text(), "\nMALLARD_GOMEMLIMIT=1048576\nMALLARD_GOGC=100\n"));
+    with("GOGC", "off");
+    assert_non_null(strstr(mal_options_text(), "\nMALLARD_GOMEMLIMIT=off\nMALLARD_GOGC=off\n"));
+}
+
+static int set_up(void **state) {
+    (void)state;
+    static const char *const names[] = {"MALLARD_GOMEMLIMIT", "GOMEMLIMIT", "MALLARD_GOGC", "GOGC",
+                                        "MALLARD_DEBUG",      "GODEBUG"};
+    for (size_t i = 0; i < MAL_COUNT_OF(names); i++)
+        unsetenv(names[i]);
+    defaults = mal_options;
+    defaults.memory_limit_bytes = OFF;
+    defaults.gogc_percent = 100;
+    defaults.flags = 0;
+    return 0;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(memory_limits_are_gos),
+        cmocka_unit_test(auto_is_understood),
+        cmocka_unit_test(percentages_are_gos),
+        cmocka_unit_test(our_name_comes_first),
+        cmocka_unit_test(debug_entries_set_and_clear),
+        cmocka_unit_test(the_box_gets_what_is_in_force),
+    };
+    return cmocka_run_group_tests(tests, set_up, NULL);
+}

@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The collected heap without its collector: one thread, a world that stands still when the test
+ * says so, roots that the test marks itself. Zeroing and alignment of every size, what find-object
+ * says of interior pointers, ends, tails and free slots; random graphs against a model through many
+ * cycles; tiny, large, freed by hand; the counters' equations.
+ */
+#include "base/bits.h"
+#include "front/thread.h"
+#include "gc/cycle.h"
+#include "gc/heap.h"
+#include "gc/mark.h"
+#include "gc/thread.h"
+#include "mallard/gc.h"
+#include "mallard/mallard.h"
+#include "meta/memory.h"
+#include "sample/profile.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "support/seeded.h"
+
+struct node {
+    uint64_t number;
+    struct node *edge[5];
+    uint64_t check;
+};
+MALLARD_GC_TYPE(node_type, struct node, edge);
+
+#define ROOTS 64
+static void *root[ROOTS];
+
+/* A whole cycle with exactly these roots. */
+static void collect(void) {
+    mal_gc_heap_before_mark();
+    mal_gc_heap_start_mark();
+    struct mal_gc_worker *worker = mal_gc_worker_take();
+    mal_gc_mark_range(worker, (uintptr_t)root, (uintptr_t)(root + ROOTS));
+    while (!mal_gc_mark_is_done())
+        mal_gc_drain(worker, UINT64_MAX, NULL);
+    mal_gc_worker_give(worker);
+    assert_true(mal_gc_mark_is_done());
+    mal_gc_heap_end_mark();
+}
+
+static void collect_and_sweep(void) {
+    collect();
+    mal_gc_heap_before_mark();
+}
+
+static void flush(void) {
+    mal_gc_heap_flush(&mal_gc_self->cache);
+}
+
+static bool is_found(const void *pointer, const void *object) {
+    uintptr_t start = 0;
+    size_t bytes;
+    return mal_gc_heap_find((uintptr_t)pointer, &start, &bytes) && start == (uintptr_t)object;
+}
+
+static bool is_object(const void *pointer) {
+    uintptr_t start;
+    size_t bytes;
+    return mal_gc_heap_find((uintptr_t)pointer, &start, &bytes);
+}
+
+static bool is_zero(const char *object, size_t bytes) {
+    for (size_t i = 0; i < bytes; i++)
+        if (object[i] != 0)
+            return false;
+    return true;
+}
+
+static void check_new(char *object, size_t bytes) {
+    assert_non_null(object);
+    assert_int_equal((uintptr_t)object % 16, 0);
+    assert_true(mallard_gc_size(object) >= bytes);
+    assert_true(is_zero(object, mallard_gc_size(object)));
+}
+
+/* Every size twice: from memory that is fresh, and from memory that was scribbled on and freed. */
+static void sizes_are_zeroed_and_aligned(void **state) {
+    (void)state;
+    for (int round = 0; round < 3; round++) {
+        for (size_t bytes = 16; bytes < 70000; bytes += 1 + bytes / 7) {
+            char *object[3] = {mallard_gc_alloc(bytes, NULL), mallard_gc_alloc_noscan(bytes),
+                               mallard_gc_alloc_noscan(bytes)};
+            for (int i = 0; i < 3; i++) {
+                check_new(object[i], bytes);
+                memset(object[i], 0xdb, mallard_gc_size(object[i]));
+            }
+        }
+        collect();
+    }
+    collect_and_sweep();
+    assert_int_equal(mal_gc_heap_counters().live_bytes, 0);
+    assert_int_equal(mal_gc_heap_counters().inuse_pages, 0);
+}
+
+static void objects_are_found(void **state) {
+    (void)state;
+    for (size_t bytes = 16; bytes < 300000; bytes += bytes / 3) {
+        char *object = mallard_gc_alloc(bytes, NULL);
+        size_t room = mallard_gc_size(object);
+        assert_true(room > bytes);
+        for (size_t at = 0; at < room; at += 1 + room / 97)
+            assert_true(is_found(object + at, object));
+        assert_true(is_found(object + bytes, object)); /* one past the end */
+        assert_ptr_equal(mallard_gc_base(object + bytes - 1), object);
+        assert_int_equal(mallard_gc_size(object + 1), 0);
+        flush();
+        assert_false(is_found(object + room, object));
+    }
+    char local, *from_malloc = mallard_malloc(100);
+    assert_false(is_object(NULL) || is_object(&local) || is_object(from_malloc) ||
+                 is_object((void *)UINTPTR_MAX));
+    mallard_free(from_malloc);
+    collect_and_sweep();
+}
+
+static void free_slots_are_no_objects(void **state) {
+    (void)state;
+    char *a = mallard_gc_alloc(100, NULL);
+    char *b = mallard_gc_alloc(100, NULL);
+    root[0] = b;
+    flush();
+    assert_true(is_object(a) && is_object(b));
+    assert_false(is_object(a + 2 * (b - a)));
+    collect_and_sweep();
+    assert_false(is_object(a));
+    assert_true(is_object(b));
+    /* Through a pointer to a free slot nothing is marked. */
+    root[1] = a;
+    collect_and_sweep();
+    assert_false(is_object(a));
+    memset(root, 0, sizeof root);
+    collect_and_sweep();
+    assert_false(is_object(b));
+}
+
+static void freed_by_hand(void **state) {
+    (void)state;
+    struct mal_gc_heap_counters before = mal_gc_heap_counters();
+    char *small = mallard_gc_alloc_noscan(100), *large = mallard_gc_alloc_noscan(100000);
+    mallard_gc_free(small + 16);
+    mallard_gc_free(&small);
+    mallard_gc_free(NULL);
+    assert_true(is_object(small));
+    mallard_gc_free(small);
+    mallard_gc_free(large);
+    mallard_gc_free(small);
+    assert_false(is_object(small));
+    assert_false(is_object(large));
+    flush();
+    struct mal_gc_heap_counters after = mal_gc_heap_counters();
+    assert_int_equal(after.mallocs - before.mallocs, 2);
+    assert_int_equal(after.frees - before.frees, 2);
+    assert_int_equal(after.live_bytes, before.live_bytes);
+    assert_int_equal(after.inuse_pages, before.inuse_pages);
+    /* In an unswept span the neighbours are swept with it; while marking the hint is dropped. */
+    root[0] = small = mallard_gc_alloc_noscan(100);
+    large = mallard_gc_alloc_noscan(100);
+    collect();
+    mallard_gc_free(small);
+    assert_false(is_object(small) || is_object(large));
+    mal_gc_heap_before_mark();
+    mal_gc_heap_start_mark();
+    small = mallard_gc_alloc_noscan(100);
+    mallard_gc_free(small);
+    assert_true(is_object(small));
+    mal_gc_heap_end_mark();
+    memset(root, 0, sizeof root);
+    collect_and_sweep();
+}
+
+static void tiny_objects_share(void **state) {
+    (void)state;
+    char *first = mallard_gc_alloc_noscan(4);
+    char *second = mallard_gc_alloc_noscan(8);
+    assert_ptr_equal(mallard_gc_base(second), mallard_gc_base(first));
+    assert_int_equal((uintptr_t)second % 8, 0);
+    assert_true(second >= first + 4);
+    mallard_gc_free(first); /* the other one lives in it */
+    memset(first, 1, 4);
+    memset(second, 2, 8);
+    root[0] = second;
+    collect_and_sweep();
+    assert_int_equal(first[3], 1);
+    char *later = mallard_gc_alloc_noscan(2);
+    assert_ptr_not_equal(mallard_gc_base(later), mallard_gc_base(second));
+    memset(root, 0, sizeof root);
+    collect_and_sweep();
+    assert_false(is_object(first));
+}
+
+/* ---- graphs ---- */
+
+#define NODES 20000
+
+static struct node *node[NODES];
+static bool expected[NODES];
+
+static void make_nodes(uint64_t *random) {
+    for (int i = 0; i < NODES; i++) {
+        if (node[i])
+            continue;
+        node[i] = mallard_gc_new(&node_type);
+        assert_true(is_zero((char *)node[i], sizeof *node[i]));
+        node[i]->number = (uint64_t)i;
+        /* No edge, but it looks like one: not listed, so it keeps nothing alive. */
+        node[i]->check = (uintptr_t)node[seeded_below(random, (uint64_t)i + 1)];
+    }
+}
+
+static void make_edges(uint64_t *random) {
+    for (int i = 0; i < NODES; i++)
+        for (int e = 0; e < 5; e++) {
+            struct node *to = node[seeded_below(random, NODES)];
+            uint64_t inside = seeded_below(random, sizeof *to);
+            bool is_edge = seeded_below(random, 5) == 0;
+            node[i]->edge[e] = is_edge ? (struct node *)(void *)((char *)to + inside) : NULL;
+        }
+}
+
+static void expect_from(int i) {
+    static int stack[NODES];
+    int depth = 0;
+    if (expected[i])
+        return;
+    expected[i] = true;
+    stack[depth++] = i;
+    while (depth > 0) {
+        struct node *from = node[stack[--depth]];
+        for (int e = 0; e < 5; e++) {
+            struct node *to = mallard_gc_base(from->edge[e]);
+            if (to && !expected[to->number]) {
+                expected[to->number] = true;
+                stack[depth++] = (int)to->number;
+            }
+        }
+    }
+}
+
+static void choose_roots(uint64_t *random) {
+    memset(root, 0, sizeof root);
+    memset(expected, 0, sizeof expected);
+    for (uint64_t i = seeded_below(random, 4); i < ROOTS; i += 1 + seeded_below(random, 30)) {
+        int number = (int)seeded_below(random, NODES);
+        root[i] = node[number];
+        expect_from(number);
+    }
+}
+
+static void graphs_match_the_model(void **state) {
+    (void)state;
+    uint64_t random = seeded_start(71);
+    for (int cycle = 0; cycle < 30; cycle++) {
+        make_nodes(&random);
+        make_edges(&random);
+        choose_roots(&random);
+        if (seeded_below(&random, 2))
+            collect_and_sweep();
+        else
+            collect();
+        uint64_t live = 0;
+        for (int i = 0; i < NODES; i++)
+            live += expected[i];
+        assert_seeded(mal_gc_heap_counters().live_bytes == live * 64);
+        mal_gc_heap_before_mark();
+        for (int i = 0; i < NODES; i++) {
+            assert_seeded(is_object(node[i]) == expected[i]);
+            if (!expected[i])
+                node[i] = NULL;
+            else
+                assert_seeded(node[i]->number == (uint64_t)i);
+        }
+        struct mal_gc_heap_counters now = mal_gc_heap_counters();
+        assert_seeded(now.mallocs - now.frees == live);
+        assert_seeded(now.total_alloc_bytes - now.total_free_bytes == now.live_bytes);
+    }
+    memset(root, 0, sizeof root);
+    memset(node, 0, sizeof node);
+    collect_and_sweep();
+    assert_int_equal(mal_gc_heap_counters().inuse_pages, 0);
+}
+
+/* A large array, in several oblets, of everything; and what is allocated while marking lives. */
+static void large_arrays_are_scanned(void **state) {
+    (void)state;
+    enum { COUNT = 100000 };
+    struct node **array = mallard_gc_alloc(COUNT * sizeof *array, NULL);
+    root[0] = array;
+    for (int i = 0; i < COUNT; i++)
+        array[i] = mallard_gc_new(&node_type);
+    collect_and_sweep();
+    for (int i = 0; i < COUNT; i++)
+        assert_ptr_equal(mallard_gc_base(array[i]), array[i]);
+    memset(array, 0, COUNT * sizeof *array);
+    mal_gc_heap_start_mark();
+    struct node *black = mallard_gc_new(&node_type);
+    char *large = mallard_gc_alloc_noscan(50000);
+    mal_gc_heap_end_mark();
+    mal_gc_heap_before_mark();
+    assert_true(is_object(black) && is_object(large));
+    assert_int_equal(mal_gc_heap_counters().live_bytes, 64 + 57344);
+    memset(root, 0, sizeof root);
+    collect_and_sweep();
+    assert_int_equal(mal_gc_heap_counters().live_bytes, 0);
+}
+
+/* Every object at rate 1, about one in R bytes above; what dies is taken off again. */
+static void samples_follow_the_objects(void **state) {
+    (void)state;
+    enum { COUNT = 4000, BYTES = 112, RATE = 4096 };
+    uint64_t rate = mal_thread_set_rate(1);
+    uint64_t live = mal_profile_stats().live;
+    for (int i = 0; i < COUNT; i++)
+        root[0] = mallard_gc_alloc_noscan(BYTES);
+    char *by_hand = mallard_gc_alloc_noscan(BYTES), *large = mallard_gc_alloc_noscan(100000);
+    assert_int_equal(mal_profile_stats().live, live + COUNT + 2);
+    mallard_gc_free(by_hand);
+    mallard_gc_free(large);
+    assert_int_equal(mal_profile_stats().live, live + COUNT);
+    collect_and_sweep();
+    assert_int_equal(mal_profile_stats().live, live + 1);
+    root[0] = NULL;
+    mal_thread_set_rate(RATE);
+    uint64_t samples = mal_profile_stats().samples;
+    for (int i = 0; i < 100 * COUNT; i++)
+        mallard_gc_alloc_noscan(BYTES);
+    /* 400 000 draws of p = 1 - exp(-112 / 4096) = 0.027: 10 790 with a deviation of 103. */
+    samples = mal_profile_stats().samples - samples;
+    assert_true(samples > 10790 - 620 && samples < 10790 + 620);
+    mal_thread_set_rate(rate);
+    collect_and_sweep();
+    assert_int_equal(mal_profile_stats().live, live);
+}
+
+/* The multiplication that stands for a division is exact for every offset in every span. */
+static void divisions_are_exact(void **state) {
+    (void)state;
+    for (unsigned class = 1; class < MAL_GC_CLASS_COUNT; class ++) {
+        const struct mal_gc_class *info = &mal_gc_class[class];
+        for (uint64_t at = 0; at < (uint64_t)info->span_pages * MAL_PAGE_BYTES; at++)
+            if (at * info->divide_magic >> 32 != at / info->size_bytes)
+                fail_msg("offset %u in spans of %u bytes", (unsigned)at, info->size_bytes);
+    }
+}
+
+static int set_up(void **state) {
+    (void)state;
+    mallard_free(mallard_malloc(1));
+    int error = mal_gc_ensure();
+    mallard_gc_set_percent(-1); /* no cycles but ours, and nobody to pay for them */
+    mal_gc_heap_set_hooks(&(struct mal_gc_heap_hooks){NULL});
+    return error;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sizes_are_zeroed_and_aligned),
+        cmocka_unit_test(objects_are_found),
+        cmocka_unit_test(free_slots_are_no_objects),
+        cmocka_unit_test(freed_by_hand),
+        cmocka_unit_test(tiny_objects_share),
+        cmocka_unit_test(graphs_match_the_model),
+        cmocka_unit_test(large_arrays_are_scanned),
+        cmocka_unit_test(samples_follow_the_objects),
+        cmocka_unit_test(divisions_are_exact),
+    };
+    return cmocka_run_group_tests(tests, set_up, NULL);
+}

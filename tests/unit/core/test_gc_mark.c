@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The marker: what each kind of layout leads to, word by word; graphs marked by several threads
+ * against the same graph marked by one; pages scanned again; budgets; buffers that cannot be had;
+ * and the oracle, which passes what is right and names what is not.
+ */
+#include "base/bits.h"
+#include "gc/cycle.h"
+#include "gc/heap.h"
+#include "gc/mark.h"
+#include "gc/thread.h"
+#include "mallard/gc.h"
+#include "mallard/mallard.h"
+#include "os/vm.h"
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "support/seeded.h"
+
+struct pair {
+    long number;
+    void *pointer;
+    long other;
+};
+struct wide {
+    void *first;
+    long words[70];
+    void *many[80];
+    struct pair pair;
+};
+struct vec {
+    size_t length;
+    struct vec *next;
+    struct pair pair[];
+};
+struct list {
+    long number;
+    void *item[];
+};
+MALLARD_GC_TYPE(pair_type, struct pair, pointer);
+MALLARD_GC_TYPE(wide_type, struct wide, first, many, pair.pointer);
+MALLARD_GC_TYPE_FLEX(vec_type, struct vec, (next), pair, struct pair, pointer);
+MALLARD_GC_TYPE_POINTERS(list_type, struct list, (), item);
+MALLARD_GC_TYPE_NOSCAN(bytes_type, char[200]);
+
+static void *root[4];
+
+static void begin(void) {
+    mal_gc_heap_before_mark();
+    mal_gc_heap_start_mark();
+}
+
+static void push_roots(struct mal_gc_worker *worker) {
+    mal_gc_mark_range(worker, (uintptr_t)root, (uintptr_t)(root + 4));
+}
+
+static void mark_all(void) {
+    struct mal_gc_worker *worker = mal_gc_worker_take();
+    push_roots(worker);
+    while (!mal_gc_mark_is_done())
+        mal_gc_drain(worker, UINT64_MAX, NULL);
+    mal_gc_worker_give(worker);
+}
+
+static void end(void) {
+    mal_gc_checkmark(push_roots);
+    mal_gc_heap_end_mark();
+    mal_gc_heap_before_mark();
+}
+
+static void collect(void) {
+    begin();
+    mark_all();
+    end();
+}
+
+static void drop_all(void) {
+    memset(root, 0, sizeof root);
+    collect();
+    assert_int_equal(mal_gc_heap_counters().live_bytes, 0);
+}
+
+/* ---- layouts ---- */
+
+/* Fills every word of the holder with a pointer to an object of its own; those in `listed` live. */
+static void check_layout(void *holder, size_t words, bool (*is_listed)(size_t word)) {
+    uintptr_t *word = holder;
+    uintptr_t *copy = mallard_malloc(words * sizeof *copy);
+    assert_non_null(holder);
+    memset(root, 0, sizeof root);
+    root[0] = holder;
+    for (size_t i = 0; i < words; i++)
+        copy[i] = word[i] = (uintptr_t)mallard_gc_alloc_noscan(16);
+    collect();
+    for (size_t i = 0; i < words; i++)
+        if ((mallard_gc_base((void *)copy[i]) != NULL) != is_listed(i))
+            fail_msg("word %zu of %zu: %s", i, words, is_listed(i) ? "lost" : "kept");
+    mallard_free(copy);
+    drop_all();
+}
+
+static bool in_pair(size_t word) {
+    return word == 1;
+}
+static bool in_pairs(size_t word) {
+    return word % 3 == 1;
+}
+static bool in_wide(size_t word) {
+    return word == 0 || (word > 70 && word <= 150) || word == 152;
+}
+static bool in_vec(size_t word) {
+    return word == 1 || (word >= 2 && (word - 2) % 3 == 1);
+}
+static bool in_list(size_t word) {
+    return word > 0;
+}
+static bool in_all(size_t word) {
+    (void)word;
+    return true;
+}
+static bool in_none(size_t word) {
+    (void)word;
+    return false;
+}
+
+static void layouts_lead_to_their_fields(void **state) {
+    (void)state;
+    for (int round = 0; round < 2; round++) {
+        check_layout(mallard_gc_new(&pair_type), 3, in_pair);
+        check_layout(mallard_gc_alloc(100 * sizeof(struct pair), &pair_type), 300, in_pairs);
+        check_layout(mallard_gc_new(&wide_type), sizeof(struct wide) / 8, in_wide);
+        check_layout(mallard_gc_new(&bytes_type), 25, in_none);
+        for (size_t count = 0; count < 30000; count += 1 + count * 2) {
+            check_layout(mallard_gc_new_flex(&vec_type, count), 2 + 3 * count, in_vec);
+            check_layout(mallard_gc_new_flex(&list_type, count), 1 + count, in_list);
+            check_layout(mallard_gc_alloc(8 * count + 8, NULL), count + 1, in_all);
+            check_layout(mallard_gc_alloc_noscan(8 * count + 16), count + 2, in_none);
+        }
+    }
+}
+
+/* Neighbours in one word of bits do not disturb each other, whatever the order. */
+static void neighbours_keep_their_bits(void **state) {
+    (void)state;
+    enum { COUNT = 200 };
+    struct list *all = mallard_gc_new_flex(&list_type, COUNT);
+    uintptr_t kept[COUNT], lost[COUNT];
+    root[0] = all;
+    for (int i = 0; i < COUNT; i++) {
+        struct pair *pair = mallard_gc_new(&pair_type);
+        all->item[i] = pair;
+        kept[i] = (uintptr_t)(pair->pointer = mallard_gc_alloc_noscan(32));
+        lost[i] = (uintptr_t)(pair->other = (long)mallard_gc_alloc_noscan(32));
+    }
+    collect();
+    for (int i = 0; i < COUNT; i++) {
+        assert_non_null(mallard_gc_base((void *)kept[i]));
+        assert_null(mallard_gc_base((void *)lost[i]));
+    }
+    drop_all();
+}
+
+static void arrays_grow(void **state) {
+    (void)state;
+    struct vec *vec = mallard_gc_resize_flex(NULL, &vec_type, 3);
+    root[0] = vec;
+    for (size_t length = 3; length < 5000; length += length / 3) {
+        void *before = vec;
+        root[0] = vec = mallard_gc_resize_flex(vec, &vec_type, length + length / 3);
+        assert_non_null(vec);
+        assert_true(mallard_gc_size(vec) > 16 + 24 * (length + length / 3));
+        if (before != vec)
+            assert_int_equal(vec->length, length == 3 ? 0 : ((struct vec *)before)->length);
+        vec->length = length;
+        for (size_t i = length; i < length + length / 3; i++) {
+            assert_null(vec->pair[i].pointer);
+            vec->pair[i].pointer = mallard_gc_alloc_noscan(16);
+        }
+        collect();
+        for (size_t i = length; i < length + length / 3; i++)
+            assert_non_null(mallard_gc_base(vec->pair[i].pointer));
+    }
+    /* What is cut off is zero when it comes back. */
+    vec = mallard_gc_resize_flex(vec, &vec_type, 10);
+    vec = mallard_gc_resize_flex(vec, &vec_type, 20);
+    assert_null(vec->pair[15].pointer);
+    assert_null(mallard_gc_resize_flex(vec, &vec_type, SIZE_MAX / 8));
+    assert_null(mallard_gc_new_flex(&vec_type, SIZE_MAX / 24));
+    assert_null(mallard_gc_alloc(SIZE_MAX, NULL));
+    drop_all();
+}
+
+/* ---- graphs ---- */
+
+#define NODES 100000
+
+struct node {
+    uint64_t number;
+    struct node *edge[6];
+    uint64_t not_listed;
+};
+MALLARD_GC_TYPE(node_type, struct node, edge);
+
+/* A random graph of which about half is reachable. */
+static void make_graph(uint64_t *random) {
+    struct list *all = mallard_gc_new_flex(&list_type, NODES);
+    root[1] = all;
+    for (uint64_t i = 0; i < NODES; i++) {
+        struct node *node = mallard_gc_new(&node_type);
+        node->number = i;
+        all->item[i] = node;
+    }
+    for (uint64_t i = 0; i < NODES; i++) {
+        struct node *node = all->item[i];
+        for (int e = 0; e < 6; e++)
+            if (seeded_below(random, 4) == 0)
+                node->edge[e] = all->item[seeded_below(random, NODES)];
+    }
+    root[0] = all->item[0];
+    for (int e = 0; e < 6; e++)
+        ((struct node *)root[0])->edge[e] = all->item[seeded_below(random, NODES)];
+    root[1] = NULL;
+}
+
+static void *help(void *unused) {
+    struct mal_gc_worker *worker = mal_gc_worker_take();
+    while (!mal_gc_mark_is_done())
+        mal_gc_drain(worker, 5000, NULL);
+    mal_gc_worker_give(worker);
+    return unused;
+}
+
+static void mark_with(unsigned threads) {
+    pthread_t thread[8];
+    struct mal_gc_worker *worker = mal_gc_worker_take();
+    push_roots(worker);
+    for (unsigned i = 0; i < threads; i++)
+        assert_int_equal(pthread_create(&thread[i], NULL, help, NULL), 0);
+    mal_gc_worker_give(worker);
+    help(NULL);
+    for (unsigned i = 0; i < threads; i++)
+        pthread_join(thread[i], NULL);
+    assert_true(mal_gc_mark_is_done());
+}
+
+static void many_threads_mark_what_one_does(void **state) {
+    (void)state;
+    uint64_t random = seeded_start(5);
+    for (int round = 0; round < 10; round++) {
+        make_graph(&random);
+        begin();
+        mark_with((unsigned)seeded_below(&random, 7));
+        end();
+        uint64_t by_many = mal_gc_heap_counters().marked_bytes;
+        collect();
+        assert_seeded(mal_gc_heap_counters().marked_bytes == by_many && by_many > 0);
+        assert_seeded(mal_gc_heap_counters().live_bytes == by_many);
+    }
+    drop_all();
+}
+
+static void budgets_are_kept(void **state) {
+    (void)state;
+    uint64_t random = seeded_start(6);
+    uint32_t stop = 1;
+    make_graph(&random);
+    begin();
+    struct mal_gc_worker *worker = mal_gc_worker_take();
+    push_roots(worker);
+    assert_int_equal(mal_gc_drain(worker, UINT64_MAX, &stop), 0);
+    uint64_t sum = 0, steps = 0;
+    for (uint64_t done; (done = mal_gc_drain(worker, 10000, NULL)) > 0; steps++) {
+        assert_true(done < 10000 + 65 * 64);
+        sum += done;
+    }
+    assert_true(steps > 10);
+    assert_int_equal(sum, mal_gc_mark_scanned_bytes());
+    mal_gc_worker_give(worker);
+    end();
+    assert_int_equal(sum, mal_gc_heap_counters().marked_bytes); /* all of it may hold pointers */
+    drop_all();
+}
+
+/* What a marked object was given after it was scanned is found when its page is scanned again. */
+static void pages_are_scanned_again(void **state) {
+    (void)state;
+    enum { COUNT = 3000 };
+    struct list *list = mallard_gc_new_flex(&list_type, COUNT); /* a large object */
+    struct list *small = mallard_gc_new_flex(&list_type, 500); /* over a page's end, some of them */
+    root[0] = list;
+    root[1] = small;
+    void *late[2] = {mallard_gc_alloc_noscan(16), mallard_gc_alloc_noscan(16)};
+    void *unseen = mallard_gc_alloc_noscan(16);
+    begin();
+    mark_all();
+    list->item[COUNT - 1] = late[0];
+    small->item[499] = late[1];
+    struct mal_gc_worker *worker = mal_gc_worker_take();
+    uintptr_t page = (uintptr_t)&list->item[COUNT - 1] & ~(uintptr_t)4095;
+    mal_gc_mark_rescan(worker, page, page + 4096);
+    page = (uintptr_t)&small->item[499] & ~(uintptr_t)4095;
+    mal_gc_mark_rescan(worker, page, page + 4096);
+    mal_gc_mark_rescan(worker, 0, 4096);
+    mal_gc_mark_rescan(worker, UINTPTR_MAX - 8191, UINTPTR_MAX - 4095);
+    while (!mal_gc_mark_is_done())
+        mal_gc_drain(worker, UINT64_MAX, NULL);
+    mal_gc_worker_give(worker);
+    end();
+    assert_non_null(mallard_gc_base(late[0]));
+    assert_non_null(mallard_gc_base(late[1]));
+    assert_null(mallard_gc_base(unseen));
+    begin();
+    mal_gc_shade(late[0]);
+    mark_all();
+    root[0] = root[1] = NULL;
+    end();
+    drop_all();
+}
+
+/* No memory for buffers, at every n-th request: slower, but complete. */
+static void buffers_may_run_out(void **state) {
+    (void)state;
+    uint64_t random = seeded_start(8);
+    uint64_t marked[4];
+    make_graph(&random);
+    for (uint64_t nth = 1; nth < 4; nth++) {
+        begin();
+        mal_vm_inject_fault(nth, MAL_VM_FAULT_FROM);
+        mark_all();
+        mal_vm_inject_fault(0, MAL_VM_FAULT_ONCE);
+        end();
+        marked[nth] = mal_gc_heap_counters().marked_bytes;
+    }
+    collect();
+    for (uint64_t nth = 1; nth < 4; nth++)
+        assert_seeded(marked[nth] == mal_gc_heap_counters().marked_bytes && marked[nth] > 0);
+    drop_all();
+}
+
+/* ---- the oracle ---- */
+
+static void the_oracle_names_what_is_not_marked(void **state) {
+    (void)state;
+    struct list *list = mallard_gc_new_flex(&list_type, 3);
+    root[0] = list;
+    begin();
+    mark_all();
+    fflush(NULL);
+    int pipes[2];
+    assert_int_equal(pipe(pipes), 0);
+    struct list *white = NULL;
+    mal_gc_heap_end_mark();
+    mal_gc_heap_before_mark();
+    white = mallard_gc_new_flex(&list_type, 3);
+    begin();
+    mark_all();
+    list->item[1] = white; /* behind the marker's back */
+    /* Without fork's handlers, which end a mark in the child. */
+    pid_t child = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+    if (child == 0) {
+        dup2(pipes[1], STDERR_FILENO);
+        signal(SIGABRT, SIG_DFL);
+        mal_gc_checkmark(push_roots);
+        _exit(0);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    char text[200] = {0}, wanted[200];
+    assert_true(read(pipes[0], text, sizeof text - 1) > 0);
+    snprintf(wanted, sizeof wanted,
+             "mallard: checkmark: an object of 48 bytes at %p is reachable through %p and not "
+             "marked\n",
+             (void *)white, (void *)&list->item[1]);
+    assert_string_equal(text, wanted);
+    close(pipes[0]);
+    close(pipes[1]);
+    list->item[1] = NULL;
+    end();
+    drop_all();
+}
+
+static int set_up(void **state) {
+    (void)state;
+    mallard_free(mallard_malloc(1));
+    int error = mal_gc_ensure();
+    mallard_gc_set_percent(-1); /* no cycles but ours, and nobody to pay for them */
+    mal_gc_heap_set_hooks(&(struct mal_gc_heap_hooks){NULL});
+    return error;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(buffers_may_run_out), /* first: no buffer is there yet */
+        cmocka_unit_test(layouts_lead_to_their_fields),
+        cmocka_unit_test(neighbours_keep_their_bits),
+        cmocka_unit_test(arrays_grow),
+        cmocka_unit_test(many_threads_mark_what_one_does),
+        cmocka_unit_test(budgets_are_kept),
+        cmocka_unit_test(pages_are_scanned_again),
+        cmocka_unit_test(the_oracle_names_what_is_not_marked),
+    };
+    return cmocka_run_group_tests(tests, set_up, NULL);
+}
