@@ -76,7 +76,7 @@ $(patsubst tests/%.c,$(OUT)/tests/bin/%,$(wildcard tests/bench/workloads/*.c)) $
 # One program over three heaps, and the same ones in Go.
 GC_BENCH := $(patsubst tests/bench/gc/%.c,$(OUT)/tests/bin/bench/gc/%,$(wildcard tests/bench/gc/*.c))
 GC_BENCH_FLAGS := -std=gnu11 -D_GNU_SOURCE -Iinclude -O2 -g -pthread -Wall -Wextra
-$(GC_BENCH:=.mallard): $(OUT)/tests/bin/bench/gc/%.mallard: tests/bench/gc/%.c tests/bench/gc/heap.h include/mallard/gc.h | gclib
+$(GC_BENCH:=.mallard): $(OUT)/tests/bin/bench/gc/%.mallard: tests/bench/gc/%.c tests/bench/gc/heap.h include/mallard/gc.h | $(GCLIB_SO)
 	$(call say,TEST,$< $(suffix $@))
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(GC_BENCH_FLAGS) -DHEAP_MALLARD $< -o $@ -L$(OUT) -lmallard-gc -lmallard -Wl,-rpath,$(abspath $(OUT))
@@ -95,7 +95,7 @@ $(OUT)/tests/bin/bench/gc/twins: tests/bench/gc/go/main.go
 
 # Failures of the field, before and after their remedy.
 SCENARIOS := $(patsubst tests/scenarios/%.c,$(OUT)/tests/bin/scenarios/%,$(wildcard tests/scenarios/*.c))
-$(SCENARIOS): $(OUT)/tests/bin/scenarios/%: tests/scenarios/%.c tests/scenarios/scene.h $(wildcard include/mallard/*.h) | gclib
+$(SCENARIOS): $(OUT)/tests/bin/scenarios/%: tests/scenarios/%.c tests/scenarios/scene.h $(wildcard include/mallard/*.h) | $(GCLIB_SO)
 	$(call say,TEST,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(GC_BENCH_FLAGS) $< -o $@ -L$(OUT) -lmallard-gc -lmallard -Wl,-rpath,$(abspath $(OUT))
@@ -266,11 +266,11 @@ bench-scrape: ## what a scrape once a second costs a program that runs flat out
 	@python3 tests/bench/scrape.py $(BENCH_OPTIONS) $(if $(REPS),--reps $(REPS))
 bench-gc: ## the collected heap beside Boehm's collector, Go and malloc; BENCH= REPS= SCALE=
 	@$(DEPS) build bench
-	@$(MAKE) --no-print-directory -s core gclib $(OUT)/tests/bin/bench/launch $(GC_BENCH:=.mallard) $(GC_BENCH:=.boehm) $(GC_BENCH:=.malloc) $(OUT)/tests/bin/bench/gc/twins
+	@$(MAKE) --no-print-directory -s core $(OUT)/tests/bin/bench/launch $(GC_BENCH:=.mallard) $(GC_BENCH:=.boehm) $(GC_BENCH:=.malloc) $(OUT)/tests/bin/bench/gc/twins
 	@python3 tests/bench/gc.py $(BENCH_OPTIONS) $(if $(BENCH),--bench $(BENCH)) $(if $(REPS),--reps $(REPS))
 scenarios: ## failures of the field, before and after their remedy, with the collector's trace
 	@$(DEPS) build
-	@$(MAKE) --no-print-directory -s core gclib $(SCENARIOS)
+	@$(MAKE) --no-print-directory -s core $(SCENARIOS)
 	@python3 tests/scenarios/scenarios.py $(dir $(firstword $(SCENARIOS)))
 golden: ## renew the instruction counts that make check compares
 	@$(DEPS) build

@@ -53,6 +53,8 @@ void mallard_gc_free(void *object);
 /* Usable bytes of the object, at least what was asked for; 0 when it is not the start of one. Any
  * pointer may be asked about. */
 size_t mallard_gc_size(const void *object);
+/* Whether the object is never looked into; 0 also when it is not the start of one. Any pointer. */
+int mallard_gc_is_noscan(const void *object);
 /* The start of the object that the pointer leads into; NULL when it leads into none. Any pointer.
  */
 void *mallard_gc_base(const void *pointer);

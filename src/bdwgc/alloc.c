@@ -9,7 +9,7 @@
  *
  * Must never hand out memory that is not zeroed: old programs rely on it even for atomic objects.
  */
-#include "private.h"
+#include "bdwgc/private.h"
 
 #include "mallard/gc.h"
 

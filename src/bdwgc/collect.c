@@ -6,7 +6,7 @@
  * those that say what the program wants are translated: a free space divisor becomes a percentage
  * of growth, a largest heap a memory limit.
  */
-#include "private.h"
+#include "bdwgc/private.h"
 
 #include "mallard/gc.h"
 #include "mallard/mallard.h"

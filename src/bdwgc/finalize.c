@@ -13,7 +13,7 @@
  *
  * Must never run a procedure inside another one, nor on the collector's thread.
  */
-#include "private.h"
+#include "bdwgc/private.h"
 
 #include "mallard/gc.h"
 
@@ -43,12 +43,17 @@ static __thread int running;
 int bdwgc_finalizers_wait;
 BDWGC_PUBLIC int GC_finalize_on_demand;
 
+/* NULL when no finalizer was ever registered. */
 static struct tables *tables_locked(void) {
+    return handle ? mallard_gc_handle_get(handle) : NULL;
+}
+
+static struct tables *make_tables_locked(void) {
     if (!handle) {
         struct tables *made = mallard_gc_alloc(sizeof *made, NULL);
         handle = made ? mallard_gc_handle_new(made) : NULL;
     }
-    return handle ? mallard_gc_handle_get(handle) : NULL;
+    return tables_locked();
 }
 
 static struct record **place_locked(struct tables *tables, const void *object) {
@@ -112,7 +117,7 @@ void bdwgc_finalize_some(void) {
 /* Takes the record of an object out of the table, or makes one. */
 static struct record *exchange(void *object, struct record *fresh) {
     pthread_mutex_lock(&lock);
-    struct tables *tables = tables_locked();
+    struct tables *tables = fresh ? make_tables_locked() : tables_locked();
     struct record *before = NULL;
     if (tables) {
         struct record **place = place_locked(tables, object);

@@ -4,7 +4,7 @@
  *
  * SYNCHRONIZATION: `lock` guards the list of what was added, which is kept for GC_clear_roots.
  */
-#include "private.h"
+#include "bdwgc/private.h"
 
 #include "mallard/gc.h"
 

@@ -3,7 +3,7 @@
  * Threads. The collector finds them by itself, so registering does nothing; what programs call
  * instead of libc's functions leads to libc's, which libmallard-gc.so wraps.
  */
-#include "private.h"
+#include "bdwgc/private.h"
 
 #include "mallard/gc.h"
 

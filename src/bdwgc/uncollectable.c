@@ -7,7 +7,7 @@
  *
  * SYNCHRONIZATION: `lock` guards the table.
  */
-#include "private.h"
+#include "bdwgc/private.h"
 
 #include "mallard/gc.h"
 

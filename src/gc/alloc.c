@@ -37,10 +37,11 @@ static void *fail(void) {
 
 /* ---- slow ---- */
 
+/* A thread may be in the registry before there is a heap: libmallard-gc.so puts it there. */
 static struct mal_gc_thread *bring_up(void) {
-    if (mal_gc_self)
-        return mal_gc_self;
-    return mal_gc_ensure() == 0 ? mal_gc_thread_register() : NULL;
+    if (mal_gc_ensure() != 0)
+        return NULL;
+    return mal_gc_self ? mal_gc_self : mal_gc_thread_register();
 }
 
 static unsigned span_class_of(const struct mal_gc_request *request) {

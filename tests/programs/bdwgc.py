@@ -41,7 +41,7 @@ class Checks:
 def run(argv, folder, ours, trace=True):
     env = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "HOME": folder, "MALLARD_DIR": folder}
     if ours:
-        env |= {"LD_LIBRARY_PATH": os.path.join(OUT, "bdwgc"), "MALLARD_DEBUG": "gccheckmark=1" + (",gctrace=1" if trace else "")}
+        env |= {"LD_LIBRARY_PATH": os.path.join(OUT, "bdwgc") + ":" + OUT, "MALLARD_DEBUG": "gccheckmark=1" + (",gctrace=1" if trace else "")}
     return subprocess.run(argv, cwd=folder, env=env, capture_output=True, text=True, timeout=300, check=False)
 
 

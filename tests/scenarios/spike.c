@@ -22,7 +22,7 @@ MALLARD_GC_TYPE(item_type, struct item, next);
 static struct item *list(size_t mib) {
     struct item *head = NULL;
     for (size_t i = 0; i < (mib << 20) / sizeof *head; i++) {
-        struct item *item = not_null(mallard_gc_new(item_type));
+        struct item *item = not_null(mallard_gc_new(&item_type));
         item->next = head;
         head = item;
     }

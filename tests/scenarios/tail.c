@@ -26,7 +26,7 @@ static struct mallard_pool *pool;
 static uint64_t checksum;
 
 static struct entry *build(int depth) {
-    struct entry *entry = not_null(mallard_gc_new(entry_type));
+    struct entry *entry = not_null(mallard_gc_new(&entry_type));
     entry->key[0] = (uint64_t)depth;
     entry->left = depth > 0 ? build(depth - 1) : NULL;
     entry->right = depth > 0 ? build(depth - 1) : NULL;

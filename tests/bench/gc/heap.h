@@ -64,10 +64,10 @@ MALLARD_GC_TYPE(fat_node_type, struct fat_node, left, right);
 static inline void heap_begin(void) {}
 static inline void heap_end(void) {}
 static inline struct node *heap_node(void) {
-    return not_null(mallard_gc_new(node_type));
+    return not_null(mallard_gc_new(&node_type));
 }
 static inline struct fat_node *heap_fat_node(void) {
-    return not_null(mallard_gc_new(fat_node_type));
+    return not_null(mallard_gc_new(&fat_node_type));
 }
 static inline void *heap_words(size_t count) {
     return not_null(mallard_gc_alloc(count * sizeof(void *), NULL));
