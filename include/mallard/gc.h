@@ -81,8 +81,10 @@ static inline void mallard_gc_keepalive(const void *object) {
 /* ---- collecting (CYCLE)
  * -------------------------------------------------------------------------- */
 void mallard_gc_collect(void); /* Go: runtime.GC */
-int mallard_gc_set_percent(
-    int percent); /* Go: debug.SetGCPercent; negative: off; returns the old one */
+/* Growth of the heap between two collections, in percent of what is live; returns the old value.
+ * Negative: none but by mallard_gc_collect and the memory limit, and a collection that is under way
+ * is over when it returns. Go: debug.SetGCPercent. */
+int mallard_gc_set_percent(int percent);
 
 struct mallard_gc_stats {
     uint64_t size; /* set to sizeof by the caller */
