@@ -24,8 +24,8 @@ comma := ,
 Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),,@printf '  %-8s %s\n' '$(1)' '$(2)')
 
-ifeq ($(filter $(VARIANT),release debug asan tsan fuzz aarch64),)
-$(error VARIANT is '$(VARIANT)': one of release, debug, asan, tsan, fuzz, aarch64)
+ifeq ($(filter $(VARIANT),release debug asan tsan fuzz aarch64 lockstats),)
+$(error VARIANT is '$(VARIANT)': one of release, debug, asan, tsan, fuzz, aarch64, lockstats)
 endif
 
 # What each variant adds. Sanitizer builds keep the sanitizer's malloc: prefixed names only.
@@ -34,13 +34,14 @@ asan_FLAGS := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sani
 fuzz_FLAGS := $(asan_FLAGS) -fsanitize=fuzzer-no-link
 tsan_FLAGS := -O1 -fno-omit-frame-pointer -fsanitize=thread -DMAL_DEBUG=1 -DMAL_SANITIZED=1
 aarch64_FLAGS := -DMAL_DEBUG=1
+lockstats_FLAGS := -DMAL_LOCK_STATS=1
 VARIANT_FLAGS := $($(VARIANT)_FLAGS)
 ifeq ($(VARIANT),aarch64)
 CC := aarch64-linux-gnu-gcc
 AR := aarch64-linux-gnu-ar
 OBJCOPY := aarch64-linux-gnu-objcopy
 endif
-OVERRIDE := $(if $(filter release debug aarch64,$(VARIANT)),1,0)
+OVERRIDE := $(if $(filter release debug aarch64 lockstats,$(VARIANT)),1,0)
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
         -Wcast-align -Wwrite-strings -Wvla -Wundef -Werror

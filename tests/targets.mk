@@ -44,7 +44,7 @@ $(UNIT_PLANE): $(OUT)/tests/plane/%: tests/unit/plane/%.c $(PLANE_OBJ) $(SUPPORT
 -include $(UNIT_CORE_OBJ:.o=.d) $(SUPPORT_OBJ:.o=.d) $(UNIT_CORE:=.d) $(UNIT_PLANE:=.d)
 
 # Programs that know nothing of Mallard, or only its public API and the reader.
-PROGRAM_SRC := $(wildcard tests/conformance/*.c tests/conformance/death/*.c tests/stress/*.c tests/programs/*.c tests/bench/*.c tests/bench/workloads/*.c)
+PROGRAM_SRC := $(wildcard tests/conformance/*.c tests/conformance/death/*.c tests/stress/*.c tests/programs/*.c tests/bench/*.c tests/bench/gc/*.c tests/bench/workloads/*.c)
 PROGRAM_CPP_SRC := $(wildcard tests/programs/*.cc tests/bench/workloads/*.cc)
 PROGRAMS := $(patsubst tests/%.c,$(OUT)/tests/bin/%,$(PROGRAM_SRC)) $(patsubst tests/%.cc,$(OUT)/tests/bin/%,$(PROGRAM_CPP_SRC))
 BENCH_PROGRAMS := $(filter-out %/unwind %/gc_mark,$(filter $(OUT)/tests/bin/bench/%,$(PROGRAMS)))
@@ -64,7 +64,10 @@ PROGRAM_LIBS_look = $(READER_OBJ)
 PROGRAM_LIBS_serve = $(PLANE_OBJ) $(PLANE_LIBS)
 PROGRAM_LIBS_faults = -rdynamic
 PROGRAM_LIBS_example = -L$(OUT) -lmallard
-PROGRAM_LIBS_gc_extras = -L$(OUT) -lmallard
+# Programs of the collected heap.
+GC_PROGRAMS := gc_extras gc_torture gc_hardships gc_cycles binary_trees
+$(foreach p,$(GC_PROGRAMS),$(eval PROGRAM_LIBS_$(p) = -L$(OUT) -lmallard))
+$(OUT)/tests/bin/stress/gc_torture $(OUT)/tests/bin/stress/gc_hardships $(OUT)/tests/bin/bench/gc/binary_trees: | $(CORE_SO)
 PROGRAM_LIBS_unwind = $(UNIT_CORE_OBJ) -lunwind
 PROGRAM_LIBS_gc_mark = $(UNIT_CORE_OBJ)
 $(OUT)/tests/bin/conformance/look: $(READER_OBJ)
@@ -107,6 +110,7 @@ $(WORLD_PROGRAMS): $(UNIT_CORE_OBJ) $(GCLIB_OBJ) tests/stress/gc_world.h $(OUT)/
 $(OUT)/tests/bin/stress/lib/gc_tls.so: tests/stress/lib/gc_tls.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) -O2 -g -fPIC -shared -Wall -Wextra $< -o $@
+$(OUT)/tests/bin/stress/torture: tests/stress/model.h
 
 # What drives the browser.
 E2E_MODULES := tests/e2e/node_modules/.package-lock.json
@@ -136,7 +140,7 @@ $(OUT)/tests/corpus_box_reader: tests/fuzz/corpus_box_reader.c $(SUPPORT_OBJ)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(TEST_FLAGS) $(VARIANT_FLAGS) $^ -o $@
 
-.PHONY: check check-unit check-conformance check-programs check-deb check-aarch64 check-web e2e stress soak fuzz bench bench-daemon bench-gc bench-gc-mark bench-instructions bench-memory bench-scrape bench-start bench-unwind golden scenarios demo lint format deps tests
+.PHONY: check check-unit check-conformance check-programs check-deb check-aarch64 check-web e2e torture soak fuzz bench bench-cpus bench-daemon bench-gc-mark bench-instructions bench-locks bench-memory bench-scrape bench-start bench-unwind gc-torture golden demo lint format deps tests bench-gc scenarios
 deps: ## install the packages that building and testing need
 	@$(DEPS) build test demo deploy web
 
@@ -158,9 +162,13 @@ CONFORMANCE_RUNS = \
   death='python3 tests/conformance/death.py $(CORE_SO) $(OUT)/tests/bin/conformance/death' \
   truth='python3 tests/conformance/truth.py $(CORE_SO) $(OUT)/tests/bin/conformance' \
   memstats='LD_PRELOAD=$(CORE_SO) $(OUT)/tests/bin/conformance/memstats' \
+  gc_torture='$(call GC_TORTURE,uffd) && $(call GC_TORTURE,none)' \
   gc_extras='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/conformance/gc_extras' \
   regressions='LD_PRELOAD=$(CORE_SO) $(OUT)/tests/bin/conformance/regressions' \
   scavenge='python3 tests/conformance/scavenge.py $(CORE_SO) $(OUT)/tests/bin/conformance $(OUT)/mallard' \
+  traced='python3 tests/conformance/traced.py $(CORE_SO) $(OUT)/tests/bin/conformance/traced' \
+  stepped='python3 tests/conformance/stepped.py $(CORE_SO) $(OUT)/tests/bin/conformance/stepped' \
+  limit='python3 tests/conformance/limit.py $(CORE_SO) $(OUT)/tests/bin/conformance $(OUT)/mallard' \
   faults='python3 tests/conformance/faults.py $(CORE_SO) $(OUT)/tests/bin/conformance' \
   http='python3 tests/conformance/http_conformance.py $(OUT)/mallard' \
   api='python3 tests/conformance/api.py $(OUT)/mallard' \
@@ -174,6 +182,8 @@ CONFORMANCE_RUNS = \
   man='python3 tests/conformance/man.py $(OUT)/mallard $(OUT)/mallardd' \
   daemon='python3 tests/conformance/daemon.py $(OUT)' \
   daemon_hostile='python3 tests/conformance/daemon_hostile.py $(OUT)' \
+  torture='TORTURE_SECONDS=20 python3 tests/stress/torture.py $(OUT)' \
+  cpus='python3 tests/bench/cpus.py $(OUT)/tests/bin/bench/cpus $(CORE_SO) --counts 1,64 --idle 1 --check' \
   soak='SOAK_SECONDS=10 python3 tests/stress/soak.py $(OUT)' \
   deploy='python3 tests/conformance/deploy.py $(OUT)' \
   deploy_monitoring='python3 tests/conformance/deploy_monitoring.py $(OUT)' \
@@ -182,6 +192,7 @@ CONFORMANCE_RUNS = \
   gc_types='python3 tests/conformance/gc_types.py' \
   instructions="$(INSTRUCTIONS)" \
   example='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/programs/example $(OUT)/tests/example.pb.gz && go tool pprof -top $(OUT)/tests/example.pb.gz >/dev/null'
+GC_TORTURE = GC_TORTURE_SECONDS=6 GC_TORTURE_MIB=32 GC_TORTURE_FORKS=1 MALLARD_DEBUG=gccheckmark=1,gcdirty=$(1) LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/stress/gc_torture
 INSTRUCTIONS = python3 tests/bench/instructions.py $(OUT)/tests/bin/bench/count $(CORE_SO) --compiler '$(CC) $(CFLAGS)'
 # The page's models, where there is something to run them.
 PAGE_RUNS = $(if $(shell command -v node),page='cd web && npm test --silent')
@@ -230,9 +241,14 @@ e2e: ## the page in a real Chromium, its pictures in build/e2e
 	@$(MAKE) -s --no-print-directory all $(OUT)/tests/bin/e2e/leak $(E2E_MODULES)
 	@node tests/e2e/main.mjs $(OUT) build/e2e
 
-stress: ## torture in both cache modes; MAL_STRESS_SECONDS, THREADS, SEED
-	@$(MAKE) --no-print-directory core $(OUT)/tests/bin/stress/torture
-	@for mode in rseq lock; do echo "== $$mode"; MALLARD_CPU_CACHE=$$mode LD_PRELOAD=$(CURDIR)/$(CORE_SO) $(OUT)/tests/bin/stress/torture || exit 1; done
+torture: ## every object owned by a model, under signals, migration, forks, ends of threads, readers, pressure; TORTURE_SECONDS=600 SEED=
+	@$(MAKE) --no-print-directory -s all $(OUT)/tests/bin/stress/torture
+	@python3 tests/stress/torture.py $(OUT)
+
+gc-torture: ## adversarial mutators on the collected heap, each way of marking; GC_TORTURE_SECONDS=600 _THREADS=3 _MIB=64 _SEED= _FORKS=
+	@$(MAKE) --no-print-directory core $(OUT)/tests/bin/stress/gc_torture
+	@for way in uffd none; do echo "== $$way"; MALLARD_DEBUG=gccheckmark=1,gcdirty=$$way LD_LIBRARY_PATH=$(OUT) \
+	  GC_TORTURE_SECONDS=$${GC_TORTURE_SECONDS:-600} $(OUT)/tests/bin/stress/gc_torture || exit 1; done
 
 soak: ## mallardd among 50 short-lived processes a second; SOAK_SECONDS=120 SOAK_RATE=50 SOAK_SEED=
 	@$(DEPS) build test
@@ -272,6 +288,15 @@ scenarios: ## failures of the field, before and after their remedy, with the col
 	@$(DEPS) build
 	@$(MAKE) --no-print-directory -s core $(SCENARIOS)
 	@python3 tests/scenarios/scenarios.py $(dir $(firstword $(SCENARIOS)))
+bench-locks: ## who waits for which lock, from a build that counts; SCALE= WORKLOADS= CPUS=
+	@$(DEPS) build bench
+	@$(MAKE) --no-print-directory -s VARIANT=lockstats core
+	@$(MAKE) --no-print-directory -s $(BENCH_PROGRAMS)
+	@python3 tests/bench/locks.py $(OUT)/tests/bin/bench/workloads build/lockstats/libmallard.so.$(SOVERSION) \
+	  $(if $(SCALE),--scale $(SCALE)) $(if $(WORKLOADS),--workloads $(WORKLOADS)) $(if $(CPUS),--cpus $(CPUS))
+bench-cpus: ## resident memory by CPUs, simulated; COUNTS=1,2,4,8,16,32,64
+	@$(MAKE) --no-print-directory -s core $(OUT)/tests/bin/bench/cpus
+	@python3 tests/bench/cpus.py $(OUT)/tests/bin/bench/cpus $(CORE_SO) $(if $(COUNTS),--counts $(COUNTS))
 golden: ## renew the instruction counts that make check compares
 	@$(DEPS) build
 	@$(MAKE) --no-print-directory -s core $(OUT)/tests/bin/bench/count

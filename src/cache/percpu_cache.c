@@ -14,9 +14,10 @@
  *
  * SYNCHRONIZATION
  *   1. Headers and slots: restartable sequences of threads on that CPU, or `lock` in lock mode.
- *   2. `limit`, `granted_bytes`, `seen`, `hand`, `populated`: the slab's lock (rank CPU_CACHE), in
- *      both modes. A push that races with a smaller limit may overshoot it by what was in flight;
- *      limits are bounds of policy, and the slots up to the class's end always exist.
+ *   2. `limit`, `granted_bytes`, `seen`, `hand`, `touched`, `populated`: the slab's lock (rank
+ * CPU_CACHE), in both modes. A push that races with a smaller limit may overshoot it by what was in
+ * flight on another CPU (fit_capacity_locked); limits are bounds of policy, and the slots up to the
+ *      class's end always exist.
  *   3. The per-class counters are relaxed atomics.
  *
  * Must never touch an object, and never hold a slab's lock while asking the central list.
@@ -35,8 +36,7 @@
 
 #include <errno.h>
 
-#define BUDGET_BYTES (2u << 20) /* of objects, per CPU */
-#define FIRST_BYTES 4096u       /* a class's first capacity */
+#define FIRST_BYTES 4096u /* a class's first capacity */
 #define STEAL_TRIES 8u
 #define CPUS_MAX 8192u  /* the kernel's own limit */
 #define SHARED_SLABS 4u /* where there is no room for one per CPU */
@@ -46,7 +46,8 @@ struct slab {
     uint16_t limit[MAL_SLAB_CLASSES];  /* rule 2; read by the fast path */
     struct mal_lock lock;
     uint32_t populated;
-    uint32_t hand; /* next class to look at for unused capacity */
+    uint32_t hand;    /* next class to look at for unused capacity */
+    uint32_t touched; /* slots may be resident */
     uint64_t granted_bytes;
     uint64_t seen[MAL_SLAB_CLASSES]; /* headers at the last tick */
     /* slots follow */
@@ -167,15 +168,33 @@ static void set_capacity_locked(struct slab *slab, uint32_t class, uint32_t capa
                       (uint16_t)(cache.first_slot[class] + MAL_SLOT_WORDS * capacity));
 }
 
-/* Takes capacity that holds no object from the next few classes, until `bytes` fit the budget. */
-static void steal_locked(struct slab *slab, uint64_t bytes) {
+static uint32_t objects_in(struct slab *slab, uint32_t class) {
+    return objects_below(mal_load_relaxed(&slab->header[class]), class);
+}
+
+/* Makes the capacity what the class holds. It may have grown between the look and the new limit,
+ * without bound where this thread was preempted there: whoever comes after the new limit is held by
+ * it, so a second look knows all but an operation that is under way on another CPU. Objects above
+ * the limit, from an earlier one of these, are granted what they take. */
+static void fit_capacity_locked(struct slab *slab, uint32_t class) {
+    uint32_t held = objects_in(slab, class);
+    if (held == capacity_of(slab, class))
+        return;
+    set_capacity_locked(slab, class, held);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    if (objects_in(slab, class) > held)
+        set_capacity_locked(slab, class, objects_in(slab, class));
+}
+
+/* Takes capacity that holds no object from the next few classes other than `taker`, until `bytes`
+ * fit the budget. */
+static void steal_locked(struct slab *slab, uint32_t taker, uint64_t bytes) {
     for (unsigned tries = 0; tries < STEAL_TRIES; tries++) {
-        if (slab->granted_bytes + bytes <= mal_central_share(BUDGET_BYTES))
+        if (slab->granted_bytes + bytes <= mal_central_share(MAL_CACHE_BUDGET_BYTES))
             return;
         slab->hand = slab->hand % (MAL_CLASS_COUNT - 1) + 1;
-        uint32_t used = objects_below(mal_load_relaxed(&slab->header[slab->hand]), slab->hand);
-        if (used < capacity_of(slab, slab->hand))
-            set_capacity_locked(slab, slab->hand, used);
+        if (slab->hand != taker)
+            fit_capacity_locked(slab, slab->hand);
     }
 }
 
@@ -195,10 +214,11 @@ static bool grow_locked(struct slab *slab, uint32_t class) {
     uint64_t bytes = (uint64_t)more * info->size_bytes;
     if (more == 0)
         return false;
-    steal_locked(slab, bytes);
-    if (slab->granted_bytes + bytes > mal_central_share(BUDGET_BYTES))
+    steal_locked(slab, class, bytes);
+    if (slab->granted_bytes + bytes > mal_central_share(MAL_CACHE_BUDGET_BYTES))
         return false;
     set_capacity_locked(slab, class, capacity + more);
+    slab->touched = 1;
     return true;
 }
 
@@ -413,6 +433,29 @@ static bool note_idle_locked(struct slab *slab, uint32_t class) {
     return idle;
 }
 
+/* Whether no class may hold anything here, nor does. */
+static bool is_empty_locked(struct slab *slab) {
+    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++)
+        if (capacity_of(slab, class) > 0 || objects_in(slab, class) > 0)
+            return false;
+    return true;
+}
+
+/* Gives back the slots of a slab that lies idle. They are dead storage, and a bottom word that
+ * reads as zero is what it was: nothing can be lost while nothing is pushed. Whoever begins a push
+ * finds no capacity, and gets none without the lock; whoever had begun one before the limits fell
+ * was on this CPU, and is restarted since this thread runs here now. Elsewhere this must not be
+ * done. */
+static void release_slots(struct slab *slab, unsigned cpu) {
+    size_t first = mal_round_up(cache.first_slot[1] * sizeof(uint64_t), mal_vm_page_bytes());
+    mal_lock(&slab->lock);
+    bool here = cache.mode == MAL_PERCPU_LOCK || mal_percpu_current() == (int)cpu;
+    if (slab->touched && here && is_empty_locked(slab) &&
+        mal_vm_release((char *)slab + first, MAL_SLAB_BYTES - first) == 0)
+        slab->touched = 0;
+    mal_unlock(&slab->lock);
+}
+
 void mal_cache_drain_cpu(unsigned cpu, enum mal_drain drain) {
     struct slab *slab = slab_of(cpu);
     if (!mal_cache_cpu_is_populated(cpu))
@@ -420,13 +463,16 @@ void mal_cache_drain_cpu(unsigned cpu, enum mal_drain drain) {
     for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++) {
         mal_lock(&slab->lock);
         bool idle = note_idle_locked(slab, class);
-        bool wanted = capacity_of(slab, class) > 0 && (drain == MAL_DRAIN_ALL || idle);
+        bool holds = capacity_of(slab, class) > 0 || objects_in(slab, class) > 0;
+        bool wanted = holds && (drain == MAL_DRAIN_ALL || idle);
         if (wanted)
             set_capacity_locked(slab, class, 0);
         mal_unlock(&slab->lock);
         if (wanted)
             drain_class(slab, cpu, class);
     }
+    if (drain == MAL_DRAIN_IDLE)
+        release_slots(slab, cpu);
 }
 
 void mal_cache_drain_here(void) {

@@ -17,6 +17,14 @@
 int mal_cache_init(enum mal_percpu_mode mode);
 enum mal_percpu_mode mal_cache_mode(void);
 
+/* What a CPU may cost, whatever threads do:
+ *     slab tables      MAL_SLAB_BYTES, of which those pages are resident that its classes use; an
+ *                      idle CPU's slots go back
+ *     cached objects   the sum over classes of limit * size <= MAL_CACHE_BUDGET_BYTES
+ * beyond which may lie what was on its way while a limit shrank: at most a batch of one class for
+ * each thread inside free. A thread costs nothing here. */
+#define MAL_CACHE_BUDGET_BYTES (2u << 20)
+
 /* An object of the class, whose pop just failed; NULL when memory is short. */
 MAL_SLOW void *mal_cache_alloc_slow(uint32_t class);
 

@@ -247,9 +247,9 @@ static uint64_t walk(const struct mal_hole_request *request, size_t *cursor_page
 uint64_t mal_central_make_holes(const struct mal_hole_request *request, size_t *cursor_page) {
     if (mal_vm_page_bytes() > MAL_PAGE_BYTES || mal_exchange_acquire(&working, 1u) != 0)
         return 0;
-    uint64_t start_ns = mal_clock_mono_ns();
+    uint64_t start_ns = mal_clock_thread_ns();
     uint64_t released = walk(request, cursor_page);
-    mal_scavenger_count(request->reason, released, mal_clock_mono_ns() - start_ns);
+    mal_scavenger_count(request->reason, released, mal_clock_thread_ns() - start_ns);
     mal_store_release(&working, 0u);
     return released;
 }

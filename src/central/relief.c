@@ -42,11 +42,11 @@ static void give_up_empty_spans(struct relief *relief) {
 }
 
 static void empty_caches(struct relief *relief) {
-    uint64_t start_ns = mal_clock_mono_ns();
+    uint64_t start_ns = mal_clock_thread_ns();
     relief->drain_cpu();
     for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++)
         mal_central_flush(class);
-    mal_scavenger_count(MAL_SCAVENGE_EAGER, 0, mal_clock_mono_ns() - start_ns);
+    mal_scavenger_count(MAL_SCAVENGE_EAGER, 0, mal_clock_thread_ns() - start_ns);
     release_pages(relief);
 }
 
@@ -64,17 +64,19 @@ bool mal_central_is_over_limit(void) {
     return mal_limit_is_passed();
 }
 
+/* The pause follows the CPU time spent, not how long others kept the CPU meanwhile. */
 void mal_central_relieve(void (*drain_cpu)(void)) {
-    uint64_t start_ns = mal_clock_mono_ns();
+    uint64_t now_ns = mal_clock_mono_ns();
     uint64_t wanted = mal_limit_relief_of(mal_limit_bytes(), mal_limit_ready_bytes());
-    if (wanted == 0 || !mal_limit_begin_relief(start_ns))
+    if (wanted == 0 || !mal_limit_begin_relief(now_ns))
         return;
-    struct relief relief = {wanted, 0, start_ns + RELIEF_NS + wanted, drain_cpu};
+    uint64_t start_ns = mal_clock_thread_ns();
+    struct relief relief = {wanted, 0, now_ns + RELIEF_NS + wanted, drain_cpu};
     for (unsigned i = 0; i < MAL_COUNT_OF(steps) && relief.released_bytes < wanted; i++)
         steps[i](&relief);
-    uint64_t end_ns = mal_clock_mono_ns();
-    mal_limit_end_relief(end_ns,
-                         mal_limit_quiet_of(end_ns - start_ns, wanted, relief.released_bytes));
+    uint64_t spent_ns = mal_clock_thread_ns() - start_ns;
+    mal_limit_end_relief(mal_clock_mono_ns(),
+                         mal_limit_quiet_of(spent_ns, wanted, relief.released_bytes));
 }
 
 uint64_t mal_central_share(uint64_t most_bytes) {

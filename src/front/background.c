@@ -61,12 +61,6 @@ void mal_background_forget_in_child(void) {
         mal_background_allow();
 }
 
-static int percent_of(int64_t argument) {
-    if (argument < 0)
-        return -1;
-    return argument > INT32_MAX ? INT32_MAX : (int)argument;
-}
-
 static int64_t obey(enum mal_box_command command, int64_t argument, int *ret_error) {
     *ret_error = 0;
     switch (command) {
@@ -76,14 +70,14 @@ static int64_t obey(enum mal_box_command command, int64_t argument, int *ret_err
         if (mal_gc_is_up())
             mal_gc_collect();
         return 0;
-    case MAL_BOX_CMD_SET_GOGC:
-        return mal_gc_set_percent(percent_of(argument));
     case MAL_BOX_CMD_FREE_OS_MEMORY:
         return (int64_t)mal_memory_release();
     case MAL_BOX_CMD_SET_RATE:
         return (int64_t)mal_memory_set_rate((uint64_t)argument);
     case MAL_BOX_CMD_SET_MEM_LIMIT:
         return mal_memory_set_limit(argument);
+    case MAL_BOX_CMD_SET_GOGC:
+        return mal_memory_set_gogc(argument);
     case MAL_BOX_CMD_MAP_SPANS:
         return (int64_t)mal_span_map_draw();
     default:

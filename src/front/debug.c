@@ -27,6 +27,7 @@ struct word_entry {
     }
 static const struct word_entry words[] = {
     SWITCH("scavtrace", flags, MAL_OPTION_SCAVTRACE),
+    SWITCH("allocfreetrace", flags, MAL_OPTION_ALLOCFREETRACE),
     {"madvdontneed=0", FIELD(flags), MAL_OPTION_MADVFREE, 0},
     {"madvdontneed=1", FIELD(flags), 0, MAL_OPTION_MADVFREE},
     SWITCH("gccheckmark", gc, MAL_GC_DEBUG_CHECKMARK),
@@ -43,6 +44,7 @@ struct number_entry {
     uint32_t most;
 };
 static const struct number_entry numbers[] = {
+    {"cpus=", FIELD(simulated_cpus), 1024},
     {"gctrace=", FIELD(gc_trace), 2},
     {"gcstress=", FIELD(gc_stress), 1000000},
 };
@@ -92,8 +94,8 @@ bool mal_debug_parse(const char *value, struct mal_debug *debug) {
     bool all_known = true;
     for (const char *entry = value; *entry;) {
         size_t bytes = strcspn(entry, ",");
-        all_known &= bytes == 0 || apply_word(entry, bytes, debug) ||
-                     apply_number(entry, bytes, debug);
+        all_known &=
+            bytes == 0 || apply_word(entry, bytes, debug) || apply_number(entry, bytes, debug);
         entry += bytes + (entry[bytes] == ',');
     }
     return all_known;

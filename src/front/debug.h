@@ -9,10 +9,11 @@
 #include <stdint.h>
 
 struct mal_debug {
-    uint32_t flags;     /* enum mal_option_flags */
-    uint32_t gc;        /* enum mal_gc_debug */
-    uint32_t gc_trace;  /* 0, 1, 2 */
-    uint32_t gc_stress; /* a cycle at every so many'th refill; 0 off */
+    uint32_t flags;          /* enum mal_option_flags */
+    uint32_t simulated_cpus; /* 0: those there are */
+    uint32_t gc;             /* enum mal_gc_debug */
+    uint32_t gc_trace;       /* 0, 1, 2 */
+    uint32_t gc_stress;      /* a cycle at every so many'th refill; 0 off */
 };
 
 /* Applies the entries that are known; false when there are others too. */

@@ -54,6 +54,8 @@ static unsigned stages_done; /* init_lock */
 static pid_t own_pid;        /* set by init and in forked children */
 
 static enum mal_percpu_mode cache_mode(void) {
+    if (mal_options.debug.simulated_cpus)
+        mal_percpu_simulate(mal_options.debug.simulated_cpus);
     bool usable = mal_percpu_have_rseq() && mal_text_allows_rseq();
     return usable ? mal_options.cpu_cache : MAL_PERCPU_LOCK;
 }
@@ -211,7 +213,6 @@ static void end_at_exit(int exit_code, void *unused) {
 static void configure_gc(void) {
     struct mal_gc_config config = {
         .percent = mal_options.gogc_percent == MAL_GOGC_OFF ? -1 : (int)mal_options.gogc_percent,
-        .memory_limit = (int64_t)mal_options.memory_limit_bytes,
         .debug = mal_options.debug.gc,
         .trace = mal_options.debug.gc_trace,
         .stress_refills = mal_options.debug.gc_stress,

@@ -8,12 +8,15 @@
  */
 #include "front/memory.h"
 
+#include "base/bits.h"
 #include "box/writer.h"
 #include "cache/percpu_cache.h"
 #include "central/central.h"
 #include "front/init.h"
+#include "front/options.h"
 #include "front/thread.h"
 #include "front/trace.h"
+#include "gc/cycle.h"
 #include "meta/classes.h"
 #include "os/thread.h"
 #include "pageheap/limit.h"
@@ -42,7 +45,20 @@ uint64_t mal_memory_release(void) {
 }
 
 int64_t mal_memory_set_limit(int64_t bytes) {
-    return (int64_t)(bytes < 0 ? mal_limit_bytes() : mal_limit_set((uint64_t)bytes));
+    if (bytes < 0)
+        return (int64_t)mal_limit_bytes();
+    int64_t before = (int64_t)mal_limit_set((uint64_t)bytes);
+    mal_gc_limit_changed();
+    return before;
+}
+
+uint64_t mal_memory_gogc(void) {
+    int percent = mal_gc_percent();
+    return percent < 0 ? MAL_GOGC_OFF : (uint64_t)percent;
+}
+
+int64_t mal_memory_set_gogc(int64_t percent) {
+    return mal_gc_set_percent(percent < 0 ? -1 : (int)mal_min((uint64_t)percent, INT32_MAX));
 }
 
 uint64_t mal_memory_set_rate(uint64_t rate_bytes) {

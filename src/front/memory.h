@@ -15,6 +15,11 @@ uint64_t mal_memory_release(void);
  * previous one. */
 int64_t mal_memory_set_limit(int64_t bytes);
 
+/* GOGC in force, in percent, or MAL_GOGC_OFF. Setting it returns the previous one; negative numbers
+ * stand for off, as in Go's debug.SetGCPercent. */
+uint64_t mal_memory_gogc(void);
+int64_t mal_memory_set_gogc(int64_t percent);
+
 /* Changes the sampling rate in all threads and in the box. Returns the previous rate. */
 uint64_t mal_memory_set_rate(uint64_t rate_bytes);
 

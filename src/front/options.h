@@ -19,7 +19,8 @@ enum mal_option_flags {
     MAL_OPTION_EAGER = 1u << 0,     /* somebody watches from the start: background thread at once */
     MAL_OPTION_KEEP = 1u << 1,      /* a clean exit leaves the box */
     MAL_OPTION_SCAVTRACE = 1u << 2, /* the scavenger's lines go to standard error too */
-    MAL_OPTION_MADVFREE = 1u << 3,  /* the OS takes released pages only when it is short */
+    MAL_OPTION_ALLOCFREETRACE = 1u << 3, /* every allocation and free goes to standard error */
+    MAL_OPTION_MADVFREE = 1u << 4,       /* the OS takes released pages only when it is short */
 };
 
 struct mal_options {
@@ -28,7 +29,7 @@ struct mal_options {
     uint64_t gogc_percent;       /* or MAL_GOGC_OFF; 0 .. INT32_MAX */
     enum mal_percpu_mode cpu_cache;
     uint32_t flags;         /* enum mal_option_flags */
-    struct mal_debug debug; /* what it says of the collector */
+    struct mal_debug debug; /* numbers of MALLARD_DEBUG, and what it says of the collector */
     const char *http;       /* address or NULL */
     const char *http_token; /* or NULL */
 };

@@ -4,7 +4,8 @@
  *
  * Without pressure: every second round what idle CPUs and idle classes hold goes to its spans; then
  * idle pages beyond the goal go back; what time is left goes to holes in spans that lay idle for
- * IDLE_TICKS rounds, where these are worth the walk. One part in a hundred of one CPU.
+ * IDLE_TICKS rounds, where these are worth the walk. One part in a hundred of one CPU, and what was
+ * not needed is saved for ten rounds: what a spike leaves behind goes at once.
  *
  * Above 95 % of a memory limit: every round, all classes, idle pages whatever was used lately, and
  * spans that lay idle for one round, until the goal is met. Above the limit itself: CPUs and spans
@@ -41,6 +42,7 @@
 static uint32_t round_count;
 static size_t hole_cursor_page;
 static uint64_t last_yield_bytes = UINT64_MAX; /* see mal_limit_round_budget_of */
+static uint64_t saved_ns;                      /* see mal_limit_saved_of */
 static uint32_t after_rounds;                  /* that are left since the limit was passed */
 
 static void visit_cpus(enum mal_drain drain) {
@@ -119,11 +121,14 @@ void mal_scavenge_round(uint64_t round_ns) {
     mal_limit_note_tables(mal_cache_slab_bytes());
     count_after_rounds();
     uint64_t hard_bytes = after_rounds > 0 ? over_bytes() : 0;
-    uint64_t budget_ns = mal_limit_round_budget_of(round_ns, hard_bytes, last_yield_bytes);
+    uint64_t budget_ns =
+        mal_limit_round_budget_of(round_ns, saved_ns, hard_bytes, last_yield_bytes);
     drain_caches();
     mal_central_tick();
-    uint64_t start_ns = mal_clock_mono_ns();
-    mal_scavenger_tick(start_ns, budget_ns, over_bytes());
-    make_holes(start_ns + budget_ns);
+    uint64_t start_ns = mal_clock_thread_ns();
+    uint64_t now_ns = mal_clock_mono_ns();
+    mal_scavenger_tick(now_ns, budget_ns, over_bytes());
+    make_holes(now_ns + budget_ns);
+    saved_ns = mal_limit_saved_of(round_ns, saved_ns, mal_clock_thread_ns() - start_ns);
     last_yield_bytes = after_rounds > 0 ? background_bytes() - before_bytes : UINT64_MAX;
 }

@@ -3,10 +3,10 @@
  * The slow paths of malloc and free.
  *
  * Path up: a request whose countdown is due first finds out what for (set-up, tick, sample), is
- * then served like any other, and if it was sampled its state byte says so. Medium sizes pass
- * through the CPU caches; above that an object is a span of its own. Path down: a pointer whose
- * state byte is not LIVE is sampled, large, or wrong; a sampled one is reported and then freed like
- * any other.
+ * then served like any other, and if it was sampled (or is traced, front/object_trace.c) its state
+ * byte says so. Medium sizes pass through the CPU caches; above that an object is a span of its
+ * own. Path down: a pointer whose state byte is not LIVE is sampled, large, or wrong; a sampled one
+ * is reported and then freed like any other.
  *
  * A large object's `sampled` mark lies in its span, because it has no state byte.
  *
@@ -23,6 +23,7 @@
 #include "central/central.h"
 #include "front/fast.h"
 #include "front/init.h"
+#include "front/object_trace.h"
 #include "front/stats.h"
 #include "front/thread.h"
 #include "meta/pagemap.h"
@@ -68,7 +69,9 @@ static void *take_and_record(uint32_t class, enum mal_due due, uint64_t rate) {
     void *object = take(class);
     if (!object)
         return NULL;
-    if (due != MAL_DUE_NOTHING && record(object, mal_class[class].size_bytes, due, rate))
+    uint64_t size = mal_class[class].size_bytes;
+    bool sampled = due != MAL_DUE_NOTHING && record(object, size, due, rate);
+    if (mal_object_trace_alloc(object, size) || sampled)
         mark_sampled(object);
     return object;
 }
@@ -77,9 +80,9 @@ static void *take_and_record(uint32_t class, enum mal_due due, uint64_t rate) {
 static void *alloc_class(uint32_t class) {
     uint64_t size = mal_class[class].size_bytes;
     uint64_t rate = 0;
-    enum mal_due due = MAL_DUE_NOTHING;
-    if (mal_countdown_charge(&mal_thread.countdown, size))
-        due = mal_thread_due(size, &rate);
+    if (!mal_countdown_charge(&mal_thread.countdown, size))
+        return take(class);
+    enum mal_due due = mal_thread_due(size, &rate);
     return take_and_record(class, due, rate);
 }
 
@@ -109,8 +112,8 @@ static void count_and_charge_large(struct mal_span *span) {
     mal_stats_count_large(size);
     if (mal_countdown_charge(&mal_thread.countdown, size))
         due = mal_thread_due(size, &rate);
-    if (due != MAL_DUE_NOTHING)
-        span->sampled = record(span->base, size, due, rate);
+    bool sampled = due != MAL_DUE_NOTHING && record(span->base, size, due, rate);
+    span->sampled = mal_object_trace_alloc(span->base, size) || sampled;
 }
 
 /* Before the heap grows for a large object, spans that hold nothing make room. */
@@ -225,10 +228,17 @@ void mal_misuse(const void *pointer, const char *what) {
 
 /* ---- path down ---- */
 
+/* An object that is only marked because it is traced is not known to the profile. */
+static void report_free(void *object, uint64_t size_bytes) {
+    mal_object_trace_free(object, size_bytes);
+    mal_profile_free((uintptr_t)object);
+}
+
 static void free_large(struct mal_span *span) {
+    uint64_t size = (uint64_t)span->pages << MAL_PAGE_SHIFT;
     if (span->sampled)
-        mal_profile_free((uintptr_t)span->base);
-    mal_stats_uncount_large((uint64_t)span->pages << MAL_PAGE_SHIFT);
+        report_free(span->base, size);
+    mal_stats_uncount_large(size);
     mal_pageheap_free_span(span);
 }
 
@@ -239,7 +249,7 @@ void mal_free_full(void *object) {
 static void free_sampled(void *pointer, uint32_t class) {
     struct mal_slot slot = {pointer, mal_pagemap_state(pointer)};
     mal_store_relaxed(slot.state, (uint8_t)0);
-    mal_profile_free((uintptr_t)pointer);
+    report_free(pointer, mal_class[class].size_bytes);
     if (!mal_percpu_push(class, slot))
         mal_cache_free_slow(class, pointer);
 }

@@ -18,7 +18,7 @@
 #include "box/writer.h"
 #include "cache/percpu_cache.h"
 #include "central/central.h"
-#include "front/options.h"
+#include "front/memory.h"
 #include "front/thread.h"
 #include "gc/cycle.h"
 #include "meta/classes.h"
@@ -179,7 +179,7 @@ static void collect_rest(uint64_t *v) {
 
 /* First: the collected heap's objects are in the sums that others add to. */
 static void collect_gc(struct mal_box_stats *stats) {
-    stats->value[MAL_STAT_GOGC] = mal_options.gogc_percent;
+    stats->value[MAL_STAT_GOGC] = mal_memory_gogc();
     stats->value[MAL_STAT_NEXT_GC] = INT64_MAX;
     mal_gc_add_stats(stats);
 }

@@ -22,6 +22,7 @@
 #include "base/atomic.h"
 #include "base/bits.h"
 #include "front/background.h"
+#include "front/object_trace.h"
 #include "os/countdown.h"
 #include "os/env.h"
 #include "os/lock.h"
@@ -85,10 +86,18 @@ static void set_up(struct mal_thread *thread) {
     }
 }
 
-/* Splits the distance to the next sample into countdown and beyond. */
+/* How much of the distance to the next sample the countdown shall hold. Where every allocation is
+ * shown, none may pass: it is due always. */
+static int64_t piece_of(int64_t distance) {
+    if (mal_object_trace_is_on())
+        return -1;
+    return mal_background_is_settled() ? distance
+                                       : (int64_t)mal_min((uint64_t)distance, TICK_BYTES);
+}
+
+/* Splits the distance, below INT64_MAX, into countdown and beyond. */
 static void set_distance(struct mal_thread *thread, int64_t distance) {
-    int64_t piece =
-        mal_background_is_settled() ? distance : (int64_t)mal_min((uint64_t)distance, TICK_BYTES);
+    int64_t piece = piece_of(distance);
     thread->beyond = distance - piece;
     mal_store_relaxed(&thread->countdown, piece);
 }

@@ -191,6 +191,7 @@ void mal_gc_assist_charge(uint64_t bytes) {
         return;
     }
     sweep_in_proportion(&heap);
+    mal_gc_pace_observe();
     look_at_trigger(&heap);
 }
 

@@ -36,10 +36,10 @@
 #include "base/check.h"
 #include "gc/arena.h"
 #include "gc/assist.h"
-#include "gc/steps.h"
 #include "gc/heap.h"
 #include "gc/mark.h"
 #include "gc/pool.h"
+#include "gc/steps.h"
 #include "gc/workers.h"
 #include "os/clock.h"
 #include "os/futex.h"
@@ -54,10 +54,10 @@
 
 static struct mal_gc_run run; /* the owner's */
 static struct mal_gc_worker *own;
-static bool drained;            /* the last second stop marked to the end */
-static uint64_t process_ns;     /* CPU time of the process when idleness was last measured */
-static uint64_t process_at_ns;  /* and when that was */
-static uint64_t idle_before_ns; /* idle workers' part of it */
+static bool drained;               /* the last second stop marked to the end */
+static uint64_t process_ns;        /* CPU time of the process when idleness was last measured */
+static uint64_t process_at_ns;     /* and when that was */
+static uint64_t idle_before_ns;    /* idle workers' part of it */
 static uint64_t ns_per_kib = 1000; /* of scanning, on one CPU; the owner's */
 
 /* ---- how idle the machine is, as far as this process can know ---- */
@@ -214,8 +214,8 @@ static void second_stop(void *unused) {
     run.live_end_bytes = mal_gc_heap_levels().live_bytes;
     run.final_pages = mal_gc_dirty_look(&run, own);
     uint64_t rescan_ns = run.final_pages * RESCAN_PAGE_NS / mal_gc_cpus();
-    drained = (run.restarts == RESTARTS_MAX || rescan_ns <= STOP_BUDGET_NS) &&
-              mark_stopped(until_ns);
+    drained =
+        (run.restarts == RESTARTS_MAX || rescan_ns <= STOP_BUDGET_NS) && mark_stopped(until_ns);
     mal_gc_worker_give(own);
     if (drained)
         end_marking();
@@ -314,8 +314,8 @@ static struct mal_gc_trace trace_of_run(void) {
 
 static void report(void) {
     struct mal_gc_trace trace = trace_of_run();
-    uint64_t cpu_ns = trace.sweep_term_cpu_ns + trace.assist_ns + trace.background_ns +
-                      trace.mark_term_cpu_ns;
+    uint64_t cpu_ns =
+        trace.sweep_term_cpu_ns + trace.assist_ns + trace.background_ns + trace.mark_term_cpu_ns;
     trace.cpu_share = mal_gc_stats_count(&run, cpu_ns);
     trace.number = mal_gc_stats_cycles();
     mal_gc_sweeper_finish(&run, &trace);

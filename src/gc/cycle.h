@@ -13,9 +13,9 @@
 
 /* What is to be found out about the collector; keys of MALLARD_DEBUG. */
 enum mal_gc_debug {
-    MAL_GC_DEBUG_CHECKMARK = 1u << 0,   /* the oracle after each cycle */
-    MAL_GC_DEBUG_POISON = 1u << 1,      /* freed slots are filled */
-    MAL_GC_DEBUG_NO_DIRTY = 1u << 2,    /* dirty pages are not tracked: the world is stopped */
+    MAL_GC_DEBUG_CHECKMARK = 1u << 0,    /* the oracle after each cycle */
+    MAL_GC_DEBUG_POISON = 1u << 1,       /* freed slots are filled */
+    MAL_GC_DEBUG_NO_DIRTY = 1u << 2,     /* dirty pages are not tracked: the world is stopped */
     MAL_GC_DEBUG_MALLOC_ROOTS = 1u << 3, /* live malloc objects are roots */
     MAL_GC_DEBUG_PACER_TRACE = 1u << 4,
     MAL_GC_DEBUG_BESIDE = 1u << 5, /* small heaps too are marked beside the program */
@@ -24,7 +24,6 @@ enum mal_gc_debug {
 /* What the tier above says; it may not be asked. */
 struct mal_gc_config {
     int percent;              /* GOGC; negative: off */
-    int64_t memory_limit;     /* bytes; INT64_MAX: none */
     uint32_t debug;           /* enum mal_gc_debug */
     uint32_t trace;           /* 0 none, 1 Go's line, 2 our own line too */
     uint32_t stress_refills;  /* a cycle at every so many'th refill; 0 off */
@@ -40,9 +39,11 @@ bool mal_gc_is_up(void);
 
 /* A whole cycle, and its sweep: returns when it is done. */
 void mal_gc_collect(void);
-/* Both return what was in force before. */
+/* GOGC, below 0: off. Setting returns what was in force before. */
+int mal_gc_percent(void);
 int mal_gc_set_percent(int percent);
-int64_t mal_gc_set_memory_limit(int64_t bytes);
+/* The memory limit (pageheap/limit.h) is another one now. */
+void mal_gc_limit_changed(void);
 
 /* Adds the collector's numbers to a row of statistics. */
 void mal_gc_add_stats(struct mal_box_stats *stats);

@@ -20,10 +20,10 @@
 #include "base/atomic.h"
 #include "base/bits.h"
 #include "gc/arena.h"
-#include "gc/steps.h"
 #include "gc/heap.h"
 #include "gc/mark.h"
 #include "gc/specials.h"
+#include "gc/steps.h"
 #include "meta/memory.h"
 #include "meta/pagemap.h"
 #include "os/vm.h"
@@ -48,9 +48,9 @@ struct pass {
     int error;
 };
 
-static struct stretch *list; /* LIST_MOST entries; NULL until needed */
-static uint32_t listed;      /* the owner's */
-static uint32_t taken;       /* atomic */
+static struct stretch *list;   /* LIST_MOST entries; NULL until needed */
+static uint32_t listed;        /* the owner's */
+static uint32_t taken;         /* atomic */
 static uintptr_t watched_high; /* the heap is watched up to here; the owner's */
 
 static void each_range(mal_gc_dirty_visit *visit, struct pass *pass) {
@@ -78,7 +78,8 @@ static void protect(uintptr_t low, uintptr_t high, void *context) {
     struct pass *pass = context;
     for (; low < high && pass->error == 0; low += mal_min(high - low, CHUNK_BYTES)) {
         mal_gc_step_begin();
-        pass->error = pass->run->dirty->clear(low, low + mal_min(high - low, CHUNK_BYTES), NULL, NULL);
+        pass->error =
+            pass->run->dirty->clear(low, low + mal_min(high - low, CHUNK_BYTES), NULL, NULL);
         mal_gc_step_end();
     }
 }

@@ -16,10 +16,10 @@
 #include "gc/heap.h"
 #include "gc/limiter.h"
 #include "gc/mark.h"
-#include "meta/memory.h"
 #include "meta/pagemap.h"
 #include "os/clock.h"
 #include "os/lock.h"
+#include "pageheap/limit.h"
 #include "pageheap/pageheap.h"
 
 #include <string.h>
@@ -35,13 +35,6 @@ static uint64_t work_per_byte, bytes_per_work;           /* bits of doubles */
 
 /* ---- numbers in ---- */
 
-static uint64_t table_bytes(void) {
-    uint64_t sum = 0;
-    for (int use = 0; use < MAL_META_USES; use++)
-        sum += mal_meta_bytes((enum mal_meta_use)use);
-    return sum;
-}
-
 static struct mal_gc_pacer_heap heap_now(void) {
     struct mal_gc_heap_counters heap = mal_gc_heap_levels();
     struct mal_pageheap_stats pages = mal_pageheap_stats();
@@ -50,8 +43,7 @@ static struct mal_gc_pacer_heap heap_now(void) {
         .scan_bytes = heap.scan_bytes,
         .stack_bytes = stack_bytes,
         .globals_bytes = globals_bytes,
-        .mapped_ready_bytes =
-            ((pages.inuse_pages + pages.free_pages) << MAL_PAGE_SHIFT) + table_bytes(),
+        .mapped_ready_bytes = mal_limit_ready_bytes(),
         .free_bytes = pages.free_pages << MAL_PAGE_SHIFT,
         .object_bytes = heap.live_bytes,
         .unswept_pages = heap.unswept_pages,
@@ -77,8 +69,10 @@ static void publish_locked(void) {
     mal_store_relaxed(&trigger, mal_gc_pacer_trigger(&pacer));
 }
 
+/* The limit's own place is the page heap; here it is looked at whenever it matters. */
 static void commit_locked(void) {
     struct mal_gc_pacer_heap heap = heap_now();
+    pacer.memory_limit_bytes = (int64_t)mal_limit_bytes();
     mal_gc_pacer_commit(&pacer, &heap);
     publish_locked();
 }
@@ -100,7 +94,7 @@ struct mal_gc_assist_ratio mal_gc_pace_ratio(void) {
 
 void mal_gc_pace_init(void) {
     mal_lock(&pace_lock);
-    mal_gc_pacer_init(&pacer, mal_gc_config.percent, mal_gc_config.memory_limit, mal_gc_cpus());
+    mal_gc_pacer_init(&pacer, mal_gc_config.percent, (int64_t)mal_limit_bytes(), mal_gc_cpus());
     mal_gc_limiter_init(&limiter, mal_gc_cpus(), mal_clock_mono_ns());
     commit_locked();
     mal_unlock(&pace_lock);
@@ -113,13 +107,6 @@ int mal_gc_pace_percent(void) {
     return percent;
 }
 
-int64_t mal_gc_pace_limit(void) {
-    mal_lock(&pace_lock);
-    int64_t bytes = pacer.memory_limit_bytes;
-    mal_unlock(&pace_lock);
-    return bytes;
-}
-
 int mal_gc_pace_set_percent(int percent) {
     mal_lock(&pace_lock);
     int before = pacer.percent;
@@ -129,18 +116,20 @@ int mal_gc_pace_set_percent(int percent) {
     return before;
 }
 
-int64_t mal_gc_pace_set_limit(int64_t bytes) {
-    mal_lock(&pace_lock);
-    int64_t before = pacer.memory_limit_bytes;
-    mal_gc_pacer_set(&pacer, pacer.percent, bytes);
-    commit_locked();
-    mal_unlock(&pace_lock);
-    return before;
-}
-
 void mal_gc_pace_commit(void) {
     mal_lock(&pace_lock);
     commit_locked();
+    mal_unlock(&pace_lock);
+}
+
+/* Under a limit the goal follows what the rest of the process takes. */
+void mal_gc_pace_observe(void) {
+    if (mal_limit_bytes() == MAL_LIMIT_OFF)
+        return;
+    mal_lock(&pace_lock);
+    struct mal_gc_pacer_heap heap = heap_now();
+    mal_gc_pacer_observe(&pacer, &heap);
+    publish_locked();
     mal_unlock(&pace_lock);
 }
 
@@ -211,7 +200,8 @@ void mal_gc_pace_end(struct mal_gc_run *run) {
         .scanned_stack_bytes = run->stack_bytes,
         .globals_bytes = run->globals_bytes,
         .rescanned_bytes = again,
-        .protect_bytes = run->live_start_bytes - mal_min(run->asked_live_bytes, run->live_start_bytes),
+        .protect_bytes =
+            run->live_start_bytes - mal_min(run->asked_live_bytes, run->live_start_bytes),
         .mark_ns = run->end_ns - run->mark_ns,
         .assist_ns = run->assist_ns,
         .idle_ns = run->idle_ns,

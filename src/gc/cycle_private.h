@@ -58,15 +58,15 @@ void mal_gc_request_forget_in_child(void);
 
 struct mal_gc_run {
     uint32_t reasons; /* enum mal_gc_reason */
-    uint32_t ticket; /* forced requests up to this one are served by the cycle */
+    uint32_t ticket;  /* forced requests up to this one are served by the cycle */
     bool beside;      /* marks beside the program; else the world is stopped all through */
     const struct mal_gc_dirty *dirty;
     /* instants on CLOCK_MONOTONIC; phases as Go's line has them */
     uint64_t sweep_term_ns, mark_ns, mark_term_ns, end_ns;
     uint64_t pause_ns;
     uint64_t asked_live_bytes; /* live when the cycle was begun, before protecting */
-    uint64_t protect_ns; /* CPU before the first stop */
-    uint64_t own_ns;     /* CPU of the owner while marking beside the program */
+    uint64_t protect_ns;       /* CPU before the first stop */
+    uint64_t own_ns;           /* CPU of the owner while marking beside the program */
     struct mal_gc_stop first_stop, last_stop;
     uint64_t live_start_bytes, live_end_bytes, marked_bytes, goal_bytes;
     uint64_t stack_bytes, globals_bytes;
@@ -120,10 +120,10 @@ uint64_t mal_gc_pace_trigger(void);
 uint64_t mal_gc_pace_goal(void);
 struct mal_gc_assist_ratio mal_gc_pace_ratio(void);
 int mal_gc_pace_percent(void);
-int64_t mal_gc_pace_limit(void);
-/* Both return what was in force before. */
+/* Returns what was in force before. */
 int mal_gc_pace_set_percent(int percent);
-int64_t mal_gc_pace_set_limit(int64_t bytes);
+/* The heap has grown: under a limit, goal and trigger anew. */
+void mal_gc_pace_observe(void);
 
 /* World stopped. */
 void mal_gc_pace_start(struct mal_gc_run *run);

@@ -53,7 +53,7 @@ static void disown(void) {
 /* The goal may have moved since the heap asked. Looked at by the owner: whoever turned collecting
  * off and then found no owner has seen the last cycle. */
 static bool is_due(uint32_t reasons) {
-    return reasons != MAL_GC_REASON_HEAP ||
+    return reasons != MAL_GC_REASON_HEAP || mal_gc_config.stress_refills > 0 ||
            mal_gc_heap_levels().live_bytes >= mal_gc_pace_trigger();
 }
 

@@ -25,8 +25,7 @@ static size_t put_dirty(char *text, size_t bytes, const struct mal_gc_run *run) 
 static size_t put_pacer(char *text, size_t bytes, const struct mal_gc_run *run) {
     struct mal_gc_trace_end end = {
         .utilization = run->outcome.utilization,
-        .heap_scan_bytes =
-            run->scanned_bytes - mal_min(run->scanned_bytes, run->rescanned_bytes),
+        .heap_scan_bytes = run->scanned_bytes - mal_min(run->scanned_bytes, run->rescanned_bytes),
         .stack_scan_bytes = run->stack_bytes,
         .globals_scan_bytes = run->globals_bytes,
         .expected_scan_bytes = run->outcome.expected_scan_bytes,

@@ -36,9 +36,12 @@ struct mal_gc_dirty {
     int (*clear)(uintptr_t low, uintptr_t high, mal_gc_dirty_visit *visit, void *context);
     /* Reports without clearing. World stopped. */
     int (*look)(uintptr_t low, uintptr_t high, mal_gc_dirty_visit *visit, void *context);
-    /* Writes cost nothing until the next clear; the whole range counts as written. Still watched. */
+    /* Writes cost nothing until the next clear; the whole range counts as written. Still watched.
+     */
     void (*unprotect)(uintptr_t low, uintptr_t high);
-    /* No longer watched: writes are free again. Not needed before an unmap. */
+    /* No longer watched: writes are free again, and add comes before the next clear. Not needed
+     * before an unmap, nor between cycles: clearing anew costs for pages written meanwhile only,
+     * and releasing a part of a mapping splits it. */
     void (*release)(uintptr_t low, uintptr_t high);
     /* In the child, where nothing is watched: closed afterwards, may be opened anew. */
     void (*forget_in_child)(void);

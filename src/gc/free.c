@@ -44,8 +44,10 @@ static void sweep_first(struct mal_span *span) {
     mal_unlock(&central->lock);
     if (!unswept)
         return;
+    size_t pages = span->pages;
     mal_gc_sweep_span(span);
     mal_gc_span_put_back(span);
+    mal_gc_sweep_note_done(pages);
 }
 
 static void relist(struct mal_gc_central *central, struct mal_span *span) {

@@ -42,7 +42,7 @@ enum stage { DOWN, COMING, UP };
 static uint32_t stage; /* enum stage */
 static uint32_t cpus;  /* relaxed atomic; 0: not counted yet */
 
-struct mal_gc_config mal_gc_config = {.percent = 100, .memory_limit = INT64_MAX};
+struct mal_gc_config mal_gc_config = {.percent = 100};
 
 void mal_gc_configure(const struct mal_gc_config *config) {
     mal_gc_config = *config;
@@ -178,12 +178,13 @@ int mal_gc_set_percent(int percent) {
     return before;
 }
 
-int64_t mal_gc_set_memory_limit(int64_t bytes) {
+int mal_gc_percent(void) {
+    return mal_gc_is_up() ? mal_gc_pace_percent() : mal_gc_config.percent;
+}
+
+void mal_gc_limit_changed(void) {
     if (mal_gc_is_up())
-        return mal_gc_pace_set_limit(bytes);
-    int64_t before = mal_gc_config.memory_limit;
-    mal_gc_config.memory_limit = bytes;
-    return before;
+        mal_gc_pace_commit();
 }
 
 MAL_PUBLIC int mallard_gc_set_percent(int percent) {

@@ -172,10 +172,14 @@ static struct mal_span *sweep_one_with_room(struct mal_gc_central *central) {
         struct mal_span *span = pop(central, mal_gc_list_pop_unswept);
         if (!span)
             break;
+        size_t pages = span->pages;
         mal_gc_sweep_span(span);
-        if (span->gc.free_count > 0)
+        bool has_room = span->gc.free_count > 0;
+        if (!has_room)
+            mal_gc_span_put_back(span);
+        mal_gc_sweep_note_done(pages);
+        if (has_room)
             return span;
-        mal_gc_span_put_back(span);
     }
     return NULL;
 }

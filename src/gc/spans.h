@@ -88,6 +88,9 @@ void mal_gc_span_put_back(struct mal_span *span);
  * structural section, no lock held. */
 void mal_gc_sweep_span(struct mal_span *span);
 
+/* Such a span is where it belongs now: on a list, in a cache, or given back. */
+void mal_gc_sweep_note_done(size_t pages);
+
 /* Records that the object, just allocated and of `bytes`, was sampled. Outside critical sections.
  */
 void mal_gc_sample_record(uintptr_t object, uint64_t bytes, uint64_t rate);

@@ -84,7 +84,6 @@ void mal_gc_add_stats(struct mal_box_stats *stats) {
     if (!mal_gc_is_up())
         return;
     add_heap(v);
-    v[MAL_STAT_GOGC] = mal_gc_pace_percent() < 0 ? UINT64_MAX : (uint64_t)mal_gc_pace_percent();
     v[MAL_STAT_NEXT_GC] = mal_min(mal_gc_pace_goal(), INT64_MAX);
     mal_lock(&stats_lock);
     v[MAL_STAT_LAST_GC] = numbers.last_unix_ns;

@@ -31,8 +31,8 @@ static uint32_t wait_until_open(void) {
 
 void mal_gc_step_begin(void) {
     uint32_t now = wait_until_open();
-    while (!__atomic_compare_exchange_n(&gate, &now, now + 1, 0, __ATOMIC_SEQ_CST,
-                                        __ATOMIC_RELAXED))
+    while (
+        !__atomic_compare_exchange_n(&gate, &now, now + 1, 0, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
         if (now & CLOSED)
             now = wait_until_open();
 }

@@ -69,7 +69,6 @@ static uint32_t sweep_windows(struct mal_span *span) {
 
 static void count_freed(const struct mal_span *span, uint64_t freed) {
     struct mal_gc_central *central = &mal_gc_central[span->gc.span_class];
-    mal_sub_relaxed(&mal_gc_totals.unswept_pages, span->pages);
     if (freed == 0)
         return;
     mal_lock(&central->lock);
@@ -86,6 +85,12 @@ void mal_gc_sweep_span(struct mal_span *span) {
     count_freed(span, freed);
 }
 
+/* Last of all, when the span is where it belongs: the collector's own threads are not stopped with
+ * the world, and it stops the world for marking when nothing is unswept any more. */
+void mal_gc_sweep_note_done(size_t pages) {
+    __atomic_fetch_sub(&mal_gc_totals.unswept_pages, pages, __ATOMIC_RELEASE);
+}
+
 /* One span of the class; its pages, 0 when none is left unswept. */
 static size_t sweep_one(struct mal_gc_central *central) {
     size_t pages = 0;
@@ -98,6 +103,7 @@ static size_t sweep_one(struct mal_gc_central *central) {
         pages = span->pages;
         mal_gc_sweep_span(span);
         mal_gc_span_put_back(span);
+        mal_gc_sweep_note_done(pages);
     }
     mal_gc_gate_leave();
     mal_critical_leave();

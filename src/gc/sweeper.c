@@ -15,8 +15,8 @@
 
 #include "base/atomic.h"
 #include "box/writer.h"
-#include "gc/steps.h"
 #include "gc/heap.h"
+#include "gc/steps.h"
 #include "os/futex.h"
 #include "os/say.h"
 #include "os/thread.h"
@@ -24,7 +24,7 @@
 #include <string.h>
 
 #define BATCH_PAGES 256u
-#define TEXT_MOST 1024u
+#define TEXT_MOST (3 * MAL_GC_TRACE_BYTES)
 
 enum state { FREE, FULL };
 
@@ -35,10 +35,10 @@ static size_t text_bytes;
 static uint32_t ticket;
 static bool sweeps;
 
+/* The box has each cycle's line, standard error what was asked for. */
 static void put(const char *line, size_t bytes) {
-    if (bytes == 0)
-        return;
-    mal_write_error(line, bytes);
+    if (mal_gc_config.trace > 0 || mal_gc_wants(MAL_GC_DEBUG_PACER_TRACE))
+        mal_write_error(line, bytes);
     if (mal_writer_is_open())
         mal_writer_trace(line, bytes);
 }

@@ -45,13 +45,13 @@ enum mode { REST, BESIDE, STOPPED };
 #define MODE_MASK 3u
 #define GENERATION 4u
 
-static uint32_t order;      /* rule 1 */
-static uint32_t inside;     /* rule 1 */
-static uint32_t threads;    /* started; owner of the cycle */
-static uint32_t numbers;    /* given out to threads; atomic */
-static uint32_t gang_most;  /* threads that join a gang; written before the order */
-static uint32_t quit;       /* nonzero: threads beside the program stop scanning */
-static uint32_t busy;       /* threads in a quantum that may find or make work; atomic */
+static uint32_t order;     /* rule 1 */
+static uint32_t inside;    /* rule 1 */
+static uint32_t threads;   /* started; owner of the cycle */
+static uint32_t numbers;   /* given out to threads; atomic */
+static uint32_t gang_most; /* threads that join a gang; written before the order */
+static uint32_t quit;      /* nonzero: threads beside the program stop scanning */
+static uint32_t busy;      /* threads in a quantum that may find or make work; atomic */
 
 static unsigned plan_dedicated;      /* written before the order */
 static unsigned plan_share_permille; /* of one CPU, for the fractional thread; likewise */

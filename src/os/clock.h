@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Time, in nanoseconds. All but CPU time are vDSO reads; none changes
- * errno.
+ * Time, in nanoseconds. All but CPU time are vDSO reads; none changes errno.
  */
 #ifndef MAL_OS_CLOCK_H
 #define MAL_OS_CLOCK_H

@@ -12,6 +12,7 @@
 #include "os/lock.h"
 
 #include "base/check.h"
+#include "os/clock.h"
 #include "os/futex.h"
 
 #define SPINS_BEFORE_SLEEP 64
@@ -23,7 +24,7 @@ void mal_lock_init(struct mal_lock *lock, enum mal_lock_rank rank) {
     mal_store_release(&lock->state, 0u);
 }
 
-void mal_lock_wait(struct mal_lock *lock) {
+static void wait_for(struct mal_lock *lock) {
     for (int spin = 0; spin < SPINS_BEFORE_SLEEP; spin++) {
         uint32_t free_state = 0;
         if (mal_load_relaxed(&lock->state) == 0 && mal_cas_acquire(&lock->state, &free_state, 1u))
@@ -32,6 +33,12 @@ void mal_lock_wait(struct mal_lock *lock) {
     }
     while (mal_exchange_acquire(&lock->state, 2u) != 0)
         mal_futex_wait(&lock->state, 2, MAL_FUTEX_FOREVER);
+}
+
+uint64_t mal_lock_wait(struct mal_lock *lock) {
+    uint64_t start_ns = MAL_LOCK_STATS ? mal_clock_mono_ns() : 0;
+    wait_for(lock);
+    return MAL_LOCK_STATS ? mal_clock_mono_ns() - start_ns + 1 : 0;
 }
 
 #define PATIENCE_STEP_NS 1000000u
@@ -52,18 +59,14 @@ void mal_lock_wake(struct mal_lock *lock) {
 
 static MAL_THREAD uint32_t held_ranks; /* bit r: a lock of rank r is held; debug builds only */
 
-void mal_lock_note_taken(const struct mal_lock *lock) {
-    if (MAL_DEBUG == 0)
-        return;
+void mal_lock_check_taken(const struct mal_lock *lock) {
     uint16_t rank = mal_load_relaxed(&lock->rank);
     if (held_ranks >> rank)
         mal_die("lock order: rank %u taken while holding ranks 0x%x", (unsigned)rank, held_ranks);
     held_ranks |= 1u << rank;
 }
 
-void mal_lock_note_released(const struct mal_lock *lock) {
-    if (MAL_DEBUG == 0)
-        return;
+void mal_lock_check_released(const struct mal_lock *lock) {
     held_ranks &= ~(1u << mal_load_relaxed(&lock->rank));
 }
 

@@ -15,8 +15,10 @@
 
 #include "base/atomic.h"
 #include "base/attr.h"
+#include "base/check.h"
 #include "base/lock_rank.h"
 #include "os/critical.h"
+#include "os/lock_stats.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -30,12 +32,24 @@ struct mal_lock {
     { 0, (rank_) }
 
 void mal_lock_init(struct mal_lock *lock, enum mal_lock_rank rank);
-MAL_SLOW void mal_lock_wait(struct mal_lock *lock);
+/* Returns how long it took, at least 1 ns, where locks are counted; else 0. */
+MAL_SLOW uint64_t mal_lock_wait(struct mal_lock *lock);
 MAL_SLOW void mal_lock_wake(struct mal_lock *lock);
 
-/* Debug builds only do something here. */
-void mal_lock_note_taken(const struct mal_lock *lock);
-void mal_lock_note_released(const struct mal_lock *lock);
+/* The rank checker. Only debug builds do something here, and only they pay for it. */
+void mal_lock_check_taken(const struct mal_lock *lock);
+void mal_lock_check_released(const struct mal_lock *lock);
+
+static inline void mal_lock_note_taken(const struct mal_lock *lock) {
+    if (MAL_DEBUG > 0)
+        mal_lock_check_taken(lock);
+}
+
+static inline void mal_lock_note_released(const struct mal_lock *lock) {
+    if (MAL_DEBUG > 0)
+        mal_lock_check_released(lock);
+}
+
 /* fork's child forgets what its lost siblings held. */
 void mal_lock_forget_ranks(void);
 
@@ -48,8 +62,11 @@ static inline void mal_lock(struct mal_lock *lock) {
         return;
     mal_critical_enter();
     uint32_t free_state = 0;
+    uint64_t waited_ns = 0;
     if (!mal_cas_acquire(&lock->state, &free_state, 1u))
-        mal_lock_wait(lock);
+        waited_ns = mal_lock_wait(lock);
+    if (MAL_LOCK_STATS)
+        mal_lock_stats_count(lock, mal_load_relaxed(&lock->rank), waited_ns);
     mal_lock_note_taken(lock);
 }
 
@@ -62,6 +79,8 @@ static inline bool mal_lock_try(struct mal_lock *lock) {
         mal_critical_leave();
         return false;
     }
+    if (MAL_LOCK_STATS)
+        mal_lock_stats_count(lock, mal_load_relaxed(&lock->rank), 0);
     mal_lock_note_taken(lock);
     return true;
 }

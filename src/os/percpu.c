@@ -29,12 +29,20 @@
 
 char *mal_percpu_slabs;
 intptr_t mal_percpu_area_offset;
+MAL_THREAD uint8_t mal_percpu_aborts;
+
+static unsigned simulated_cpus;               /* 0: none are; constant after init */
+static int (*which_cpu)(void) = sched_getcpu; /* constant after init */
+static unsigned threads_dealt;                /* relaxed atomic */
+static MAL_THREAD unsigned simulated_place;   /* the thread's number, from 1; 0: not dealt yet */
 
 static MAL_THREAD struct rseq unregistered = {.cpu_id = (uint32_t)RSEQ_CPU_ID_UNINITIALIZED};
 
 /* sched_getaffinity returns the size of the kernel's own CPU masks: an upper bound that needs
  * neither /sys nor /proc and cannot change while the kernel runs. */
 unsigned mal_percpu_possible_cpus(void) {
+    if (simulated_cpus)
+        return simulated_cpus;
     static unsigned long mask[CPU_MASK_BYTES / sizeof(unsigned long)];
     int saved_errno = errno;
     long bytes = syscall(SYS_sched_getaffinity, 0, sizeof mask, mask);
@@ -48,7 +56,8 @@ static const struct rseq *libc_area(void) {
 }
 
 bool mal_percpu_have_rseq(void) {
-    return __rseq_size != 0 && (int32_t)mal_load_relaxed(&libc_area()->cpu_id) >= 0;
+    return simulated_cpus == 0 && __rseq_size != 0 &&
+           (int32_t)mal_load_relaxed(&libc_area()->cpu_id) >= 0;
 }
 
 static intptr_t unregistered_offset(void) {
@@ -66,8 +75,19 @@ int mal_percpu_current(void) {
     return (int32_t)mal_load_relaxed(&area->cpu_id);
 }
 
+static int simulated_cpu(void) {
+    if (simulated_place == 0)
+        simulated_place = mal_add_relaxed(&threads_dealt, 1u) + 1;
+    return (int)((simulated_place - 1) % simulated_cpus);
+}
+
+void mal_percpu_simulate(unsigned cpus) {
+    simulated_cpus = cpus;
+    which_cpu = simulated_cpu;
+}
+
 unsigned mal_percpu_ask_kernel(unsigned cpus) {
-    int cpu = sched_getcpu();
+    int cpu = which_cpu();
     return cpu < 0 ? 0 : (unsigned)cpu % cpus;
 }
 
@@ -92,7 +112,7 @@ bool mal_percpu_push_many(size_t class, const struct mal_slot *slots, size_t cou
                        "cmpq %[words], %[at]\n\t"
                        "jb 5b\n\t"
                        "addq %[words], %[header]\n\t"
-                       "movq %[header], (%[place])\n" MAL_RSEQ_END
+                       "movq %[header], (%[place])\n" MAL_RSEQ_END("full")
         : [slab] "=&r"(slab), [place] "=&r"(place), [header] "=&r"(header), [top] "=&r"(top),
           [at] "=&r"(at)
         : [area] "m"(mal_percpu_area_offset), [slabs] "m"(mal_percpu_slabs), [class] "r"(class),
@@ -127,7 +147,7 @@ size_t mal_percpu_pop_many(size_t class, uint64_t bottom, struct mal_slot *ret_s
                                          "shlq %[pop_shift], %[at]\n\t"
                                          "subq %[words], %[header]\n\t"
                                          "addq %[at], %[header]\n\t"
-                                         "movq %[header], (%[place])\n" MAL_RSEQ_END
+                                         "movq %[header], (%[place])\n" MAL_RSEQ_END("empty")
                           : [slab] "=&r"(slab), [place] "=&r"(place), [header] "=&r"(header),
                             [words] "=&r"(words), [at] "=&r"(at)
                           : [area] "m"(mal_percpu_area_offset), [slabs] "m"(mal_percpu_slabs),
@@ -164,7 +184,7 @@ bool mal_percpu_push_many(size_t class, const struct mal_slot *slots, size_t cou
                        "cmp %[at], %[end]\n\t"
                        "b.lo 5b\n\t"
                        "add %[header], %[header], %[words]\n\t"
-                       "str %[header], [%[slab], %[class], lsl #3]\n" MAL_RSEQ_END
+                       "str %[header], [%[slab], %[class], lsl #3]\n" MAL_RSEQ_END("full")
         : [slab] "=&r"(slab), [header] "=&r"(header), [top] "=&r"(top), [at] "=&r"(at),
           [word] "=&r"(word), [second] "=&r"(second)
         : [area] "r"(area), [slabs] "r"(mal_percpu_slabs), [class] "r"(class), [slots] "r"(slots),
@@ -199,7 +219,7 @@ size_t mal_percpu_pop_many(size_t class, uint64_t bottom, struct mal_slot *ret_s
                        "stp %[word], %[second], [%[out]], #16\n\t"
                        "cmp %[out], %[to]\n\t"
                        "b.lo 5b\n\t"
-                       "str %[header], [%[slab], %[class], lsl #3]\n" MAL_RSEQ_END
+                       "str %[header], [%[slab], %[class], lsl #3]\n" MAL_RSEQ_END("empty")
         : [slab] "=&r"(slab), [header] "=&r"(header), [words] "=&r"(words), [at] "=&r"(at),
           [word] "=&r"(word), [second] "=&r"(second), [to] "=&r"(to), [out] "=&r"(out)
         : [area] "r"(area), [slabs] "r"(mal_percpu_slabs), [class] "r"(class), [bottom] "r"(bottom),

@@ -31,6 +31,68 @@
  * pop counter lives in the same word, so it counts exactly the pops that happened: exact statistics
  * cost nothing.
  *
+ * PROOF BY CASES. L is an operation's last instruction; before it nothing has happened, after it
+ * everything has, and the kernel never lets a thread arrive at L from before an interruption.
+ *   signal
+ *       The kernel restarts before it builds the handler's frame, so a handler that
+ *       allocates finds whole stacks, and what it interrupted begins anew afterwards.
+ *       A handler that leaves by longjmp, or ends the thread, leaves an operation that
+ *       never was. errno and the slow path are the caller's affair, as ever.
+ *   preemption
+ *       Whoever ran meanwhile on this CPU may have changed the header; L is not
+ *       reached with the old one. It does not matter how many threads share a CPU.
+ *   migration
+ *       The new CPU's number is in the area before the thread runs there, and the
+ *       sequence begins by reading it: base and header belong to one CPU. Two threads
+ *       of different CPUs never write one header.
+ *   affinity
+ *       sched_setaffinity, a cpuset that changes: a migration. An operation that is
+ *       moved again before each L gives way, like one that is single-stepped.
+ *   fork
+ *       The thread that forks is in no sequence. Others may be, and do not exist in
+ *       the child. What a child gets of a CPU's memory is what its stores had made at
+ *       one instant of that CPU: a store to a page that was taken away for copying
+ *       waits until the fork is over, or goes to both through an old translation; once
+ *       one has waited, all later ones are after the fork. So no later store of that
+ *       CPU is seen where an earlier is not. A push whose L is seen has its slot seen;
+ *       one whose L is not is dead storage. What others had popped is lost to the
+ *       child, as their stacks are. A signal handler that forks is "signal", then
+ *       this.
+ *   vfork
+ *       The child shares this memory and this area, but the kernel watches over
+ *       neither: a known limit, for children of programs with threads (README.md).
+ *   a thread's end
+ *       It ends between two instructions of its own: outside, or by a handler (above),
+ *       or with its process. The area outlives its last destructor, so they may free.
+ *   exec, kill
+ *       Nothing of the slabs outlives the process.
+ *   single step
+ *       Every step is an interruption: the thread never reaches L, nor does one that
+ *       is watched instruction by instruction. The abort handler counts, per thread,
+ *       and every eighth abort takes the operation's way out: "empty" or "full" are
+ *       always allowed, and the slow path below needs no sequence to succeed (the
+ *       central list serves one object, or takes one). So an operation ends after at
+ *       most eight aborts, however it is disturbed; undisturbed ones pay nothing,
+ *       since the handler is no part of them.
+ *   CPU unplugged
+ *       Its threads are moved: migration. No thread reads its number any more, so its
+ *       slab rests: what it caches, at most its budget (cache/percpu_cache.h), stays
+ *       until the CPU comes back, or for ever; it is counted as cached meanwhile.
+ *   CPU number beyond the slabs
+ *       mal_percpu_possible_cpus is the size of the kernel's own masks, which no
+ *       number reaches while it runs. A process that is restored from a checkpoint on
+ *       a larger machine must run with locked caches, which take numbers modulo slabs.
+ *   lock mode
+ *       No sequence: every operation here fails on the slab that stays zero, and the
+ *       slow path works on the slab of the CPU it was on a moment ago, under that
+ *       slab's lock. Migration between the two costs locality, nothing else. Fork
+ *       takes the locks.
+ *   rseq used by others
+ *       The area has one rseq_cs. Another library's sequence ends before it calls
+ *       malloc; a handler's is "signal". A stale rseq_cs names code that is never
+ *       unmapped (the library is linked with -z nodelete), and matters only within its
+ *       range.
+ *
  * A thread that is not registered (old kernel, valgrind, qemu, tunable off, lock mode) reads CPU -1
  * and meets the slab before the first one, which stays zero for ever: every operation fails there
  * and takes the slow path. Lock mode is therefore no extra test on the fast path.
@@ -66,8 +128,18 @@ enum mal_percpu_mode { MAL_PERCPU_RSEQ, MAL_PERCPU_LOCK };
 extern MAL_HIDDEN char *mal_percpu_slabs; /* slab of CPU 0; slab of CPU -1 lies before it */
 extern MAL_HIDDEN intptr_t mal_percpu_area_offset; /* of struct rseq from the thread pointer */
 
-/* How many CPUs this kernel can ever have. At least 1. */
+/* Sequences of this thread that the kernel restarted, times MAL_RSEQ_ABORT_STEP. Only abort
+ * handlers touch it; where it wraps round, the operation fails: case "single step" above. */
+#define MAL_RSEQ_ABORT_STEP "32"
+extern MAL_HIDDEN MAL_THREAD uint8_t mal_percpu_aborts;
+
+/* How many CPUs this kernel can ever have, an upper bound of every CPU number. At least 1. */
 unsigned mal_percpu_possible_cpus(void);
+
+/* For the memory bound of machines that are not at hand: from here on there are `cpus` of them, and
+ * threads are dealt out to them in turn, each for its life. No thread counts as registered. Once,
+ * before anything below is asked. */
+void mal_percpu_simulate(unsigned cpus);
 
 /* Whether libc registered restartable sequences for the calling thread. */
 bool mal_percpu_have_rseq(void);
@@ -105,14 +177,18 @@ unsigned mal_percpu_ask_kernel(unsigned cpus);
     "shlq %[shift], %[slab]\n\t"                                                                   \
     "addq %[slabs], %[slab]\n\t"
 
-/* The four bytes before the abort handler must be libc's signature. */
-#define MAL_RSEQ_END                                                                               \
+/* The four bytes before the abort handler must be libc's signature. `way_out` is the label of the
+ * operation's failure, taken instead of the next try whenever mal_percpu_aborts wraps round. */
+#define MAL_RSEQ_END(way_out)                                                                      \
     "2:\n\t"                                                                                       \
     ".pushsection __rseq_failure, \"ax\"\n\t"                                                      \
     ".byte 0x0f, 0xb9, 0x3d\n\t"                                                                   \
     ".long 0x53053053\n"                                                                           \
     "4:\n\t"                                                                                       \
-    "jmp 0b\n\t"                                                                                   \
+    "movq mal_percpu_aborts@gottpoff(%%rip), %[slab]\n\t"                                          \
+    "addb $" MAL_RSEQ_ABORT_STEP ", %%fs:(%[slab])\n\t"                                            \
+    "jnc 0b\n\t"                                                                                   \
+    "jmp %l[" way_out "]\n\t"                                                                      \
     ".popsection\n\t"
 
 MAL_FAST struct mal_slot mal_percpu_pop(size_t class) {
@@ -129,7 +205,7 @@ MAL_FAST struct mal_slot mal_percpu_pop(size_t class) {
                        "jz %l[empty]\n\t"
                        "movq 8(%[slab]), %[state]\n\t"
                        "addq %[step], %[header]\n\t"
-                       "movq %[header], (%[place])\n" MAL_RSEQ_END
+                       "movq %[header], (%[place])\n" MAL_RSEQ_END("empty")
         : [object] "=&r"(object), [state] "=&r"(state), [slab] "=&r"(slab), [place] "=&r"(place),
           [header] "=&r"(header)
         : [area] "m"(mal_percpu_area_offset), [slabs] "m"(mal_percpu_slabs), [class] "r"(class),
@@ -156,7 +232,7 @@ MAL_FAST bool mal_percpu_push(size_t class, struct mal_slot slot) {
                        "movq %[object], 16(%[slab])\n\t"
                        "movq %[state], 24(%[slab])\n\t"
                        "addq %[step], %[header]\n\t"
-                       "movq %[header], (%[place])\n" MAL_RSEQ_END
+                       "movq %[header], (%[place])\n" MAL_RSEQ_END("full")
         : [slab] "=&r"(slab), [place] "=&r"(place), [header] "=&r"(header), [top] "=&r"(top)
         : [area] "m"(mal_percpu_area_offset), [slabs] "m"(mal_percpu_slabs), [class] "r"(class),
           [object] "r"(slot.object), [state] "r"(slot.state), [shift] "i"(MAL_SLAB_SHIFT),
@@ -185,12 +261,21 @@ full:
     "ldrsw %[slab], [%[area], #4]\n\t"                                                             \
     "add %[slab], %[slabs], %[slab], lsl %[shift]\n\t"
 
-#define MAL_RSEQ_END                                                                               \
+#define MAL_RSEQ_END(way_out)                                                                      \
     "2:\n\t"                                                                                       \
     ".pushsection __rseq_failure, \"ax\"\n\t"                                                      \
     ".inst 0xd428bc00\n"                                                                           \
     "4:\n\t"                                                                                       \
-    "b 0b\n\t"                                                                                     \
+    "adrp %[slab], :gottprel:mal_percpu_aborts\n\t"                                                \
+    "ldr %[slab], [%[slab], :gottprel_lo12:mal_percpu_aborts]\n\t"                                 \
+    "mrs %[header], tpidr_el0\n\t"                                                                 \
+    "add %[slab], %[slab], %[header]\n\t"                                                          \
+    "ldrb %w[header], [%[slab]]\n\t"                                                               \
+    "add %w[header], %w[header], #" MAL_RSEQ_ABORT_STEP "\n\t"                                     \
+    "strb %w[header], [%[slab]]\n\t"                                                               \
+    "tst %w[header], #0xff\n\t"                                                                    \
+    "b.ne 0b\n\t"                                                                                  \
+    "b %l[" way_out "]\n\t"                                                                        \
     ".popsection\n\t"
 
 MAL_FAST struct mal_slot mal_percpu_pop(size_t class) {
@@ -206,7 +291,7 @@ MAL_FAST struct mal_slot mal_percpu_pop(size_t class) {
                        "cbz %[object], %l[empty]\n\t"
                        "add %[header], %[header], #16, lsl #12\n\t"
                        "sub %[header], %[header], %[step]\n\t"
-                       "str %[header], [%[slab], %[class], lsl #3]\n" MAL_RSEQ_END
+                       "str %[header], [%[slab], %[class], lsl #3]\n" MAL_RSEQ_END("empty")
         : [object] "=&r"(object), [state] "=&r"(state), [slab] "=&r"(slab), [header] "=&r"(header)
         : [area] "r"(area), [slabs] "r"(mal_percpu_slabs), [class] "r"(class),
           [shift] "i"(MAL_SLAB_SHIFT), [step] "i"(MAL_SLOT_WORDS)
@@ -233,7 +318,7 @@ MAL_FAST bool mal_percpu_push(size_t class, struct mal_slot slot) {
                        "add %[top], %[slab], %[top], lsl #3\n\t"
                        "stp %[object], %[state], [%[top], #16]\n\t"
                        "add %[header], %[header], %[step]\n\t"
-                       "str %[header], [%[slab], %[class], lsl #3]\n" MAL_RSEQ_END
+                       "str %[header], [%[slab], %[class], lsl #3]\n" MAL_RSEQ_END("full")
         : [slab] "=&r"(slab), [header] "=&r"(header), [top] "=&r"(top), [limit] "=&r"(limit)
         : [area] "r"(area), [slabs] "r"(mal_percpu_slabs), [class] "r"(class),
           [object] "r"(slot.object), [state] "r"(slot.state), [shift] "i"(MAL_SLAB_SHIFT),

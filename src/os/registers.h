@@ -88,9 +88,10 @@ static inline __attribute__((always_inline)) void mal_registers_save(uintptr_t *
             ".popsection")
 
 /* Defines `name`, a function without parameters or result, as a call of `target` that leaves alone
- * what lies between the address found at `offset` (a literal) in *`self` and the stack pointer, where
- * `self` is a thread variable, a pointer. A caller's frame may have been taken down since that address
- * was stored, as compilers do before a last call, and somebody may still be reading it. */
+ * what lies between the address found at `offset` (a literal) in *`self` and the stack pointer,
+ * where `self` is a thread variable, a pointer. A caller's frame may have been taken down since
+ * that address was stored, as compilers do before a last call, and somebody may still be reading
+ * it. */
 #define MAL_DEFINE_BELOW(name, target, self, offset)                                               \
     __asm__(".pushsection .text\n\t"                                                               \
             ".globl " #name "\n\t"                                                                 \
@@ -102,9 +103,9 @@ static inline __attribute__((always_inline)) void mal_registers_save(uintptr_t *
             "movq " #offset "(%rax), %rcx\n\t"                                                     \
             "cmpq %rcx, %rsp\n\t"                                                                  \
             "ja 2f\n\t"                                                                            \
-            "jmp " #target "\n"                                                                     \
+            "jmp " #target "\n"                                                                    \
             "1:\tret\n"                                                                            \
-            "2:\tmovq %rsp, %rdx\n\t"                                                             \
+            "2:\tmovq %rsp, %rdx\n\t"                                                              \
             ".cfi_def_cfa %rdx, 8\n\t"                                                             \
             "leaq -128(%rcx), %rsp\n\t"                                                            \
             "andq $-16, %rsp\n\t"                                                                  \
@@ -198,9 +199,9 @@ static inline __attribute__((always_inline)) void mal_registers_save(uintptr_t *
             "mov x2, sp\n\t"                                                                       \
             "cmp x2, x1\n\t"                                                                       \
             "b.hi 2f\n\t"                                                                          \
-            "b " #target "\n"                                                                       \
+            "b " #target "\n"                                                                      \
             "1:\tret\n"                                                                            \
-            "2:\tand x1, x1, #-16\n\t"                                                            \
+            "2:\tand x1, x1, #-16\n\t"                                                             \
             "mov sp, x1\n\t"                                                                       \
             ".cfi_undefined x30\n\t"                                                               \
             "stp x2, x30, [sp, #-16]!\n\t"                                                         \

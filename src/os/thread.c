@@ -18,6 +18,7 @@
 #include <signal.h>
 #include <stdint.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define STACK_BYTES (256u << 10)
@@ -118,6 +119,10 @@ void mal_thread_remember_cpus(void) {
 
 void mal_thread_restore_cpus(void) {
     sched_setaffinity(0, sizeof remembered_cpus, &remembered_cpus);
+}
+
+int mal_thread_kernel_id(void) {
+    return (int)syscall(SYS_gettid);
 }
 
 int mal_thread_forbid_cancel(void) {

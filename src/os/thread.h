@@ -35,6 +35,9 @@ int mal_thread_move_to(unsigned cpu);
 void mal_thread_remember_cpus(void);
 void mal_thread_restore_cpus(void);
 
+/* The calling thread's number, as ps and the kernel call it. */
+int mal_thread_kernel_id(void);
+
 /* A cancellation must not end a thread inside malloc: what lies between these has calls that are
  * cancellation points. */
 int mal_thread_forbid_cancel(void);

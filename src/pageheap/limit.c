@@ -29,6 +29,7 @@
 #define FRUITLESS_FACTOR 9u
 #define FRUITLESS_LEAST_NS 5000000u
 #define ROUND_SHARE 100u
+#define SAVED_ROUNDS 10u
 #define HARD_ROUND_SHARE 4u
 
 static uint64_t limit_bytes = MAL_LIMIT_OFF;
@@ -65,9 +66,15 @@ uint64_t mal_limit_quiet_of(uint64_t spent_ns, uint64_t wanted, uint64_t release
     return released >= wanted ? spent_ns : mal_max(FRUITLESS_FACTOR * spent_ns, FRUITLESS_LEAST_NS);
 }
 
-uint64_t mal_limit_round_budget_of(uint64_t round_ns, uint64_t over_bytes, uint64_t yield_bytes) {
+uint64_t mal_limit_round_budget_of(uint64_t round_ns, uint64_t saved_ns, uint64_t over_bytes,
+                                   uint64_t yield_bytes) {
     bool hard = over_bytes > 0 && yield_bytes >= MAL_LIMIT_YIELD_WORTH_BYTES;
-    return round_ns / (hard ? HARD_ROUND_SHARE : ROUND_SHARE);
+    return hard ? mal_max(round_ns / HARD_ROUND_SHARE, saved_ns) : saved_ns;
+}
+
+uint64_t mal_limit_saved_of(uint64_t round_ns, uint64_t saved_ns, uint64_t spent_ns) {
+    uint64_t left = saved_ns - mal_min(saved_ns, spent_ns);
+    return mal_min(left + round_ns / ROUND_SHARE, SAVED_ROUNDS * (round_ns / ROUND_SHARE));
 }
 
 /* ---- what is in force ---- */

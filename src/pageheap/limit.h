@@ -63,10 +63,15 @@ uint64_t mal_limit_share_of(uint64_t limit_bytes, uint64_t ready_bytes, uint64_t
  * 5 ms at least, so that a program that simply needs more than its limit loses a tenth at most. */
 uint64_t mal_limit_quiet_of(uint64_t spent_ns, uint64_t wanted_bytes, uint64_t released_bytes);
 
-/* What the background may spend of a round. One part in a hundred, as always, up to the limit.
- * Above it a quarter, as much as Go's collector takes, while that brings something: `yield_bytes`
+/* What the background may spend of a round, in nanoseconds: what it has saved, or above the limit a
+ * quarter of the round, as much as Go's collector takes, while that brings something: `yield_bytes`
  * is what the round before brought, UINT64_MAX if that one was within the limit. */
-uint64_t mal_limit_round_budget_of(uint64_t round_ns, uint64_t over_bytes, uint64_t yield_bytes);
+uint64_t mal_limit_round_budget_of(uint64_t round_ns, uint64_t saved_ns, uint64_t over_bytes,
+                                   uint64_t yield_bytes);
+
+/* What is saved after a round of which `spent_ns` were used: one part in a hundred of each round,
+ * up to ten rounds' worth. */
+uint64_t mal_limit_saved_of(uint64_t round_ns, uint64_t saved_ns, uint64_t spent_ns);
 
 /* ---- one relief at a time ---- */
 

@@ -10,7 +10,8 @@
  *
  * SYNCHRONIZATION
  *   1. `heap.lock` (rank PAGEHEAP) guards everything in `heap`, the tree and the page map's
- *      entries. It is held for bit flips and table writes only, never around a release.
+ *      entries. It is held for bit flips and table writes only, never around a release of the
+ * heap's memory.
  *   2. Pages that are being released are marked used and belong to the releasing thread, so no
  *      other thread can be given them meanwhile.
  *
@@ -390,12 +391,23 @@ size_t mal_pageheap_borrow(size_t most, size_t *cursor_chunk, size_t *ret_first_
     return pages;
 }
 
+/* A chunk that the OS has altogether leaves an OS page of pointers to spans that are no more. One
+ * call a chunk, when its last page went. */
+static void forget_spans_locked(size_t first_page, size_t pages) {
+    size_t bytes = MAL_CHUNK_PAGES * sizeof *mal_pagemap.span;
+    size_t last = (first_page + pages - 1) / MAL_CHUNK_PAGES;
+    for (size_t chunk = first_page / MAL_CHUNK_PAGES; chunk <= last; chunk++)
+        if (bytes % mal_vm_page_bytes() == 0 && mal_pages_chunk_is_released(chunk))
+            mal_vm_release(&mal_pagemap.span[chunk * MAL_CHUNK_PAGES], bytes);
+}
+
 void mal_pageheap_return(size_t first_page, size_t pages, enum mal_borrow_result result) {
     mal_lock(&heap.lock);
     give_pages_locked(first_page, pages);
     if (result == MAL_BORROW_RELEASED) {
         mal_pages_mark_released(first_page, pages);
         count_released_locked(pages);
+        forget_spans_locked(first_page, pages);
     }
     mal_unlock(&heap.lock);
 }

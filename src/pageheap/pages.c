@@ -278,6 +278,13 @@ size_t mal_pages_find_resident(size_t most, uint32_t unit, size_t *cursor_chunk,
     return 0;
 }
 
+bool mal_pages_chunk_is_released(size_t chunk) {
+    uint64_t all = ~0ull;
+    for (unsigned word = 0; word < MAL_CHUNK_WORDS; word++)
+        all &= chunk_at(chunk)->released[word];
+    return all == ~0ull;
+}
+
 size_t mal_pages_chunks(void) {
     return chunk_count;
 }

@@ -17,6 +17,7 @@
 #ifndef MAL_PAGEHEAP_PAGES_H
 #define MAL_PAGEHEAP_PAGES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -44,6 +45,9 @@ size_t mal_pages_free_behind(size_t page, size_t most);
 size_t mal_pages_find_resident(size_t most, uint32_t unit, size_t *cursor_chunk,
                                size_t *ret_first_page);
 void mal_pages_mark_released(size_t first_page, size_t pages);
+
+/* Whether the OS has all pages of a chunk. */
+bool mal_pages_chunk_is_released(size_t chunk);
 
 /* One past the highest chunk ever added. */
 size_t mal_pages_chunks(void);

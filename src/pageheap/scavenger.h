@@ -31,8 +31,9 @@ uint64_t mal_scavenger_release(uint64_t most_bytes, uint64_t end_ns,
 /* Returns every idle page now. Returns the bytes given back. Any thread. */
 uint64_t mal_scavenger_release_all(void);
 
-/* What the heap may keep: 110 % of the largest use in the last few ticks, in pages. Pure. */
-uint64_t mal_scavenger_goal_pages(uint64_t recent_peak_pages);
+/* What the heap may keep, in pages: the largest use in the last few ticks, and for growth as much
+ * as the use has moved meanwhile, 10 % at most. Pure. */
+uint64_t mal_scavenger_goal_pages(uint64_t recent_peak_pages, uint64_t recent_low_pages);
 
 /* Counts what another tier returned. Any thread. */
 void mal_scavenger_count(enum mal_scavenge_reason reason, uint64_t bytes, uint64_t cpu_ns);

@@ -92,6 +92,11 @@ static void put_heap(const uint64_t *value, struct view_buffer *out) {
     put_bytes(out, "idle, with the OS", value[MAL_STAT_HEAP_RELEASED]);
 }
 
+static void put_limit(const uint64_t *value, struct view_buffer *out) {
+    if (value[MAL_STAT_MEM_LIMIT] < INT64_MAX)
+        put_bytes(out, "memory limit", value[MAL_STAT_MEM_LIMIT]);
+}
+
 static void put_tables(const uint64_t *value, struct view_buffer *out) {
     put_bytes(out, "span tables", value[MAL_STAT_SPAN_SYS]);
     put_bytes(out, "cache tables", value[MAL_STAT_CACHE_SYS]);
@@ -123,6 +128,7 @@ int view_stat_text(const struct view_process *process, struct view_buffer *out) 
     put_life(process, out);
     put_bytes(out, "resident", process->stats.value[MAL_STAT_RSS]);
     put_bytes(out, "resident at most", process->stats.value[MAL_STAT_MAX_RSS]);
+    put_limit(process->stats.value, out);
     view_buffer_text(out, "\n");
     put_heap(process->stats.value, out);
     put_tables(process->stats.value, out);

@@ -12,11 +12,12 @@
  * counts: a sample or a refill that falls into one of them does not matter.
  *
  * RESTARTABLE SEQUENCES under single steps: every step is a stop, every stop a preemption, so the
- * kernel would send the child to the abort handler again and again and no sequence would ever end.
- * The kernel decides by the word rseq_cs of the child's struct rseq, when the child is about to run
- * again. The parent clears that word at every stop, hence the child executes exactly the
- * instructions of an undisturbed pass. Nothing is lost by it: the child is pinned to one CPU and
- * alone there, since a thread that the allocator starts is stopped at birth (PTRACE_O_TRACECLONE).
+ * kernel would send the child to the abort handler again and again, and every operation would end
+ * on the slow path (src/os/percpu.h, "single step"). The kernel decides by the word rseq_cs of the
+ * child's struct rseq, when the child is about to run again. The parent clears that word at every
+ * stop, hence the child executes exactly the instructions of an undisturbed pass. Nothing is lost
+ * by it: the child is pinned to one CPU and alone there, since a thread that the allocator starts
+ * is stopped at birth (PTRACE_O_TRACECLONE).
  *
  * Exit status 2: single steps are not allowed here (a container's filter), said on standard error.
  */

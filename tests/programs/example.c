@@ -58,6 +58,8 @@ int main(int argc, char **argv) {
     for (int i = 0; i < BLOCKS; i++)
         free(keep[i]);
     printf("%" PRIu64 " bytes returned\n", mallard_free_os_memory());
+    if (mallard_set_memory_limit(512 << 20) == INT64_MAX)
+        printf("a limit of %" PRId64 " bytes now\n", mallard_set_memory_limit(-1));
     if (error)
         fprintf(stderr, "%s\n", strerror(-error));
     return error != 0;

@@ -1,44 +1,73 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Torture: threads, sizes, frees in other threads, fork, realloc, wandering over CPUs, signals. A
- * model owns every object: its size, its alignment, and a pattern over its whole length that only
- * its owner could have written.
+ * Torture: threads allocate, change, hand over and free, while everything is done to them that
+ * breaks a restartable sequence or a lock: signals, migration, forks, threads that end, readers,
+ * memory pressure. A model (model.h) owns every object.
  *
- * Runs under LD_PRELOAD of libmallard.so.0, in both cache modes (MALLARD_CPU_CACHE=lock). Seconds
- * (10), threads (8), seed (1) and the largest size (1 MiB) come from MAL_STRESS_SECONDS,
- * MAL_STRESS_THREADS, MAL_STRESS_SEED and MAL_STRESS_MAX_SIZE. MAL_STRESS_SIGNALS=1 adds a storm of
- * signals, whose handlers do not allocate, and interrupt whatever is half done.
+ *     torture SCENE SECONDS THREADS SEED
  *
- * The schedule of threads is not the seed's to decide: a failure repeats with the seed or not at
- * all. Exit status 0 and "1 passed, 0 failed" when the model was never contradicted.
+ * A scene is a row of `scenes`. Run it with Mallard preloaded; torture.py does, scene by scene, in
+ * both access modes, and reads the box from outside meanwhile.
+ *
+ * More threads than CPUs run, so all of them are preempted anywhere. A thread that gets nowhere for
+ * STUCK_SECONDS is a failure of its own: what is meant to be restarted must get on. At the end
+ * every object is freed, and the allocator must have as many objects left as it had when the
+ * threads began, but for SLACK_OBJECTS of libc's own: an object that a broken sequence dropped
+ * would be missing here.
+ *
+ * The schedule is not the seed's to decide: a failure repeats with the seed or not at all.
  */
-#include <malloc.h>
+#include "mallard/mallard.h"
+#include "model.h"
+
+#include <dlfcn.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#define THREADS_MAX 64
-#define OWN_SLOTS 512
-#define SHARED_SLOTS 4096
-#define FORK_EVERY 400000
-#define HOP_EVERY 4096
-#define FORK_STEPS 3000
+enum {
+    THREADS_MAX = 64,
+    OWN_SLOTS = 256,
+    SHARED_SLOTS = 2048,
+    FORK_EVERY = 20000,
+    FORK_STEPS = 1000,
+    SHORT_STEPS = 60,
+    HOLLOW_OBJECTS = 8192,
+    STUCK_SECONDS = 60,
+    SLACK_OBJECTS = 64,
+};
+#define LARGEST_BYTES (1u << 20)
+#define HOLLOW_GROWTH_BYTES (32u << 20)
+#define TIMER_NS 200000
+#define PATIENCE_NS 300000
 
-struct object {
-    unsigned char *bytes;
-    size_t count;
-    uint64_t pattern;
+enum disturbance {
+    SIGNALS = 1u << 0,  /* a timer on every thread, and tgkill from another one */
+    AFFINITY = 1u << 1, /* every thread is moved from CPU to CPU */
+    FORKS = 1u << 2,    /* children check what they inherited, and allocate */
+    EXITS = 1u << 3,    /* short threads that pass on what they made */
+    SCRAPES = 1u << 4,  /* statistics, profiles and changes of the rate */
+    PRESSURE = 1u << 5, /* all memory that can go back goes back, again and again */
 };
 
-/* A slot whose owner is whoever holds its lock bit. */
+static const struct scene {
+    const char *name;
+    unsigned disturbances;
+} scenes[] = {
+    {"signals", SIGNALS},
+    {"affinity", AFFINITY},
+    {"forks", FORKS},
+    {"exits", EXITS},
+    {"scrapes", SCRAPES},
+    {"pressure", PRESSURE},
+    {"all", SIGNALS | AFFINITY | FORKS | EXITS | SCRAPES | PRESSURE},
+};
+
+/* A slot whose object belongs to whoever holds its bit. */
 struct shared_slot {
     uint32_t locked;
     struct object object;
@@ -46,166 +75,116 @@ struct shared_slot {
 
 struct worker {
     pthread_t thread;
+    pid_t id;
     uint64_t random;
-    uint64_t steps;
+    uint64_t steps; /* relaxed; the watch reads it */
+    timer_t timer;
     struct object own[OWN_SLOTS];
 };
 
 static struct shared_slot shared[SHARED_SLOTS];
 static struct worker workers[THREADS_MAX];
-static uint64_t seed, max_size;
+static long worker_count;
+static unsigned disturbances;
 static int stop;
-static uint64_t signals_seen;
+static uint64_t signals_seen, moves_made, children_ended, threads_ended, scrapes_made,
+    releases_made, spans_hollowed;
 
-static uint64_t next_random(uint64_t *state) {
-    uint64_t x = *state += 0x9e3779b97f4a7c15ull;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
-    return x ^ (x >> 31);
+static int (*read_memstats)(struct mallard_memstats *);
+static uint64_t (*set_rate)(uint64_t);
+static uint64_t (*free_os_memory)(void);
+
+static void count(uint64_t *counter) {
+    __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
 }
 
-static void contradicted(const char *what, const struct object *object) {
-    printf("FAIL %s: object %p of %zu bytes; again: MAL_STRESS_SEED=%lu\n0 passed, 1 failed\n",
-           what, (void *)object->bytes, object->count, (unsigned long)seed);
-    fflush(stdout);
-    abort();
+static bool stopped(void) {
+    return __atomic_load_n(&stop, __ATOMIC_ACQUIRE);
 }
 
-/* ---- the model ---- */
-
-static unsigned char byte_at(const struct object *object, size_t at) {
-    return (unsigned char)(object->pattern >> (at % 8 * 8));
+static void pause_ns(long ns) {
+    nanosleep(&(struct timespec){0, ns}, NULL);
 }
 
-/* Small objects are painted whole; of large ones the ends and a byte a page. */
-static size_t stride(const struct object *object) {
-    return object->count <= 4096 ? 1 : 1021;
-}
+/* ---- what a thread does with its objects ---- */
 
-static void paint(const struct object *object) {
-    for (size_t at = 0; at < object->count; at += stride(object))
-        object->bytes[at] = byte_at(object, at);
-    if (object->count)
-        object->bytes[object->count - 1] = byte_at(object, object->count - 1);
-}
-
-static void check_paint(const struct object *object, size_t count) {
-    size_t step = stride(object);
-    for (size_t at = 0; at < count; at += step)
-        if (object->bytes[at] != byte_at(object, at))
-            contradicted("somebody wrote into an object", object);
-    if (count == object->count && count > 0 &&
-        object->bytes[count - 1] != byte_at(object, count - 1))
-        contradicted("somebody wrote to the end of an object", object);
-}
-
+/* Mostly small, one in sixteen up to LARGEST_BYTES, evenly by powers of two. */
 static size_t pick_size(uint64_t *random) {
-    uint64_t draw = next_random(random);
-    unsigned bits = (unsigned)(draw % (64 - (unsigned)__builtin_clzll(max_size | 1)));
-    if (draw >> 32 & 15) /* mostly small */
+    unsigned bits = (unsigned)(next_random(random) % 21);
+    if (next_random(random) % 16)
         bits %= 12;
-    return (size_t)(next_random(random) & ((2ull << bits) - 1)) % (max_size + 1);
-}
-
-static void *allocate(uint64_t *random, size_t bytes) {
-    uint64_t draw = next_random(random) % 16;
-    if (draw == 0)
-        return aligned_alloc((size_t)16 << next_random(random) % 10, bytes);
-    if (draw > 2)
-        return malloc(bytes);
-    unsigned char *clean = calloc(1, bytes);
-    for (size_t at = 0; clean && at < bytes; at += 509)
-        if (clean[at])
-            contradicted("calloc gave dirt", &(struct object){clean, bytes, 0});
-    return clean;
-}
-
-static void make(struct object *object, uint64_t *random) {
-    object->count = pick_size(random);
-    object->pattern = next_random(random);
-    object->bytes = allocate(random, object->count);
-    if (!object->bytes)
-        contradicted("no memory", object);
-    if ((uintptr_t)object->bytes % 16 || malloc_usable_size(object->bytes) < object->count)
-        contradicted("misaligned or too short", object);
-    paint(object);
-}
-
-static void destroy(struct object *object) {
-    check_paint(object, object->count);
-    free(object->bytes);
-    object->bytes = NULL;
-}
-
-/* The common part must have survived; where the strides differ only the start is compared. */
-static void resize(struct object *object, uint64_t *random) {
-    struct object before = *object;
-    check_paint(object, object->count);
-    object->count = 1 + pick_size(random);
-    object->bytes = realloc(object->bytes, object->count);
-    if (!object->bytes)
-        contradicted("no memory to grow", &before);
-    before.bytes = object->bytes;
-    size_t common = before.count < object->count ? before.count : object->count;
-    if (common > 0)
-        check_paint(&before, common == before.count ? common : common - 1);
-    object->pattern = next_random(random);
-    paint(object);
+    return 1 + next_random(random) % (1ull << bits) % LARGEST_BYTES;
 }
 
 static void use(struct object *object, uint64_t *random) {
     if (!object->bytes)
-        make(object, random);
+        make(object, pick_size(random), random);
     else if (next_random(random) % 4 == 0)
-        resize(object, random);
+        resize(object, pick_size(random), random);
     else
         destroy(object);
 }
 
-/* ---- what threads do ---- */
+static bool take_slot(struct shared_slot *slot) {
+    return !__atomic_exchange_n(&slot->locked, 1u, __ATOMIC_ACQUIRE);
+}
 
-static void use_shared(uint64_t *random) {
-    struct shared_slot *slot = &shared[next_random(random) % SHARED_SLOTS];
-    if (__atomic_exchange_n(&slot->locked, 1u, __ATOMIC_ACQUIRE))
-        return;
-    use(&slot->object, random);
+static void leave_slot(struct shared_slot *slot) {
     __atomic_store_n(&slot->locked, 0u, __ATOMIC_RELEASE);
 }
 
-static void hop(uint64_t *random) {
-    cpu_set_t all, one;
-    if (sched_getaffinity(0, sizeof all, &all) != 0)
+/* What a thread has and what lies in a shared slot change places, or the latter is used there. */
+static void hand_over(struct object *own, uint64_t *random) {
+    struct shared_slot *slot = &shared[next_random(random) % SHARED_SLOTS];
+    if (!take_slot(slot))
         return;
-    int cpu = (int)(next_random(random) % (uint64_t)CPU_COUNT(&all));
-    CPU_ZERO(&one);
-    for (int i = 0; i < CPU_SETSIZE; i++)
-        if (CPU_ISSET(i, &all) && cpu-- == 0)
-            CPU_SET(i, &one);
-    sched_setaffinity(0, sizeof one, &one);
-    sched_setaffinity(0, sizeof all, &all);
+    if (next_random(random) % 2) {
+        struct object given = *own;
+        *own = slot->object;
+        slot->object = given;
+    } else {
+        use(&slot->object, random);
+    }
+    leave_slot(slot);
 }
 
-static void step(struct worker *worker) {
-    if (next_random(&worker->random) % 3 == 0)
-        use_shared(&worker->random);
-    else
-        use(&worker->own[next_random(&worker->random) % OWN_SLOTS], &worker->random);
-    if (++worker->steps % HOP_EVERY == 0)
-        hop(&worker->random);
+static void step(struct object *own, uint64_t *random) {
+    struct object *object = &own[next_random(random) % OWN_SLOTS];
+    uint64_t what = next_random(random) % 8;
+    if (what < 5)
+        use(object, random);
+    else if (what < 7)
+        hand_over(object, random);
+    else if (object->bytes)
+        check_object(object);
 }
 
-/* A child owns a copy of what its parent's thread owned, and only that. */
+static void drop_all(struct object *own) {
+    for (int at = 0; at < OWN_SLOTS; at++)
+        if (own[at].bytes)
+            destroy(&own[at]);
+}
+
+/* ---- forks ---- */
+
+/* A child has a copy of everything. What its own thread had it may use; what lay in a shared slot
+ * that nobody held is whole, too; what other threads had is nobody's, and stays. */
 static void live_as_child(struct worker *worker) {
-    for (int i = 0; i < FORK_STEPS; i++)
-        use(&worker->own[next_random(&worker->random) % OWN_SLOTS], &worker->random);
+    disturbances = 0;
     for (int i = 0; i < OWN_SLOTS; i++)
         if (worker->own[i].bytes)
-            destroy(&worker->own[i]);
+            check_object(&worker->own[i]);
+    for (int i = 0; i < SHARED_SLOTS; i++)
+        if (take_slot(&shared[i]) && shared[i].object.bytes)
+            check_object(&shared[i].object);
+    for (int i = 0; i < FORK_STEPS; i++)
+        use(&worker->own[next_random(&worker->random) % OWN_SLOTS], &worker->random);
+    drop_all(worker->own);
     _exit(0);
 }
 
 static void fork_once(struct worker *worker) {
-    int status;
+    int status = 0;
     pid_t child = fork();
     if (child == 0)
         live_as_child(worker);
@@ -213,35 +192,163 @@ static void fork_once(struct worker *worker) {
         ;
     if (child > 0 && status != 0)
         contradicted("a forked child died", &worker->own[0]);
+    if (child > 0)
+        count(&children_ended);
+}
+
+/* ---- threads ---- */
+
+static void note_signal(int number) {
+    (void)number;
+    count(&signals_seen);
+}
+
+static void start_timer(struct worker *worker) {
+    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGRTMIN};
+    struct itimerspec often = {{0, TIMER_NS}, {0, TIMER_NS}};
+    event._sigev_un._tid = worker->id;
+    if (timer_create(CLOCK_MONOTONIC, &event, &worker->timer) != 0 ||
+        timer_settime(worker->timer, 0, &often, NULL) != 0)
+        abort();
 }
 
 static void *work(void *argument) {
     struct worker *worker = argument;
-    while (!__atomic_load_n(&stop, __ATOMIC_ACQUIRE)) {
-        step(worker);
-        if (worker->steps % FORK_EVERY == 0)
+    __atomic_store_n(&worker->id, (pid_t)syscall(SYS_gettid), __ATOMIC_RELEASE);
+    if (disturbances & SIGNALS)
+        start_timer(worker);
+    while (!stopped()) {
+        step(worker->own, &worker->random);
+        __atomic_store_n(&worker->steps, worker->steps + 1, __ATOMIC_RELAXED);
+        if (disturbances & FORKS && worker->steps % FORK_EVERY == 0)
             fork_once(worker);
     }
+    if (disturbances & SIGNALS)
+        timer_delete(worker->timer);
     return NULL;
 }
 
-/* ---- signals ---- */
-
-static void note_signal(int number) {
-    (void)number;
-    __atomic_fetch_add(&signals_seen, 1, __ATOMIC_RELAXED);
+/* A short thread leaves what it made in shared slots, and frees what finds no place there. */
+static void *live_shortly(void *argument) {
+    uint64_t random = (uint64_t)(uintptr_t)argument;
+    struct object own[OWN_SLOTS] = {0};
+    for (int i = 0; i < SHORT_STEPS; i++)
+        step(own, &random);
+    for (int i = 0; i < OWN_SLOTS; i++) {
+        struct shared_slot *slot = &shared[next_random(&random) % SHARED_SLOTS];
+        if (!own[i].bytes || !take_slot(slot))
+            continue;
+        if (!slot->object.bytes) {
+            slot->object = own[i];
+            own[i].bytes = NULL;
+        }
+        leave_slot(slot);
+    }
+    drop_all(own);
+    count(&threads_ended);
+    return NULL;
 }
 
-static void send_signals(long threads, uint64_t *random) {
-    pthread_kill(workers[next_random(random) % (uint64_t)threads].thread, SIGUSR1);
+/* ---- who disturbs ---- */
+
+static struct worker *any_worker(uint64_t *random) {
+    return &workers[next_random(random) % (uint64_t)worker_count];
+}
+
+static void send_signals(uint64_t *random) {
+    pid_t id = __atomic_load_n(&any_worker(random)->id, __ATOMIC_ACQUIRE);
+    if (id)
+        syscall(SYS_tgkill, getpid(), id, SIGUSR1);
+    pause_ns(20000);
+}
+
+/* One CPU for one thread, and soon another one. */
+static void move_threads(uint64_t *random) {
+    static cpu_set_t all;
+    cpu_set_t one;
+    if (CPU_COUNT(&all) == 0)
+        sched_getaffinity(0, sizeof all, &all);
+    int wanted = (int)(next_random(random) % (uint64_t)CPU_COUNT(&all));
+    CPU_ZERO(&one);
+    for (int i = 0; i < CPU_SETSIZE; i++)
+        if (CPU_ISSET(i, &all) && wanted-- == 0)
+            CPU_SET(i, &one);
+    pid_t id = __atomic_load_n(&any_worker(random)->id, __ATOMIC_ACQUIRE);
+    if (id && sched_setaffinity(id, sizeof one, &one) == 0)
+        count(&moves_made);
+}
+
+static void run_short_threads(uint64_t *random) {
+    pthread_t threads[4];
+    int started = 0;
+    for (; started < 4; started++)
+        if (pthread_create(&threads[started], NULL, live_shortly,
+                           (void *)(uintptr_t)(next_random(random) | 1)) != 0)
+            break;
+    for (int i = 0; i < started; i++)
+        pthread_join(threads[i], NULL);
+}
+
+/* Rates from everything to nothing: objects are sampled, and forgotten, in the middle of it all. */
+static void scrape(uint64_t *random) {
+    static const uint64_t rates[] = {1, 4096, 524288, 0, 65536};
+    struct mallard_memstats stats = {.size = sizeof stats};
+    if (read_memstats && read_memstats(&stats) == 0 && stats.frees > stats.mallocs)
+        contradicted("more frees than mallocs", &workers[0].own[0]);
+    if (set_rate && next_random(random) % 16 == 0)
+        set_rate(rates[next_random(random) % 5]);
+    count(&scrapes_made);
+    pause_ns(PATIENCE_NS);
+}
+
+static void press(uint64_t *random) {
+    if (free_os_memory && next_random(random) % 2)
+        free_os_memory();
+    else
+        malloc_trim(0);
+    count(&releases_made);
+    pause_ns(PATIENCE_NS);
+}
+
+/* Spans that are mostly free, growth that takes what lies free in them, and objects in the holes.
+ */
+static void hollow_out(uint64_t *random) {
+    static struct object held[HOLLOW_OBJECTS];
+    struct object large;
+    for (int i = 0; i < HOLLOW_OBJECTS; i++)
+        make(&held[i], 100 + next_random(random) % 2000, random);
+    for (int i = 0; i < HOLLOW_OBJECTS; i++)
+        if (i % 16)
+            destroy(&held[i]);
+    make(&large, HOLLOW_GROWTH_BYTES, random);
+    destroy(&large);
+    for (int i = 0; i < HOLLOW_OBJECTS; i++)
+        if (!held[i].bytes)
+            make(&held[i], 100 + next_random(random) % 2000, random);
+    for (int i = 0; i < HOLLOW_OBJECTS; i++)
+        destroy(&held[i]);
+    count(&spans_hollowed);
+}
+
+static const struct disturber {
+    enum disturbance disturbance;
+    void (*act)(uint64_t *random);
+} disturbers[] = {
+    {SIGNALS, send_signals},    {AFFINITY, move_threads}, {EXITS, run_short_threads},
+    {EXITS, run_short_threads}, {SCRAPES, scrape},        {PRESSURE, hollow_out},
+    {PRESSURE, press},
+};
+enum { DISTURBERS = sizeof disturbers / sizeof *disturbers };
+
+static void *disturb(void *argument) {
+    const struct disturber *disturber = argument;
+    uint64_t random = model_seed ^ (uint64_t)(disturber - disturbers + 1) << 32;
+    while (!stopped())
+        disturber->act(&random);
+    return NULL;
 }
 
 /* ---- the run ---- */
-
-static long knob(const char *name, long otherwise) {
-    const char *value = getenv(name);
-    return value ? atol(value) : otherwise;
-}
 
 static double seconds_now(void) {
     struct timespec now;
@@ -249,14 +356,38 @@ static double seconds_now(void) {
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-static uint64_t clean_up(long threads) {
+/* Until the time is over; a worker that does not get on is a failure. */
+static void watch(double seconds) {
+    uint64_t seen[THREADS_MAX] = {0};
+    double moved_at[THREADS_MAX];
+    double end = seconds_now() + seconds;
+    for (long i = 0; i < worker_count; i++)
+        moved_at[i] = seconds_now();
+    while (seconds_now() < end) {
+        pause_ns(50000000);
+        for (long i = 0; i < worker_count; i++) {
+            uint64_t steps = __atomic_load_n(&workers[i].steps, __ATOMIC_RELAXED);
+            if (steps != seen[i])
+                moved_at[i] = seconds_now();
+            else if (seconds_now() - moved_at[i] > STUCK_SECONDS)
+                contradicted("a thread gets nowhere", &workers[i].own[0]);
+            seen[i] = steps;
+        }
+    }
+    __atomic_store_n(&stop, 1, __ATOMIC_RELEASE);
+}
+
+static uint64_t objects_now(void) {
+    struct mallard_memstats stats = {.size = sizeof stats};
+    return read_memstats && read_memstats(&stats) == 0 ? stats.heap_objects : 0;
+}
+
+static uint64_t clean_up(void) {
     uint64_t steps = 0;
-    for (long i = 0; i < threads; i++) {
+    for (long i = 0; i < worker_count; i++) {
         pthread_join(workers[i].thread, NULL);
         steps += workers[i].steps;
-        for (int at = 0; at < OWN_SLOTS; at++)
-            if (workers[i].own[at].bytes)
-                destroy(&workers[i].own[at]);
+        drop_all(workers[i].own);
     }
     for (int at = 0; at < SHARED_SLOTS; at++)
         if (shared[at].object.bytes)
@@ -264,31 +395,68 @@ static uint64_t clean_up(long threads) {
     return steps;
 }
 
-int main(void) {
-    long seconds = knob("MAL_STRESS_SECONDS", 10), threads = knob("MAL_STRESS_THREADS", 8);
-    bool storm = knob("MAL_STRESS_SIGNALS", 0) != 0;
-    seed = (uint64_t)knob("MAL_STRESS_SEED", 1);
-    max_size = (uint64_t)knob("MAL_STRESS_MAX_SIZE", 1 << 20);
-    threads = threads < 1 ? 1 : threads > THREADS_MAX ? THREADS_MAX : threads;
-    printf("torture: %ld seconds, %ld threads, seed %lu, sizes up to %lu, signals %s\n", seconds,
-           threads, (unsigned long)seed, (unsigned long)max_size, storm ? "on" : "off");
-    fflush(stdout);
-    sigaction(SIGUSR1, &(struct sigaction){.sa_handler = note_signal, .sa_flags = SA_RESTART},
-              NULL);
-    for (long i = 0; i < threads; i++) {
-        workers[i].random = seed * 1000 + (uint64_t)i;
+static void start_workers(void) {
+    for (long i = 0; i < worker_count; i++) {
+        workers[i].random = model_seed * 1000 + (uint64_t)i;
         if (pthread_create(&workers[i].thread, NULL, work, &workers[i]) != 0)
-            return 2;
+            abort();
     }
-    uint64_t random = seed;
-    for (double end = seconds_now() + (double)seconds; seconds_now() < end;) {
-        if (storm)
-            send_signals(threads, &random);
-        usleep(storm ? 50 : 20000);
+}
+
+static uint64_t run(double seconds) {
+    pthread_t threads[DISTURBERS];
+    start_workers();
+    for (int i = 0; i < DISTURBERS; i++)
+        if (disturbances & (unsigned)disturbers[i].disturbance &&
+            pthread_create(&threads[i], NULL, disturb, (void *)&disturbers[i]) != 0)
+            abort();
+    watch(seconds);
+    for (int i = 0; i < DISTURBERS; i++)
+        if (disturbances & (unsigned)disturbers[i].disturbance)
+            pthread_join(threads[i], NULL);
+    return clean_up();
+}
+
+static const struct scene *find_scene(const char *name) {
+    for (size_t i = 0; i < sizeof scenes / sizeof *scenes; i++)
+        if (strcmp(scenes[i].name, name) == 0)
+            return &scenes[i];
+    return NULL;
+}
+
+static void find_api(void) {
+    *(void **)&read_memstats = dlsym(RTLD_DEFAULT, "mallard_read_memstats");
+    *(void **)&set_rate = dlsym(RTLD_DEFAULT, "mallard_set_mem_profile_rate");
+    *(void **)&free_os_memory = dlsym(RTLD_DEFAULT, "mallard_free_os_memory");
+}
+
+int main(int argc, char **argv) {
+    const struct scene *scene = argc == 5 ? find_scene(argv[1]) : NULL;
+    if (!scene) {
+        fprintf(stderr, "usage: torture SCENE SECONDS THREADS SEED\n");
+        return 2;
     }
-    __atomic_store_n(&stop, 1, __ATOMIC_RELEASE);
-    uint64_t steps = clean_up(threads);
-    printf("ok   %lu steps, %lu signals\n1 passed, 0 failed\n", (unsigned long)steps,
-           (unsigned long)signals_seen);
+    worker_count = atol(argv[3]);
+    worker_count = worker_count < 1 ? 1 : worker_count > THREADS_MAX ? THREADS_MAX : worker_count;
+    disturbances = scene->disturbances;
+    find_api();
+    model_start(strtoull(argv[4], NULL, 0), scene->name);
+    struct sigaction action = {.sa_handler = note_signal, .sa_flags = SA_RESTART};
+    sigaction(SIGUSR1, &action, NULL);
+    sigaction(SIGRTMIN, &action, NULL);
+    uint64_t before = objects_now();
+    uint64_t steps = run(atof(argv[2]));
+    uint64_t left = objects_now();
+    if (left > before + SLACK_OBJECTS || left + SLACK_OBJECTS < before) {
+        printf("FAIL %s: %lu objects before, %lu are left; again: SEED=%lu\n", scene->name,
+               (unsigned long)before, (unsigned long)left, (unsigned long)model_seed);
+        return 1;
+    }
+    printf(
+        "ok   %s: %lu steps, %lu signals, %lu moves, %lu children, %lu short threads, %lu scrapes, "
+        "%lu releases, %lu times hollow, %ld objects more than before\n",
+        scene->name, (unsigned long)steps, (unsigned long)signals_seen, (unsigned long)moves_made,
+        (unsigned long)children_ended, (unsigned long)threads_ended, (unsigned long)scrapes_made,
+        (unsigned long)releases_made, (unsigned long)spans_hollowed, (long)(left - before));
     return 0;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The per-CPU caches, in both modes: the program starts itself once per mode, because the mode is
- * chosen before main. Under sanitizers, and where the kernel registers nothing, both are lock mode.
+ * The per-CPU caches, in both modes, and as on a machine of 64 CPUs: the program starts itself once
+ * for each, because the mode is chosen before main. Under sanitizers, and where the kernel
+ * registers nothing, both are lock mode.
  *
  * Exact counts of mallocs and frees against what threads really did, the budget, draining.
  */
@@ -20,6 +21,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -28,7 +30,9 @@
 #include "support/seeded.h"
 
 #define THREADS 6
-#define CPU_BUDGET_BYTES (2u << 20) /* as in cache/percpu_cache.c */
+#define SIMULATED 64u
+
+static bool simulated; /* the CPUs of this run */
 
 /* Per class, what the program itself knows. */
 struct truth {
@@ -72,10 +76,8 @@ static unsigned populated_cpus(void) {
     return count;
 }
 
-/* What may overshoot the budget: one batch that was in flight per class. */
-static uint64_t budget_bytes(void) {
-    return (uint64_t)populated_cpus() * (CPU_BUDGET_BYTES + (256u << 10));
-}
+/* With what was in flight in other threads while limits shrank. */
+#define FLYING_BYTES (256u << 10)
 
 static void *allocate(struct truth *truth, size_t bytes) {
     truth->mallocs[mal_class_for(bytes)]++;
@@ -152,7 +154,7 @@ static void counters_are_exact_with_threads(void **state) {
         add_truth(&sum, &worker[i].truth);
     }
     check_exact(&sum, &before);
-    assert_true(cached_bytes() <= budget_bytes());
+    assert_true(cached_bytes() <= populated_cpus() * (MAL_CACHE_BUDGET_BYTES + FLYING_BYTES));
 }
 
 /* ---- read while they move ---- */
@@ -244,9 +246,9 @@ static void a_pair_stays_in_the_cache(void **state) {
 }
 
 /* A drain on another thread takes a class's capacity away a moment before its objects. */
-static bool comes_within_budget(void) {
+static bool comes_within(uint64_t bytes_per_cpu) {
     for (int tries = 0; tries < 1000; tries++) {
-        if (cached_bytes() <= budget_bytes())
+        if (cached_bytes() <= populated_cpus() * bytes_per_cpu)
             return true;
         usleep(1000);
     }
@@ -264,10 +266,44 @@ static void capacity_moves_within_the_budget(void **state) {
             assert_non_null(held[i] = mallard_malloc(bytes));
         for (size_t i = 0; i < count; i++)
             mallard_free(held[i]);
-        if (!comes_within_budget())
+        if (!comes_within(MAL_CACHE_BUDGET_BYTES + FLYING_BYTES))
             fail_msg("%lu bytes in the caches of %u CPUs after class %u",
                      (unsigned long)cached_bytes(), populated_cpus(), class);
     }
+}
+
+static void *flood_some_classes(void *argument) {
+    static _Thread_local void *held[2000];
+    uint64_t random = (uintptr_t)argument;
+    for (int round = 0; round < 12; round++) {
+        size_t bytes = mal_class[1 + seeded_below(&random, MAL_CLASS_COUNT - 1)].size_bytes;
+        size_t count = bytes > 8192 ? 20 : 2000;
+        for (size_t i = 0; i < count; i++)
+            held[i] = mallard_malloc(bytes);
+        for (size_t i = 0; i < count; i++)
+            mallard_free(held[i]);
+    }
+    return NULL;
+}
+
+/* Threads, dealt to as many CPUs as there are: memory is bounded by CPUs, not by threads. They run
+ * one after the other, so nothing is in flight and the bound is exact. */
+static void every_cpu_keeps_its_budget(void **state) {
+    (void)state;
+    unsigned threads = simulated ? 2 * SIMULATED : 2 * THREADS;
+    uint64_t random = seeded_start(11);
+    for (unsigned i = 0; i < threads; i++) {
+        pthread_t thread;
+        void *seed = (void *)(uintptr_t)seeded_next(&random);
+        assert_int_equal(pthread_create(&thread, NULL, flood_some_classes, seed), 0);
+        pthread_join(thread, NULL);
+        if (!comes_within(MAL_CACHE_BUDGET_BYTES))
+            fail_msg("%lu bytes in the caches of %u CPUs; MAL_TEST_SEED=%lu",
+                     (unsigned long)cached_bytes(), populated_cpus(), (unsigned long)seeded_seed);
+    }
+    assert_int_equal(mal_cache_slab_bytes(), (uint64_t)populated_cpus() * MAL_SLAB_BYTES);
+    if (simulated)
+        assert_int_equal(populated_cpus(), SIMULATED);
 }
 
 static void a_drain_empties_everything(void **state) {
@@ -300,6 +336,33 @@ static void an_idle_drain_spares_what_is_in_use(void **state) {
     assert_int_equal(mal_cache_stats(class).cached, 0);
 }
 
+static unsigned resident_pages(unsigned cpu) {
+    static unsigned char present[MAL_SLAB_BYTES / 4096];
+    unsigned count = 0;
+    char *slab = mal_percpu_slabs + (size_t)cpu * MAL_SLAB_BYTES;
+    if (mincore(slab, MAL_SLAB_BYTES, present) != 0)
+        return 0;
+    for (size_t page = 0; page < MAL_SLAB_BYTES / mal_vm_page_bytes(); page++)
+        count += present[page] & 1;
+    return count;
+}
+
+/* The tables of a CPU that nobody uses go back but for the first page, and serve again. */
+static void an_idle_slab_is_given_back(void **state) {
+    (void)state;
+    (void)flood_some_classes((void *)4711);
+    for (int twice = 0; twice < 2; twice++)
+        for (unsigned cpu = 0; cpu < mal_cache_cpus(); cpu++)
+            drain_here(cpu, MAL_DRAIN_IDLE);
+    assert_int_equal(cached_bytes(), 0);
+    for (unsigned cpu = 0; cpu < mal_cache_cpus(); cpu++)
+        assert_true(resident_pages(cpu) <= 1);
+    struct truth truth = {0}, before = counters_now();
+    for (int i = 0; i < 1000; i++)
+        release(&truth, allocate(&truth, (size_t)i * 37));
+    check_exact(&truth, &before);
+}
+
 static void no_memory_is_null_and_errno(void **state) {
     (void)state;
     static void *held[200000];
@@ -324,11 +387,16 @@ static int run_all(const char *mode) {
         cmocka_unit_test(counters_never_run_ahead_of_the_truth),
         cmocka_unit_test(a_pair_stays_in_the_cache),
         cmocka_unit_test(capacity_moves_within_the_budget),
+        cmocka_unit_test(every_cpu_keeps_its_budget),
         cmocka_unit_test(a_drain_empties_everything),
         cmocka_unit_test(an_idle_drain_spares_what_is_in_use),
+        cmocka_unit_test(an_idle_slab_is_given_back),
         cmocka_unit_test(no_memory_is_null_and_errno),
     };
-    if (strcmp(mode, "lock") == 0 && mal_cache_mode() != MAL_PERCPU_LOCK)
+    if (strcmp(mode, "rseq") != 0 && mal_cache_mode() != MAL_PERCPU_LOCK)
+        return 1;
+    simulated = strcmp(mode, "simulated") == 0;
+    if (simulated && mal_cache_cpus() != SIMULATED)
         return 1;
     return cmocka_run_group_tests_name(mode, tests, NULL, NULL);
 }
@@ -337,7 +405,10 @@ static int run_in_mode(const char *program, const char *mode) {
     int status = 0;
     pid_t child = fork();
     if (child == 0) {
-        setenv("MALLARD_CPU_CACHE", mode, 1);
+        if (strcmp(mode, "simulated") == 0)
+            setenv("MALLARD_DEBUG", "cpus=64", 1);
+        else
+            setenv("MALLARD_CPU_CACHE", mode, 1);
         execl("/proc/self/exe", program, mode, (char *)NULL);
         _exit(127);
     }
@@ -351,5 +422,6 @@ int main(int count, char **arguments) {
     if (mal_cache_mode() == MAL_PERCPU_LOCK)
         return run_all("lock");
     int failed = run_in_mode(arguments[0], "rseq");
+    failed |= run_in_mode(arguments[0], "simulated");
     return run_in_mode(arguments[0], "lock") | failed;
 }

@@ -81,10 +81,25 @@ static void pauses_follow_what_was_spent(void **state) {
 
 static void a_round_takes_more_while_it_helps(void **state) {
     (void)state;
-    assert_int_equal(mal_limit_round_budget_of(1000 * MS, 0, UINT64_MAX), 10 * MS);
-    assert_int_equal(mal_limit_round_budget_of(1000 * MS, 1, UINT64_MAX), 250 * MS);
-    assert_int_equal(mal_limit_round_budget_of(1000 * MS, 1, MIB), 250 * MS);
-    assert_int_equal(mal_limit_round_budget_of(1000 * MS, 1, MIB - 1), 10 * MS);
+    assert_int_equal(mal_limit_round_budget_of(1000 * MS, 7 * MS, 0, UINT64_MAX), 7 * MS);
+    assert_int_equal(mal_limit_round_budget_of(1000 * MS, 7 * MS, 1, UINT64_MAX), 250 * MS);
+    assert_int_equal(mal_limit_round_budget_of(1000 * MS, 7 * MS, 1, MIB), 250 * MS);
+    assert_int_equal(mal_limit_round_budget_of(1000 * MS, 7 * MS, 1, MIB - 1), 7 * MS);
+}
+
+/* One part in a hundred over ten rounds, whatever is spent when. */
+static void what_is_not_spent_is_saved_for_ten_rounds(void **state) {
+    (void)state;
+    uint64_t saved = 0, spent = 0;
+    assert_int_equal(mal_limit_saved_of(1000 * MS, 0, 0), 10 * MS);
+    assert_int_equal(mal_limit_saved_of(1000 * MS, 95 * MS, 0), 100 * MS);
+    assert_int_equal(mal_limit_saved_of(1000 * MS, 50 * MS, 250 * MS), 10 * MS);
+    for (int round = 0; round < 200; round++) {
+        uint64_t now = round % 17 == 0 ? saved : saved / 3;
+        spent += now;
+        saved = mal_limit_saved_of(1000 * MS, saved, now);
+        assert_true(saved <= 100 * MS && spent <= (uint64_t)(round + 1) * 10 * MS);
+    }
 }
 
 static void setting_tells_what_was(void **state) {
@@ -221,6 +236,7 @@ int main(void) {
         cmocka_unit_test(caches_shrink_over_the_last_eighth),
         cmocka_unit_test(pauses_follow_what_was_spent),
         cmocka_unit_test(a_round_takes_more_while_it_helps),
+        cmocka_unit_test(what_is_not_spent_is_saved_for_ten_rounds),
         cmocka_unit_test(setting_tells_what_was),
         cmocka_unit_test(one_relieves_at_a_time),
         cmocka_unit_test(all_parts_count),
