@@ -44,7 +44,8 @@ $(UNIT_PLANE): $(OUT)/tests/plane/%: tests/unit/plane/%.c $(PLANE_OBJ) $(SUPPORT
 -include $(UNIT_CORE_OBJ:.o=.d) $(SUPPORT_OBJ:.o=.d) $(UNIT_CORE:=.d) $(UNIT_PLANE:=.d)
 
 # Programs that know nothing of Mallard, or only its public API and the reader.
-PROGRAM_SRC := $(wildcard tests/conformance/*.c tests/conformance/death/*.c tests/stress/*.c tests/programs/*.c tests/bench/*.c tests/bench/gc/*.c tests/bench/workloads/*.c)
+# What is written for Boehm's header is built by its test.
+PROGRAM_SRC := $(filter-out tests/programs/bdwgc.c,$(wildcard tests/programs/*.c)) $(wildcard tests/conformance/*.c tests/conformance/death/*.c tests/stress/*.c tests/bench/*.c tests/bench/gc/*.c tests/bench/workloads/*.c)
 PROGRAM_CPP_SRC := $(wildcard tests/programs/*.cc tests/bench/workloads/*.cc)
 PROGRAMS := $(patsubst tests/%.c,$(OUT)/tests/bin/%,$(PROGRAM_SRC)) $(patsubst tests/%.cc,$(OUT)/tests/bin/%,$(PROGRAM_CPP_SRC))
 BENCH_PROGRAMS := $(filter-out %/unwind %/gc_mark,$(filter $(OUT)/tests/bin/bench/%,$(PROGRAMS)))
@@ -64,6 +65,8 @@ PROGRAM_LIBS_look = $(READER_OBJ)
 PROGRAM_LIBS_serve = $(PLANE_OBJ) $(PLANE_LIBS)
 PROGRAM_LIBS_faults = -rdynamic
 PROGRAM_LIBS_example = -L$(OUT) -lmallard
+PROGRAM_LIBS_gc_example = -L$(OUT) -lmallard-gc -lmallard
+$(OUT)/tests/bin/programs/gc_example: $(GCLIB_SO)
 # Programs of the collected heap.
 GC_PROGRAMS := gc_extras gc_torture gc_hardships gc_cycles binary_trees
 $(foreach p,$(GC_PROGRAMS),$(eval PROGRAM_LIBS_$(p) = -L$(OUT) -lmallard))
@@ -190,6 +193,8 @@ CONFORMANCE_RUNS = \
   deploy_prometheus='python3 tests/conformance/deploy_prometheus.py $(OUT)' \
   deploy_containers='python3 tests/conformance/deploy_containers.py $(OUT) $(CONTAINERFILE_TOOLS)' \
   gc_types='python3 tests/conformance/gc_types.py' \
+  bdwgc='python3 tests/programs/bdwgc.py $(OUT)' \
+  gc_example='python3 tests/programs/gc_example.py $(OUT)' \
   instructions="$(INSTRUCTIONS)" \
   example='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/programs/example $(OUT)/tests/example.pb.gz && go tool pprof -top $(OUT)/tests/example.pb.gz >/dev/null'
 GC_TORTURE = GC_TORTURE_SECONDS=6 GC_TORTURE_MIB=32 GC_TORTURE_FORKS=1 MALLARD_DEBUG=gccheckmark=1,gcdirty=$(1) LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/stress/gc_torture
@@ -217,6 +222,7 @@ check-programs: ## real programs with and without the library, outputs compared
 	@$(DEPS) build programs
 	@$(MAKE) --no-print-directory core
 	@python3 tests/programs/run.py --lib $(CURDIR)/$(CORE_SO)
+	@python3 tests/programs/bdwgc.py $(OUT)
 
 check-deb: deb ## the packages installed, used, removed and purged, and the service booted, on copies of this system
 	@lintian --allow-root --fail-on error build/deb/*.deb

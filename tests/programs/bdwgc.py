@@ -25,7 +25,31 @@ while( i < 300000 ) { list = $array("item " + i, list); if( i % 1000 == 0 ) list
 var count = 0; while( list != null ) { count += 1; list = list[1]; }
 $print("kept ", count, "\\n");
 """
-PARSER = "@main[]\n$h[^hash::create[]]\n^for[i](1;60000){$h.[k^eval($i % 5000)][value $i ^math:sqrt($i)]}^h._count[] $h.k77\n"
+PARSER = "@main[]\n$h[^hash::create[]]\n^for[round](1;12){^for[i](1;5000){$h.[k$i][value $round $i ^math:sqrt($i)]}^memory:compact[]}^h._count[] $h.k77\n"
+NIX = "let f = n: if n < 2 then n else f (n - 1) + f (n - 2); in { a = f 21; b = builtins.foldl' (a: b: a + b) 0 (builtins.genList (x: builtins.stringLength (toString (x * x))) 200000); }"
+POKE = """fun fib = (int n) int: { if (n < 2) return n; return fib (n - 1) + fib (n - 2); }
+var s = "";
+for (var i = 0; i < 300; i++) s = s + "x";
+printf "%i32d %u64d\\n", fib (14), s'length;
+"""
+HOMFLY = """#include <homfly.h>
+#include <stdio.h>
+int main(void) {
+    char knot[] = " 1 6 0 1 1 -1 2 1 0 -1 1 1 2 -1 0 1 1 1 2 1", *polynomial = NULL;
+    for (int i = 0; i < 2000; i++)
+        polynomial = homfly_str(knot);
+    puts(polynomial);
+    return 0;
+}
+"""
+# What it is, the command, the file it reads.
+DEBIANS = (
+    ("w3m", ["w3m", "-dump", "-cols", "80", "page.html"], PAGE),
+    ("neko", ["neko", "many.n"], NEKO),
+    ("parser3", ["parser3", "many.p"], PARSER),
+    ("nix", ["nix-instantiate", "--eval", "--strict", "many.nix"], NIX),
+    ("poke", ["poke", "-q", "--no-init-file", "-L", "many.pk"], POKE),
+)
 
 
 class Checks:
@@ -38,11 +62,14 @@ class Checks:
         self.bad += not good
 
 
-def run(argv, folder, ours, trace=True):
+def run(argv, folder, ours, preload=False):
     env = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "HOME": folder, "MALLARD_DIR": folder}
+    env |= {f"NIX_{name}_DIR": os.path.join(folder, "nix", name) for name in ("STORE", "STATE", "LOG", "CONF")}
+    if preload:
+        env["LD_PRELOAD"] = " ".join(os.path.join(OUT, name) for name in ("libmallard-gc.so.0", "libmallard.so.0"))
     if ours:
-        env |= {"LD_LIBRARY_PATH": os.path.join(OUT, "bdwgc") + ":" + OUT, "MALLARD_DEBUG": "gccheckmark=1" + (",gctrace=1" if trace else "")}
-    return subprocess.run(argv, cwd=folder, env=env, capture_output=True, text=True, timeout=300, check=False)
+        env |= {"LD_LIBRARY_PATH": os.path.join(OUT, "bdwgc") + ":" + OUT, "MALLARD_DEBUG": "gccheckmark=1,gctrace=1"}
+    return subprocess.run(argv, cwd=folder, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False)
 
 
 def compare(checks, name, argv, folder):
@@ -54,16 +81,31 @@ def compare(checks, name, argv, folder):
 
 
 def debian_programs(checks, folder):
-    for name, text in (("page.html", PAGE), ("many.neko", NEKO), ("many.p", PARSER)):
-        with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
+    for name, argv, text in DEBIANS:
+        source = os.path.join(folder, argv[-1].replace("many.n", "many.neko") if name == "neko" else argv[-1])
+        with open(source, "w", encoding="utf-8") as file:
             file.write(text)
-    if shutil.which("nekoc"):
-        subprocess.run(["nekoc", "many.neko"], cwd=folder, check=True, capture_output=True)
-    for name, argv in (("w3m", ["w3m", "-dump", "-cols", "80", "page.html"]), ("neko", ["neko", "many.n"]), ("parser3", ["parser3", "many.p"])):
-        if shutil.which(argv[0]):
-            compare(checks, name, argv, folder)
-        else:
+        if not shutil.which(argv[0]):
             print(f"skip {name}: not installed")
+            continue
+        if name == "neko":
+            subprocess.run(["nekoc", source], cwd=folder, check=True, capture_output=True)
+        compare(checks, name, argv, folder)
+    if shutil.which("w3m"):
+        done = run(DEBIANS[0][1], folder, True, preload=True)
+        checks.check("w3m with malloc and the wrappers before it too", done.returncode == 0 and done.stdout == run(DEBIANS[0][1], folder, False).stdout, done)
+
+
+def library_user(checks, folder):
+    """A program that uses a library of Debian's that uses Boehm's collector."""
+    if not os.path.exists("/usr/include/homfly.h"):
+        print("skip homfly: not installed")
+        return
+    source = os.path.join(folder, "knot.c")
+    with open(source, "w", encoding="utf-8") as file:
+        file.write(HOMFLY)
+    subprocess.run([os.environ.get("CC", "gcc"), source, "-o", os.path.join(folder, "knot"), "-lhomfly"], check=True)
+    compare(checks, "homfly", [os.path.join(folder, "knot")], folder)
 
 
 def compiled(checks, folder):
@@ -85,6 +127,7 @@ def main():
     checks = Checks()
     with tempfile.TemporaryDirectory(prefix="mallard-bdwgc.") as folder:
         debian_programs(checks, folder)
+        library_user(checks, folder)
         compiled(checks, folder)
     print(f"{checks.good} passed, {checks.bad} failed")
     return 1 if checks.bad else 0

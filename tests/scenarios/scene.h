@@ -24,6 +24,13 @@ static inline void sleep_ms(unsigned ms) {
     nanosleep(&t, NULL);
 }
 
+static inline uint64_t random_next(uint64_t *state) {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    return *state;
+}
+
 static inline void *not_null(void *object) {
     if (!object) {
         fprintf(stderr, "out of memory\n");

@@ -30,10 +30,10 @@ static struct item *list(size_t mib) {
 }
 
 static __attribute__((noinline)) void spike(size_t mib) {
-    struct item *volatile held = list(mib);
+    struct item *held = list(mib);
     mallard_gc_collect(); /* the spike lasts: a cycle sees it, and sets the goal by it */
     figure("peak_mib", resident_mib());
-    held = NULL;
+    mallard_gc_keepalive(held);
 }
 
 int main(int argc, char **argv) {
