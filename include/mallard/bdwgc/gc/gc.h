@@ -166,7 +166,9 @@ int GC_pthread_join(pthread_t thread, void **ret_value);
 int GC_pthread_detach(pthread_t thread);
 int GC_pthread_cancel(pthread_t thread);
 void GC_pthread_exit(void *value) __attribute__((noreturn));
+#ifdef SIG_BLOCK /* a strictly ISO C program has no sets of signals */
 int GC_pthread_sigmask(int how, const sigset_t *set, sigset_t *old);
+#endif
 void *GC_dlopen(const char *path, int mode);
 typedef void *(*GC_fn_type)(void *data);
 void *GC_call_with_alloc_lock(GC_fn_type function, void *data); /* one at a time */
