@@ -47,10 +47,13 @@ INSTALLED = \
   $(foreach e,$(EXAMPLES),644:$(e):$(EXAMPLES_DIR)/$(patsubst deploy/%,%,$(e)))
 # TARGET:LINK
 INSTALLED_LINKS = \
-  $(foreach l,mallard-gc mallard-bdwgc,lib$(l).so.$(VERSION):$(LIBDIR)/lib$(l).so.$(SOVERSION) lib$(l).so.$(SOVERSION):$(LIBDIR)/lib$(l).so) \
-  ../../libmallard-bdwgc.so.$(SOVERSION):$(LIBDIR)/mallard/bdwgc/libgc.so.1 \
   libmallard.so.$(VERSION):$(LIBDIR)/libmallard.so.$(SOVERSION) \
-  libmallard.so.$(SOVERSION):$(LIBDIR)/libmallard.so
+  libmallard.so.$(SOVERSION):$(LIBDIR)/libmallard.so \
+  libmallard-gc.so.$(VERSION):$(LIBDIR)/libmallard-gc.so.$(SOVERSION) \
+  libmallard-gc.so.$(SOVERSION):$(LIBDIR)/libmallard-gc.so \
+  libmallard-bdwgc.so.$(VERSION):$(LIBDIR)/libmallard-bdwgc.so.$(SOVERSION) \
+  libmallard-bdwgc.so.$(SOVERSION):$(LIBDIR)/libmallard-bdwgc.so \
+  ../../libmallard-bdwgc.so.$(SOVERSION):$(LIBDIR)/mallard/bdwgc/libgc.so.1
 CONFIG_FILE := deploy/mallardd.conf
 INSTALLED_CONFIG = $(CONFIG_DIR)/mallardd.conf
 PLACES = -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@INCLUDEDIR@|$(INCLUDEDIR)|; s|@VERSION@|$(VERSION)|' \

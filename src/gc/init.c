@@ -199,11 +199,11 @@ MAL_PUBLIC int mallard_gc_set_percent(int percent) {
 /* ---- fork ---- */
 
 void mal_gc_hold_for_fork(void) {
-    if (!mal_gc_is_up())
-        return;
-    mal_gc_steps_hold();
-    mal_gc_gate_shut();
-    mal_gc_world_before_fork();
+    if (mal_gc_is_up()) {
+        mal_gc_steps_hold();
+        mal_gc_gate_shut();
+    }
+    mal_gc_world_before_fork(); /* threads and handles are known before there is a collector */
 }
 
 static void lock_collector(void) {
@@ -247,9 +247,9 @@ void mal_gc_after_fork(bool child) {
 }
 
 void mal_gc_let_go_after_fork(bool child) {
+    mal_gc_world_after_fork(child);
     if (!mal_gc_is_up())
         return;
-    mal_gc_world_after_fork(child);
     if (child) {
         mal_gc_workers_forget_in_child();
         mal_gc_sweeper_forget_in_child();

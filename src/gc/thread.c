@@ -50,7 +50,8 @@ static MAL_THREAD struct mal_gc_thread *completed; /* mal_gc_self, once it has b
 static struct mal_lock registry_lock = MAL_LOCK_INIT(MAL_RANK_GC_THREADS);
 static struct mal_gc_thread *registry;        /* rule 1 */
 static struct mal_gc_thread *by_tid[BUCKETS]; /* rule 1 */
-static uint32_t registered;                   /* rule 1 to write; relaxed to read */
+static uint32_t generation; /* rule 1 to write, before `registered`; release/acquire */
+static uint32_t registered; /* rule 1 to write; release/acquire */
 static struct mal_pool pool = MAL_POOL_INIT(sizeof(struct mal_gc_thread), MAL_META_OTHER);
 static struct mal_table meeting_table;                  /* stopping thread */
 static uint32_t meeting_count;                          /* rule 3 */
@@ -78,7 +79,8 @@ static void link_locked(struct mal_gc_thread *thread) {
     registry = thread;
     thread->next_of_tid = *bucket_of(thread->tid);
     *bucket_of(thread->tid) = thread;
-    mal_store_relaxed(&registered, registered + 1);
+    mal_store_release(&generation, generation + 1);
+    mal_store_release(&registered, registered + 1);
 }
 
 static void unlink_locked(struct mal_gc_thread *thread) {
@@ -92,7 +94,7 @@ static void unlink_locked(struct mal_gc_thread *thread) {
         registry = thread->next;
     if (thread->next)
         thread->next->previous = thread->previous;
-    mal_store_relaxed(&registered, registered - 1);
+    mal_store_release(&registered, registered - 1);
 }
 
 static struct mal_gc_thread *make_locked(pid_t tid) {
@@ -223,7 +225,11 @@ void mal_gc_thread_each(void (*visit)(struct mal_gc_thread *thread, void *contex
 }
 
 uint32_t mal_gc_thread_count(void) {
-    return mal_load_relaxed(&registered);
+    return mal_load_acquire(&registered);
+}
+
+uint32_t mal_gc_thread_generation(void) {
+    return mal_load_acquire(&generation);
 }
 
 void mal_gc_thread_sift(bool (*visit)(struct mal_gc_thread *thread, void *context), void *context) {

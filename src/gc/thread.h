@@ -63,8 +63,11 @@ void mal_gc_thread_on_exit(void (*hook)(struct mal_gc_thread *thread));
 /* Visits all registered threads, under the registry lock. */
 void mal_gc_thread_each(void (*visit)(struct mal_gc_thread *thread, void *context), void *context);
 
-/* How many are registered. Relaxed. */
+/* How many are registered. Acquire. */
 uint32_t mal_gc_thread_count(void);
+/* Another number after every registration. Acquire: read before a visit, and again after the count,
+ * it tells whether somebody has registered whom the visit did not see. */
+uint32_t mal_gc_thread_generation(void);
 
 /* ---- for world.c ---- */
 

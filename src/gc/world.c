@@ -11,7 +11,9 @@
  *                                the kernel lists is registered, Mallard's own, or ended
  *
  * The second half is checked after the first holds: stopped threads start none. Whoever was started
- * before is listed by then, since clone lists it before it returns.
+ * before is listed by then, since clone lists it before it returns. A thread may register itself
+ * after the last look at the registry and before the kernel's number is compared with ours: then
+ * the registry's generation has changed since that look, and all is looked at again.
  *
  * Running inside the callback means that no stopped thread is in the middle of changing the list of
  * loaded objects, and that a walk over it inside needs no lock that somebody may hold: it is the
@@ -234,9 +236,11 @@ static bool adopt_unknown(struct round *round) {
 static void begin_stop(struct round *round) {
     round->epoch = mal_gc_stop_epoch + 1;
     mal_store_seq_cst(&mal_gc_stop_epoch, round->epoch);
-    do
+    uint32_t generation;
+    do {
+        generation = mal_gc_thread_generation();
         stop_known(round);
-    while (adopt_unknown(round));
+    } while (adopt_unknown(round) || mal_gc_thread_generation() != generation);
 }
 
 static void end_stop(struct round *round) {
@@ -306,18 +310,27 @@ void mal_gc_world_become_own(void) {
     mal_thread_note_own();
 }
 
+static bool held_for_fork; /* stop lock */
+
+/* A process without the collected heap forks as ever. */
 void mal_gc_world_before_fork(void) {
+    if (mal_gc_thread_generation() == 0)
+        return;
     mal_gc_stop_lock_take();
     mal_gc_threads_before_fork();
     mal_gc_roots_before_fork();
     mal_gc_handles_before_fork();
+    held_for_fork = true;
 }
 
 void mal_gc_world_after_fork(bool child) {
-    if (child) {
-        ghosts = 0;
+    if (child)
         mal_thread_forget_all_own();
-    }
+    if (!held_for_fork)
+        return;
+    held_for_fork = false;
+    if (child)
+        ghosts = 0;
     mal_gc_handles_after_fork();
     mal_gc_roots_after_fork(child);
     mal_gc_threads_after_fork(child);
