@@ -5,14 +5,30 @@
  *
  *     cc -I.../mallard/bdwgc program.c -lmallard-bdwgc
  *
- * Binaries that were linked with libgc.so.1 run on the same library: it is installed as
- * mallard/bdwgc/libgc.so.1 too, for LD_LIBRARY_PATH.
+ * (pkg-config mallard-bdwgc says the whole of it). Binaries that were linked with libgc.so.1 run on
+ * the same library: it is installed as mallard/bdwgc/libgc.so.1 too, for LD_LIBRARY_PATH. Put
+ * libmallard-gc.so.0 into LD_PRELOAD as well where they have threads: then no call of theirs is
+ * ever interrupted by a collection.
  *
- * There is what real programs call. Not there, because the collector works otherwise: kinds and
- * mark procedures of the program's own (GC_new_kind, GC_new_proc, GC_mark_and_push,
- * GC_set_push_other_roots, GC_set_start_callback), the suspend and restart signals, GC_dump, leak
- * detection (GC_find_leak), cords and the C++ header. A program that calls them does not link:
- * nothing is silently ignored that could lose an object.
+ * There:
+ *     allocation    GC_malloc and its _atomic, _uncollectable, _ignore_off_page, _stubborn forms,
+ *                   realloc, free, memalign, strdup, malloc_many, typed objects
+ *     asking        GC_base, GC_size, GC_is_heap_ptr, heap sizes, counts, version
+ *     collecting    GC_gcollect, enable, disable, incremental, largest heap, free space divisor
+ *     finalizers    GC_register_finalizer in all orders, on demand, notifier
+ *     roots         GC_add_roots, remove, clear
+ *     threads       the pthread redirections, registering, blocking regions, fork
+ *     words         out-of-memory, warning and abort procedures
+ * Not there, because the collector works otherwise:
+ *     kinds and mark procedures of the program's own (GC_new_kind, GC_new_proc, GC_mark_and_push,
+ *                   GC_generic_malloc, GC_set_mark_bit)
+ *     pushed roots  (GC_push_all, GC_set_push_other_roots, GC_set_start_callback)
+ *     links that disappear (GC_general_register_disappearing_link): a program would see them
+ *                   emptied too late; mallard_gc_weak_new is what does it in time
+ *     suspend and restart signals, GC_dump, leak detection, cords, the C++ header
+ * A program that calls one of these does not link: nothing is silently ignored that could lose an
+ * object. Guile and ECL are such programs; asymptote, chase, debfoster, fauhdlc, homfly, mmv, neko,
+ * nix, parser3, poke and w3m are none.
  *
  * Where it behaves differently, the difference is on the safe side and stands beside the function.
  */
