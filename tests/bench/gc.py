@@ -14,6 +14,7 @@ import math
 import os
 import pathlib
 import re
+import shutil
 import statistics
 import sys
 
@@ -56,9 +57,19 @@ def command(place, heap, program, arguments, one_cpu):
     return (["taskset", "-c", "0"] if one_cpu else []) + argv + list(arguments)
 
 
+def copy_libraries(place, core):
+    """A build at the same time changes nothing: the programs find these first."""
+    folder = place.folder / "libraries"
+    folder.mkdir()
+    for name in ("libmallard.so.0", "libmallard-gc.so.0"):
+        shutil.copy2(pathlib.Path(core).resolve().parent / name, folder / name)
+    return folder
+
+
 def measure(place, guard, heap, row, scale):
     program, arguments, one_cpu, _ = ROWS[row]
-    env = {"GODEBUG": "gctrace=1", "MALLARD_DEBUG": "gctrace=1", "GC_MARKERS": "1" if one_cpu else str(os.cpu_count())}
+    env = {"GODEBUG": "gctrace=1", "MALLARD_DEBUG": "gctrace=1", "GC_MARKERS": "1" if one_cpu else str(os.cpu_count()),
+           "LD_LIBRARY_PATH": str(place.folder / "libraries")}
 
     def once():
         child = place.start(command(place, heap, program, scaled(row, arguments, scale), one_cpu), env=env)
@@ -157,6 +168,7 @@ def main():
     place, guard, raw = None, runs.Guarded(options.patience), {}
     try:
         place = runs.Workplace(options.bin)
+        copy_libraries(place, options.lib)
         for repetition in range(options.reps):
             for row in wanted:
                 for heap in ROWS[row][3]:
