@@ -351,9 +351,10 @@ void mal_gc_cycle_run(uint32_t reasons, uint32_t ticket, const struct mal_gc_dir
         run_beside();
     else
         run_stopped();
+    /* At once: the program writes to its pages again, and a fault for each costs more. */
+    if (run.beside)
+        mal_gc_dirty_unprotect(&run);
     mal_gc_arenas_after_mark();
     learn_speed();
     report();
-    if (run.beside)
-        mal_gc_dirty_unprotect(&run);
 }

@@ -119,8 +119,14 @@ static inline void *heap_words(size_t count) {
 static inline void *heap_bytes(size_t bytes) {
     return memset(not_null(GC_MALLOC_ATOMIC(bytes)), 0, bytes);
 }
+/* What is disabled collects nothing, by hand neither. */
 static inline void heap_collect(void) {
+    int was_disabled = GC_is_disabled();
+    if (was_disabled)
+        GC_enable();
     GC_gcollect();
+    if (was_disabled)
+        GC_disable();
 }
 static inline void heap_stop_collecting(void) {
     GC_disable();
