@@ -30,8 +30,8 @@ TRACE = re.compile(r"^gc \d+ @[\d.]+s (\d+)%: ([\d.]+)\+[\d.]+\+([\d.]+) ms cloc
 ROWS = {
     "trees": ("binary_trees", (20, 1), False, HEAPS),
     "trees2": ("binary_trees", (20, 2), False, HEAPS),
-    "alloc16": ("allocate", (16, 20), False, HEAPS[:3]),
-    "alloc64": ("allocate", (64, 20), False, HEAPS[:3]),
+    "alloc16": ("allocate", (16, 60), False, HEAPS[:3]),
+    "alloc64": ("allocate", (64, 60), False, HEAPS[:3]),
     "mark": ("mark", (1024, 5), True, HEAPS[:3]),
     "live": ("live", (1024, 20), False, HEAPS[:3]),
     "lru": ("lru", (1024, 3000000), False, HEAPS),

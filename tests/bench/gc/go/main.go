@@ -85,9 +85,9 @@ var sink *node
 var fatSink *fatNode
 
 func allocate() {
-	bytes, rounds := argument(1, 16), argument(2, 20)
+	bytes, rounds := argument(1, 16), argument(2, 60)
 	debug.SetGCPercent(-1)
-	count := (64 << 20) / bytes
+	count := (8 << 20) / bytes
 	best := time.Hour
 	for round := 0; round < rounds; round++ {
 		start := time.Now()
@@ -212,9 +212,10 @@ func spike() {
 	mib, seconds := argument(1, 50), argument(2, 10)
 	kept := list(mib)
 	list(9 * mib)
+	runtime.GC()
 	fmt.Println("spike_kib", residentKiB())
 	for i := 0; i < seconds*100; i++ {
-		for j := 0; j < 1000; j++ {
+		for j := 0; j < 20; j++ {
 			fatSink = &fatNode{}
 		}
 		time.Sleep(10 * time.Millisecond)
