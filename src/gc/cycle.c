@@ -169,8 +169,8 @@ static void take_stacks(void) {
 }
 
 static void begin_marking(void) {
-    run.live_start_bytes = mal_gc_heap_levels().live_bytes;
     mal_gc_heap_start_mark();
+    run.live_start_bytes = mal_gc_heap_levels().live_bytes;
     mal_gc_pools_flip();
     mal_gc_pace_start(&run);
     mal_gc_assist_begin();
@@ -190,7 +190,12 @@ static bool mark_stopped(uint64_t deadline_ns) {
         mal_gc_malloc_roots_mark(own);
     take_stacks();
     run.globals_bytes = mal_gc_roots_mark_globals(own);
-    mal_gc_roots_mark_others(own);
+    if (run.beside)
+        mal_gc_roots_mark_moving(own);
+    else if (run.beside)
+        mal_gc_roots_mark_moving(own);
+    else
+        mal_gc_roots_mark_others(own);
     return mal_gc_workers_finish(own, mal_gc_dirty_share, deadline_ns);
 }
 

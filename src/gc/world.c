@@ -8,7 +8,7 @@
  * knows, adopt and signal these, until there are none. Path up: make the epoch even and wake all.
  *
  *     the world is stopped  <=>  every registered thread is stopped (park.c) and every thread that
- *                                the kernel lists is registered, Mallard's own, or ended
+ *                                the kernel lists is registered, leaving, Mallard's own, or ended
  *
  * The second half is checked after the first holds: stopped threads start none. Whoever was started
  * before is listed by then, since clone lists it before it returns. A thread may register itself
@@ -99,6 +99,8 @@ static bool signal_thread(struct mal_gc_thread *thread, struct round *round) {
 
 static bool ask_thread(struct mal_gc_thread *thread, void *context) {
     struct round *round = context;
+    if (thread->leaving)
+        return mal_task_signal(thread->tid, 0) == -ESRCH;
     if (thread == round->self || mal_gc_thread_is_stopped(thread, round->epoch))
         return false;
     if (mal_thread_is_own(thread->tid))
@@ -133,7 +135,7 @@ static bool ask_and_wait(struct round *round, uint64_t patience_ns) {
 /* A thread that has not come for long: gone in a way that leaves its id, or its signal was lost. */
 static bool look_closely(struct mal_gc_thread *thread, void *context) {
     struct round *round = context;
-    if (thread == round->self || mal_gc_thread_is_stopped(thread, round->epoch))
+    if (thread->leaving || thread == round->self || mal_gc_thread_is_stopped(thread, round->epoch))
         return false;
     struct mal_task task = mal_task_look(thread->tid);
     if (task.state == MAL_TASK_GONE)
