@@ -17,6 +17,7 @@
 #include "box/writer.h"
 #include "gc/heap.h"
 #include "gc/steps.h"
+#include "gc/tables.h"
 #include "os/futex.h"
 #include "os/say.h"
 #include "os/thread.h"
@@ -57,6 +58,7 @@ static void do_slot(void) {
     if (!sweeps)
         return;
     sweep_all();
+    mal_gc_tables_trim();
     mal_gc_pace_commit();
     mal_gc_request_note_swept(ticket);
 }
