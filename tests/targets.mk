@@ -153,6 +153,9 @@ CONFORMANCE_RUNS = \
   cli_watch='python3 tests/conformance/cli_watch.py $(OUT)/mallard $(OUT)/mallardd' \
   cli_completion='python3 tests/conformance/cli_completion.py $(OUT)/mallard $(OUT)/mallardd' \
   man='python3 tests/conformance/man.py $(OUT)/mallard $(OUT)/mallardd' \
+  gc_calls='$(OUT)/tests/bin/stress/gc_calls' \
+  gc_roots='$(OUT)/tests/bin/stress/gc_roots' \
+  gc_world='$(OUT)/tests/bin/stress/gc_world 0.3' \
   daemon='python3 tests/conformance/daemon.py $(OUT)' \
   daemon_hostile='python3 tests/conformance/daemon_hostile.py $(OUT)' \
   torture='TORTURE_SECONDS=20 python3 tests/stress/torture.py $(OUT)' \

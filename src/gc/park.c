@@ -61,10 +61,12 @@
 #include "os/critical.h"
 #include "os/futex.h"
 #include "os/registers.h"
+#include "os/tasks.h"
 
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
+#include <unistd.h>
 
 uint32_t mal_gc_stop_epoch;
 uint32_t mal_gc_acks_missing = MAL_GC_ACKS_MANY;
@@ -125,18 +127,13 @@ void mal_gc_park_on_signal(int signal_number) {
     errno = saved_errno;
 }
 
-/* The end of a critical section: callee-saved registers may hold the caller's pointers. */
+/* The end of a critical section. The thread sends itself what it has put off, so that it parks in
+ * the handler like everybody: registers in the signal frame, the program's handlers kept off. */
 void mal_gc_park_deferred(void) {
-    uintptr_t registers[MAL_SAVED_REGISTERS];
-    int saved_errno = errno;
     mal_critical.stop_pending = 0;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    struct mal_gc_thread *self = mal_gc_self ? mal_gc_self : mal_gc_thread_claim();
-    mal_registers_save(registers);
-    if (self && mal_load_relaxed(&self->state) == MAL_GC_RUNNING)
-        park(self, mal_stack_pointer());
-    __asm__ volatile("" : : "r"(registers) : "memory");
-    errno = saved_errno;
+    if (is_on(mal_load_acquire(&mal_gc_stop_epoch)))
+        mal_task_signal(gettid(), mal_gc_signal());
 }
 
 /* Any system call lets a pending signal in on its way back; this one does nothing else. */

@@ -5,9 +5,11 @@
  * Holds one record per thread, in a list and by thread id. Path up: a thread registers when it
  * first allocates, when libmallard-gc.so starts it, or when a stop finds it in /proc/self/task;
  * then the collector makes the record ("adopts" the thread) and the thread claims it in its signal
- * handler. Path down: a destructor of thread-specific data takes the thread off, in the last round
- * of destructors, so that others still may use the heap; a thread that ended in another way is
- * dropped by the stop that finds its id gone.
+ * handler. Path down: a destructor of thread-specific data marks the thread as leaving, in the last
+ * round of destructors, so that others still may use the heap. From then on it runs libc's code
+ * only, which blocks all signals and takes locks that a stopped thread may hold: no stop may wait
+ * for it. Its record is dropped when its id is gone, as is that of a thread that ended in another
+ * way.
  *
  * SYNCHRONIZATION
  *   1. `registry_lock` (rank GC_THREADS) guards the list, the chains by id and the pool of records.
@@ -17,7 +19,7 @@
  *      without a lock; entries do not move and stay until the world goes on.
  *   4. mal_gc_self is set by its thread only: in a critical section, or in the handler, which runs
  *      outside them. So a thread never gets two records: registration looks, under the lock, for
- * the record that adoption may have made meanwhile.
+ *      the record that adoption may have made meanwhile.
  *   5. Records are never unmapped.
  *
  * Must never call libc under the lock: a stopped thread may hold any of libc's.
@@ -27,6 +29,7 @@
 #include "base/atomic.h"
 #include "meta/memory.h"
 #include "os/lock.h"
+#include "os/tasks.h"
 #include "os/thread.h"
 
 #include <errno.h>
@@ -37,6 +40,7 @@
 
 #define BUCKETS 1024u
 #define MEETINGS_MAX (1u << 16) /* threads that one stop can adopt; the next stop goes on */
+#define LEAVING_MOST 64u        /* records of threads that may be gone */
 #define DESTRUCTOR_ROUNDS 3u    /* of the four that POSIX promises */
 
 struct meeting {
@@ -50,7 +54,9 @@ static MAL_THREAD struct mal_gc_thread *completed; /* mal_gc_self, once it has b
 static struct mal_lock registry_lock = MAL_LOCK_INIT(MAL_RANK_GC_THREADS);
 static struct mal_gc_thread *registry;        /* rule 1 */
 static struct mal_gc_thread *by_tid[BUCKETS]; /* rule 1 */
-static uint32_t registered;                   /* rule 1 to write; relaxed to read */
+static uint32_t generation;    /* rule 1 to write, before `registered`; release/acquire */
+static uint32_t leaving_count; /* rule 1 */
+static uint32_t registered;    /* rule 1 to write; release/acquire */
 static struct mal_pool pool = MAL_POOL_INIT(sizeof(struct mal_gc_thread), MAL_META_OTHER);
 static struct mal_table meeting_table;                  /* stopping thread */
 static uint32_t meeting_count;                          /* rule 3 */
@@ -78,7 +84,17 @@ static void link_locked(struct mal_gc_thread *thread) {
     registry = thread;
     thread->next_of_tid = *bucket_of(thread->tid);
     *bucket_of(thread->tid) = thread;
-    mal_store_relaxed(&registered, registered + 1);
+    mal_store_release(&generation, generation + 1);
+    mal_store_release(&registered, registered + 1);
+}
+
+/* A leaving thread that comes back, or whose id another one has got. */
+static void revive_locked(struct mal_gc_thread *thread) {
+    thread->leaving = false;
+    thread->exit_rounds = 0;
+    leaving_count--;
+    mal_store_release(&generation, generation + 1);
+    mal_store_release(&registered, registered + 1);
 }
 
 static void unlink_locked(struct mal_gc_thread *thread) {
@@ -92,7 +108,10 @@ static void unlink_locked(struct mal_gc_thread *thread) {
         registry = thread->next;
     if (thread->next)
         thread->next->previous = thread->previous;
-    mal_store_relaxed(&registered, registered - 1);
+    if (thread->leaving)
+        leaving_count--;
+    else
+        mal_store_release(&registered, registered - 1);
 }
 
 static struct mal_gc_thread *make_locked(pid_t tid) {
@@ -114,7 +133,31 @@ void mal_gc_thread_on_exit(void (*hook)(struct mal_gc_thread *thread)) {
     exit_hook = hook;
 }
 
+/* Without stops nobody else drops those that are gone. */
+static void drop_gone_locked(void) {
+    struct mal_gc_thread *next;
+    for (struct mal_gc_thread *thread = registry; thread; thread = next) {
+        next = thread->next;
+        if (!thread->leaving || mal_task_signal(thread->tid, 0) != -ESRCH)
+            continue;
+        unlink_locked(thread);
+        mal_pool_give(&pool, thread);
+    }
+}
+
 /* The hook first: a stop must find the thread's cache until it is empty. */
+static void leave(struct mal_gc_thread *thread) {
+    run_exit_hook(thread);
+    mal_lock(&registry_lock);
+    if (leaving_count >= LEAVING_MOST)
+        drop_gone_locked();
+    thread->leaving = true;
+    leaving_count++;
+    mal_store_release(&registered, registered - 1);
+    mal_gc_self = completed = NULL;
+    mal_unlock(&registry_lock);
+}
+
 static void unregister(struct mal_gc_thread *thread) {
     run_exit_hook(thread);
     mal_lock(&registry_lock);
@@ -130,7 +173,7 @@ static void at_thread_exit(void *argument) {
     struct mal_gc_thread *thread = argument;
     if (++thread->exit_rounds < DESTRUCTOR_ROUNDS && pthread_setspecific(exit_key, thread) == 0)
         return;
-    unregister(thread);
+    leave(thread);
 }
 
 static void make_exit_key(void) {
@@ -170,6 +213,8 @@ static struct mal_gc_thread *take_record(struct bounds stack) {
         thread = find_locked(tid);
     if (!thread)
         thread = make_locked(tid);
+    else if (thread->leaving)
+        revive_locked(thread);
     if (thread) {
         thread->stack_low = stack.low;
         thread->stack_high = stack.high;
@@ -218,12 +263,17 @@ bool mallard_gc_thread_is_wanted(void) {
 void mal_gc_thread_each(void (*visit)(struct mal_gc_thread *thread, void *context), void *context) {
     mal_lock(&registry_lock);
     for (struct mal_gc_thread *thread = registry; thread; thread = thread->next)
-        visit(thread, context);
+        if (!thread->leaving)
+            visit(thread, context);
     mal_unlock(&registry_lock);
 }
 
 uint32_t mal_gc_thread_count(void) {
-    return mal_load_relaxed(&registered);
+    return mal_load_acquire(&registered);
+}
+
+uint32_t mal_gc_thread_generation(void) {
+    return mal_load_acquire(&generation);
 }
 
 void mal_gc_thread_sift(bool (*visit)(struct mal_gc_thread *thread, void *context), void *context) {
@@ -241,7 +291,8 @@ void mal_gc_thread_sift(bool (*visit)(struct mal_gc_thread *thread, void *contex
     mal_unlock(&registry_lock);
     for (; dropped; dropped = next) {
         next = dropped->next;
-        run_exit_hook(dropped);
+        if (!dropped->leaving)
+            run_exit_hook(dropped);
         mal_lock(&registry_lock);
         mal_pool_give(&pool, dropped);
         mal_unlock(&registry_lock);

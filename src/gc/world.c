@@ -8,10 +8,12 @@
  * knows, adopt and signal these, until there are none. Path up: make the epoch even and wake all.
  *
  *     the world is stopped  <=>  every registered thread is stopped (park.c) and every thread that
- *                                the kernel lists is registered, Mallard's own, or ended
+ *                                the kernel lists is registered, leaving, Mallard's own, or ended
  *
  * The second half is checked after the first holds: stopped threads start none. Whoever was started
- * before is listed by then, since clone lists it before it returns.
+ * before is listed by then, since clone lists it before it returns. A thread may register itself
+ * after the last look at the registry and before the kernel's number is compared with ours: then
+ * the registry's generation has changed since that look, and all is looked at again.
  *
  * Running inside the callback means that no stopped thread is in the middle of changing the list of
  * loaded objects, and that a walk over it inside needs no lock that somebody may hold: it is the
@@ -97,6 +99,8 @@ static bool signal_thread(struct mal_gc_thread *thread, struct round *round) {
 
 static bool ask_thread(struct mal_gc_thread *thread, void *context) {
     struct round *round = context;
+    if (thread->leaving)
+        return mal_task_signal(thread->tid, 0) == -ESRCH;
     if (thread == round->self || mal_gc_thread_is_stopped(thread, round->epoch))
         return false;
     if (mal_thread_is_own(thread->tid))
@@ -131,7 +135,7 @@ static bool ask_and_wait(struct round *round, uint64_t patience_ns) {
 /* A thread that has not come for long: gone in a way that leaves its id, or its signal was lost. */
 static bool look_closely(struct mal_gc_thread *thread, void *context) {
     struct round *round = context;
-    if (thread == round->self || mal_gc_thread_is_stopped(thread, round->epoch))
+    if (thread->leaving || thread == round->self || mal_gc_thread_is_stopped(thread, round->epoch))
         return false;
     struct mal_task task = mal_task_look(thread->tid);
     if (task.state == MAL_TASK_GONE)
@@ -234,9 +238,11 @@ static bool adopt_unknown(struct round *round) {
 static void begin_stop(struct round *round) {
     round->epoch = mal_gc_stop_epoch + 1;
     mal_store_seq_cst(&mal_gc_stop_epoch, round->epoch);
-    do
+    uint32_t generation;
+    do {
+        generation = mal_gc_thread_generation();
         stop_known(round);
-    while (adopt_unknown(round));
+    } while (adopt_unknown(round) || mal_gc_thread_generation() != generation);
 }
 
 static void end_stop(struct round *round) {
@@ -306,18 +312,27 @@ void mal_gc_world_become_own(void) {
     mal_thread_note_own();
 }
 
+static bool held_for_fork; /* stop lock */
+
+/* A process without the collected heap forks as ever. */
 void mal_gc_world_before_fork(void) {
+    if (mal_gc_thread_generation() == 0)
+        return;
     mal_gc_stop_lock_take();
     mal_gc_threads_before_fork();
     mal_gc_roots_before_fork();
     mal_gc_handles_before_fork();
+    held_for_fork = true;
 }
 
 void mal_gc_world_after_fork(bool child) {
-    if (child) {
-        ghosts = 0;
+    if (child)
         mal_thread_forget_all_own();
-    }
+    if (!held_for_fork)
+        return;
+    held_for_fork = false;
+    if (child)
+        ghosts = 0;
     mal_gc_handles_after_fork();
     mal_gc_roots_after_fork(child);
     mal_gc_threads_after_fork(child);

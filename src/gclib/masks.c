@@ -20,10 +20,12 @@
 #include <sys/signalfd.h>
 #include <time.h>
 
-/* Fills *ret_cut with the set less our signal; returns what to pass on. */
+/* Fills *ret_cut with the set less our signal; returns what to pass on. A thread of Mallard's own
+ * is born with every signal blocked: if it took ours before it is known as such, it would be
+ * adopted. */
 static const sigset_t *cut(const sigset_t *given, sigset_t *ret_cut) {
     int number = mallard_gc_signal();
-    if (!given || number == 0)
+    if (!given || number == 0 || !mallard_gc_thread_is_wanted())
         return given;
     *ret_cut = *given;
     sigdelset(ret_cut, number);

@@ -30,7 +30,8 @@ static int32_t own_tids[OWN_MOST]; /* 0: free; owner by compare-and-swap; atomic
 static uint32_t own_count;         /* entries in use; relaxed */
 static MAL_THREAD int32_t *own_tid_at; /* the calling thread's entry */
 
-static MAL_THREAD bool starting_own;
+static MAL_THREAD bool
+    starting_own; /* libmallard-gc.so must leave this thread and its mask alone */
 
 bool mal_thread_is_starting_own(void) {
     return starting_own;
@@ -86,9 +87,11 @@ static int create(const pthread_attr_t *attributes, const struct mal_own_thread 
     sigset_t before;
     pthread_t thread;
     sigfillset(&all);
+    starting_own = true;
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int error = pthread_create(&thread, attributes, run, (void *)(uintptr_t)what);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    starting_own = false;
     return -error;
 }
 

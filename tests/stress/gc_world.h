@@ -10,6 +10,7 @@
 #include "gc/world.h"
 #include "mallard/gc.h"
 #include "os/clock.h"
+#include "os/futex.h"
 
 #include <errno.h>
 #include <pthread.h>
