@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 
 #define WORKERS 6
+#define STOPS_LEAST 10u
 
 static double seconds = 1;
 static uint32_t ending;
