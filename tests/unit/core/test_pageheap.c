@@ -11,11 +11,16 @@
 #include "pageheap/pageheap.h"
 #include "pageheap/scavenger.h"
 
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -372,6 +377,60 @@ static void a_refused_move_changes_nothing(void **state) {
     check_equation();
 }
 
+static void lock_pages(long call, void *start, size_t bytes) {
+    if (syscall(call, start, bytes) != 0)
+        skip();
+}
+
+/* The kernel would unlock all of the mapping of which it moves a part: the neighbours as well. */
+static void locked_memory_does_not_move(void **state) {
+    (void)state;
+    mal_scavenger_release_all();
+    struct mal_span *from = large(40);
+    struct mal_span *to = large(50);
+    write_numbers(from);
+    lock_pages(SYS_mlock, from->base, bytes_of(from));
+    assert_false(mal_move_large(from, to));
+    check_numbers(from, bytes_of(from));
+    lock_pages(SYS_munlock, from->base, bytes_of(from));
+    lock_pages(SYS_mlock, to->base, bytes_of(from));
+    assert_false(mal_move_large(from, to));
+    lock_pages(SYS_munlock, to->base, bytes_of(from));
+    assert_true(mal_move_large(from, to));
+    check_numbers(to, bytes_of(from));
+    mal_pageheap_free_span(from);
+    mal_pageheap_free_span(to);
+}
+
+/* Makes the kernel refuse to move a part of memory together with other parts. */
+static int watch_faults(void *start, size_t bytes) {
+    int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+    struct uffdio_api api = {.api = UFFD_API};
+    struct uffdio_register range = {.range = {(uintptr_t)start, bytes},
+                                    .mode = UFFDIO_REGISTER_MODE_MISSING};
+    if (fd < 0 || ioctl(fd, UFFDIO_API, &api) != 0 || ioctl(fd, UFFDIO_REGISTER, &range) != 0)
+        skip();
+    return fd;
+}
+
+static void a_move_that_stops_half_way_is_undone(void **state) {
+    (void)state;
+    mal_scavenger_release_all();
+    struct mal_span *from = large(40);
+    struct mal_span *to = large(50);
+    write_numbers(from);
+    int watch = watch_faults(from->base + bytes_of(from) / 2, MAL_PAGE_BYTES);
+    assert_false(mal_move_large(from, to));
+    check_numbers(from, bytes_of(from));
+    check_empty(to->base, bytes_of(to));
+    close(watch);
+    assert_true(mal_move_large(from, to));
+    check_numbers(to, bytes_of(from));
+    mal_pageheap_free_span(from);
+    mal_pageheap_free_span(to);
+    check_equation();
+}
+
 /* Where most of the new place is resident already, copying is cheaper. */
 static void a_resident_place_is_not_thrown_away(void **state) {
     (void)state;
@@ -453,6 +512,8 @@ int main(void) {
         cmocka_unit_test(every_failing_mapping_is_survived),
         cmocka_unit_test(pages_move_with_their_contents),
         cmocka_unit_test(a_refused_move_changes_nothing),
+        cmocka_unit_test(locked_memory_does_not_move),
+        cmocka_unit_test(a_move_that_stops_half_way_is_undone),
         cmocka_unit_test(a_resident_place_is_not_thrown_away),
         cmocka_unit_test(what_is_wanted_again_is_conceded),
         cmocka_unit_test(the_goal_is_above_the_peak_by_the_swing_and_a_tenth_at_most),
