@@ -163,6 +163,15 @@ def check_progress(checks, scene):
     checks.check("progress: less than five times the CPU", max(cost.values()) <= 5 * cost["off"] + 0.5, cost)
 
 
+def check_pause(checks, scene):
+    """However much is beyond a limit, no single allocation pays for it."""
+    program = Program(scene)
+    name, longest_us = program.order("pause", 256)
+    checks.check("pause: no malloc takes long", name == "pause" and int(longest_us) < 20000, f"{longest_us} us of CPU")
+    checks.check("pause: nothing is lost", program.does("check"))
+    checks.equal("pause: it ends with status 0", program.end(), 0)
+
+
 def check_setting(checks, scene):
     program = Program(scene)
     checks.equal("set: no limit at first", program.order("set", -1), ["set", str(OFF)])
@@ -246,7 +255,7 @@ def main():
     checks = live.Checks()
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
         scene = Scene(library, programs, mallard, folder)
-        for check in check_spike, check_growth, check_progress, check_setting, check_over_http, check_knobs, check_lazy:
+        for check in check_spike, check_growth, check_progress, check_pause, check_setting, check_over_http, check_knobs, check_lazy:
             check(checks, scene)
     return checks.finish()
 
