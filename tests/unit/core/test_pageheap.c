@@ -13,6 +13,7 @@
 
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -244,6 +245,40 @@ static struct mal_span *large_span(void) {
 }
 
 /* Fails the n-th request from here on, for every n, until `make` succeeds without reaching it. */
+static struct mal_span *large(size_t pages) {
+    struct mal_span *span =
+        mal_pageheap_new_large_span(pages << MAL_PAGE_SHIFT, MAL_PAGE_BYTES, MAL_GROWTH_ALLOWED);
+    assert_non_null(span);
+    return span;
+}
+
+static void *borrow_for_ever(void *argument) {
+    size_t cursor = mal_pageheap_top_chunk(), first;
+    *(size_t *)argument = mal_pageheap_borrow(64, &cursor, &first);
+    return NULL;
+}
+
+/* As in a forked child: other threads are gone, and what they had borrowed is not lost with them;
+ * this one goes on with what it was at. */
+static void what_lost_threads_had_borrowed_comes_back(void **state) {
+    (void)state;
+    mal_pageheap_free_span(large(512));
+    struct mal_pageheap_stats before = mal_pageheap_stats();
+    size_t lost, cursor = mal_pageheap_top_chunk(), first;
+    size_t mine = mal_pageheap_borrow(64, &cursor, &first);
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, borrow_for_ever, &lost), 0);
+    pthread_join(thread, NULL);
+    assert_true(mine > 0 && lost > 0);
+    mal_pageheap_forget_in_child();
+    assert_int_equal(mal_pageheap_stats().inuse_pages, before.inuse_pages + mine);
+    mal_pageheap_return(first, mine, MAL_BORROW_KEPT);
+    assert_int_equal(mal_pageheap_stats().inuse_pages, before.inuse_pages);
+    assert_int_equal(mal_pageheap_stats().free_pages, before.free_pages);
+    mal_pageheap_forget_in_child();
+    check_equation();
+}
+
 static void survive_every_fault(struct mal_span *(*make)(void), enum mal_vm_fault fault) {
     for (uint64_t n = 1;; n++) {
         assert_true(n < 1000);
@@ -297,13 +332,6 @@ static size_t mappings(void) {
         lines += c == '\n';
     fclose(maps);
     return lines;
-}
-
-static struct mal_span *large(size_t pages) {
-    struct mal_span *span =
-        mal_pageheap_new_large_span(pages << MAL_PAGE_SHIFT, MAL_PAGE_BYTES, MAL_GROWTH_ALLOWED);
-    assert_non_null(span);
-    return span;
 }
 
 static void write_numbers(struct mal_span *span) {
@@ -509,6 +537,7 @@ int main(void) {
         cmocka_unit_test(a_taken_neighbour_stops_growth),
         cmocka_unit_test(impossible_sizes_are_refused),
         cmocka_unit_test(a_borrowed_run_is_nobody_elses),
+        cmocka_unit_test(what_lost_threads_had_borrowed_comes_back),
         cmocka_unit_test(every_failing_mapping_is_survived),
         cmocka_unit_test(pages_move_with_their_contents),
         cmocka_unit_test(a_refused_move_changes_nothing),
