@@ -10,6 +10,8 @@
 uint64_t mal_clock_mono_ns(void);   /* exact */
 uint64_t mal_clock_coarse_ns(void); /* monotonic, a few milliseconds old at most, cheap */
 uint64_t mal_clock_unix_ns(void);   /* wall clock */
-uint64_t mal_clock_thread_ns(void); /* CPU time of the calling thread; a system call */
+uint64_t mal_clock_thread_ns(void); /* CPU time of the calling thread; a system call. Where
+                                     * the kernel does not tell, time passes instead: loops that
+                                     * are bounded by it end. */
 
 #endif
