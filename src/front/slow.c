@@ -279,9 +279,20 @@ void mal_free_unusual(void *pointer) {
     mal_misuse(pointer, "free");
 }
 
-size_t mal_usable_bytes(const void *pointer, const char *what) {
-    if (!pointer)
+/* Size of an object that its state byte proves to be alive; 0 for any other pointer. */
+static size_t size_if_live(const void *pointer) {
+    uint64_t granule = mal_pagemap_granule(pointer);
+    if (!mal_pagemap_covers(granule))
         return 0;
+    uint64_t entry = mal_pagemap_entry(granule);
+    bool live = mal_load_relaxed(mal_entry_state(entry, granule)) == mal_state_live(granule);
+    return live ? mal_class[mal_entry_class(entry)].size_bytes : 0;
+}
+
+size_t mal_usable_bytes(const void *pointer, const char *what) {
+    size_t size_bytes = size_if_live(pointer);
+    if (size_bytes > 0 || !pointer)
+        return size_bytes;
     struct pointer_facts facts = facts_of(pointer);
     if (facts.kind == LIVE || facts.kind == SAMPLED)
         return mal_class[facts.class].size_bytes;
