@@ -26,9 +26,11 @@ EXAMPLES := deploy/README.md $(wildcard deploy/prometheus/*.yml deploy/grafana/*
 # MODE:SOURCE:DESTINATION. Mode `places` is 644 with the names of places replaced.
 INSTALLED = \
   755:$(CORE_SO):$(LIBDIR)/libmallard.so.$(VERSION) \
+  755:$(GCLIB_SO):$(LIBDIR)/libmallard-gc.so.$(VERSION) \
   755:$(PLUGIN_SO):$(LIBDIR)/libmallard-http.so \
   644:$(OUT)/libmallard.a:$(LIBDIR)/libmallard.a \
   places:src/front/mallard.pc.in:$(LIBDIR)/pkgconfig/mallard.pc \
+  places:src/gclib/mallard-gc.pc.in:$(LIBDIR)/pkgconfig/mallard-gc.pc \
   $(foreach h,$(wildcard include/mallard/*.h),644:$(h):$(INCLUDEDIR)/mallard/$(notdir $(h))) \
   755:$(OUT)/mallard:$(BINDIR)/mallard \
   $(if $(DAEMON_SRC),755:$(OUT)/mallardd:$(SBINDIR)/mallardd) \
@@ -42,7 +44,9 @@ INSTALLED = \
 # TARGET:LINK
 INSTALLED_LINKS = \
   libmallard.so.$(VERSION):$(LIBDIR)/libmallard.so.$(SOVERSION) \
-  libmallard.so.$(SOVERSION):$(LIBDIR)/libmallard.so
+  libmallard.so.$(SOVERSION):$(LIBDIR)/libmallard.so \
+  libmallard-gc.so.$(VERSION):$(LIBDIR)/libmallard-gc.so.$(SOVERSION) \
+  libmallard-gc.so.$(SOVERSION):$(LIBDIR)/libmallard-gc.so
 CONFIG_FILE := deploy/mallardd.conf
 INSTALLED_CONFIG = $(CONFIG_DIR)/mallardd.conf
 PLACES = -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@INCLUDEDIR@|$(INCLUDEDIR)|; s|@VERSION@|$(VERSION)|' \

@@ -140,6 +140,8 @@ CONFORMANCE_RUNS = \
   gc_torture='$(call GC_TORTURE,uffd) && $(call GC_TORTURE,none)' \
   gc_linked='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/stress/gc_linked' \
   gc_strangers='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/stress/gc_strangers' \
+  gc_trace='python3 tests/conformance/gc_trace.py $(OUT) $(OUT)/tests/bin/conformance/gc_cycles $(OUT)/tests/bin/bench/gc/binary_trees' \
+  gc_hardships='GC_HARDSHIPS_WAYS=1 LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/stress/gc_hardships' \
   gc_extras='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/conformance/gc_extras' \
   regressions='LD_PRELOAD=$(CORE_SO) $(OUT)/tests/bin/conformance/regressions' \
   scavenge='python3 tests/conformance/scavenge.py $(CORE_SO) $(OUT)/tests/bin/conformance $(OUT)/mallard' \
@@ -157,6 +159,9 @@ CONFORMANCE_RUNS = \
   cli_watch='python3 tests/conformance/cli_watch.py $(OUT)/mallard $(OUT)/mallardd' \
   cli_completion='python3 tests/conformance/cli_completion.py $(OUT)/mallard $(OUT)/mallardd' \
   man='python3 tests/conformance/man.py $(OUT)/mallard $(OUT)/mallardd' \
+  gc_calls='$(OUT)/tests/bin/stress/gc_calls' \
+  gc_roots='$(OUT)/tests/bin/stress/gc_roots' \
+  gc_world='$(OUT)/tests/bin/stress/gc_world 0.3' \
   daemon='python3 tests/conformance/daemon.py $(OUT)' \
   daemon_hostile='python3 tests/conformance/daemon_hostile.py $(OUT)' \
   torture='TORTURE_SECONDS=20 python3 tests/stress/torture.py $(OUT)' \
@@ -223,9 +228,10 @@ torture: ## every object owned by a model, under signals, migration, forks, ends
 	@python3 tests/stress/torture.py $(OUT)
 
 gc-torture: ## adversarial mutators on the collected heap, each way of marking; GC_TORTURE_SECONDS=600 _THREADS=3 _MIB=64 _SEED= _FORKS=
-	@$(MAKE) --no-print-directory core $(OUT)/tests/bin/stress/gc_torture
+	@$(MAKE) --no-print-directory core $(OUT)/tests/bin/stress/gc_torture $(OUT)/tests/bin/stress/gc_hardships
 	@for way in uffd none; do echo "== $$way"; MALLARD_DEBUG=gccheckmark=1,gcdirty=$$way LD_LIBRARY_PATH=$(OUT) \
 	  GC_TORTURE_SECONDS=$${GC_TORTURE_SECONDS:-600} $(OUT)/tests/bin/stress/gc_torture || exit 1; done
+	@LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/stress/gc_hardships
 
 soak: ## mallardd among 50 short-lived processes a second; SOAK_SECONDS=120 SOAK_RATE=50 SOAK_SEED=
 	@$(DEPS) build test

@@ -199,6 +199,7 @@ size_t mal_central_take(uint32_t class, void **ret_objects, size_t count) {
         got = take_from_spans(central, class, ret_objects, count);
     central->stats.taken += got;
     mal_unlock(&central->lock);
+    mal_scavenger_swap();
     return got;
 }
 
@@ -323,12 +324,20 @@ void mal_central_flush(uint32_t class) {
     mal_unlock(&central->lock);
 }
 
-void mal_central_trim_idle(uint32_t class) {
+static void trim(uint32_t class, enum mal_trim trim) {
     struct central *central = mal_central_lock_class(class);
-    if (central->taken_at_trim == central->stats.taken)
+    if (central->taken_at_trim[trim] == central->stats.taken)
         flush_locked(central, class);
-    central->taken_at_trim = central->stats.taken;
+    central->taken_at_trim[trim] = central->stats.taken;
     mal_unlock(&central->lock);
+}
+
+void mal_central_trim_idle(uint32_t class) {
+    trim(class, MAL_TRIM_TICK);
+}
+
+void mal_central_trim_for_growth(uint32_t class) {
+    trim(class, MAL_TRIM_GROWTH);
 }
 
 /* Holes may reach behind the last object of a span. */

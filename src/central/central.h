@@ -37,13 +37,15 @@ void mal_central_before_growth(uint64_t bytes);
 /* Bytes of such spans; any thread, a relaxed snapshot. */
 uint64_t mal_central_empty_bytes(void);
 
-/* The same as flush, if nothing was taken since the last call for this class. */
+/* The same as flush, if nothing was taken since the last call for this class: of the background
+ * thread, and of those whom the heap grows for. */
 void mal_central_trim_idle(uint32_t class);
+void mal_central_trim_for_growth(uint32_t class);
 
 /* Gives whole OS pages that hold no object back, inside spans that stay: of spans from page
  * *cursor_page on which nothing was taken from or put into for `idle_ticks` ticks. Goes on until
- * `most_bytes` were released, `end_ns` (monotonic) has passed or the heap ends; the cursor is then
- * 0. Returns the bytes released. One caller at a time does the work, others get 0. */
+ * `most_bytes` were released, `end_ns` (monotonic) has passed or the heap ends; the cursor is
+ * then 0. Returns the bytes released. One caller at a time does the work, others get 0. */
 struct mal_hole_request {
     uint64_t most_bytes;
     uint64_t end_ns;

@@ -20,14 +20,17 @@
 
 enum mal_span_list { MAL_LIST_PARTIAL, MAL_LIST_HOLED, MAL_LIST_EMPTY, MAL_SPAN_LISTS };
 
+/* On which occasion a class was looked at. */
+enum mal_trim { MAL_TRIM_TICK, MAL_TRIM_GROWTH, MAL_TRIMS };
+
 struct central {
     MAL_LINE_ALIGNED struct mal_lock lock;
     uint32_t transfer_used;
     uint32_t transfer_capacity; /* 0 until the first object comes back */
     void **transfer;
     struct mal_span *list[MAL_SPAN_LISTS];
-    uint32_t empty_spans;   /* on list EMPTY */
-    uint64_t taken_at_trim; /* stats.taken when the class was last looked at by trim */
+    uint32_t empty_spans;              /* on list EMPTY */
+    uint64_t taken_at_trim[MAL_TRIMS]; /* stats.taken when the class was last looked at by trim */
     struct mal_central_stats stats;
 };
 

@@ -36,9 +36,10 @@
 
 #define STEPS_PER_LOOK 64u           /* at the clock */
 #define EMPTY_WORTH_BYTES (1u << 20) /* from when on empty spans are worth giving up */
-#define GROWTH_SHARE 8u              /* of the heap must lie free inside spans */
-#define GROWTH_BYTES (4u << 20)      /* by which the heap grows at least */
-#define GROWTH_NS 2000000u           /* that growing may take longer */
+#define GROWTH_SHARE 16u             /* of the heap must lie free inside spans */
+#define GROWTH_BYTES (8u << 20)      /* twice what the heap grows by at least */
+#define LONGEST_NS 1000000000000u    /* beyond any budget */
+#define GROWTH_NS 4000000u           /* of CPU time that growing may take longer */
 
 static uint32_t tick;         /* background thread writes, relaxed */
 static uint32_t working;      /* 1 while somebody makes holes */
@@ -75,18 +76,6 @@ static bool bit_at(const uint64_t *bits, uint32_t unit) {
     return bits[unit / 64] >> (unit % 64) & 1;
 }
 
-/* The units under an object are in use again. Returns how many were holes. */
-static uint32_t fill_under(struct mal_span *span, const char *object, uint32_t size_bytes) {
-    uint64_t offset = (uint64_t)(object - span->base);
-    uint64_t last = (offset + size_bytes - 1) / mal_vm_page_bytes();
-    uint32_t filled = 0;
-    for (uint64_t unit = offset / mal_vm_page_bytes(); unit <= last; unit++) {
-        filled += bit_at(span->holes, (uint32_t)unit);
-        span->holes[unit / 64] &= ~(1ull << (unit % 64));
-    }
-    return filled;
-}
-
 /* Pages that were never touched are holes too, but nothing is lost when they are first used: ZEROED
  * stays until memory of the span is given back. */
 void mal_central_note_fresh(struct central *central, struct mal_span *span) {
@@ -106,15 +95,31 @@ static bool has_holes(const struct mal_span *span) {
     return any != 0;
 }
 
+/* The units under the objects are in use again. Returns how many were holes. Objects come in the
+ * order of their addresses, so a unit is looked at once. */
+static uint64_t fill_under(struct mal_span *span, void **objects, size_t count) {
+    unsigned shift = mal_log2_floor(mal_vm_page_bytes());
+    uint32_t size_bytes = mal_class[span->class].size_bytes;
+    uint64_t filled = 0, next = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint64_t offset = (uint64_t)((char *)objects[i] - span->base);
+        uint64_t last = (offset + size_bytes - 1) >> shift;
+        for (uint64_t unit = mal_max(offset >> shift, next); unit <= last; unit++) {
+            filled += bit_at(span->holes, (uint32_t)unit);
+            span->holes[unit / 64] &= ~(1ull << (unit % 64));
+        }
+        next = last + 1;
+    }
+    return filled;
+}
+
 void mal_central_fill_holes(struct central *central, struct mal_span *span, void **objects,
                             size_t count) {
-    uint64_t filled = 0;
-    for (size_t i = 0; i < count; i++)
-        filled += fill_under(span, objects[i], mal_class[span->class].size_bytes);
-    mal_central_count_holes(central, -(int64_t)(filled * mal_vm_page_bytes()));
+    uint64_t bytes = fill_under(span, objects, count) * mal_vm_page_bytes();
+    mal_central_count_holes(central, -(int64_t)bytes);
     if (!(span->flags & MAL_SPAN_ZEROED))
-        central->stats.refilled_bytes += filled * mal_vm_page_bytes();
-    if (!has_holes(span))
+        central->stats.refilled_bytes += bytes;
+    if (bytes > 0 && !has_holes(span))
         span->flags &= (uint8_t)~MAL_SPAN_HOLED;
 }
 
@@ -229,15 +234,22 @@ static size_t heap_end(void) {
     return mal_load_acquire(&mal_pagemap.extent_granules) >> MAL_GRANULES_PER_PAGE_SHIFT;
 }
 
+/* On a loaded machine time passes without work: what is left is spent as CPU time. */
+static uint64_t time_left(uint64_t end_ns) {
+    uint64_t now_ns = mal_clock_mono_ns();
+    return end_ns > now_ns ? mal_min(end_ns - now_ns, LONGEST_NS) : 0;
+}
+
 static uint64_t walk(const struct mal_hole_request *request, size_t *cursor_page) {
     uint64_t released = 0;
     size_t end = heap_end();
     size_t page = *cursor_page;
     unsigned steps = 0;
+    uint64_t end_ns = mal_clock_thread_ns() + time_left(request->end_ns);
     for (size_t pages; page < end && released < request->most_bytes; page += pages) {
         uint64_t bytes = treat_page(page, request->idle_ticks, &pages);
         released += bytes;
-        if ((bytes > 0 || ++steps % STEPS_PER_LOOK == 0) && mal_clock_mono_ns() >= request->end_ns)
+        if ((bytes > 0 || ++steps % STEPS_PER_LOOK == 0) && mal_clock_thread_ns() >= end_ns)
             break;
     }
     *cursor_page = page < end ? page : 0;
@@ -256,6 +268,8 @@ uint64_t mal_central_make_holes(const struct mal_hole_request *request, size_t *
 
 void mal_central_before_growth(uint64_t bytes) {
     static size_t cursor_page; /* a hint; whoever works moves it */
+    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++)
+        mal_central_trim_for_growth(class);
     if (mal_central_empty_bytes() >= mal_min(bytes, EMPTY_WORTH_BYTES))
         mal_central_release_empty();
     uint64_t heap_bytes = mal_pageheap_stats().inuse_pages << MAL_PAGE_SHIFT;

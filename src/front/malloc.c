@@ -64,13 +64,15 @@ static void *move(void *pointer, size_t usable_bytes, size_t bytes) {
     return moved;
 }
 
-/* Large blocks that grow step by step get room to grow into: an eighth more than asked for. */
+/* Large blocks that grow step by step get room to grow into: an eighth more than asked for. Their
+ * pages move where that can be done. */
 static void *move_large(void *pointer, size_t usable_bytes, size_t bytes) {
     size_t roomy = bytes > usable_bytes ? bytes + bytes / 8 : bytes;
     void *moved = roomy > bytes && roomy <= PTRDIFF_MAX ? mal_alloc(roomy) : NULL;
     if (!moved)
         return move(pointer, usable_bytes, bytes);
-    memcpy(moved, pointer, usable_bytes);
+    if (!mal_move_pages(moved, pointer))
+        memcpy(moved, pointer, usable_bytes);
     mal_release(pointer);
     return moved;
 }

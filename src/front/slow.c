@@ -27,7 +27,9 @@
 #include "front/stats.h"
 #include "front/thread.h"
 #include "meta/pagemap.h"
+#include "pageheap/move.h"
 #include "pageheap/pageheap.h"
+#include "pageheap/scavenger.h"
 #include "sample/profile.h"
 
 #include <errno.h>
@@ -129,6 +131,7 @@ static void *alloc_large(size_t bytes, size_t alignment) {
     struct mal_span *span = new_large(bytes, alignment);
     if (!span)
         return fail();
+    mal_scavenger_swap();
     mal_cache_keep_limit();
     count_and_charge_large(span);
     return span->base;
@@ -240,6 +243,7 @@ static void free_large(struct mal_span *span) {
         report_free(span->base, size);
     mal_stats_uncount_large(size);
     mal_pageheap_free_span(span);
+    mal_scavenger_swap();
 }
 
 void mal_free_full(void *object) {
@@ -279,9 +283,20 @@ void mal_free_unusual(void *pointer) {
     mal_misuse(pointer, "free");
 }
 
-size_t mal_usable_bytes(const void *pointer, const char *what) {
-    if (!pointer)
+/* Size of an object that its state byte proves to be alive; 0 for any other pointer. */
+static size_t size_if_live(const void *pointer) {
+    uint64_t granule = mal_pagemap_granule(pointer);
+    if (!mal_pagemap_covers(granule))
         return 0;
+    uint64_t entry = mal_pagemap_entry(granule);
+    bool live = mal_load_relaxed(mal_entry_state(entry, granule)) == mal_state_live(granule);
+    return live ? mal_class[mal_entry_class(entry)].size_bytes : 0;
+}
+
+size_t mal_usable_bytes(const void *pointer, const char *what) {
+    size_t size_bytes = size_if_live(pointer);
+    if (size_bytes > 0 || !pointer)
+        return size_bytes;
     struct pointer_facts facts = facts_of(pointer);
     if (facts.kind == LIVE || facts.kind == SAMPLED)
         return mal_class[facts.class].size_bytes;
@@ -303,6 +318,13 @@ bool mal_resize_in_place(void *pointer, size_t bytes) {
     if ((uint64_t)facts.span->pages << MAL_PAGE_SHIFT != before) {
         count_and_charge_large(facts.span);
         mal_stats_uncount_large(before);
+        mal_scavenger_swap();
     }
     return true;
+}
+
+bool mal_move_pages(void *to, void *from) {
+    struct pointer_facts source = facts_of(from);
+    struct pointer_facts target = facts_of(to);
+    return source.kind == LARGE && target.kind == LARGE && mal_move_large(source.span, target.span);
 }

@@ -26,6 +26,7 @@
 #include "os/countdown.h"
 #include "os/env.h"
 #include "os/lock.h"
+#include "os/thread.h"
 #include "sample/sampler.h"
 
 #include <pthread.h>
@@ -47,6 +48,9 @@ static bool have_exit_key; /* constant after init */
 
 static void unregister(void *argument) {
     struct mal_thread *thread = argument;
+    mal_thread_forget_own();
+    if (thread->state != MAL_THREAD_REGISTERED)
+        return;
     mal_lock(&registry_lock);
     if (thread->previous)
         thread->previous->next = thread->next;
@@ -163,7 +167,11 @@ enum mal_due mal_thread_due(uint64_t size_bytes, uint64_t *ret_rate) {
     return due;
 }
 
+/* The collector never stops such a thread; it has to know when the thread has ended. */
 void mal_thread_become_own(void) {
+    mal_thread_note_own();
+    if (have_exit_key && mal_thread.state == MAL_THREAD_NEW)
+        pthread_setspecific(exit_key, &mal_thread);
     mal_thread.flags |= MAL_THREAD_OWN;
     mal_store_relaxed(&mal_thread.countdown, -1);
 }

@@ -37,6 +37,7 @@
 #include "gc/arena.h"
 #include "gc/assist.h"
 #include "gc/heap.h"
+#include "gc/malloc_roots.h"
 #include "gc/mark.h"
 #include "gc/pool.h"
 #include "gc/steps.h"
@@ -166,8 +167,8 @@ static void take_stacks(void) {
 }
 
 static void begin_marking(void) {
-    run.live_start_bytes = mal_gc_heap_levels().live_bytes;
     mal_gc_heap_start_mark();
+    run.live_start_bytes = mal_gc_heap_levels().live_bytes;
     mal_gc_pools_flip();
     mal_gc_pace_start(&run);
     mal_gc_assist_begin();
@@ -183,9 +184,16 @@ static void first_stop(void *unused) {
 
 /* Marks what is left; false when the time was up before all was done. */
 static bool mark_stopped(uint64_t deadline_ns) {
+    if (mal_gc_wants(MAL_GC_DEBUG_MALLOC_ROOTS))
+        mal_gc_malloc_roots_mark(own);
     take_stacks();
     run.globals_bytes = mal_gc_roots_mark_globals(own);
-    mal_gc_roots_mark_others(own);
+    if (run.beside)
+        mal_gc_roots_mark_moving(own);
+    else if (run.beside)
+        mal_gc_roots_mark_moving(own);
+    else
+        mal_gc_roots_mark_others(own);
     return mal_gc_workers_finish(own, mal_gc_dirty_share, deadline_ns);
 }
 

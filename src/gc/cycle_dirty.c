@@ -74,12 +74,20 @@ static int watch_heap(const struct mal_gc_dirty *dirty) {
     return error;
 }
 
+/* Parts of the heap are mapped anew at times, and are watched no more then. */
+static int clear_or_watch(const struct mal_gc_dirty *dirty, uintptr_t low, uintptr_t high) {
+    if (dirty->clear(low, high, NULL, NULL) == 0)
+        return 0;
+    int error = dirty->add(low, high);
+    return error ? error : dirty->clear(low, high, NULL, NULL);
+}
+
 static void protect(uintptr_t low, uintptr_t high, void *context) {
     struct pass *pass = context;
     for (; low < high && pass->error == 0; low += mal_min(high - low, CHUNK_BYTES)) {
         mal_gc_step_begin();
-        pass->error =
-            pass->run->dirty->clear(low, low + mal_min(high - low, CHUNK_BYTES), NULL, NULL);
+        uintptr_t end = low + mal_min(high - low, CHUNK_BYTES);
+        pass->error = clear_or_watch(pass->run->dirty, low, end);
         mal_gc_step_end();
     }
 }

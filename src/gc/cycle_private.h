@@ -94,6 +94,8 @@ struct mal_gc_root_bytes mal_gc_roots_mark_stacks(struct mal_gc_worker *worker);
 uint64_t mal_gc_roots_mark_globals(struct mal_gc_worker *worker);
 /* What hangs on objects, what is queued to be run, pools and arenas. At any time. */
 void mal_gc_roots_mark_others(struct mal_gc_worker *worker);
+/* Of these, what neither dirty pages nor shading follow: for the second stop. */
+void mal_gc_roots_mark_moving(struct mal_gc_worker *worker);
 /* World stopped: everything, for the oracle. */
 void mal_gc_roots_mark_all(struct mal_gc_worker *worker);
 

@@ -10,6 +10,7 @@
 #include "gc/cycle_private.h"
 
 #include "gc/arena.h"
+#include "gc/callbacks.h"
 #include "gc/malloc_roots.h"
 #include "gc/mark.h"
 #include "gc/pool.h"
@@ -41,6 +42,11 @@ uint64_t mal_gc_roots_mark_globals(struct mal_gc_worker *worker) {
     mal_gc_world_each_segment(mark, &marking);
     mal_gc_world_each_explicit(mark, &marking);
     return marking.bytes.globals;
+}
+
+void mal_gc_roots_mark_moving(struct mal_gc_worker *worker) {
+    mal_gc_callbacks_mark_roots(worker);
+    mal_gc_pools_mark_roots(worker);
 }
 
 void mal_gc_roots_mark_others(struct mal_gc_worker *worker) {

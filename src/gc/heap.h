@@ -50,6 +50,9 @@ struct mal_gc_cache {
 /* Brings the tables up. 0 or -ENOMEM. Once, under the collector's start lock. */
 int mal_gc_heap_init(void);
 
+/* Freed objects are filled with 0xdb, so that whoever uses one notices. Constant once up. */
+extern MAL_HIDDEN uint32_t mal_gc_heap_poisons;
+
 /* What the pacer needs. Relaxed atomics unless said. */
 struct mal_gc_heap_counters {
     uint64_t

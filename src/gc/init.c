@@ -10,9 +10,9 @@
  * child finds whole structures. It gives up the cycle that may have been under way: partial marks
  * say nothing about what is dead. Its threads are started by its first cycle.
  *
- * SYNCHRONIZATION: `stage` goes DOWN -> COMING -> UP, or back to DOWN, by compare-and-swap; threads
- * that come meanwhile wait. A fork without a collector holds it at COMING. No lock: bringing up
- * takes locks of all tiers.
+ * SYNCHRONIZATION: `stage` goes DOWN -> COMING -> UP, or back to DOWN, by compare-and-swap, and
+ * DOWN -> FORKING -> DOWN; threads that come meanwhile wait. No lock: bringing up takes locks of
+ * all tiers.
  */
 #include "gc/cycle_private.h"
 
@@ -40,7 +40,7 @@
 #include <sched.h>
 #include <unistd.h>
 
-enum stage { DOWN, COMING, UP };
+enum stage { DOWN, COMING, FORKING, UP };
 static uint32_t stage; /* enum stage */
 static uint32_t cpus;  /* relaxed atomic; 0: not counted yet */
 
@@ -133,21 +133,22 @@ static int bring_up(void) {
     if (error != 0)
         return error;
     mal_gc_pace_init();
+    mal_gc_heap_poisons = mal_gc_wants(MAL_GC_DEBUG_POISON);
     mal_gc_heap_set_hooks(&hooks);
     mal_gc_thread_on_exit(take_cache_back);
     mal_gc_collector_install(&collector);
     return 0;
 }
 
-/* A fork handler of the program's finds the collector as it is. */
+/* A fork handler of the program's, run by the thread that forks, finds the collector as it is. */
 int mal_gc_ensure(void) {
     uint32_t now;
     if (mal_lock_holds_all)
         return mal_gc_is_up() ? 0 : -EAGAIN;
     while ((now = mal_load_acquire(&stage)) != UP) {
         uint32_t down = DOWN;
-        if (now == COMING)
-            mal_futex_wait(&stage, COMING, MAL_FUTEX_FOREVER);
+        if (now != DOWN)
+            mal_futex_wait(&stage, now, MAL_FUTEX_FOREVER);
         else if (mal_cas_acquire(&stage, &down, (uint32_t)COMING)) {
             int error = bring_up();
             mal_store_release(&stage, (uint32_t)(error ? DOWN : UP));
@@ -198,31 +199,44 @@ MAL_PUBLIC int mallard_gc_set_percent(int percent) {
 
 /* ---- fork ---- */
 
-/* Nobody comes up while a fork goes on: the child would wait for whom it lost, and the parent would
- * let go of what it does not hold. True when there is no collector, and none until let go. */
-static bool stay_down(void) {
-    uint32_t now;
-    while ((now = mal_load_acquire(&stage)) != UP) {
-        uint32_t down = DOWN;
-        if (now == COMING)
-            mal_futex_wait(&stage, COMING, MAL_FUTEX_FOREVER);
-        else if (mal_cas_acquire(&stage, &down, (uint32_t)COMING))
-            return true;
+/* Two forks at once pass here one after the other, and a collector that is just coming up comes up
+ * first: both sides of a fork find what was decided before it. */
+static uint32_t fork_lock; /* 0 free, 1 held */
+static bool held;          /* fork_lock: the collector is up */
+
+static void take_fork_lock(void) {
+    uint32_t free_state = 0;
+    while (!mal_cas_acquire(&fork_lock, &free_state, 1u)) {
+        mal_futex_wait(&fork_lock, 1, MAL_FUTEX_FOREVER);
+        free_state = 0;
     }
-    return false;
 }
 
-static void let_come_up(void) {
-    mal_store_release(&stage, (uint32_t)DOWN);
-    mal_futex_wake(&stage, INT32_MAX);
+static void give_fork_lock(void) {
+    mal_store_release(&fork_lock, 0u);
+    mal_futex_wake(&fork_lock, INT32_MAX);
+}
+
+/* DOWN becomes FORKING, so that nobody begins to come up meanwhile. */
+static bool settle(void) {
+    for (;;) {
+        uint32_t now = DOWN;
+        if (mal_cas_acquire(&stage, &now, (uint32_t)FORKING))
+            return false;
+        if (now == UP)
+            return true;
+        mal_futex_wait(&stage, now, MAL_FUTEX_FOREVER);
+    }
 }
 
 void mal_gc_hold_for_fork(void) {
-    if (stay_down())
-        return;
-    mal_gc_steps_hold();
-    mal_gc_gate_shut();
-    mal_gc_world_before_fork();
+    take_fork_lock();
+    held = settle();
+    if (held) {
+        mal_gc_steps_hold();
+        mal_gc_gate_shut();
+    }
+    mal_gc_world_before_fork(); /* threads and handles are known before there is a collector */
 }
 
 static void lock_collector(void) {
@@ -241,7 +255,7 @@ static void unlock_collector(bool child) {
 
 /* Pools, and what runs their callbacks, are in use without a collector too. */
 void mal_gc_before_fork(void) {
-    if (mal_gc_is_up())
+    if (held)
         lock_collector();
     mal_gc_pools_before_fork();
     mal_gc_callbacks_before_fork();
@@ -249,34 +263,39 @@ void mal_gc_before_fork(void) {
 
 /* Its locks rank behind those of the caches. */
 void mal_gc_before_fork_heap(void) {
-    if (mal_gc_is_up())
+    if (held)
         mal_gc_heap_before_fork();
 }
 
 void mal_gc_after_fork_heap(bool child) {
-    if (mal_gc_is_up())
+    if (held)
         mal_gc_heap_after_fork(child);
 }
 
 void mal_gc_after_fork(bool child) {
     mal_gc_callbacks_after_fork(child);
     mal_gc_pools_after_fork(child);
-    if (mal_gc_is_up())
+    if (held)
         unlock_collector(child);
 }
 
+static void forget_in_child(void) {
+    mal_gc_workers_forget_in_child();
+    mal_gc_sweeper_forget_in_child();
+    mal_gc_assist_forget_in_child();
+    mal_gc_dirty_forget_in_child();
+    mal_gc_request_forget_in_child();
+}
+
 void mal_gc_let_go_after_fork(bool child) {
-    if (!mal_gc_is_up()) {
-        let_come_up();
-        return;
-    }
     mal_gc_world_after_fork(child);
-    if (child) {
-        mal_gc_workers_forget_in_child();
-        mal_gc_sweeper_forget_in_child();
-        mal_gc_assist_forget_in_child();
-        mal_gc_dirty_forget_in_child();
-        mal_gc_request_forget_in_child();
+    if (held) {
+        if (child)
+            forget_in_child();
+        mal_gc_steps_resume();
+    } else {
+        mal_store_release(&stage, (uint32_t)DOWN);
+        mal_futex_wake(&stage, INT32_MAX);
     }
-    mal_gc_steps_resume();
+    give_fork_lock();
 }

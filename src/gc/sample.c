@@ -84,7 +84,7 @@ static uint64_t sampled_bit(const struct mal_span *span, uint64_t offset) {
     unsigned class = span->gc.span_class >> 1;
     if (class == MAL_GC_CLASS_LARGE)
         return 1;
-    return 1ull << (inside * mal_gc_class[class].divide_magic >> 32 & 63);
+    return 1ull << (inside * mal_gc_class[class].divide_magic >> MAL_GC_DIVIDE_SHIFT & 63);
 }
 
 void mal_gc_sample_record(uintptr_t object, uint64_t bytes, uint64_t rate) {

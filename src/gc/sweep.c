@@ -20,6 +20,10 @@
 #include "gc/specials.h"
 #include "os/critical.h"
 
+#include <string.h>
+
+#define POISON 0xdb
+
 bool mal_gc_heap_is_marked(uintptr_t object) {
     uint64_t offset = mal_gc_offset(object);
     return mal_load_relaxed(&mal_gc_line_at(offset)->mark) & mal_gc_bit_at(offset);
@@ -39,6 +43,15 @@ static void sweep_specials(const struct mal_span *span) {
     mal_gc_specials_sweep(&view);
 }
 
+uint32_t mal_gc_heap_poisons;
+
+static void poison(const struct mal_span *span, uint64_t window, uint64_t dead) {
+    for (; dead; dead &= dead - 1)
+        memset((char *)mal_gc_tables.base + window +
+                   ((uint64_t)__builtin_ctzll(dead) << MAL_GRANULE_SHIFT),
+               POISON, span->gc.object_bytes);
+}
+
 /* Returns how many objects died. */
 static uint32_t sweep_window(struct mal_span *span, uint64_t offset) {
     struct mal_gc_line *line = mal_gc_line_at(offset);
@@ -50,6 +63,8 @@ static uint32_t sweep_window(struct mal_span *span, uint64_t offset) {
     uint64_t dead = alloc & ~mark;
     if (dead) {
         mal_gc_sample_died(span, offset, dead);
+        if (mal_gc_heap_poisons)
+            poison(span, offset, dead);
         mal_store_relaxed(&line->alloc, alloc & mark);
     }
     mal_store_relaxed(&line->mark, 0ull);

@@ -36,7 +36,7 @@ static void describe(unsigned class) {
     uint32_t pages = (uint32_t)mal_max(info->span_pages, SPAN_PAGES_MIN);
     mal_gc_class[class] = (struct mal_gc_class){
         .size_bytes = info->size_bytes,
-        .divide_magic = info->divide_magic,
+        .divide_magic = (uint32_t)mal_ceil_div(1ull << MAL_GC_DIVIDE_SHIFT, info->size_bytes),
         .span_pages = pages,
         .objects = pages * MAL_PAGE_BYTES / info->size_bytes,
     };

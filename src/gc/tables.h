@@ -52,7 +52,7 @@
 /* The class of objects that own their span. */
 #define MAL_GC_CLASS_LARGE 0u
 /* Size classes 1 .. MAL_GC_CLASS_COUNT - 1 are mal_class's up to MAL_SMALL_MAX_BYTES. */
-#define MAL_GC_CLASS_COUNT 66u
+#define MAL_GC_CLASS_COUNT 73u
 /* A span class is size class << 1 | noscan. */
 #define MAL_GC_SPAN_CLASSES (2 * MAL_GC_CLASS_COUNT)
 
@@ -62,9 +62,13 @@ struct mal_gc_line {
     uint64_t pointers[2];
 };
 
+/* With e = magic * size - 2^SHIFT < size, the quotient is right while offset * e < 2^SHIFT: sizes
+ * are at most 2^15, spans at most 2^20. The smallest size, 2^4, fits 32 bits. */
+#define MAL_GC_DIVIDE_SHIFT 35
+
 struct mal_gc_class {
     uint32_t size_bytes;
-    uint32_t divide_magic; /* offset / size == offset * magic >> 32 for offsets in one span */
+    uint32_t divide_magic; /* offset / size == offset * magic >> SHIFT for offsets in one span */
     uint32_t span_pages;
     uint32_t objects;
     const uint64_t *starts; /* per window of the span: the granules where objects begin */
@@ -141,7 +145,7 @@ MAL_FAST uint64_t mal_gc_slot_start(uint64_t offset, uint32_t page) {
     unsigned class = mal_gc_page_span_class(page) >> 1;
     if (class == MAL_GC_CLASS_LARGE)
         return start;
-    uint64_t index = (offset - start) * mal_gc_class[class].divide_magic >> 32;
+    uint64_t index = (offset - start) * mal_gc_class[class].divide_magic >> MAL_GC_DIVIDE_SHIFT;
     return start + index * mal_gc_class[class].size_bytes;
 }
 

@@ -5,9 +5,12 @@
  * Holds one record per thread, in a list and by thread id. Path up: a thread registers when it
  * first allocates, when libmallard-gc.so starts it, or when a stop finds it in /proc/self/task;
  * then the collector makes the record ("adopts" the thread) and the thread claims it in its signal
- * handler. Path down: a destructor of thread-specific data takes the thread off, in the last round
- * of destructors, so that others still may use the heap; a thread that ended in another way is
- * dropped by the stop that finds its id gone.
+ * handler. Path down: a destructor of thread-specific data marks the thread as leaving, in the last
+ * round of destructors, so that others still may use the heap. From then on it runs libc's code
+ * only, which blocks all signals and takes locks that a stopped thread may hold: no stop may wait
+ * for it. Its record is dropped when its id is gone, as is that of a thread that ended in another
+ * way. A thread that the kernel gave the id of one that left is told by its taking signals: it gets
+ * the record.
  *
  * SYNCHRONIZATION
  *   1. `registry_lock` (rank GC_THREADS) guards the list, the chains by id and the pool of records.
@@ -19,7 +22,7 @@
  *      off, or nobody has its id any more.
  *   4. mal_gc_self is set by its thread only: in a critical section, or in the handler, which runs
  *      outside them. So a thread never gets two records: registration looks, under the lock, for
- * the record that adoption may have made meanwhile.
+ *      the record that adoption may have made meanwhile.
  *   5. Records are never unmapped.
  *
  * Must never call libc under the lock: a stopped thread may hold any of libc's.
@@ -28,7 +31,9 @@
 
 #include "base/atomic.h"
 #include "meta/memory.h"
+#include "os/clock.h"
 #include "os/lock.h"
+#include "os/tasks.h"
 #include "os/thread.h"
 
 #include <errno.h>
@@ -39,6 +44,7 @@
 
 #define BUCKETS 1024u
 #define MEETINGS_MAX (1u << 16) /* threads that one stop can adopt; the next stop goes on */
+#define LEAVING_MOST 64u        /* records of threads that may be gone */
 #define DESTRUCTOR_ROUNDS 3u    /* of the four that POSIX promises */
 
 struct meeting {
@@ -52,8 +58,9 @@ static MAL_THREAD struct mal_gc_thread *completed; /* mal_gc_self, once it has b
 static struct mal_lock registry_lock = MAL_LOCK_INIT(MAL_RANK_GC_THREADS);
 static struct mal_gc_thread *registry;        /* rule 1 */
 static struct mal_gc_thread *by_tid[BUCKETS]; /* rule 1 */
-static uint32_t generation; /* rule 1 to write, before `registered`; release/acquire */
-static uint32_t registered; /* rule 1 to write; release/acquire */
+static uint32_t generation;    /* rule 1 to write, before `registered`; release/acquire */
+static uint32_t leaving_count; /* rule 1 */
+static uint32_t registered;    /* rule 1 to write; release/acquire */
 static struct mal_pool pool = MAL_POOL_INIT(sizeof(struct mal_gc_thread), MAL_META_OTHER);
 static struct mal_table meeting_table;                  /* stopping thread */
 static uint32_t meeting_count;                          /* rule 3 */
@@ -85,6 +92,15 @@ static void link_locked(struct mal_gc_thread *thread) {
     mal_store_release(&registered, registered + 1);
 }
 
+/* A leaving thread that comes back, or whose id another one has got. */
+static void revive_locked(struct mal_gc_thread *thread) {
+    thread->leaving = false;
+    thread->exit_rounds = 0;
+    leaving_count--;
+    mal_store_release(&generation, generation + 1);
+    mal_store_release(&registered, registered + 1);
+}
+
 static void unlink_locked(struct mal_gc_thread *thread) {
     struct mal_gc_thread **at = bucket_of(thread->tid);
     while (*at != thread)
@@ -96,7 +112,10 @@ static void unlink_locked(struct mal_gc_thread *thread) {
         registry = thread->next;
     if (thread->next)
         thread->next->previous = thread->previous;
-    mal_store_release(&registered, registered - 1);
+    if (thread->leaving)
+        leaving_count--;
+    else
+        mal_store_release(&registered, registered - 1);
     thread->tid = 0;
 }
 
@@ -119,7 +138,32 @@ void mal_gc_thread_on_exit(void (*hook)(struct mal_gc_thread *thread)) {
     exit_hook = hook;
 }
 
+/* Without stops nobody else drops those that are gone. */
+static void drop_gone_locked(void) {
+    struct mal_gc_thread *next;
+    for (struct mal_gc_thread *thread = registry; thread; thread = next) {
+        next = thread->next;
+        if (!thread->leaving || mal_task_signal(thread->tid, 0) != -ESRCH)
+            continue;
+        unlink_locked(thread);
+        mal_pool_give(&pool, thread);
+    }
+}
+
 /* The hook first: a stop must find the thread's cache until it is empty. */
+static void leave(struct mal_gc_thread *thread) {
+    run_exit_hook(thread);
+    mal_lock(&registry_lock);
+    if (leaving_count >= LEAVING_MOST)
+        drop_gone_locked();
+    thread->leaving = true;
+    thread->left_ns = mal_clock_mono_ns();
+    leaving_count++;
+    mal_store_release(&registered, registered - 1);
+    mal_gc_self = completed = NULL;
+    mal_unlock(&registry_lock);
+}
+
 static void unregister(struct mal_gc_thread *thread) {
     run_exit_hook(thread);
     mal_lock(&registry_lock);
@@ -138,7 +182,7 @@ static void at_thread_exit(void *argument) {
         mallard_gc_blocking_end();
     if (++thread->exit_rounds < DESTRUCTOR_ROUNDS && pthread_setspecific(exit_key, thread) == 0)
         return;
-    unregister(thread);
+    leave(thread);
 }
 
 static void make_exit_key(void) {
@@ -172,18 +216,20 @@ static struct bounds own_stack(void) {
 
 /* The calling thread's record may be that of another one which had its id before and ended without
  * a word: only the cache of that one is left. */
-static void begin_anew(struct mal_gc_thread *thread) {
+static void begin_anew(struct mal_gc_thread *thread, uintptr_t thread_pointer) {
     thread->stack_low = thread->stack_high = 0;
-    thread->thread_pointer = mal_thread_pointer();
+    thread->thread_pointer = thread_pointer;
     thread->blocking_depth = thread->exit_rounds = 0;
+    mal_store_seq_cst(&thread->state, (uint32_t)MAL_GC_RUNNING);
 }
 
 static struct mal_gc_thread *find_own_locked(pid_t tid) {
     struct mal_gc_thread *thread = find_locked(tid);
     if (!thread)
         return make_locked(tid);
-    begin_anew(thread);
-    mal_store_seq_cst(&thread->state, (uint32_t)MAL_GC_RUNNING);
+    if (thread->leaving)
+        revive_locked(thread);
+    begin_anew(thread, mal_thread_pointer());
     return thread;
 }
 
@@ -238,7 +284,8 @@ bool mallard_gc_thread_is_wanted(void) {
 void mal_gc_thread_each(void (*visit)(struct mal_gc_thread *thread, void *context), void *context) {
     mal_lock(&registry_lock);
     for (struct mal_gc_thread *thread = registry; thread; thread = thread->next)
-        visit(thread, context);
+        if (!thread->leaving)
+            visit(thread, context);
     mal_unlock(&registry_lock);
 }
 
@@ -265,7 +312,8 @@ void mal_gc_thread_sift(bool (*visit)(struct mal_gc_thread *thread, void *contex
     mal_unlock(&registry_lock);
     for (; dropped; dropped = next) {
         next = dropped->next;
-        run_exit_hook(dropped);
+        if (!dropped->leaving)
+            run_exit_hook(dropped);
         mal_lock(&registry_lock);
         mal_pool_give(&pool, dropped);
         mal_unlock(&registry_lock);
@@ -306,13 +354,19 @@ void mal_gc_thread_introduce(struct mal_gc_thread *thread) {
     note_meeting(thread);
 }
 
+/* It claims the record in its handler, or when it registers. */
+void mal_gc_thread_replace(struct mal_gc_thread *thread) {
+    revive_locked(thread);
+    begin_anew(thread, 0);
+}
+
 struct mal_gc_thread *mal_gc_thread_claim(void) {
     pid_t tid = gettid();
     const struct meeting *meetings = (const struct meeting *)meeting_table.base;
     for (uint32_t i = mal_load_acquire(&meeting_count); i-- > 0;) {
         if (meetings[i].tid != tid || meetings[i].thread->tid != tid)
             continue;
-        begin_anew(meetings[i].thread);
+        begin_anew(meetings[i].thread, mal_thread_pointer());
         mal_gc_self = meetings[i].thread;
         return mal_gc_self;
     }

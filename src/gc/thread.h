@@ -43,6 +43,8 @@ struct mal_gc_thread {
     uint32_t assist_cycle;     /* owner: which cycle the debt is of */
 
     uint32_t exit_rounds; /* of the destructor that ends the registration; owner */
+    uint64_t left_ns;     /* when, of one that is leaving; CLOCK_MONOTONIC; likewise */
+    bool leaving;         /* past its destructors: neither stopped nor scanned; registry lock */
     struct mal_gc_thread *next, *previous, *next_of_tid; /* registry lock */
 };
 
@@ -60,10 +62,10 @@ void mal_gc_thread_leave(void);
  * once, before the first thread registers. */
 void mal_gc_thread_on_exit(void (*hook)(struct mal_gc_thread *thread));
 
-/* Visits all registered threads, under the registry lock. */
+/* Visits all registered threads but those that are leaving, under the registry lock. */
 void mal_gc_thread_each(void (*visit)(struct mal_gc_thread *thread, void *context), void *context);
 
-/* How many are registered. Acquire. */
+/* How many are registered and not leaving. Acquire. */
 uint32_t mal_gc_thread_count(void);
 /* Another number after every registration. Acquire: read before a visit, and again after the count,
  * it tells whether somebody has registered whom the visit did not see. */
@@ -71,7 +73,8 @@ uint32_t mal_gc_thread_generation(void);
 
 /* ---- for world.c ---- */
 
-/* Visits under the registry lock; a thread whose visit returns true has ended and is dropped. */
+/* Visits all, leaving ones too, under the registry lock; a thread whose visit returns true has
+ * ended and is dropped. */
 void mal_gc_thread_sift(bool (*visit)(struct mal_gc_thread *thread, void *context), void *context);
 
 enum mal_gc_meeting {
@@ -84,6 +87,8 @@ enum mal_gc_meeting mal_gc_thread_meet(pid_t tid);
 /* A registered thread that may not know its record: it was adopted, or another one with its id was.
  * Before it is sent the signal. The stopping thread, under the registry lock. */
 void mal_gc_thread_introduce(struct mal_gc_thread *thread);
+/* The record of a thread that left is now another one's, which has its id. Likewise. */
+void mal_gc_thread_replace(struct mal_gc_thread *thread);
 /* In a signal handler of a thread without a record, while a stop is on: the adopted one or NULL. */
 struct mal_gc_thread *mal_gc_thread_claim(void);
 /* The stop is over: adopted threads have claimed their records or are gone. */

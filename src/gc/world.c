@@ -8,7 +8,7 @@
  * knows, adopt and signal these, until there are none. Path up: make the epoch even and wake all.
  *
  *     the world is stopped  <=>  every registered thread is stopped (park.c) and every thread that
- *                                the kernel lists is registered, Mallard's own, or ended
+ *                                the kernel lists is registered, leaving, Mallard's own, or ended
  *
  * The second half is checked after the first holds: stopped threads start none. Whoever was started
  * before is listed by then, since clone lists it before it returns. A thread may register itself
@@ -50,6 +50,7 @@
 #define LONGEST_WAIT_NS 32000000ull
 #define LOST_AFTER_NS 20000000ull
 #define WATCHDOG_NS 1000000000ull
+#define LEAVING_NS 100000000ull
 
 /* A lock whose waiters and holders can be stopped: 0 free, 1 held, 2 held and somebody may sleep.
  */
@@ -100,8 +101,22 @@ static bool signal_thread(struct mal_gc_thread *thread, struct round *round) {
     return false;
 }
 
+/* Whoever has the id of a thread that left long ago, and takes signals, is another one. */
+static bool is_another(const struct mal_gc_thread *left) {
+    if (mal_clock_mono_ns() - left->left_ns < LEAVING_NS)
+        return false;
+    struct mal_task task = mal_task_look(left->tid);
+    return task.state == MAL_TASK_RUNS && !(task.blocked >> (mal_gc_signal() - 1) & 1);
+}
+
 static bool ask_thread(struct mal_gc_thread *thread, void *context) {
     struct round *round = context;
+    if (thread->leaving && mal_task_signal(thread->tid, 0) == -ESRCH)
+        return true;
+    if (thread->leaving && !is_another(thread))
+        return false;
+    if (thread->leaving)
+        mal_gc_thread_replace(thread);
     if (thread == round->self || mal_gc_thread_is_stopped(thread, round->epoch))
         return false;
     if (mal_thread_is_own(thread->tid))
@@ -137,7 +152,7 @@ static bool ask_and_wait(struct round *round, uint64_t patience_ns) {
  * it did not find its record. */
 static bool look_closely(struct mal_gc_thread *thread, void *context) {
     struct round *round = context;
-    if (thread == round->self || mal_gc_thread_is_stopped(thread, round->epoch))
+    if (thread->leaving || thread == round->self || mal_gc_thread_is_stopped(thread, round->epoch))
         return false;
     struct mal_task task = mal_task_look(thread->tid);
     if (task.state == MAL_TASK_GONE)
@@ -316,18 +331,27 @@ void mal_gc_world_become_own(void) {
     mal_thread_note_own();
 }
 
+static bool held_for_fork; /* stop lock */
+
+/* A process without the collected heap forks as ever. */
 void mal_gc_world_before_fork(void) {
+    if (mal_gc_thread_generation() == 0)
+        return;
     mal_gc_stop_lock_take();
     mal_gc_threads_before_fork();
     mal_gc_roots_before_fork();
     mal_gc_handles_before_fork();
+    held_for_fork = true;
 }
 
 void mal_gc_world_after_fork(bool child) {
-    if (child) {
-        ghosts = 0;
+    if (child)
         mal_thread_forget_all_own();
-    }
+    if (!held_for_fork)
+        return;
+    held_for_fork = false;
+    if (child)
+        ghosts = 0;
     mal_gc_handles_after_fork();
     mal_gc_roots_after_fork(child);
     mal_gc_threads_after_fork(child);

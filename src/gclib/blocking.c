@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The blocking calls of libc, each in a blocking region: made from calls.h.
+ * The blocking calls of libc, each in a blocking region: made from calls.def.
  *
  * While a thread is in one, a collection neither signals it nor waits for it. So a call never ends
  * with EINTR because of a collection, its timeout runs on undisturbed, and a thousand idle threads
@@ -39,7 +39,7 @@
 
 /* Those that no header declares. */
 #define CALL(result, name, parameters, arguments) GCLIB_PUBLIC result name parameters;
-#include "gclib/calls.h"
+#include "gclib/calls.def"
 #undef CALL
 
 #define CALL(type, name, parameters, arguments)                                                    \
@@ -48,7 +48,7 @@
         IN_REGION(gclib_result, NEXT(name) arguments);                                             \
         return gclib_result;                                                                       \
     }
-#include "gclib/calls.h"
+#include "gclib/calls.def"
 #undef CALL
 
 static int lock_file(int (*next)(int, int, ...), int fd, int command, void *argument) {

@@ -4,7 +4,8 @@
  *
  * Path up: the page heap grows by mal_vm_map_at next to where it ended, so that the heap stays one
  * mapping; tables are reserved once and committed as the heap grows. Path down: released pages
- * stay mapped, only their memory goes back.
+ * stay mapped, only their memory goes back. Sideways: the memory of large objects moves by its
+ * pages, and a place that got its memory so is mapped anew before others use it.
  *
  * The window is where the heap may grow: eight times the machine's memory, so that overcommitting
  * programs fit, but never more than an address-space limit could satisfy. Tables for it are
@@ -20,6 +21,7 @@
 
 #include "base/atomic.h"
 #include "base/bits.h"
+#include "base/check.h"
 
 #include <errno.h>
 #include <sys/mman.h>
@@ -30,6 +32,10 @@
 #define GIB (1ull << 30)
 #define WINDOW_MIN_BYTES (GIB << 8)
 #define WINDOW_MAX_BYTES (GIB << 14)
+
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4 /* the kernel's; younger than some libcs */
+#endif
 
 uint64_t mal_vm_map_calls;
 uint64_t mal_vm_release_calls;
@@ -135,6 +141,36 @@ int mal_vm_forbid(void *address, size_t bytes) {
     int error = mal_vm_release(address, bytes);
     if (error == 0 && mprotect(address, bytes, PROT_NONE) != 0)
         error = -errno;
+    errno = saved_errno;
+    return error;
+}
+
+static int map_over(void *address, size_t bytes) {
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+    return mmap(address, bytes, PROT_READ | PROT_WRITE, flags, -1, 0) == MAP_FAILED ? -errno : 0;
+}
+
+int mal_vm_renew(void *address, size_t bytes) {
+    int saved_errno = errno;
+    int error = fault_due() ? -ENOMEM : map_over(address, bytes);
+    errno = saved_errno;
+    return error;
+}
+
+/* The kernel takes away what is mapped at the target before it looks at the source, which may turn
+ * out to be in several pieces. Without the flag (before Linux 5.7, or in an emulator) it refuses
+ * earlier than that. */
+int mal_vm_move(void *from, void *to, size_t bytes) {
+    int saved_errno = errno;
+    int error = 0;
+    int flags = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
+    if (fault_due())
+        return -ENOMEM;
+    if (mremap(from, bytes, bytes, flags, to) == MAP_FAILED) {
+        error = -errno;
+        if (error != -EINVAL && map_over(to, bytes) != 0)
+            mal_die("a part of the heap cannot be mapped again");
+    }
     errno = saved_errno;
     return error;
 }

@@ -39,6 +39,14 @@ bool mal_vm_released_is_zero(void);
  * are only given back. */
 int mal_vm_forbid(void *address, size_t bytes);
 
+/* Moves the memory of whole pages to a place that is mapped as well; what lay there is lost, and
+ * where it came from reads as zero afterwards. Nothing has changed on failure, but `to` may read as
+ * zero. The place is a mapping of its own from then on, until it is renewed. */
+int mal_vm_move(void *from, void *to, size_t bytes);
+
+/* Fresh zero pages instead of what is mapped there, of one piece with what lies around. */
+int mal_vm_renew(void *address, size_t bytes);
+
 /* How much address space this process may have; a very large number where nobody says. */
 uint64_t mal_vm_address_limit_bytes(void);
 

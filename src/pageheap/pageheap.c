@@ -27,6 +27,7 @@
 #include "os/vm.h"
 #include "pageheap/chunk.h"
 #include "pageheap/limit.h"
+#include "pageheap/move.h"
 #include "pageheap/pages.h"
 
 #include <errno.h>
@@ -35,6 +36,13 @@
 #define STATE_UNIT_BYTES 64u
 #define STATE_UNITS_MAX 16u
 #define GROW_ATTEMPTS 64u
+#define SPARE_SHARE 16u /* of the most ever in use may lie free and resident */
+#define SPARE_PAGES ((1u << 20) / MAL_PAGE_BYTES)
+#define FREED_SHARE                                                                                \
+    16u /* of what is in use may lie free and resident when a large span is freed                  \
+         */
+#define FREED_PAGES ((2u << 20) / MAL_PAGE_BYTES)
+#define CONCEDE_SHARE 2u
 #define VIEW_PAGES 8192u /* that a look at spans may take the lock for at once */
 #define SKIP_PAGES ((64u << 20) / MAL_PAGE_BYTES) /* how far to jump over a foreign mapping */
 
@@ -43,12 +51,17 @@ static struct {
     size_t end_page;   /* where the next growth starts */
     size_t fresh_page; /* no page from here on was ever taken */
     struct mal_pageheap_stats stats;
+    uint64_t peak_pages;     /* most that were ever in use */
+    uint64_t swapped_pages;  /* returned as surplus and not used again yet */
+    uint64_t conceded_pages; /* more that may lie free: returning it again and again costs more */
     struct mal_pool spans;
     struct mal_pool states[STATE_UNITS_MAX + 1]; /* by size in units; [0] unused */
 } heap = {
     .lock = MAL_LOCK_INIT(MAL_RANK_PAGEHEAP),
     .spans = MAL_POOL_INIT(sizeof(struct mal_span), MAL_META_SPAN),
 };
+
+uint64_t mal_pageheap_surplus_pages;
 
 int mal_pageheap_init(void) {
     for (unsigned units = 1; units <= STATE_UNITS_MAX; units++)
@@ -150,13 +163,52 @@ static bool is_zeroed_locked(size_t first, size_t pages, size_t released) {
     return released == pages && (mal_vm_released_is_zero() || first >= heap.fresh_page);
 }
 
-static void take_pages_locked(struct mal_span *span, size_t first, size_t pages) {
+/* ---- surplus: what is resident though free ----
+ *
+ * The most that was ever resident is what a program is judged by, and what a container must have.
+ * So where the heap takes memory from the OS although it has free memory elsewhere, which did not
+ * fit, as much of that is to go back; and so is what a large object leaves behind beyond a
+ * sixteenth of what is in use. What is wanted again cost a fault for nothing: half of it is
+ * conceded for ever, so a heap whose use swings, or whose pieces never fit, pays a bounded number
+ * of times. */
+
+/* What is in use or free beyond `most_pages` and what was conceded is surplus. */
+static void note_surplus_locked(uint64_t most_pages) {
+    uint64_t resident = heap.stats.inuse_pages + heap.stats.free_pages;
+    most_pages += heap.conceded_pages;
+    if (resident > most_pages)
+        mal_store_relaxed(&mal_pageheap_surplus_pages,
+                          mal_min(resident - most_pages, heap.stats.free_pages));
+}
+
+/* Of `released` pages at `first` some were returned as surplus and are wanted again. */
+static void concede_locked(size_t first, size_t pages, size_t released) {
+    size_t fresh = first + pages - mal_clamp(heap.fresh_page, first, first + pages);
+    size_t again = mal_min(released - mal_min(fresh, released), heap.swapped_pages);
+    heap.swapped_pages -= again;
+    heap.conceded_pages += again / CONCEDE_SHARE;
+}
+
+/* Pages go to a user: takes them, and keeps the books on how much memory that makes. */
+static size_t use_pages_locked(size_t first, size_t pages) {
     size_t released = mal_pages_take(first, pages);
     count_taken_locked(pages, released);
+    heap.peak_pages = mal_max(heap.peak_pages, heap.stats.inuse_pages);
+    if (released > 0) {
+        concede_locked(first, pages, released);
+        note_surplus_locked(heap.peak_pages + mal_max(heap.peak_pages / SPARE_SHARE, SPARE_PAGES));
+    }
+    return released;
+}
+
+static void take_pages_locked(struct mal_span *span, size_t first, size_t pages) {
+    size_t released = use_pages_locked(first, pages);
     heap.stats.spans++;
     span->base = mal_pagemap_address(first);
     span->pages = (uint32_t)pages;
     span->flags = is_zeroed_locked(first, pages, released) ? MAL_SPAN_ZEROED : 0;
+    if (2 * released >= pages)
+        span->flags |= MAL_SPAN_FRESH;
     heap.fresh_page = mal_max(heap.fresh_page, first + pages);
 }
 
@@ -295,6 +347,12 @@ static void give_pages_locked(size_t first, size_t pages) {
     heap.stats.free_pages += pages;
 }
 
+/* Pages that were just given are not resident. */
+static void mark_released_locked(size_t first, size_t pages) {
+    mal_pages_mark_released(first, pages);
+    count_released_locked(pages);
+}
+
 /* Pages of a span with holes that lie in holes altogether: the OS has them already. */
 static void mark_holes_locked(const struct mal_span *span, size_t first) {
     unsigned units = MAL_PAGE_BYTES / (unsigned)mal_vm_page_bytes();
@@ -303,13 +361,13 @@ static void mark_holes_locked(const struct mal_span *span, size_t first) {
         size_t unit = page * units;
         if ((span->holes[unit / 64] >> (unit % 64) & all) != all)
             continue;
-        mal_pages_mark_released(first + page, 1);
-        count_released_locked(1);
+        mark_released_locked(first + page, 1);
     }
 }
 
 void mal_pageheap_free_span(struct mal_span *span) {
     size_t first = mal_pagemap_page(span->base);
+    mal_move_end(span);
     mal_lock(&heap.lock);
     MAL_CHECK(mal_pagemap.span[first] == span, "a span was freed that the page map does not know");
     set_class_locked(first, span->pages, MAL_CLASS_NONE);
@@ -317,20 +375,27 @@ void mal_pageheap_free_span(struct mal_span *span) {
     give_pages_locked(first, span->pages);
     if (span->flags & MAL_SPAN_HOLED)
         mark_holes_locked(span, first);
+    if (span->flags & MAL_SPAN_GONE)
+        mark_released_locked(first, span->pages);
     heap.stats.spans--;
-    if (span->state == MAL_SPAN_LARGE)
+    if (span->state == MAL_SPAN_LARGE) {
         heap.stats.large_bytes -= (uint64_t)span->pages << MAL_PAGE_SHIFT;
+        uint64_t inuse = heap.stats.inuse_pages;
+        note_surplus_locked(inuse + mal_max(inuse / FREED_SHARE, FREED_PAGES));
+    }
     if (span->state == MAL_SPAN_GC)
         heap.stats.gc_pages -= span->pages;
     free_descriptor_locked(span);
     mal_unlock(&heap.lock);
 }
 
-static void shrink_locked(struct mal_span *span, size_t pages) {
+static void shrink_locked(struct mal_span *span, size_t pages, bool cut_is_released) {
     size_t first_cut = mal_pagemap_page(span->base) + pages;
     size_t cut = span->pages - pages;
     set_class_locked(first_cut, cut, MAL_CLASS_NONE);
     give_pages_locked(first_cut, cut);
+    if (cut_is_released)
+        mark_released_locked(first_cut, cut);
     heap.stats.large_bytes -= (uint64_t)cut << MAL_PAGE_SHIFT;
     span->pages = (uint32_t)pages;
 }
@@ -338,9 +403,9 @@ static void shrink_locked(struct mal_span *span, size_t pages) {
 static bool extend_locked(struct mal_span *span, size_t pages) {
     size_t first_new = mal_pagemap_page(span->base) + span->pages;
     size_t more = pages - span->pages;
-    if (mal_pages_free_behind(first_new, more) < more)
+    if (span->flags & MAL_SPAN_MOVED || mal_pages_free_behind(first_new, more) < more)
         return false;
-    count_taken_locked(more, mal_pages_take(first_new, more));
+    use_pages_locked(first_new, more);
     heap.fresh_page = mal_max(heap.fresh_page, first_new + more);
     set_class_locked(first_new, more, MAL_CLASS_INSIDE);
     heap.stats.large_bytes += (uint64_t)more << MAL_PAGE_SHIFT;
@@ -354,9 +419,10 @@ bool mal_pageheap_resize_large(struct mal_span *span, size_t bytes) {
     bool done = true;
     if (!fits_window(pages, 1))
         return false;
+    bool renewed = pages < span->pages && mal_move_cut(span, pages);
     mal_lock(&heap.lock);
     if (pages < span->pages)
-        shrink_locked(span, pages);
+        shrink_locked(span, pages, renewed);
     else if (pages > span->pages)
         done = extend_locked(span, pages);
     mal_unlock(&heap.lock);
@@ -375,6 +441,12 @@ size_t mal_pageheap_top_chunk(void) {
     size_t chunks = mal_pages_chunks();
     mal_unlock(&heap.lock);
     return chunks;
+}
+
+void mal_pageheap_note_swapped(size_t pages) {
+    mal_lock(&heap.lock);
+    heap.swapped_pages += pages;
+    mal_unlock(&heap.lock);
 }
 
 /* Only whole OS pages can be given back, and they may be larger than ours. */
@@ -405,8 +477,7 @@ void mal_pageheap_return(size_t first_page, size_t pages, enum mal_borrow_result
     mal_lock(&heap.lock);
     give_pages_locked(first_page, pages);
     if (result == MAL_BORROW_RELEASED) {
-        mal_pages_mark_released(first_page, pages);
-        count_released_locked(pages);
+        mark_released_locked(first_page, pages);
         forget_spans_locked(first_page, pages);
     }
     mal_unlock(&heap.lock);

@@ -5,6 +5,7 @@
 #ifndef MAL_PAGEHEAP_PAGEHEAP_H
 #define MAL_PAGEHEAP_PAGEHEAP_H
 
+#include "base/attr.h"
 #include "pageheap/span.h"
 
 #include <stdbool.h>
@@ -47,6 +48,12 @@ void mal_pageheap_free_span(struct mal_span *span);
 bool mal_pageheap_resize_large(struct mal_span *span, size_t bytes);
 
 struct mal_pageheap_stats mal_pageheap_stats(void);
+
+/* Free pages that are to go back to the OS now, in place of what was taken from it; 0 none. Relaxed
+ * atomic, set by whoever takes or frees, reset by mal_scavenger_swap. */
+extern MAL_HIDDEN uint64_t mal_pageheap_surplus_pages;
+/* So many went back for that reason. */
+void mal_pageheap_note_swapped(size_t pages);
 
 /* Takes up to `most` resident free pages out of circulation at the top of the heap, for release;
  * then puts them back, released or not. See pageheap/scavenger.c. */

@@ -28,6 +28,10 @@ enum mal_scavenge_reason { MAL_SCAVENGE_BACKGROUND, MAL_SCAVENGE_EAGER, MAL_SCAV
 uint64_t mal_scavenger_release(uint64_t most_bytes, uint64_t end_ns,
                                enum mal_scavenge_reason reason);
 
+/* Gives idle memory back for what the heap just took, where that would make it larger than it must
+ * be: mal_pageheap_surplus_pages. Any thread, no lock held. */
+void mal_scavenger_swap(void);
+
 /* Returns every idle page now. Returns the bytes given back. Any thread. */
 uint64_t mal_scavenger_release_all(void);
 

@@ -27,7 +27,10 @@ enum mal_span_flags {
     MAL_SPAN_ZEROED = 1u << 0, /* every byte is zero: the pages came fresh from the OS */
     MAL_SPAN_HOLED = 1u << 1,  /* CENTRAL: some bit of `holes` is set */
     MAL_SPAN_BUSY = 1u << 2,   /* CENTRAL: on no list while its pages are being released */
-    MAL_SPAN_ARENA = 1u << 3,  /* a chunk of an arena, gc/arena.c */
+    MAL_SPAN_FRESH = 1u << 3,  /* at least half of its pages had no memory */
+    MAL_SPAN_MOVED = 1u << 4,  /* LARGE: its memory came from elsewhere: a mapping of its own */
+    MAL_SPAN_GONE = 1u << 5,   /* LARGE: its memory went elsewhere: nothing is resident */
+    MAL_SPAN_ARENA = 1u << 6,  /* a chunk of an arena, gc/arena.c */
 };
 
 /* What the collected heap keeps of a span. Its owner is whoever took it off the lists of its class;

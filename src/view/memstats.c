@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * MemStats as JSON, under Go's names and with Go's identities, and beside them every statistic
- * of Mallard by its own name. BySize lists the size classes up to 18432 bytes, as Go's table
- * does; entry 0 stands for no size, and the rest of the 61 entries is zero.
+ * of Mallard by its own name. BySize has Go's 61 entries: entry 0 stands for no size, then
+ * come the smallest size classes, none above 18432 bytes, Go's largest there; the rest is zero.
  */
 #include "view/number.h"
 #include "view/view.h"

@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-CORE = {"base", "os", "meta", "box", "pageheap", "central", "cache", "sample", "front"}
+CORE = {"base", "os", "meta", "box", "pageheap", "central", "cache", "sample", "gc", "front"}
 LIMIT = {"core": 80, "plane": 120}
 MEDIAN = {"core": 10, "plane": 15}
 

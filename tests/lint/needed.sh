@@ -10,6 +10,11 @@ if [ -n "$extra" ]; then
     echo "libmallard.so.0 needs more than libc: $extra"
     fail=1
 fi
+extra=$(readelf -d "$build/libmallard-gc.so.0" | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p' | grep -Ev '^(libmallard\.so\.0|libc\.so\.6|ld-linux-.*)$' || true)
+if [ -n "$extra" ]; then
+    echo "libmallard-gc.so.0 needs more than libmallard and libc: $extra"
+    fail=1
+fi
 strange=$(nm -D --defined-only "$build/libmallard.so.0" | awk '{print $3}' |
     grep -Ev '^(mallard_|malloc|free|calloc|realloc|memalign|aligned_alloc|posix_memalign|valloc|pvalloc|cfree|mallinfo|mallopt|_exit|_Exit|_Zn[wa]m|_Zd[la]Pv)' || true)
 if [ -n "$strange" ]; then

@@ -19,6 +19,7 @@
 
 #define THREADS_MAX 512
 #define BLOCK_LEAST 8
+#define LEAST_PAGE_BYTES 4096
 
 static inline size_t scaled(int argc, char **argv, size_t work) {
     double scale = argc > 1 ? atof(argv[1]) : 1;
@@ -58,10 +59,13 @@ static inline void *not_null(void *memory) {
     return memory;
 }
 
-/* A block that knows its size: in its first four bytes, and as a mark in its last byte. */
+/* A block that knows its size: in its first four bytes, and as a mark in its last byte. Every page
+ * of it is touched, as a program would that asked for it. */
 static inline char *stamp(void *memory, size_t bytes) {
     uint32_t size = (uint32_t)bytes;
     char *block = not_null(memory);
+    for (size_t at = LEAST_PAGE_BYTES; at < bytes; at += LEAST_PAGE_BYTES)
+        block[at] = 1;
     memcpy(block, &size, sizeof size);
     block[bytes - 1] = (char)(size ^ size >> 8 ^ 0x5a);
     return block;

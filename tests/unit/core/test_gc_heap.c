@@ -347,7 +347,7 @@ static void divisions_are_exact(void **state) {
     for (unsigned class = 1; class < MAL_GC_CLASS_COUNT; class ++) {
         const struct mal_gc_class *info = &mal_gc_class[class];
         for (uint64_t at = 0; at < (uint64_t)info->span_pages * MAL_PAGE_BYTES; at++)
-            if (at * info->divide_magic >> 32 != at / info->size_bytes)
+            if (at * info->divide_magic >> MAL_GC_DIVIDE_SHIFT != at / info->size_bytes)
                 fail_msg("offset %u in spans of %u bytes", (unsigned)at, info->size_bytes);
     }
 }

@@ -40,7 +40,7 @@ static void sizes_grow_and_are_multiples_of_a_granule(void **state) {
     assert_int_equal(mal_class[MAL_CLASS_COUNT - 1].size_bytes, MAL_MEDIUM_MAX_BYTES);
 }
 
-/* Rounding up wastes at most a granule or one fifth (a quarter above 32 KiB); what does not fit the
+/* Rounding up wastes at most a granule or an eighth (a quarter above 32 KiB); what does not fit the
  * end of a span is at most an eighth of it. */
 static void waste_is_bounded(void **state) {
     (void)state;
@@ -49,7 +49,7 @@ static void waste_is_bounded(void **state) {
         uint32_t least = mal_class[class - 1].size_bytes + 1;
         uint32_t rounding = info->size_bytes - least;
         uint32_t bound =
-            info->size_bytes > MAL_SMALL_MAX_BYTES ? info->size_bytes / 4 : info->size_bytes / 5;
+            info->size_bytes > MAL_SMALL_MAX_BYTES ? info->size_bytes / 4 : info->size_bytes / 8;
         if (rounding >= 16)
             assert_true(rounding <= bound);
         uint32_t span_bytes = info->span_pages * MAL_PAGE_BYTES;

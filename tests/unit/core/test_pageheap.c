@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Spans in, spans out: the equation of the page counters after every step, alignment, resizing in
- * place, borrowing for release, and the n-th request for memory failing at every n.
+ * place, moving by pages, borrowing for release, what goes back when the heap takes more, and the
+ * n-th request for memory failing at every n.
  */
+#include "base/bits.h"
 #include "meta/pagemap.h"
 #include "os/vm.h"
+#include "pageheap/move.h"
 #include "pageheap/pageheap.h"
 #include "pageheap/scavenger.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -276,6 +280,155 @@ static void every_failing_mapping_is_survived(void **state) {
     everything_back_is_nothing_in_use(state);
 }
 
+static size_t bytes_of(const struct mal_span *span) {
+    return (size_t)span->pages << MAL_PAGE_SHIFT;
+}
+
+static size_t mappings(void) {
+    FILE *maps = fopen("/proc/self/maps", "r");
+    assert_non_null(maps);
+    size_t lines = 0;
+    for (int c; (c = getc(maps)) != EOF;)
+        lines += c == '\n';
+    fclose(maps);
+    return lines;
+}
+
+static struct mal_span *large(size_t pages) {
+    struct mal_span *span =
+        mal_pageheap_new_large_span(pages << MAL_PAGE_SHIFT, MAL_PAGE_BYTES, MAL_GROWTH_ALLOWED);
+    assert_non_null(span);
+    return span;
+}
+
+static void write_numbers(struct mal_span *span) {
+    for (size_t at = 0; at < bytes_of(span); at += sizeof at)
+        memcpy(span->base + at, &at, sizeof at);
+}
+
+static void check_numbers(const struct mal_span *span, size_t bytes) {
+    size_t number;
+    for (size_t at = 0; at < bytes; at += sizeof at) {
+        memcpy(&number, span->base + at, sizeof number);
+        assert_int_equal(number, at);
+    }
+}
+
+static void check_empty(const char *memory, size_t bytes) {
+    for (size_t at = 0; at < bytes; at++)
+        assert_int_equal(memory[at], 0);
+}
+
+/* A chain of objects that each grow out of their place, as realloc makes them. */
+static void pages_move_with_their_contents(void **state) {
+    (void)state;
+    mal_scavenger_release_all();
+    size_t before = mappings();
+    struct mal_span *from = large(40);
+    write_numbers(from);
+    size_t bytes = bytes_of(from);
+    for (size_t pages = 50; pages < 400; pages += 70) {
+        struct mal_span *to = large(pages);
+        assert_true(to->flags & MAL_SPAN_FRESH);
+        assert_true(mal_move_large(from, to));
+        check_numbers(to, bytes);
+        check_empty(to->base + bytes, bytes_of(to) - bytes);
+        check_empty(from->base, bytes_of(from));
+        mal_pageheap_free_span(from);
+        check_equation();
+        from = to;
+    }
+    assert_true(mal_pageheap_resize_large(from, bytes));
+    assert_false(mal_pageheap_resize_large(from, 2 * bytes));
+    check_numbers(from, bytes);
+    uint64_t released = mal_pageheap_stats().released_pages;
+    mal_pageheap_free_span(from);
+    assert_int_equal(mal_pageheap_stats().released_pages, released + (bytes >> MAL_PAGE_SHIFT));
+    check_equation();
+    assert_in_range(mappings(), 1, before + 2);
+}
+
+/* What the kernel refuses leaves everything as it was: nothing moves, a place stays as it is. */
+static void a_refused_move_changes_nothing(void **state) {
+    (void)state;
+    mal_scavenger_release_all();
+    struct mal_span *from = large(40);
+    struct mal_span *to = large(50);
+    write_numbers(from);
+    mal_vm_inject_fault(1, MAL_VM_FAULT_ONCE);
+    assert_false(mal_move_large(from, to));
+    check_numbers(from, bytes_of(from));
+    check_empty(to->base, bytes_of(to));
+    assert_true(mal_move_large(from, to));
+    mal_vm_inject_fault(1, MAL_VM_FAULT_FROM);
+    assert_true(mal_pageheap_resize_large(to, bytes_of(from)));
+    check_numbers(to, bytes_of(to));
+    uint64_t released = mal_pageheap_stats().released_pages;
+    mal_pageheap_free_span(to);
+    assert_int_equal(mal_pageheap_stats().released_pages, released);
+    mal_vm_inject_fault(0, MAL_VM_FAULT_ONCE);
+    mal_pageheap_free_span(from);
+    assert_int_equal(mal_pageheap_stats().released_pages, released + 40);
+    check_equation();
+}
+
+/* Where most of the new place is resident already, copying is cheaper. */
+static void a_resident_place_is_not_thrown_away(void **state) {
+    (void)state;
+    struct mal_span *used = large(100);
+    write_numbers(used);
+    const char *place = used->base;
+    mal_pageheap_free_span(used);
+    mal_store_relaxed(&mal_pageheap_surplus_pages, 0);
+    struct mal_span *to = large(80);
+    struct mal_span *from = large(40);
+    assert_ptr_equal(to->base, place);
+    assert_false(mal_move_large(from, to));
+    mal_pageheap_free_span(from);
+    mal_pageheap_free_span(to);
+}
+
+/* Pieces of 1 MiB, every other one free, do not serve a request for 2 MiB: they go back instead. */
+static void what_does_not_fit_goes_back(void **state) {
+    (void)state;
+    enum { PIECES = 64 };
+    static struct mal_span *piece[PIECES];
+    mal_scavenger_release_all();
+    for (int i = 0; i < PIECES; i++)
+        piece[i] = large(128);
+    for (int i = 0; i < PIECES; i += 2)
+        mal_pageheap_free_span(piece[i]);
+    mal_store_relaxed(&mal_pageheap_surplus_pages, 0);
+    uint64_t resident = PIECES * 128;
+    for (int i = 0; i < PIECES; i += 2) {
+        piece[i] = large(200);
+        mal_scavenger_swap();
+        struct mal_pageheap_stats stats = mal_pageheap_stats();
+        uint64_t needed = mal_max(resident, stats.inuse_pages);
+        assert_in_range(stats.inuse_pages + stats.free_pages, 1, needed + needed / 8);
+        check_equation();
+    }
+    for (int i = 0; i < PIECES; i++)
+        mal_pageheap_free_span(piece[i]);
+    mal_scavenger_swap();
+    assert_int_equal(mal_load_relaxed(&mal_pageheap_surplus_pages), 0);
+    everything_back_is_nothing_in_use(state);
+}
+
+/* A buffer that comes and goes is given back a few times, then kept. */
+static void what_is_wanted_again_is_conceded(void **state) {
+    (void)state;
+    uint64_t before = mal_scavenger_stats().eager_bytes, last = before;
+    for (int turn = 0; turn < 40; turn++) {
+        mal_pageheap_free_span(large(4096));
+        mal_scavenger_swap();
+        last = turn == 38 ? mal_scavenger_stats().eager_bytes : last;
+    }
+    uint64_t all = mal_scavenger_stats().eager_bytes;
+    assert_true(all - before <= 5ull * 4096 * MAL_PAGE_BYTES);
+    assert_true(all - last <= 1u << 20);
+}
+
 static void the_goal_is_above_the_peak_by_the_swing_and_a_tenth_at_most(void **state) {
     (void)state;
     assert_int_equal(mal_scavenger_goal_pages(0, 0), 0);
@@ -287,6 +440,7 @@ static void the_goal_is_above_the_peak_by_the_swing_and_a_tenth_at_most(void **s
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_does_not_fit_goes_back), /* while nothing is conceded yet */
         cmocka_unit_test(spans_come_and_go),
         cmocka_unit_test(everything_back_is_nothing_in_use),
         cmocka_unit_test(all_idle_memory_can_be_released),
@@ -297,6 +451,10 @@ int main(void) {
         cmocka_unit_test(impossible_sizes_are_refused),
         cmocka_unit_test(a_borrowed_run_is_nobody_elses),
         cmocka_unit_test(every_failing_mapping_is_survived),
+        cmocka_unit_test(pages_move_with_their_contents),
+        cmocka_unit_test(a_refused_move_changes_nothing),
+        cmocka_unit_test(a_resident_place_is_not_thrown_away),
+        cmocka_unit_test(what_is_wanted_again_is_conceded),
         cmocka_unit_test(the_goal_is_above_the_peak_by_the_swing_and_a_tenth_at_most),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Large objects move by their pages, not by their bytes.
+ */
+#ifndef MAL_PAGEHEAP_MOVE_H
+#define MAL_PAGEHEAP_MOVE_H
+
+#include "pageheap/span.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Moves what is in one large span to another one that is at least as long; the first one reads as
+ * zero then and is to be freed. False, and nothing has changed, where that cannot be done or does
+ * not pay. The caller owns both; no lock. */
+bool mal_move_large(struct mal_span *from, struct mal_span *to);
+
+/* The page heap is about to take a large span back, or what lies behind its first `pages`. Nothing
+ * is resident afterwards where the span says GONE, or the second one true. */
+void mal_move_end(struct mal_span *span);
+bool mal_move_cut(struct mal_span *span, size_t pages);
+
+#endif

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A program that collects: half of its lists die, some cycles are forced. Last of all it prints
+ * what the collector says of itself, NAME=NUMBER a line, and the ring of pauses.
+ *
+ *     gc_cycles MIB FORCED
+ */
+#include "mallard/gc.h"
+#include "mallard/mallard.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+struct cell {
+    struct cell *next;
+    uint64_t number;
+};
+MALLARD_GC_TYPE(cell_type, struct cell, next);
+
+#define LISTS 256
+static struct cell *list[LISTS];
+
+static void *allocate(void *argument) {
+    unsigned long cells = (unsigned long)(uintptr_t)argument;
+    for (unsigned long i = 0; i < cells; i++) {
+        struct cell *cell = mallard_gc_new(&cell_type);
+        struct cell **head = &list[i * 2654435761u % LISTS];
+        cell->number = i;
+        cell->next = i % 97 == 0 ? NULL : *head;
+        *head = cell;
+    }
+    return NULL;
+}
+
+static void print(const struct mallard_gc_stats *stats, const struct mallard_memstats *memory) {
+    printf("num_gc=%lu\nnum_forced_gc=%lu\npause_total_ns=%lu\nlast_gc_unix_ns=%lu\n",
+           stats->num_gc, stats->num_forced_gc, stats->pause_total_ns, stats->last_gc_unix_ns);
+    printf("next_gc_bytes=%lu\nlive_bytes=%lu\nmarked_bytes=%lu\nmallocs=%lu\nfrees=%lu\n",
+           stats->next_gc_bytes, stats->live_bytes, stats->marked_bytes, stats->mallocs,
+           stats->frees);
+    printf("cpu_ppb=%.0f\nheap_alloc=%lu\ntotal_alloc=%lu\nheap_objects=%lu\nall_mallocs=%lu\n"
+           "all_frees=%lu\nheap_inuse=%lu\nheap_sys=%lu\nheap_idle=%lu\nsys=%lu\ngc_sys=%lu\n",
+           stats->gc_cpu_fraction * 1e9, memory->heap_alloc, memory->total_alloc,
+           memory->heap_objects, memory->mallocs, memory->frees, memory->heap_inuse,
+           memory->heap_sys, memory->heap_idle, memory->sys, memory->gc_sys);
+    for (unsigned i = 0; i < 256; i++)
+        printf("pause %lu %lu\n", stats->pause_ns[i], stats->pause_end_unix_ns[i]);
+}
+
+int main(int count, char **argument) {
+    static struct mallard_gc_stats stats = {.size = sizeof stats};
+    static struct mallard_memstats memory = {.size = sizeof memory};
+    unsigned long mib = count > 1 ? strtoul(argument[1], NULL, 10) : 100;
+    int forced = count > 2 ? atoi(argument[2]) : 3;
+    pthread_t thread;
+    for (int i = 0; i <= forced; i++) {
+        void *cells = (void *)(uintptr_t)((mib << 20) / sizeof(struct cell) / 2 / (forced + 1u));
+        pthread_create(&thread, NULL, allocate, cells);
+        pthread_join(thread, NULL);
+        allocate(cells);
+        if (i < forced)
+            mallard_gc_collect();
+    }
+    mallard_gc_set_percent(-1); /* what is read next is of one moment */
+    mallard_gc_read_stats(&stats);
+    mallard_read_memstats(&memory);
+    print(&stats, &memory);
+    return 0;
+}

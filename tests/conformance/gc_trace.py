@@ -1,0 +1,138 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The collector's lines are Go's, and agree with each other and with the statistics.
+
+    gc_trace.py FOLDER_OF_LIBRARY GC_CYCLES BINARY_TREES
+"""
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+T = r"(?:0|0\.00[1-9]|0\.0[1-9]\d|0\.[1-9]\d|[1-9]\.\d|[1-9]\d+)"
+LINE = re.compile(
+    rf"^gc (\d+) @(\d+\.\d{{3}})s (\d+)%: ({T})\+({T})\+({T}) ms clock, ({T})\+({T})/({T})/({T})\+({T}) ms cpu, "
+    r"(\d+)->(\d+)->(\d+) MB, (\d+) MB goal, (\d+) MB stacks, (\d+) MB globals, (\d+) P( \(forced\))?$"
+)
+FLOAT = r"[+-]\d\.\d{6}e[+-]\d{3}"
+PACER = (
+    re.compile(rf"^pacer: assist ratio={FLOAT} \(scan \d+ MB in \d+->\d+ MB\) workers=\d+\+{FLOAT}$"),
+    re.compile(rf"^pacer: \d+% CPU \(25 exp\.\) for \d+\+\d+\+\d+ B work \(\d+ B exp\.\) in \d+ B -> \d+ B "
+               rf"\(∆goal -?\d+, cons/mark {FLOAT}\)(\[controller reset\])?$"),
+    re.compile(rf"^pacer: sweep done at heap size \d+MB; allocated \d+MB during sweep; swept \d+ pages at {FLOAT} pages/byte$"),
+)
+MB = 1 << 20
+
+
+class Checks:
+    def __init__(self):
+        self.passed = self.failed = 0
+
+    def check(self, name, good, why=""):
+        self.passed += bool(good)
+        self.failed += not good
+        print(f"{'ok  ' if good else 'FAIL'} {name}" + ("" if good else f": {why}"), flush=True)
+
+
+def run(folder, command, **environment):
+    with tempfile.TemporaryDirectory() as boxes:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300,
+                              env=os.environ | {"LD_LIBRARY_PATH": folder, "MALLARD_DIR": boxes} | environment)
+    return done.stdout, done.stderr.splitlines()
+
+
+def numbers(out):
+    values, pauses = {}, []
+    for line in out.splitlines():
+        if line.startswith("pause "):
+            pauses.append(tuple(int(x) for x in line.split()[1:]))
+        else:
+            name, value = line.split("=")
+            values[name] = int(value)
+    return values, pauses
+
+
+def at_least(text):
+    """A time was cut: it is at least this, and less than the next one that can be printed."""
+    whole = float(text)
+    if "." not in text:
+        return whole, whole + (1 if whole >= 10 else 0.001)
+    return whole, whole + 10 ** -len(text.split(".")[1])
+
+
+def consistent(lines, why):
+    before = None
+    for m in lines:
+        number, at, percent = int(m[1]), float(m[2]), int(m[3])
+        start, end, marked, goal, procs = int(m[12]), int(m[13]), int(m[14]), int(m[15]), int(m[18])
+        clock = [at_least(m[i]) for i in (4, 5, 6)]
+        cpu = [at_least(m[i]) for i in (7, 11)]
+        for wall, share in ((clock[0], cpu[0]), (clock[2], cpu[1])):
+            if share[0] >= procs * wall[1] or share[1] <= procs * wall[0]:
+                why.append(f"stop of {wall} ms on {procs} P is not {share} ms: {m[0]}")
+        if end < start or marked > end + 1 or percent > 100 or goal < 1:
+            why.append(m[0])
+        if before and (number != before[0] + 1 or at < before[1]):
+            why.append(f"after {before}: {m[0]}")
+        before = number, at
+    return not why
+
+
+def trace_agrees(checks, name, folder, program, **environment):
+    out, errors = run(folder, [program, "200", "5"], **environment)
+    values, pauses = numbers(out)
+    lines = [LINE.match(line) for line in errors if line.startswith("gc ")]
+    checks.check(f"{name}: every line is Go's ({len(lines)})", lines and all(lines) and len(lines) == len(errors), str(errors[:3]))
+    lines = [m for m in lines if m]
+    why = []
+    checks.check(f"{name}: figures of one line agree, lines follow each other", consistent(lines, why), str(why[:3]))
+    checks.check(f"{name}: as many as NumGC", len(lines) == values["num_gc"], f"{len(lines)} {values['num_gc']}")
+    forced = sum(bool(m[19]) for m in lines)
+    checks.check(f"{name}: forced ones", forced == values["num_forced_gc"] == 5, f"{forced} {values['num_forced_gc']}")
+    low = sum(at_least(m[4])[0] + at_least(m[6])[0] for m in lines) * 1e6
+    high = sum(at_least(m[4])[1] + at_least(m[6])[1] for m in lines) * 1e6
+    restarted = values["pause_total_ns"] - high
+    checks.check(f"{name}: pauses add up to PauseTotal", low <= values["pause_total_ns"] and restarted < values["pause_total_ns"] / 2,
+                 f"{low} {values['pause_total_ns']} {high}")
+    known = pauses[: values["num_gc"]]
+    checks.check(f"{name}: the ring adds up to it too", values["num_gc"] > 256 or sum(p for p, _ in known) == values["pause_total_ns"])
+    checks.check(f"{name}: the last pause ended with the last cycle", pauses[(values["num_gc"] + 255) % 256][1] == values["last_gc_unix_ns"])
+    checks.check(f"{name}: the last line's live heap is what the statistics say", int(lines[-1][14]) == values["marked_bytes"] // MB,
+                 f"{lines[-1][14]} {values['marked_bytes']}")
+    checks.check(f"{name}: the share of CPU", int(lines[-1][3]) == values["cpu_ppb"] * 100 // 10**9, f"{lines[-1][3]} {values['cpu_ppb']}")
+    equations(checks, name, values)
+
+
+def equations(checks, name, v):
+    checks.check(f"{name}: objects are mallocs less frees", v["heap_objects"] == v["all_mallocs"] - v["all_frees"])
+    checks.check(f"{name}: the collected heap is part of them", v["mallocs"] <= v["all_mallocs"] and v["frees"] <= v["all_frees"])
+    checks.check(f"{name}: alloc <= inuse, sys = inuse + idle", v["heap_alloc"] <= v["heap_inuse"] and v["heap_sys"] == v["heap_inuse"] + v["heap_idle"])
+    checks.check(f"{name}: the collector's tables are counted", v["gc_sys"] > 0)
+    checks.check(f"{name}: all 200 MiB were counted", v["total_alloc"] >= 190 * MB, str(v["total_alloc"]))
+
+
+def main():
+    folder, program, trees = sys.argv[1:4]
+    checks = Checks()
+    trace_agrees(checks, "beside", folder, program, MALLARD_DEBUG="gctrace=1,gcdirty=uffd")
+    trace_agrees(checks, "stopped", folder, program, MALLARD_DEBUG="gctrace=1,gcdirty=none")
+    _, errors = run(folder, [program, "100", "2"], GODEBUG="gctrace=1,gcpacertrace=1")
+    pacer = [line for line in errors if line.startswith("pacer: ")]
+    checks.check("GODEBUG=gcpacertrace=1: every line is Go's", pacer and all(any(p.match(line) for p in PACER) for line in pacer), str(pacer[:3]))
+    _, errors = run(folder, [program, "100", "2"], MALLARD_DEBUG="gctrace=2")
+    dirty = [line for line in errors if line.startswith("dirty ")]
+    checks.check("gctrace=2: a second line for each", len(dirty) * 2 == len(errors) > 0, str(errors[:3]))
+    _, errors = run(folder, [program, "100", "2"])
+    checks.check("without the knob nothing is said", errors == [], str(errors[:3]))
+    out, errors = run(folder, [program, "100", "2"], GOGC="off", GODEBUG="gctrace=1")
+    checks.check("GOGC=off: forced cycles only", len(errors) == numbers(out)[0]["num_gc"] == 2, str(errors[:3]))
+    out, errors = run(folder, [trees, "15", "2"], GODEBUG="gctrace=1", GOGC="20")
+    lines = [LINE.match(line) for line in errors if line.startswith("gc ")]
+    checks.check(f"binary-trees on two threads: {len(lines)} lines are Go's", len(lines) > 5 and all(lines), str([e for e in errors if e.startswith('gc ') and not LINE.match(e)][:3]))
+    print(f"{checks.passed} passed, {checks.failed} failed")
+    return checks.failed > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
