@@ -65,6 +65,7 @@ KEEP_SRC := $(wildcard src/keep/*.c)
 DAEMON_SRC := $(wildcard src/daemon/*.c)
 CLI_SRC := $(wildcard src/cli/*.c)
 GCLIB_SRC := $(wildcard src/gclib/*.c)
+BDWGC_SRC := $(wildcard src/bdwgc/*.c)
 PLUGIN_SRC := $(filter src/http/plugin%.c,$(HTTP_SRC))
 HTTP_LIB_SRC := $(filter-out $(PLUGIN_SRC),$(HTTP_SRC))
 
@@ -75,10 +76,12 @@ PLANE_OBJ := $(call obj,$(READER_SRC) src/box/place.c $(VIEW_SRC) $(KEEP_SRC) $(
 PLUGIN_OBJ := $(call obj,$(PLUGIN_SRC))
 CLI_OBJ := $(call obj,$(CLI_SRC))
 GCLIB_OBJ := $(call obj,$(GCLIB_SRC))
+BDWGC_OBJ := $(call obj,$(BDWGC_SRC))
 DAEMON_OBJ := $(call obj,$(DAEMON_SRC))
 
 CORE_SO := $(OUT)/libmallard.so.$(SOVERSION)
 GCLIB_SO := $(OUT)/libmallard-gc.so.$(SOVERSION)
+BDWGC_SO := $(OUT)/libmallard-bdwgc.so.$(SOVERSION)
 PLUGIN_SO := $(OUT)/libmallard-http.so
 
 .DEFAULT_GOAL := all
@@ -88,7 +91,7 @@ all: core plane ## build everything (silent, under a minute)
 include tests/targets.mk
 
 .PHONY: core plane
-core: $(CORE_SO) $(OUT)/libmallard.a $(OUT)/mallard.pc $(GCLIB_SO) $(OUT)/mallard-gc.pc ## the allocator: libmallard.so, libmallard.a, mallard.pc; libmallard-gc.so
+core: $(CORE_SO) $(OUT)/libmallard.a $(OUT)/mallard.pc $(GCLIB_SO) $(BDWGC_SO) $(OUT)/mallard-gc.pc $(OUT)/mallard-bdwgc.pc ## the allocator: libmallard.so, libmallard.a, mallard.pc; libmallard-gc.so, libmallard-bdwgc.so
 plane: $(PLUGIN_SO) $(OUT)/mallard $(if $(DAEMON_SRC),$(OUT)/mallardd) ## what reads boxes: libmallard-http.so, mallard, mallardd
 
 # A change of flags rebuilds what it touches.
@@ -170,9 +173,24 @@ $(GCLIB_SO): $(GCLIB_OBJ) $(CORE_SO)
 	  -Wl,--as-needed $(LDFLAGS) -L$(OUT) -lmallard
 	@ln -sf libmallard-gc.so.$(SOVERSION) $(OUT)/libmallard-gc.so
 
+# Boehm's names. A binary that was linked with Boehm's library finds it as bdwgc/libgc.so.1.
+BDWGC_FLAGS := $(BASE_FLAGS) -fPIC -fasynchronous-unwind-tables
+$(BDWGC_OBJ): $(OUT)/%.o: %.c $(OUT)/flags.stamp
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(BDWGC_FLAGS) $(VARIANT_FLAGS) -c $< -o $@
+$(BDWGC_SO): $(BDWGC_OBJ) $(GCLIB_SO) $(CORE_SO)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(VARIANT_FLAGS) -shared -o $@ $(BDWGC_OBJ) -Wl,-soname,libmallard-bdwgc.so.$(SOVERSION) \
+	  -Wl,-z,relro -Wl,-z,now -Wl,-z,nodelete $(if $(filter 1,$(OVERRIDE)),-Wl$(comma)-z$(comma)defs) \
+	  $(LDFLAGS) -L$(OUT) -Wl,--no-as-needed -lmallard-gc -lmallard -Wl,--as-needed
+	@ln -sf libmallard-bdwgc.so.$(SOVERSION) $(OUT)/libmallard-bdwgc.so
+	@mkdir -p $(OUT)/bdwgc && ln -sf ../libmallard-bdwgc.so.$(SOVERSION) $(OUT)/bdwgc/libgc.so.1
+
 $(OUT)/mallard.pc: src/front/mallard.pc.in
 $(OUT)/mallard-gc.pc: src/gclib/mallard-gc.pc.in
-$(OUT)/mallard.pc $(OUT)/mallard-gc.pc: Makefile
+$(OUT)/mallard-bdwgc.pc: src/bdwgc/mallard-bdwgc.pc.in
+$(OUT)/mallard.pc $(OUT)/mallard-gc.pc $(OUT)/mallard-bdwgc.pc: Makefile
 	@mkdir -p $(@D)
 	@sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@INCLUDEDIR@|$(INCLUDEDIR)|; s|@VERSION@|$(VERSION)|' $(filter %.in,$^) > $@
 
@@ -190,7 +208,7 @@ $(OUT)/mallardd: $(DAEMON_OBJ) $(PLANE_OBJ)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(VARIANT_FLAGS) -o $@ $(DAEMON_OBJ) $(PLANE_OBJ) -Wl,--as-needed $(LDFLAGS) $(PLANE_LIBS)
 
--include $(CORE_OBJ:.o=.d) $(GCLIB_OBJ:.o=.d) $(PLANE_OBJ:.o=.d) $(PLUGIN_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(DAEMON_OBJ:.o=.d)
+-include $(CORE_OBJ:.o=.d) $(GCLIB_OBJ:.o=.d) $(BDWGC_OBJ:.o=.d) $(PLANE_OBJ:.o=.d) $(PLUGIN_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(DAEMON_OBJ:.o=.d)
 
 include deploy/install.mk
 

@@ -19,6 +19,7 @@ TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
 
 CONFIG_DIR := $(SYSCONFDIR)/mallard
 EXAMPLES_DIR := $(DOCDIR)/examples
+BDWGC_HEADERS := $(wildcard include/mallard/bdwgc/*.h include/mallard/bdwgc/gc/*.h)
 MAN_PAGES := $(wildcard deploy/man/*.[1-8])
 EXAMPLES := deploy/README.md $(wildcard deploy/prometheus/*.yml deploy/grafana/*.json deploy/parca/*.yaml \
         deploy/alloy/*.alloy deploy/container/* deploy/kubernetes/*)
@@ -27,11 +28,14 @@ EXAMPLES := deploy/README.md $(wildcard deploy/prometheus/*.yml deploy/grafana/*
 INSTALLED = \
   755:$(CORE_SO):$(LIBDIR)/libmallard.so.$(VERSION) \
   755:$(GCLIB_SO):$(LIBDIR)/libmallard-gc.so.$(VERSION) \
+  755:$(BDWGC_SO):$(LIBDIR)/libmallard-bdwgc.so.$(VERSION) \
   755:$(PLUGIN_SO):$(LIBDIR)/libmallard-http.so \
   644:$(OUT)/libmallard.a:$(LIBDIR)/libmallard.a \
   places:src/front/mallard.pc.in:$(LIBDIR)/pkgconfig/mallard.pc \
   places:src/gclib/mallard-gc.pc.in:$(LIBDIR)/pkgconfig/mallard-gc.pc \
+  places:src/bdwgc/mallard-bdwgc.pc.in:$(LIBDIR)/pkgconfig/mallard-bdwgc.pc \
   $(foreach h,$(wildcard include/mallard/*.h),644:$(h):$(INCLUDEDIR)/mallard/$(notdir $(h))) \
+  $(foreach h,$(BDWGC_HEADERS),644:$(h):$(INCLUDEDIR)/$(patsubst include/%,%,$(h))) \
   755:$(OUT)/mallard:$(BINDIR)/mallard \
   $(if $(DAEMON_SRC),755:$(OUT)/mallardd:$(SBINDIR)/mallardd) \
   $(foreach m,$(MAN_PAGES),644:$(m):$(MANDIR)/man$(subst .,,$(suffix $(m)))/$(notdir $(m))) \
@@ -46,7 +50,10 @@ INSTALLED_LINKS = \
   libmallard.so.$(VERSION):$(LIBDIR)/libmallard.so.$(SOVERSION) \
   libmallard.so.$(SOVERSION):$(LIBDIR)/libmallard.so \
   libmallard-gc.so.$(VERSION):$(LIBDIR)/libmallard-gc.so.$(SOVERSION) \
-  libmallard-gc.so.$(SOVERSION):$(LIBDIR)/libmallard-gc.so
+  libmallard-gc.so.$(SOVERSION):$(LIBDIR)/libmallard-gc.so \
+  libmallard-bdwgc.so.$(VERSION):$(LIBDIR)/libmallard-bdwgc.so.$(SOVERSION) \
+  libmallard-bdwgc.so.$(SOVERSION):$(LIBDIR)/libmallard-bdwgc.so \
+  ../../libmallard-bdwgc.so.$(SOVERSION):$(LIBDIR)/mallard/bdwgc/libgc.so.1
 CONFIG_FILE := deploy/mallardd.conf
 INSTALLED_CONFIG = $(CONFIG_DIR)/mallardd.conf
 PLACES = -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@INCLUDEDIR@|$(INCLUDEDIR)|; s|@VERSION@|$(VERSION)|' \
@@ -62,14 +69,14 @@ install: ## install under DESTDIR/PREFIX; never builds
 	  places) install -d "$${to%/*}"; sed $(PLACES) $$source > "$$to"; chmod 644 "$$to" ;; \
 	  *) install -D -m $$mode $$source "$$to" ;; \
 	  esac; done
-	@set -e; for link in $(INSTALLED_LINKS); do ln -sf $${link%%:*} "$(DESTDIR)$${link#*:}"; done
+	@set -e; for link in $(INSTALLED_LINKS); do install -d "$(DESTDIR)$$(dirname "$${link#*:}")"; ln -sf $${link%%:*} "$(DESTDIR)$${link#*:}"; done
 	@test -e "$(DESTDIR)$(INSTALLED_CONFIG)" || install -D -m 644 $(CONFIG_FILE) "$(DESTDIR)$(INSTALLED_CONFIG)"
 	$(call say,INSTALL,$(DESTDIR)$(PREFIX))
 uninstall: ## remove what install put there
 	@for entry in $(INSTALLED) $(INSTALLED_LINKS); do rm -f "$(DESTDIR)$${entry##*:}"; done
 	@config="$(DESTDIR)$(INSTALLED_CONFIG)"; test ! -e "$$config" || \
 	  if cmp -s $(CONFIG_FILE) "$$config"; then rm -f "$$config"; else echo "kept, since it was changed: $$config"; fi
-	@for entry in $(INSTALLED) :$(INSTALLED_CONFIG); do folder=$${entry##*:}; \
+	@for entry in $(INSTALLED) $(INSTALLED_LINKS) :$(INSTALLED_CONFIG); do folder=$${entry##*:}; \
 	  while folder=$${folder%/*}; case $$folder in */mallard|*/mallard/*) ;; *) false ;; esac; do \
 	    rmdir "$(DESTDIR)$$folder" 2>/dev/null || break; \
 	  done; done

@@ -44,7 +44,8 @@ $(UNIT_PLANE): $(OUT)/tests/plane/%: tests/unit/plane/%.c $(PLANE_OBJ) $(SUPPORT
 -include $(UNIT_CORE_OBJ:.o=.d) $(SUPPORT_OBJ:.o=.d) $(UNIT_CORE:=.d) $(UNIT_PLANE:=.d)
 
 # Programs that know nothing of Mallard, or only its public API and the reader.
-PROGRAM_SRC := $(wildcard tests/conformance/*.c tests/conformance/death/*.c tests/stress/*.c tests/programs/*.c tests/bench/*.c tests/bench/gc/*.c tests/bench/workloads/*.c)
+# What is written for Boehm's header is built by its test.
+PROGRAM_SRC := $(filter-out tests/programs/bdwgc.c,$(wildcard tests/programs/*.c)) $(wildcard tests/conformance/*.c tests/conformance/death/*.c tests/stress/*.c tests/bench/*.c tests/bench/workloads/*.c)
 PROGRAM_CPP_SRC := $(wildcard tests/programs/*.cc tests/bench/workloads/*.cc)
 PROGRAMS := $(patsubst tests/%.c,$(OUT)/tests/bin/%,$(PROGRAM_SRC)) $(patsubst tests/%.cc,$(OUT)/tests/bin/%,$(PROGRAM_CPP_SRC))
 BENCH_PROGRAMS := $(filter-out %/unwind %/gc_mark,$(filter $(OUT)/tests/bin/bench/%,$(PROGRAMS)))
@@ -64,12 +65,14 @@ PROGRAM_LIBS_look = $(READER_OBJ)
 PROGRAM_LIBS_serve = $(PLANE_OBJ) $(PLANE_LIBS)
 PROGRAM_LIBS_faults = -rdynamic
 PROGRAM_LIBS_example = -L$(OUT) -lmallard
+PROGRAM_LIBS_gc_example = -L$(OUT) -lmallard-gc -lmallard
+$(OUT)/tests/bin/programs/gc_example: $(GCLIB_SO)
 # Programs of the collected heap.
-GC_PROGRAMS := gc_extras gc_torture gc_hardships gc_cycles gc_strangers binary_trees
+GC_PROGRAMS := gc_extras gc_torture gc_hardships gc_cycles gc_strangers
 $(foreach p,$(GC_PROGRAMS),$(eval PROGRAM_LIBS_$(p) = -L$(OUT) -lmallard))
 PROGRAM_LIBS_gc_linked = -L$(OUT) -lmallard-gc -lmallard
 $(OUT)/tests/bin/stress/gc_linked: | $(GCLIB_SO)
-$(patsubst %,$(OUT)/tests/bin/stress/%,gc_torture gc_hardships gc_strangers) $(OUT)/tests/bin/bench/gc/binary_trees: | $(CORE_SO)
+$(patsubst %,$(OUT)/tests/bin/stress/%,gc_torture gc_hardships gc_strangers): | $(CORE_SO)
 PROGRAM_LIBS_unwind = $(UNIT_CORE_OBJ) -lunwind
 PROGRAM_LIBS_gc_mark = $(UNIT_CORE_OBJ)
 $(OUT)/tests/bin/conformance/look: $(READER_OBJ)
@@ -77,6 +80,33 @@ $(OUT)/tests/bin/conformance/serve: $(PLANE_OBJ)
 $(OUT)/tests/bin/conformance/% $(OUT)/tests/bin/programs/%: | $(CORE_SO)
 $(OUT)/tests/bin/bench/unwind $(OUT)/tests/bin/bench/gc_mark: $(UNIT_CORE_OBJ)
 $(patsubst tests/%.c,$(OUT)/tests/bin/%,$(wildcard tests/bench/workloads/*.c)) $(patsubst %,$(OUT)/tests/bin/bench/%,micro memory scraped): tests/bench/workloads/load.h tests/bench/workloads/churn.h
+
+# One program over three heaps, and the same ones in Go.
+GC_BENCH := $(patsubst tests/bench/gc/%.c,$(OUT)/tests/bin/bench/gc/%,$(wildcard tests/bench/gc/*.c))
+GC_BENCH_FLAGS := -std=gnu11 -D_GNU_SOURCE -Iinclude -O2 -g -pthread -Wall -Wextra
+$(GC_BENCH:=.mallard): $(OUT)/tests/bin/bench/gc/%.mallard: tests/bench/gc/%.c tests/bench/gc/heap.h include/mallard/gc.h | $(GCLIB_SO)
+	$(call say,TEST,$< $(suffix $@))
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(GC_BENCH_FLAGS) -DHEAP_MALLARD $< -o $@ -L$(OUT) -lmallard-gc -lmallard -Wl,-rpath,$(abspath $(OUT))
+$(GC_BENCH:=.boehm): $(OUT)/tests/bin/bench/gc/%.boehm: tests/bench/gc/%.c tests/bench/gc/heap.h
+	$(call say,TEST,$< $(suffix $@))
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(GC_BENCH_FLAGS) -DHEAP_BOEHM $< -o $@ -lgc
+$(GC_BENCH:=.malloc): $(OUT)/tests/bin/bench/gc/%.malloc: tests/bench/gc/%.c tests/bench/gc/heap.h
+	$(call say,TEST,$< $(suffix $@))
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(GC_BENCH_FLAGS) $< -o $@
+$(OUT)/tests/bin/bench/gc/twins: tests/bench/gc/go/main.go
+	$(call say,GO,$<)
+	@mkdir -p $(@D)
+	$(Q)GO111MODULE=off GOCACHE=$(abspath $(OUT))/gocache go build -o $@ ./$(<D)
+
+# Failures of the field, before and after their remedy.
+SCENARIOS := $(patsubst tests/scenarios/%.c,$(OUT)/tests/bin/scenarios/%,$(wildcard tests/scenarios/*.c))
+$(SCENARIOS): $(OUT)/tests/bin/scenarios/%: tests/scenarios/%.c tests/scenarios/scene.h $(wildcard include/mallard/*.h) | $(GCLIB_SO)
+	$(call say,TEST,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(GC_BENCH_FLAGS) $< -o $@ -L$(OUT) -lmallard-gc -lmallard -Wl,-rpath,$(abspath $(OUT))
 
 # What stops the world has the engine's inside and the wrappers in one program.
 WORLD_PROGRAMS := $(patsubst %,$(OUT)/tests/bin/stress/%,gc_world gc_calls gc_roots)
@@ -115,7 +145,7 @@ $(OUT)/tests/corpus_box_reader: tests/fuzz/corpus_box_reader.c $(SUPPORT_OBJ)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(TEST_FLAGS) $(VARIANT_FLAGS) $^ -o $@
 
-.PHONY: check check-unit check-conformance check-programs check-deb check-aarch64 check-web e2e torture soak fuzz bench bench-cpus bench-daemon bench-gc-mark bench-instructions bench-locks bench-memory bench-scrape bench-start bench-unwind gc-torture golden demo lint format deps tests
+.PHONY: check check-unit check-conformance check-programs check-deb check-aarch64 check-web e2e torture soak fuzz bench bench-cpus bench-daemon bench-gc-mark bench-instructions bench-locks bench-memory bench-scrape bench-start bench-unwind gc-torture golden demo lint format deps tests bench-gc scenarios
 deps: ## install the packages that building and testing need
 	@$(DEPS) build test demo deploy web
 
@@ -138,10 +168,10 @@ CONFORMANCE_RUNS = \
   truth='python3 tests/conformance/truth.py $(CORE_SO) $(OUT)/tests/bin/conformance' \
   memstats='LD_PRELOAD=$(CORE_SO) $(OUT)/tests/bin/conformance/memstats' \
   gc_torture='$(call GC_TORTURE,uffd) && $(call GC_TORTURE,none)' \
+  gc_trace='python3 tests/conformance/gc_trace.py $(OUT) $(OUT)/tests/bin/conformance/gc_cycles' \
+  gc_hardships='GC_HARDSHIPS_WAYS=1 LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/stress/gc_hardships' \
   gc_linked='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/stress/gc_linked' \
   gc_strangers='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/stress/gc_strangers' \
-  gc_trace='python3 tests/conformance/gc_trace.py $(OUT) $(OUT)/tests/bin/conformance/gc_cycles $(OUT)/tests/bin/bench/gc/binary_trees' \
-  gc_hardships='GC_HARDSHIPS_WAYS=1 LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/stress/gc_hardships' \
   gc_extras='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/conformance/gc_extras' \
   regressions='LD_PRELOAD=$(CORE_SO) $(OUT)/tests/bin/conformance/regressions' \
   scavenge='python3 tests/conformance/scavenge.py $(CORE_SO) $(OUT)/tests/bin/conformance $(OUT)/mallard' \
@@ -172,6 +202,8 @@ CONFORMANCE_RUNS = \
   deploy_prometheus='python3 tests/conformance/deploy_prometheus.py $(OUT)' \
   deploy_containers='python3 tests/conformance/deploy_containers.py $(OUT) $(CONTAINERFILE_TOOLS)' \
   gc_types='python3 tests/conformance/gc_types.py' \
+  bdwgc='python3 tests/programs/bdwgc.py $(OUT)' \
+  gc_example='python3 tests/programs/gc_example.py $(OUT)' \
   instructions="$(INSTRUCTIONS)" \
   example='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/programs/example $(OUT)/tests/example.pb.gz && go tool pprof -top $(OUT)/tests/example.pb.gz >/dev/null'
 GC_TORTURE = GC_TORTURE_SECONDS=6 GC_TORTURE_MIB=32 GC_TORTURE_FORKS=1 MALLARD_DEBUG=gccheckmark=1,gcdirty=$(1) LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/stress/gc_torture
@@ -199,6 +231,7 @@ check-programs: ## real programs with and without the library, outputs compared
 	@$(DEPS) build programs
 	@$(MAKE) --no-print-directory core
 	@python3 tests/programs/run.py --lib $(CURDIR)/$(CORE_SO)
+	@python3 tests/programs/bdwgc.py $(OUT)
 
 check-deb: deb ## the packages installed, used, removed and purged, and the service booted, on copies of this system
 	@lintian --allow-root --fail-on error build/deb/*.deb
@@ -263,6 +296,14 @@ bench-scrape: ## what a scrape once a second costs a program that runs flat out
 	@$(DEPS) build bench
 	@$(MAKE) --no-print-directory -s core plane $(BENCH_PROGRAMS)
 	@python3 tests/bench/scrape.py $(BENCH_OPTIONS) $(if $(REPS),--reps $(REPS))
+bench-gc: ## the collected heap beside Boehm's collector, Go and malloc; BENCH= REPS= SCALE=
+	@$(DEPS) build bench
+	@$(MAKE) --no-print-directory -s core $(OUT)/tests/bin/bench/launch $(GC_BENCH:=.mallard) $(GC_BENCH:=.boehm) $(GC_BENCH:=.malloc) $(OUT)/tests/bin/bench/gc/twins
+	@python3 tests/bench/gc.py $(BENCH_OPTIONS) $(if $(BENCH),--bench $(BENCH)) $(if $(REPS),--reps $(REPS))
+scenarios: ## failures of the field, before and after their remedy, with the collector's trace
+	@$(DEPS) build
+	@$(MAKE) --no-print-directory -s core $(SCENARIOS)
+	@python3 tests/scenarios/scenarios.py $(dir $(firstword $(SCENARIOS)))
 bench-locks: ## who waits for which lock, from a build that counts; SCALE= WORKLOADS= CPUS=
 	@$(DEPS) build bench
 	@$(MAKE) --no-print-directory -s VARIANT=lockstats core

@@ -74,7 +74,7 @@ add_control_files() {
 
 # What the library exports is a promise: a symbol of the list that is gone ends the build.
 add_library_names() {
-    for name in libmallard libmallard-gc; do
+    for name in libmallard libmallard-gc libmallard-bdwgc; do
         echo "$name 0 libmallard0 (>= $version)"
     done >"$work/libmallard0/DEBIAN/shlibs"
     dpkg-gensymbols -q -c1 -plibmallard0 -v"$version" -P"$work/libmallard0" \

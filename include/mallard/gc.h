@@ -59,6 +59,8 @@ void mallard_gc_free(void *object);
 /* Usable bytes of the object, at least what was asked for; 0 when it is not the start of one. Any
  * pointer may be asked about. */
 size_t mallard_gc_size(const void *object);
+/* Whether the object is never looked into; 0 also when it is not the start of one. Any pointer. */
+int mallard_gc_is_noscan(const void *object);
 /* The start of the object that the pointer leads into; NULL when it leads into none. Any pointer.
  */
 void *mallard_gc_base(const void *pointer);
@@ -85,8 +87,10 @@ static inline void mallard_gc_keepalive(const void *object) {
 /* ---- collecting (CYCLE)
  * -------------------------------------------------------------------------- */
 void mallard_gc_collect(void); /* Go: runtime.GC */
-int mallard_gc_set_percent(
-    int percent); /* Go: debug.SetGCPercent; negative: off; returns the old one */
+/* Growth of the heap between two collections, in percent of what is live; returns the old value.
+ * Negative: none but by mallard_gc_collect and the memory limit, and a collection that is under way
+ * is over when it returns. Go: debug.SetGCPercent. */
+int mallard_gc_set_percent(int percent);
 
 struct mallard_gc_stats {
     uint64_t size; /* set to sizeof by the caller */

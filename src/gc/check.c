@@ -59,14 +59,18 @@ static void reach(struct mal_gc_check *check, uintptr_t word, uintptr_t from) {
         check->stack[check->depth++] = object.offset;
 }
 
-static void look_into(struct mal_gc_check *check, uint64_t offset) {
-    struct object object = {0, 0};
-    find(mal_gc_tables.base + offset, &object);
-    for (uint64_t at = offset; at < offset + object.bytes; at += sizeof(uintptr_t)) {
+void mal_gc_check_contents(struct mal_gc_check *check, uint64_t from, uint64_t to) {
+    for (uint64_t at = from; at < to; at += sizeof(uintptr_t)) {
         uintptr_t *word = (uintptr_t *)(mal_gc_tables.base + at);
         if (*mal_gc_pointer_word(at) >> (at / sizeof(uintptr_t) & 63) & 1)
             reach(check, *word, (uintptr_t)word);
     }
+}
+
+static void look_into(struct mal_gc_check *check, uint64_t offset) {
+    struct object object = {0, 0};
+    find(mal_gc_tables.base + offset, &object);
+    mal_gc_check_contents(check, offset, offset + object.bytes);
 }
 
 void mal_gc_check_range(struct mal_gc_check *check, uintptr_t low, uintptr_t high) {

@@ -58,20 +58,22 @@ static struct mal_gc_worker *own;
 static bool drained;               /* the last second stop marked to the end */
 static uint64_t process_ns;        /* CPU time of the process when idleness was last measured */
 static uint64_t process_at_ns;     /* and when that was */
-static uint64_t idle_before_ns;    /* idle workers' part of it */
+static uint64_t workers_before_ns; /* the part of it in which workers marked */
 static uint64_t ns_per_kib = 1000; /* of scanning, on one CPU; the owner's */
 
-/* ---- how idle the machine is, as far as this process can know ---- */
+/* ---- how idle the machine is but for the workers, as far as this process can know ---- */
 
 static unsigned measure_idle_permille(void) {
     uint64_t now_ns = mal_clock_mono_ns();
     uint64_t cpu_ns = mal_clock_process_ns();
-    uint64_t idle_ns = mal_gc_workers_cpu().idle_ns;
+    struct mal_gc_workers_cpu workers = mal_gc_workers_cpu();
+    uint64_t workers_ns = workers.background_ns + workers.idle_ns;
     uint64_t room_ns = (now_ns - process_at_ns) * mal_gc_cpus();
-    uint64_t used_ns = cpu_ns - process_ns - mal_min(idle_ns - idle_before_ns, cpu_ns - process_ns);
+    uint64_t used_ns =
+        cpu_ns - process_ns - mal_min(workers_ns - workers_before_ns, cpu_ns - process_ns);
     process_at_ns = now_ns;
     process_ns = cpu_ns;
-    idle_before_ns = idle_ns;
+    workers_before_ns = workers_ns;
     if (room_ns == 0 || used_ns >= room_ns)
         return 0;
     return (unsigned)((room_ns - used_ns) * mal_gc_cpus() * 1000 / room_ns);
@@ -334,7 +336,7 @@ static void prepare(void) {
     mal_gc_heap_before_mark();
     mal_gc_step_end();
     mal_gc_workers_reset_cpu();
-    idle_before_ns = 0;
+    workers_before_ns = 0;
 }
 
 void mal_gc_cycle_run(uint32_t reasons, uint32_t ticket, const struct mal_gc_dirty *dirty) {
@@ -354,9 +356,10 @@ void mal_gc_cycle_run(uint32_t reasons, uint32_t ticket, const struct mal_gc_dir
         run_beside();
     else
         run_stopped();
+    /* At once: the program writes to its pages again, and a fault for each costs more. */
+    if (run.beside)
+        mal_gc_dirty_unprotect(&run);
     mal_gc_arenas_after_mark();
     learn_speed();
     report();
-    if (run.beside)
-        mal_gc_dirty_unprotect(&run);
 }

@@ -43,6 +43,8 @@ void mal_gc_request(enum mal_gc_reason reason);
 void mal_gc_request_and_wait(void);
 /* The allocating thread is ahead of the collector: waits, not for long, until marking begins. */
 void mal_gc_request_await_start(void);
+/* Waits for the cycle that is under way, if any. No lock held. */
+void mal_gc_request_await_idle(void);
 /* The owner's: forced requests that are older than the cycle are done once its sweep is. */
 void mal_gc_request_note_marking(void);
 void mal_gc_request_note_marked(void);

@@ -51,7 +51,18 @@ static void disown(void) {
     mal_futex_wake(&owned, INT32_MAX);
 }
 
+/* The goal may have moved since the heap asked. Looked at by the owner: whoever turned collecting
+ * off and then found no owner has seen the last cycle. */
+static bool is_due(uint32_t reasons) {
+    return reasons != MAL_GC_REASON_HEAP || mal_gc_config.stress_refills > 0 ||
+           mal_gc_heap_levels().live_bytes >= mal_gc_pace_trigger();
+}
+
 static void run(uint32_t reasons, const struct mal_gc_dirty *dirty) {
+    if (!is_due(reasons)) {
+        disown();
+        return;
+    }
     uint32_t ticket = mal_load_acquire(&asked);
     mal_store_release(&in_cycle, 1u);
     mal_gc_cycle_run(reasons, ticket, dirty);
@@ -176,6 +187,13 @@ void mal_gc_request_and_wait(void) {
         run_until_done(ticket);
         await_done(ticket);
     }
+}
+
+void mal_gc_request_await_idle(void) {
+    mallard_gc_blocking_begin();
+    while (mal_load_acquire(&owned))
+        mal_futex_wait(&owned, 1, MAL_FUTEX_FOREVER);
+    mallard_gc_blocking_end();
 }
 
 /* ---- what the owner says ---- */

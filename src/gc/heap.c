@@ -127,6 +127,11 @@ MAL_PUBLIC size_t mallard_gc_size(const void *object) {
     return found && start == (uintptr_t)object ? bytes : 0;
 }
 
+MAL_PUBLIC int mallard_gc_is_noscan(const void *object) {
+    return mallard_gc_size(object) > 0 &&
+           (mal_gc_page_at(mal_gc_offset((uintptr_t)object)) & MAL_GC_PAGE_NOSCAN) != 0;
+}
+
 MAL_PUBLIC void *mallard_gc_base(const void *pointer) {
     uintptr_t start;
     size_t bytes;

@@ -194,7 +194,12 @@ void mal_gc_limit_changed(void) {
 }
 
 MAL_PUBLIC int mallard_gc_set_percent(int percent) {
-    return mal_gc_ensure() == 0 ? mal_gc_pace_set_percent(percent) : mal_gc_set_percent(percent);
+    if (mal_gc_ensure() != 0)
+        return mal_gc_set_percent(percent);
+    int before = mal_gc_pace_set_percent(percent);
+    if (percent < 0)
+        mal_gc_request_await_idle();
+    return before;
 }
 
 /* ---- fork ---- */

@@ -474,9 +474,15 @@ void mal_gc_mark_contents(struct mal_gc_worker *worker, uintptr_t object, uintpt
     uint64_t to = mal_min(mal_gc_offset(high), end);
     if (mal_gc_page_at(offset) & MAL_GC_PAGE_NOSCAN || from >= to)
         return;
+    from = mal_round_down(from, WORD_BYTES);
+    to = mal_round_up(to, WORD_BYTES);
+    if (worker->check) {
+        mal_gc_check_contents(worker->check, from, to);
+        return;
+    }
     mal_critical_enter();
     hold(worker);
-    scan(worker, mal_round_down(from, WORD_BYTES), mal_round_up(to, WORD_BYTES));
+    scan(worker, from, to);
     mal_critical_leave();
 }
 

@@ -6,9 +6,10 @@
  * only, a thirtieth of the window), committed as far as collected spans reach, and touched only
  * where they lie. Path up: a span that lies above the limit extends the tables; its page entries
  * are stored last, with release. Path down: a freed span's entries are cleared; its lines were
- * clear already.
+ * clear already. After a spike their memory, a thirtieth of the heap's, goes back to the OS.
  *
- * SYNCHRONIZATION: the TABLES lock guards commits; see the header for entries.
+ * SYNCHRONIZATION: the TABLES lock guards commits, and the entering of spans against trimming; see
+ * the header for entries.
  *
  * Must never make an entry valid before its lines are there.
  */
@@ -19,10 +20,14 @@
 #include "meta/memory.h"
 #include "meta/pagemap.h"
 #include "os/lock.h"
+#include "os/vm.h"
 
 #include <errno.h>
 
 #define SPAN_PAGES_MIN 2u /* a span is made under a lock: let it pay for more than a page */
+
+#define TRIM_AFTER_PAGES 4096u /* of spans removed since the last time: 32 MiB */
+#define TRIM_STEP_PAGES 1024u  /* under one hold of the lock */
 
 struct mal_gc_tables mal_gc_tables;
 struct mal_gc_class mal_gc_class[MAL_GC_CLASS_COUNT];
@@ -30,6 +35,7 @@ struct mal_gc_class mal_gc_class[MAL_GC_CLASS_COUNT];
 static struct mal_lock tables_lock = MAL_LOCK_INIT(MAL_RANK_GC_TABLES);
 static struct mal_table page_table; /* tables_lock */
 static struct mal_table line_table; /* tables_lock */
+static uint64_t removed_pages;      /* since the last trim; relaxed atomic */
 
 static void describe(unsigned class) {
     const struct mal_class_info *info = &mal_class[class];
@@ -110,17 +116,60 @@ int mal_gc_tables_extend(uint64_t offset) {
 
 void mal_gc_tables_enter(uint64_t offset, size_t pages, unsigned span_class) {
     uint32_t *page = &mal_gc_tables.page[offset >> MAL_PAGE_SHIFT];
+    mal_lock(&tables_lock);
     for (size_t i = 0; i < pages; i++) {
         uint32_t distance = (uint32_t)mal_min(i, MAL_GC_PAGE_OFFSET_MAX);
         mal_store_release(&page[i],
                           distance << MAL_GC_PAGE_OFFSET_SHIFT | MAL_GC_PAGE_VALID | span_class);
     }
+    mal_unlock(&tables_lock);
 }
 
 void mal_gc_tables_remove(uint64_t offset, size_t pages) {
     uint32_t *page = &mal_gc_tables.page[offset >> MAL_PAGE_SHIFT];
     for (size_t i = 0; i < pages; i++)
         mal_store_relaxed(&page[i], 0u);
+    mal_add_relaxed(&removed_pages, pages);
+}
+
+/* ---- trimming ---- */
+
+static bool is_unused(size_t page, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (mal_load_relaxed(&mal_gc_tables.page[page + i]) != 0)
+            return false;
+    return true;
+}
+
+static void release_lines(size_t page, size_t end) {
+    struct mal_gc_line *line = &mal_gc_tables.line[page * MAL_GC_WINDOWS_PER_PAGE];
+    if (page < end)
+        mal_vm_release(line, (end - page) * MAL_GC_WINDOWS_PER_PAGE * sizeof *line);
+}
+
+/* Lines of [page, end), in groups that fill an OS page each. */
+static void trim_step(size_t page, size_t end, size_t group) {
+    size_t unused = page;
+    mal_lock(&tables_lock);
+    for (; page + group <= end; page += group) {
+        if (is_unused(page, group))
+            continue;
+        release_lines(unused, page);
+        unused = page + group;
+    }
+    release_lines(unused, page);
+    mal_unlock(&tables_lock);
+}
+
+void mal_gc_tables_trim(void) {
+    if (mal_load_relaxed(&removed_pages) < TRIM_AFTER_PAGES)
+        return;
+    mal_store_relaxed(&removed_pages, 0u);
+    size_t group =
+        mal_max(mal_vm_page_bytes() / (sizeof(struct mal_gc_line) * MAL_GC_WINDOWS_PER_PAGE), 1u);
+    size_t pages = mal_load_relaxed(&mal_gc_tables.limit) >> MAL_PAGE_SHIFT;
+    for (size_t page = 0; page < pages; page += TRIM_STEP_PAGES)
+        trim_step(page, mal_min(page + TRIM_STEP_PAGES, pages), group);
 }
 
 uint64_t mal_gc_span_start_far(uint64_t page_number) {

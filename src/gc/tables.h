@@ -95,6 +95,9 @@ int mal_gc_tables_extend(uint64_t offset);
 void mal_gc_tables_enter(uint64_t offset, size_t pages, unsigned span_class);
 void mal_gc_tables_remove(uint64_t offset, size_t pages);
 
+/* Gives back the memory of lines that no span needs, once much was removed. */
+void mal_gc_tables_trim(void);
+
 void mal_gc_tables_before_fork(void);
 void mal_gc_tables_after_fork(void);
 

@@ -52,6 +52,8 @@ struct mal_gc_worker {
 /* gc/check.c: the words the oracle's worker is given. */
 void mal_gc_check_range(struct mal_gc_check *check, uintptr_t low, uintptr_t high);
 void mal_gc_check_word(struct mal_gc_check *check, uintptr_t word);
+/* Those of an object in [from, to), offsets of whole words. */
+void mal_gc_check_contents(struct mal_gc_check *check, uint64_t from, uint64_t to);
 
 /* The shared buffers. 0 or -ENOMEM. */
 int mal_gc_work_init(void);

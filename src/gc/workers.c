@@ -38,6 +38,7 @@
 #define QUANTUM_BYTES (256u << 10)
 #define NAP_NS 200000u       /* before looking for work again */
 #define LONG_NAP_NS 1000000u /* before looking for an idle CPU again */
+#define IDLE_TOLERANCE_PERMILLE 100u
 #define GANG_SPINS 256u
 #define GANG_NAP_NS 20000u
 
@@ -87,8 +88,9 @@ static void come_out(void) {
 
 enum role { DEDICATED, FRACTIONAL, IDLE, RESTING };
 
+/* CPUs that only the workers use. A program is seldom measured as using a whole one. */
 static unsigned idle_cpus(void) {
-    return mal_load_relaxed(&idle_permille) / 1000;
+    return (mal_load_relaxed(&idle_permille) + IDLE_TOLERANCE_PERMILLE) / 1000;
 }
 
 static enum role role_of(unsigned number) {
@@ -97,13 +99,13 @@ static enum role role_of(unsigned number) {
         return DEDICATED;
     if (fractional && number == plan_dedicated)
         return FRACTIONAL;
-    return number - plan_dedicated - fractional < idle_cpus() ? IDLE : RESTING;
+    return number < idle_cpus() ? IDLE : RESTING;
 }
 
-/* More CPUs are idle than there are threads to use them: the fractional one need not rest. */
+/* A CPU is idle but for the fractional thread, which comes after the dedicated ones: it need not
+ * rest. */
 static bool idle_cpus_are_left(void) {
-    unsigned others = (unsigned)threads - plan_dedicated - 1;
-    return idle_cpus() > others;
+    return idle_cpus() > plan_dedicated;
 }
 
 static void count_cpu(enum role role, uint64_t cpu_ns, bool unrested) {

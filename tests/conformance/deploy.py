@@ -56,6 +56,10 @@ def expected_files(build, prefix, library):
     daemon = (build / "mallardd").exists()
     wanted = {f"{library}/libmallard.so", f"{library}/libmallard.so.0", f"{library}/libmallard.a",
               f"{library}/libmallard-http.so", f"{library}/pkgconfig/mallard.pc",
+              f"{library}/libmallard-gc.so", f"{library}/libmallard-gc.so.0", f"{library}/pkgconfig/mallard-gc.pc",
+              f"{library}/libmallard-bdwgc.so", f"{library}/libmallard-bdwgc.so.0", f"{library}/pkgconfig/mallard-bdwgc.pc",
+              f"{library}/mallard/bdwgc/libgc.so.1", f"{prefix}/include/mallard/gc.h", f"{prefix}/include/mallard/pool.h",
+              f"{prefix}/include/mallard/bdwgc/gc/gc.h",
               f"{prefix}/include/mallard/mallard.h", f"{prefix}/bin/mallard", "etc/mallard/mallardd.conf",
               f"{prefix}/lib/systemd/system/mallardd.service", f"{prefix}/lib/tmpfiles.d/mallard.conf",
               f"{prefix}/share/doc/mallard/examples/systemd/service-under-mallard.conf",
@@ -74,6 +78,8 @@ def check_one_prefix(checks, build, prefix, **variables):
         checks.equal(f"/{prefix}: nothing is missing", sorted(expected_files(build, prefix, library) - set(files)), [])
         checks.equal(f"/{prefix}: the loader's name leads to the library",
                      os.path.realpath(f"{place}/{library}/libmallard.so"), f"{place}/{library}/libmallard.so.0.1.0")
+        checks.equal(f"/{prefix}: Boehm's name leads to Mallard's library",
+                     os.path.realpath(f"{place}/{library}/mallard/bdwgc/libgc.so.1"), f"{place}/{library}/libmallard-bdwgc.so.0.1.0")
         check_places(checks, place, prefix, library)
         install(build, place, "install", PREFIX=f"/{prefix}", **variables)
         checks.equal(f"/{prefix}: installing again adds nothing", files_below(place), files)

@@ -10,9 +10,18 @@ if [ -n "$extra" ]; then
     echo "libmallard.so.0 needs more than libc: $extra"
     fail=1
 fi
-extra=$(readelf -d "$build/libmallard-gc.so.0" | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p' | grep -Ev '^(libmallard\.so\.0|libc\.so\.6|ld-linux-.*)$' || true)
-if [ -n "$extra" ]; then
-    echo "libmallard-gc.so.0 needs more than libmallard and libc: $extra"
+needs_only() {
+    extra=$(readelf -d "$build/$1" | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p' | grep -Ev "^($2|libc\.so\.6|ld-linux-.*)\$" || true)
+    if [ -n "$extra" ]; then
+        echo "$1 needs more than $2 and libc: $extra"
+        fail=1
+    fi
+}
+needs_only libmallard-gc.so.0 'libmallard\.so\.0'
+needs_only libmallard-bdwgc.so.0 'libmallard-gc\.so\.0|libmallard\.so\.0'
+foreign=$(nm -D --defined-only "$build/libmallard-bdwgc.so.0" | awk '{print $3}' | grep -v '^GC_' || true)
+if [ -n "$foreign" ]; then
+    echo "libmallard-bdwgc.so.0 exports what it should not: $foreign"
     fail=1
 fi
 strange=$(nm -D --defined-only "$build/libmallard.so.0" | awk '{print $3}' |

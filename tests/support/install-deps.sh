@@ -21,13 +21,15 @@ packages_of() {
     build) echo gcc make pkg-config libmicrohttpd-dev libprotobuf-c-dev protobuf-c-compiler \
         libdw-dev libelf-dev libiberty-dev zlib1g-dev ;;
     test) echo libcmocka-dev python3 curl clang libclang-rt-14-dev libunwind-dev golang-go \
-        prometheus openssl binutils universal-ctags mandoc zsh gdb strace ;;
+        prometheus openssl binutils universal-ctags mandoc zsh gdb strace libgc-dev ;;
     demo) echo redis-server redis-tools golang-go g++ curl ;;
     programs) echo redis-server redis-tools sqlite3 python3.11 libpython3.11-testsuite nginx wrk \
-        postgresql memcached nodejs perl lua5.4 git gcc g++ clang make bash ;;
+        postgresql memcached nodejs perl lua5.4 git gcc g++ clang make bash \
+        libgc-dev w3m neko parser3-cgi nix-bin poke libhomfly-dev ;;
     aarch64) echo gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user ;;
     bench) echo gcc g++ clang python3 libjemalloc2 libgoogle-perftools4 libmimalloc2.0 redis-server \
-        redis-tools sqlite3 python3.11 lua5.4 perl nodejs git postgresql postgresql-contrib ;;
+        redis-tools sqlite3 python3.11 lua5.4 perl nodejs git postgresql postgresql-contrib libgc-dev \
+        golang-go ;;
     deploy) echo python3 python3-yaml prometheus systemd shellcheck pkg-config musl ;;
     deb) echo dpkg-dev lintian golang-go ;;
     # Node may be there without Debian knowing of it.

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Mallard's collected heap under the names of the Boehm-Demers-Weiser collector, so that programs
+ * written for it build and run unchanged:
+ *
+ *     cc -I.../mallard/bdwgc program.c -lmallard-bdwgc
+ *
+ * (pkg-config mallard-bdwgc says the whole of it). Binaries that were linked with libgc.so.1 run on
+ * the same library: it is installed as mallard/bdwgc/libgc.so.1 too, for LD_LIBRARY_PATH. Put
+ * libmallard-gc.so.0 into LD_PRELOAD as well where they have threads: then no call of theirs is
+ * ever interrupted by a collection.
+ *
+ * There:
+ *     allocation    GC_malloc and its _atomic, _uncollectable, _ignore_off_page, _stubborn forms,
+ *                   realloc, free, memalign, strdup, malloc_many, typed objects
+ *     asking        GC_base, GC_size, GC_is_heap_ptr, heap sizes, counts, version
+ *     collecting    GC_gcollect, enable, disable, incremental, largest heap, free space divisor
+ *     finalizers    GC_register_finalizer in all orders, on demand, notifier
+ *     roots         GC_add_roots, remove, clear
+ *     threads       the pthread redirections, registering, blocking regions, fork
+ *     words         out-of-memory, warning and abort procedures
+ * Not there, because the collector works otherwise:
+ *     kinds and mark procedures of the program's own (GC_new_kind, GC_new_proc, GC_mark_and_push,
+ *                   GC_generic_malloc, GC_set_mark_bit)
+ *     pushed roots  (GC_push_all, GC_set_push_other_roots, GC_set_start_callback)
+ *     links that disappear (GC_general_register_disappearing_link): a program would see them
+ *                   emptied too late; mallard_gc_weak_new is what does it in time
+ *     suspend and restart signals, GC_dump, leak detection, cords, the C++ header
+ * A program that calls one of these does not link: nothing is silently ignored that could lose an
+ * object. Guile and ECL are such programs; asymptote, chase, debfoster, fauhdlc, homfly, mmv, neko,
+ * nix, parser3, poke and w3m are none.
+ *
+ * Where it behaves differently, the difference is on the safe side and stands beside the function.
+ */
+#ifndef MALLARD_BDWGC_GC_H
+#define MALLARD_BDWGC_GC_H
+
+#include <pthread.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define GC_VERSION_MAJOR 8
+#define GC_VERSION_MINOR 2
+#define GC_VERSION_MICRO 0
+
+typedef uintptr_t GC_word;
+typedef intptr_t GC_signed_word;
+
+/* ---- set-up: all optional, the heap comes up with the first allocation ---- */
+void GC_init(void);
+int GC_is_init_called(void);
+#define GC_INIT() GC_init()
+unsigned GC_get_version(void); /* major << 16 | minor << 8 | micro */
+
+/* ---- allocation: zeroed but for atomic objects' promise, which is zeroed here too ---- */
+void *GC_malloc(size_t bytes);
+void *GC_malloc_atomic(size_t bytes);        /* holds no pointers into the heap */
+void *GC_malloc_uncollectable(size_t bytes); /* a root, until GC_free */
+void *GC_malloc_ignore_off_page(size_t bytes);
+void *GC_malloc_atomic_ignore_off_page(size_t bytes);
+void *GC_malloc_atomic_uncollectable(size_t bytes);
+void *GC_malloc_stubborn(size_t bytes);
+void *GC_memalign(size_t alignment, size_t bytes); /* up to a page */
+int GC_posix_memalign(void **ret, size_t alignment, size_t bytes);
+void *GC_realloc(void *object, size_t bytes);
+void GC_free(void *object); /* NULL is fine */
+char *GC_strdup(const char *text);
+char *GC_strndup(const char *text, size_t bytes);
+void *GC_malloc_many(size_t bytes); /* a list of objects linked by their first words */
+#define GC_NEXT(object) (*(void **)(object))
+
+void *GC_base(void *pointer); /* start of the object; NULL: none */
+size_t GC_size(const void *object);
+int GC_is_heap_ptr(const void *pointer);
+void *GC_is_visible(void *pointer); /* answers its argument */
+void *GC_is_valid_displacement(void *pointer);
+void GC_register_displacement(size_t offset); /* every offset is known */
+void GC_end_stubborn_change(const void *object);
+
+#define GC_MALLOC(bytes) GC_malloc(bytes)
+#define GC_MALLOC_ATOMIC(bytes) GC_malloc_atomic(bytes)
+#define GC_MALLOC_UNCOLLECTABLE(bytes) GC_malloc_uncollectable(bytes)
+#define GC_MALLOC_IGNORE_OFF_PAGE(bytes) GC_malloc_ignore_off_page(bytes)
+#define GC_MALLOC_ATOMIC_IGNORE_OFF_PAGE(bytes) GC_malloc_atomic_ignore_off_page(bytes)
+#define GC_MALLOC_ATOMIC_UNCOLLECTABLE(bytes) GC_malloc_atomic_uncollectable(bytes)
+#define GC_REALLOC(object, bytes) GC_realloc(object, bytes)
+#define GC_FREE(object) GC_free(object)
+#define GC_STRDUP(text) GC_strdup(text)
+#define GC_STRNDUP(text, bytes) GC_strndup(text, bytes)
+#define GC_NEW(type) ((type *)GC_malloc(sizeof(type)))
+#define GC_NEW_ATOMIC(type) ((type *)GC_malloc_atomic(sizeof(type)))
+#define GC_NEW_UNCOLLECTABLE(type) ((type *)GC_malloc_uncollectable(sizeof(type)))
+#define GC_MAKE_PROC(index, environment) 0
+
+/* ---- collecting ---- */
+typedef int (*GC_stop_func)(void);
+void GC_gcollect(void);
+void GC_gcollect_and_unmap(void);         /* and gives idle memory back */
+int GC_try_to_collect(GC_stop_func stop); /* the stop function is not asked */
+int GC_collect_a_little(void);            /* the collector runs beside the program anyway: 0 */
+void GC_enable_incremental(void);         /* it always is */
+int GC_is_incremental_mode(void);
+void GC_enable(void);
+void GC_disable(void); /* nests */
+int GC_is_disabled(void);
+int GC_expand_hp(size_t bytes);           /* growth is the pacer's: 1 */
+void GC_set_max_heap_size(GC_word bytes); /* the soft limit of GOMEMLIMIT; 0: none */
+void GC_set_free_space_divisor(
+    GC_word divisor); /* percent of growth between cycles: 300 / divisor */
+GC_word GC_get_free_space_divisor(void);
+void GC_set_dont_expand(int value);
+void GC_set_full_freq(int value);
+void GC_set_time_limit(unsigned long milliseconds);
+#define GC_TIME_UNLIMITED 999999
+
+GC_word GC_get_gc_no(void);
+size_t GC_get_heap_size(void);
+size_t GC_get_free_bytes(void);
+size_t GC_get_unmapped_bytes(void);
+size_t GC_get_bytes_since_gc(void);
+size_t GC_get_total_bytes(void);
+size_t GC_get_memory_use(void);
+void GC_get_heap_usage_safe(GC_word *heap, GC_word *free, GC_word *unmapped, GC_word *since_gc,
+                            GC_word *total); /* any may be NULL */
+
+/* ---- roots: data segments of all objects are roots already ---- */
+void GC_add_roots(void *low, void *above);
+void GC_remove_roots(void *low, void *above);
+void GC_clear_roots(void); /* what GC_add_roots added; segments stay roots */
+void GC_exclude_static_roots(void *low, void *above); /* stays a root */
+void GC_set_no_dls(int value);                        /* libraries stay roots */
+void *GC_least_plausible_heap_addr(void);
+void *GC_greatest_plausible_heap_addr(void);
+void GC_reachable_here(const void *object);
+
+/* ---- finalizers, links that disappear ---- */
+typedef void (*GC_finalization_proc)(void *object, void *data);
+/* The procedure runs inside a later call of this library by a thread of the program, as Boehm's
+ * does. What an object with a finalizer leads to is kept until it ran; an object that leads to
+ * itself is therefore never finalized, with _ignore_self and _no_order too. */
+void GC_register_finalizer(void *object, GC_finalization_proc function, void *data,
+                           GC_finalization_proc *ret_function, void **ret_data);
+void GC_register_finalizer_ignore_self(void *object, GC_finalization_proc function, void *data,
+                                       GC_finalization_proc *ret_function, void **ret_data);
+void GC_register_finalizer_no_order(void *object, GC_finalization_proc function, void *data,
+                                    GC_finalization_proc *ret_function, void **ret_data);
+void GC_register_finalizer_unreachable(void *object, GC_finalization_proc function, void *data,
+                                       GC_finalization_proc *ret_function, void **ret_data);
+int GC_invoke_finalizers(void); /* how many ran */
+int GC_should_invoke_finalizers(void);
+void GC_set_finalize_on_demand(int value);
+int GC_get_finalize_on_demand(void);
+typedef void (*GC_finalizer_notifier_proc)(void);
+void GC_set_finalizer_notifier(GC_finalizer_notifier_proc notifier);
+void GC_set_java_finalization(int value);
+int GC_get_java_finalization(void);
+
+/* ---- threads: all are known by themselves ---- */
+struct GC_stack_base {
+    void *mem_base;
+};
+#define GC_SUCCESS 0
+#define GC_DUPLICATE 1
+#define GC_NO_THREADS 2
+#define GC_UNIMPLEMENTED 3
+int GC_get_stack_base(struct GC_stack_base *ret_base);
+int GC_register_my_thread(const struct GC_stack_base *base);
+int GC_unregister_my_thread(void);
+int GC_thread_is_registered(void);
+void GC_allow_register_threads(void);
+void GC_start_mark_threads(void);
+int GC_get_parallel(void);
+void GC_set_markers_count(unsigned count);
+int GC_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *),
+                      void *argument);
+int GC_pthread_join(pthread_t thread, void **ret_value);
+int GC_pthread_detach(pthread_t thread);
+int GC_pthread_cancel(pthread_t thread);
+void GC_pthread_exit(void *value) __attribute__((noreturn));
+#ifdef SIG_BLOCK /* a strictly ISO C program has no sets of signals */
+int GC_pthread_sigmask(int how, const sigset_t *set, sigset_t *old);
+#endif
+void *GC_dlopen(const char *path, int mode);
+typedef void *(*GC_fn_type)(void *data);
+void *GC_call_with_alloc_lock(GC_fn_type function, void *data); /* one at a time */
+void *GC_do_blocking(GC_fn_type function, void *data);
+void *GC_call_with_gc_active(GC_fn_type function, void *data);
+typedef void *(*GC_stack_base_func)(struct GC_stack_base *base, void *data);
+void *GC_call_with_stack_base(GC_stack_base_func function, void *data);
+void GC_set_handle_fork(int value);
+void GC_atfork_prepare(void);
+void GC_atfork_parent(void);
+void GC_atfork_child(void);
+
+/* ---- words to the program ---- */
+typedef void (*GC_warn_proc)(char *format, GC_word argument);
+void GC_set_warn_proc(GC_warn_proc procedure); /* nothing is ever warned of */
+GC_warn_proc GC_get_warn_proc(void);
+void GC_ignore_warn_proc(char *format, GC_word argument);
+typedef void *(*GC_oom_func)(size_t bytes);
+void GC_set_oom_fn(GC_oom_func function); /* asked when memory is short; its answer is returned */
+GC_oom_func GC_get_oom_fn(void);
+typedef void (*GC_abort_func)(const char *message);
+void GC_set_abort_func(GC_abort_func function);
+void GC_set_all_interior_pointers(int value); /* they always count */
+int GC_get_all_interior_pointers(void);
+
+/* Old programs set these directly; they have no effect but the first, which is GC_disable. */
+extern int GC_dont_gc;
+extern int GC_all_interior_pointers, GC_finalize_on_demand, GC_java_finalization, GC_no_dls,
+    GC_quiet, GC_find_leak, GC_dont_expand, GC_full_freq;
+extern GC_word GC_free_space_divisor;
+
+/* ---- typed objects ---- */
+typedef GC_word *GC_bitmap;
+typedef GC_word GC_descr;
+#define GC_WORDSZ (8 * sizeof(GC_word))
+#define GC_BITMAP_SIZE(type)                                                                       \
+    ((sizeof(type) + sizeof(GC_word) * GC_WORDSZ - 1) / (sizeof(GC_word) * GC_WORDSZ))
+#define GC_get_bit(map, index) (((map)[(index) / GC_WORDSZ] >> ((index) % GC_WORDSZ)) & 1)
+#define GC_set_bit(map, index) ((map)[(index) / GC_WORDSZ] |= (GC_word)1 << ((index) % GC_WORDSZ))
+#define GC_WORD_OFFSET(type, field) (offsetof(type, field) / sizeof(GC_word))
+#define GC_WORD_LEN(type) (sizeof(type) / sizeof(GC_word))
+/* All words are scanned but for types without any pointer. */
+GC_descr GC_make_descriptor(const GC_word *bitmap, size_t words);
+void *GC_malloc_explicitly_typed(size_t bytes, GC_descr descriptor);
+void *GC_malloc_explicitly_typed_ignore_off_page(size_t bytes, GC_descr descriptor);
+void *GC_calloc_explicitly_typed(size_t count, size_t bytes, GC_descr descriptor);
+
+/* ---- pointers that the collector shall not see ---- */
+typedef GC_word GC_hidden_pointer;
+#define GC_HIDE_POINTER(pointer) (~(GC_hidden_pointer)(pointer))
+#define GC_REVEAL_POINTER(hidden) ((void *)GC_HIDE_POINTER(hidden))
+
+/* With GC_THREADS defined before inclusion, as Boehm's header does it. */
+#if defined(GC_THREADS) && !defined(GC_NO_THREAD_REDIRECTS)
+#define pthread_create GC_pthread_create
+#define pthread_join GC_pthread_join
+#define pthread_detach GC_pthread_detach
+#define pthread_cancel GC_pthread_cancel
+#define pthread_exit GC_pthread_exit
+#define pthread_sigmask GC_pthread_sigmask
+#define dlopen GC_dlopen
+#endif
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Collecting, its settings, and what the heap is made of.
+ *
+ * Settings that steer how Boehm's collector works have no counterpart and are taken without effect;
+ * those that say what the program wants are translated: a free space divisor becomes a percentage
+ * of growth, a largest heap a memory limit.
+ */
+#include "bdwgc/private.h"
+
+#include "mallard/gc.h"
+#include "mallard/mallard.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#define DIVISOR_DEFAULT 3 /* which is our default, 100 % */
+
+BDWGC_PUBLIC int GC_dont_gc;
+BDWGC_PUBLIC int GC_all_interior_pointers = 1, GC_java_finalization, GC_no_dls, GC_quiet,
+                 GC_find_leak, GC_dont_expand, GC_full_freq;
+BDWGC_PUBLIC GC_word GC_free_space_divisor = DIVISOR_DEFAULT;
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static int enabled_percent; /* what GC_enable goes back to; lock */
+
+static GC_warn_proc warn_procedure = GC_ignore_warn_proc;
+static GC_oom_func oom_procedure;
+
+void *bdwgc_no_memory(size_t bytes) {
+    return oom_procedure ? oom_procedure(bytes) : NULL;
+}
+
+BDWGC_PUBLIC void GC_init(void) {
+    bdwgc_finalize_some();
+}
+
+BDWGC_PUBLIC int GC_is_init_called(void) {
+    return 1;
+}
+
+BDWGC_PUBLIC unsigned GC_get_version(void) {
+    return GC_VERSION_MAJOR << 16 | GC_VERSION_MINOR << 8 | GC_VERSION_MICRO;
+}
+
+/* ---- collecting ---- */
+
+BDWGC_PUBLIC void GC_gcollect(void) {
+    if (!GC_is_disabled())
+        mallard_gc_collect();
+    bdwgc_finalize_some();
+}
+
+BDWGC_PUBLIC void GC_gcollect_and_unmap(void) {
+    GC_gcollect();
+    mallard_free_os_memory();
+}
+
+BDWGC_PUBLIC int GC_try_to_collect(GC_stop_func stop) {
+    (void)stop;
+    if (GC_is_disabled())
+        return 0;
+    GC_gcollect();
+    return 1;
+}
+
+BDWGC_PUBLIC int GC_collect_a_little(void) {
+    bdwgc_finalize_some();
+    return 0;
+}
+
+BDWGC_PUBLIC void GC_enable_incremental(void) {}
+
+BDWGC_PUBLIC int GC_is_incremental_mode(void) {
+    return 1;
+}
+
+BDWGC_PUBLIC void GC_disable(void) {
+    pthread_mutex_lock(&lock);
+    if (__atomic_fetch_add(&GC_dont_gc, 1, __ATOMIC_RELAXED) == 0)
+        enabled_percent = mallard_gc_set_percent(-1);
+    pthread_mutex_unlock(&lock);
+}
+
+BDWGC_PUBLIC void GC_enable(void) {
+    pthread_mutex_lock(&lock);
+    if (GC_dont_gc > 0 && __atomic_fetch_sub(&GC_dont_gc, 1, __ATOMIC_RELAXED) == 1)
+        mallard_gc_set_percent(enabled_percent);
+    pthread_mutex_unlock(&lock);
+}
+
+BDWGC_PUBLIC int GC_is_disabled(void) {
+    return __atomic_load_n(&GC_dont_gc, __ATOMIC_RELAXED) > 0;
+}
+
+BDWGC_PUBLIC int GC_expand_hp(size_t bytes) {
+    (void)bytes;
+    return 1;
+}
+
+BDWGC_PUBLIC void GC_set_max_heap_size(GC_word bytes) {
+    mallard_set_memory_limit(bytes > 0 && bytes < INT64_MAX ? (int64_t)bytes : INT64_MAX);
+}
+
+BDWGC_PUBLIC void GC_set_free_space_divisor(GC_word divisor) {
+    if (divisor == 0)
+        return;
+    GC_free_space_divisor = divisor;
+    int percent = divisor < 100 * DIVISOR_DEFAULT ? (int)(100 * DIVISOR_DEFAULT / divisor) : 1;
+    pthread_mutex_lock(&lock);
+    if (GC_dont_gc > 0)
+        enabled_percent = percent;
+    else
+        mallard_gc_set_percent(percent);
+    pthread_mutex_unlock(&lock);
+}
+
+BDWGC_PUBLIC GC_word GC_get_free_space_divisor(void) {
+    return GC_free_space_divisor;
+}
+
+BDWGC_PUBLIC void GC_set_dont_expand(int value) {
+    GC_dont_expand = value;
+}
+
+BDWGC_PUBLIC void GC_set_full_freq(int value) {
+    GC_full_freq = value;
+}
+
+BDWGC_PUBLIC void GC_set_time_limit(unsigned long milliseconds) {
+    (void)milliseconds;
+}
+
+/* ---- figures ---- */
+
+static struct mallard_memstats memory(void) {
+    struct mallard_memstats stats = {.size = sizeof stats};
+    mallard_read_memstats(&stats);
+    return stats;
+}
+
+/* Too large for the stacks of small threads: 4 KiB of rings. */
+static struct mallard_gc_stats collector(void) {
+    struct mallard_gc_stats stats = {.size = sizeof stats};
+    mallard_gc_read_stats(&stats);
+    return stats;
+}
+
+BDWGC_PUBLIC GC_word GC_get_gc_no(void) {
+    return collector().num_gc;
+}
+
+BDWGC_PUBLIC size_t GC_get_heap_size(void) {
+    struct mallard_memstats stats = memory();
+    return stats.heap_sys - stats.heap_released;
+}
+
+BDWGC_PUBLIC size_t GC_get_free_bytes(void) {
+    struct mallard_memstats stats = memory();
+    return stats.heap_sys - stats.heap_released - stats.heap_alloc;
+}
+
+BDWGC_PUBLIC size_t GC_get_unmapped_bytes(void) {
+    return memory().heap_released;
+}
+
+BDWGC_PUBLIC size_t GC_get_bytes_since_gc(void) {
+    struct mallard_gc_stats stats = collector();
+    return stats.live_bytes - stats.marked_bytes;
+}
+
+BDWGC_PUBLIC size_t GC_get_total_bytes(void) {
+    return memory().total_alloc;
+}
+
+BDWGC_PUBLIC size_t GC_get_memory_use(void) {
+    return memory().heap_alloc;
+}
+
+static void put(GC_word *to, GC_word value) {
+    if (to)
+        *to = value;
+}
+
+BDWGC_PUBLIC void GC_get_heap_usage_safe(GC_word *heap, GC_word *free_bytes, GC_word *unmapped,
+                                         GC_word *since_gc, GC_word *total) {
+    struct mallard_memstats stats = memory();
+    put(heap, stats.heap_sys - stats.heap_released);
+    put(free_bytes, stats.heap_sys - stats.heap_released - stats.heap_alloc);
+    put(unmapped, stats.heap_released);
+    put(since_gc, GC_get_bytes_since_gc());
+    put(total, stats.total_alloc);
+}
+
+/* ---- words, and settings without effect ---- */
+
+BDWGC_PUBLIC void GC_ignore_warn_proc(char *format, GC_word argument) {
+    (void)format;
+    (void)argument;
+}
+
+BDWGC_PUBLIC void GC_set_warn_proc(GC_warn_proc procedure) {
+    warn_procedure = procedure;
+}
+
+BDWGC_PUBLIC GC_warn_proc GC_get_warn_proc(void) {
+    return warn_procedure;
+}
+
+BDWGC_PUBLIC void GC_set_oom_fn(GC_oom_func function) {
+    oom_procedure = function;
+}
+
+BDWGC_PUBLIC GC_oom_func GC_get_oom_fn(void) {
+    return oom_procedure;
+}
+
+BDWGC_PUBLIC void GC_set_abort_func(GC_abort_func function) {
+    (void)function;
+}
+
+BDWGC_PUBLIC void GC_set_all_interior_pointers(int value) {
+    (void)value;
+}
+
+BDWGC_PUBLIC int GC_get_all_interior_pointers(void) {
+    return 1;
+}
+
+BDWGC_PUBLIC void GC_set_java_finalization(int value) {
+    GC_java_finalization = value;
+}
+
+BDWGC_PUBLIC int GC_get_java_finalization(void) {
+    return GC_java_finalization;
+}
+
+BDWGC_PUBLIC void GC_set_no_dls(int value) {
+    GC_no_dls = value;
+}

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Finalizers as Boehm's collector runs them: in a thread of the program, inside a later call of
+ * this library, or when the program asks.
+ *
+ * Our collector calls finalizers on a thread of its own, for which such programs are not made. So
+ * what it calls is `arrive`, which moves the object's record from the table to the queue; the
+ * program's threads take records from the queue. Records, table and queue are collected objects
+ * that hang on one handle; a record hides its object while that is alive, and holds it once it has
+ * arrived.
+ *
+ * SYNCHRONIZATION: `lock` guards table and queue. Procedures run without it.
+ *
+ * Must never run a procedure inside another one, nor on the collector's thread.
+ */
+#include "bdwgc/private.h"
+
+#include "mallard/gc.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#define BUCKETS 4096u
+
+struct record {
+    struct record *next;
+    uintptr_t hidden; /* ~object */
+    void *object;     /* once it has arrived */
+    GC_finalization_proc function;
+    void *data;
+};
+
+struct tables {
+    struct record *bucket[BUCKETS];
+    struct record *first_waiting, *last_waiting;
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct mallard_gc_handle *handle; /* of the tables; lock */
+static GC_finalizer_notifier_proc notifier;
+static __thread int running;
+
+int bdwgc_finalizers_wait;
+BDWGC_PUBLIC int GC_finalize_on_demand;
+
+/* NULL when no finalizer was ever registered. */
+static struct tables *tables_locked(void) {
+    return handle ? mallard_gc_handle_get(handle) : NULL;
+}
+
+static struct tables *make_tables_locked(void) {
+    if (!handle) {
+        struct tables *made = mallard_gc_alloc(sizeof *made, NULL);
+        handle = made ? mallard_gc_handle_new(made) : NULL;
+    }
+    return tables_locked();
+}
+
+static struct record **place_locked(struct tables *tables, const void *object) {
+    struct record **place = &tables->bucket[((uintptr_t)object >> 4) % BUCKETS];
+    while (*place && (*place)->hidden != ~(uintptr_t)object)
+        place = &(*place)->next;
+    return place;
+}
+
+/* Called by the collector: the object is dead but for us. */
+static void arrive(void *object) {
+    pthread_mutex_lock(&lock);
+    struct tables *tables = tables_locked();
+    struct record **place = tables ? place_locked(tables, object) : NULL;
+    struct record *record = place ? *place : NULL;
+    if (record) {
+        *place = record->next;
+        record->next = NULL;
+        record->object = object;
+        *(tables->last_waiting ? &tables->last_waiting->next : &tables->first_waiting) = record;
+        tables->last_waiting = record;
+        __atomic_store_n(&bdwgc_finalizers_wait, 1, __ATOMIC_RELAXED);
+    }
+    GC_finalizer_notifier_proc notify = record && GC_finalize_on_demand ? notifier : NULL;
+    pthread_mutex_unlock(&lock);
+    if (notify)
+        notify();
+}
+
+static struct record *next_waiting(void) {
+    pthread_mutex_lock(&lock);
+    struct tables *tables = tables_locked();
+    struct record *record = tables ? tables->first_waiting : NULL;
+    if (record) {
+        tables->first_waiting = record->next;
+        if (!record->next)
+            tables->last_waiting = NULL;
+    }
+    if (!record || !record->next)
+        __atomic_store_n(&bdwgc_finalizers_wait, 0, __ATOMIC_RELAXED);
+    pthread_mutex_unlock(&lock);
+    return record;
+}
+
+BDWGC_PUBLIC int GC_invoke_finalizers(void) {
+    int count = 0;
+    if (running)
+        return 0;
+    running = 1;
+    for (struct record *record; (record = next_waiting()) != NULL; count++)
+        record->function(record->object, record->data);
+    running = 0;
+    return count;
+}
+
+void bdwgc_finalize_some(void) {
+    if (!GC_finalize_on_demand && !running)
+        GC_invoke_finalizers();
+}
+
+/* Takes the record of an object out of the table, or makes one. */
+static struct record *exchange(void *object, struct record *fresh) {
+    pthread_mutex_lock(&lock);
+    struct tables *tables = fresh ? make_tables_locked() : tables_locked();
+    struct record *before = NULL;
+    if (tables) {
+        struct record **place = place_locked(tables, object);
+        before = *place;
+        if (before)
+            *place = before->next;
+        if (fresh) {
+            place = place_locked(tables, object);
+            fresh->next = *place;
+            *place = fresh;
+        }
+    }
+    pthread_mutex_unlock(&lock);
+    return before;
+}
+
+static struct record *new_record(void *object, GC_finalization_proc function, void *data) {
+    struct record *record = function ? mallard_gc_alloc(sizeof *record, NULL) : NULL;
+    if (record)
+        *record = (struct record){NULL, ~(uintptr_t)object, NULL, function, data};
+    return record;
+}
+
+BDWGC_PUBLIC void GC_register_finalizer(void *object, GC_finalization_proc function, void *data,
+                                        GC_finalization_proc *ret_function, void **ret_data) {
+    struct record *before = NULL;
+    if (object && mallard_gc_base(object) == object) {
+        before = exchange(object, new_record(object, function, data));
+        if (!before || !function)
+            mallard_gc_finalizer_set(object, function ? arrive : NULL);
+    }
+    if (ret_function)
+        *ret_function = before ? before->function : NULL;
+    if (ret_data)
+        *ret_data = before ? before->data : NULL;
+}
+
+BDWGC_PUBLIC void GC_register_finalizer_ignore_self(void *object, GC_finalization_proc function,
+                                                    void *data, GC_finalization_proc *ret_function,
+                                                    void **ret_data) {
+    GC_register_finalizer(object, function, data, ret_function, ret_data);
+}
+
+BDWGC_PUBLIC void GC_register_finalizer_no_order(void *object, GC_finalization_proc function,
+                                                 void *data, GC_finalization_proc *ret_function,
+                                                 void **ret_data) {
+    GC_register_finalizer(object, function, data, ret_function, ret_data);
+}
+
+BDWGC_PUBLIC void GC_register_finalizer_unreachable(void *object, GC_finalization_proc function,
+                                                    void *data, GC_finalization_proc *ret_function,
+                                                    void **ret_data) {
+    GC_register_finalizer(object, function, data, ret_function, ret_data);
+}
+
+BDWGC_PUBLIC int GC_should_invoke_finalizers(void) {
+    return __atomic_load_n(&bdwgc_finalizers_wait, __ATOMIC_RELAXED);
+}
+
+BDWGC_PUBLIC void GC_set_finalize_on_demand(int value) {
+    GC_finalize_on_demand = value;
+}
+
+BDWGC_PUBLIC int GC_get_finalize_on_demand(void) {
+    return GC_finalize_on_demand;
+}
+
+BDWGC_PUBLIC void GC_set_finalizer_notifier(GC_finalizer_notifier_proc procedure) {
+    notifier = procedure;
+}

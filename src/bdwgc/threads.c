@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Threads. The collector finds them by itself, so registering does nothing; what programs call
+ * instead of libc's functions leads to libc's, which libmallard-gc.so wraps.
+ */
+#include "bdwgc/private.h"
+
+#include "mallard/gc.h"
+
+#include <dlfcn.h>
+
+static pthread_mutex_t allocation_lock = PTHREAD_MUTEX_INITIALIZER; /* for programs, not for us */
+static __thread int registered;
+
+BDWGC_PUBLIC int GC_get_stack_base(struct GC_stack_base *ret_base) {
+    pthread_attr_t attributes;
+    void *low;
+    size_t bytes;
+    if (pthread_getattr_np(pthread_self(), &attributes) != 0)
+        return GC_UNIMPLEMENTED;
+    pthread_attr_getstack(&attributes, &low, &bytes);
+    pthread_attr_destroy(&attributes);
+    ret_base->mem_base = (char *)low + bytes;
+    return GC_SUCCESS;
+}
+
+BDWGC_PUBLIC int GC_register_my_thread(const struct GC_stack_base *base) {
+    (void)base;
+    int before = registered;
+    registered = 1;
+    return before ? GC_DUPLICATE : GC_SUCCESS;
+}
+
+BDWGC_PUBLIC int GC_unregister_my_thread(void) {
+    registered = 0;
+    return GC_SUCCESS;
+}
+
+BDWGC_PUBLIC int GC_thread_is_registered(void) {
+    return 1;
+}
+
+BDWGC_PUBLIC void GC_allow_register_threads(void) {}
+
+BDWGC_PUBLIC void GC_start_mark_threads(void) {}
+
+BDWGC_PUBLIC int GC_get_parallel(void) {
+    return 1;
+}
+
+BDWGC_PUBLIC void GC_set_markers_count(unsigned count) {
+    (void)count;
+}
+
+BDWGC_PUBLIC int GC_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
+                                   void *(*start)(void *), void *argument) {
+    return pthread_create(thread, attributes, start, argument);
+}
+
+BDWGC_PUBLIC int GC_pthread_join(pthread_t thread, void **ret_value) {
+    return pthread_join(thread, ret_value);
+}
+
+BDWGC_PUBLIC int GC_pthread_detach(pthread_t thread) {
+    return pthread_detach(thread);
+}
+
+BDWGC_PUBLIC int GC_pthread_cancel(pthread_t thread) {
+    return pthread_cancel(thread);
+}
+
+BDWGC_PUBLIC void GC_pthread_exit(void *value) {
+    pthread_exit(value);
+}
+
+BDWGC_PUBLIC int GC_pthread_sigmask(int how, const sigset_t *set, sigset_t *old) {
+    return pthread_sigmask(how, set, old);
+}
+
+BDWGC_PUBLIC void *GC_dlopen(const char *path, int mode) {
+    return dlopen(path, mode);
+}
+
+BDWGC_PUBLIC void *GC_call_with_alloc_lock(GC_fn_type function, void *data) {
+    pthread_mutex_lock(&allocation_lock);
+    void *result = function(data);
+    pthread_mutex_unlock(&allocation_lock);
+    return result;
+}
+
+BDWGC_PUBLIC void *GC_do_blocking(GC_fn_type function, void *data) {
+    mallard_gc_blocking_begin();
+    void *result = function(data);
+    mallard_gc_blocking_end();
+    return result;
+}
+
+BDWGC_PUBLIC void *GC_call_with_gc_active(GC_fn_type function, void *data) {
+    mallard_gc_blocking_end();
+    void *result = function(data);
+    mallard_gc_blocking_begin();
+    return result;
+}
+
+BDWGC_PUBLIC void *GC_call_with_stack_base(GC_stack_base_func function, void *data) {
+    struct GC_stack_base base = {&base};
+    return function(&base, data);
+}
+
+BDWGC_PUBLIC void GC_set_handle_fork(int value) {
+    (void)value;
+}
+
+BDWGC_PUBLIC void GC_atfork_prepare(void) {}
+
+BDWGC_PUBLIC void GC_atfork_parent(void) {}
+
+BDWGC_PUBLIC void GC_atfork_child(void) {}

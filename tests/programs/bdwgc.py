@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Programs written for Boehm's collector, unchanged, on Mallard's collected heap: Debian's binaries with
+another libgc.so.1, and one source built against either header. Each must print what it prints on
+Boehm's library, and must have been collected for on ours.
+
+    bdwgc.py OUT
+"""
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+OUT = os.path.abspath(sys.argv[1])
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+GCTRACE = re.compile(r"^gc \d+ @[\d.]+s \d+%: ", re.MULTILINE)
+
+PAGE = "<html><head><title>A long page</title></head><body><h1>Rows</h1>" + "".join(
+    f"<table border=1><tr><td>row {i}</td><td><b>{i * 7919 % 1000}</b></td></tr></table><p>And &amp; a <a href='#{i}'>link</a> {i}.</p>" for i in range(3000)) + "</body></html>"
+NEKO = """
+var list = null; var i = 0;
+while( i < 300000 ) { list = $array("item " + i, list); if( i % 1000 == 0 ) list = null; i += 1; }
+var count = 0; while( list != null ) { count += 1; list = list[1]; }
+$print("kept ", count, "\\n");
+"""
+PARSER = "@main[]\n$h[^hash::create[]]\n^for[round](1;12){^for[i](1;5000){$h.[k$i][value $round $i ^math:sqrt($i)]}^memory:compact[]}^h._count[] $h.k77\n"
+NIX = "let f = n: if n < 2 then n else f (n - 1) + f (n - 2); in { a = f 21; b = builtins.foldl' (a: b: a + b) 0 (builtins.genList (x: builtins.stringLength (toString (x * x))) 200000); }"
+POKE = """fun fib = (int n) int: { if (n < 2) return n; return fib (n - 1) + fib (n - 2); }
+var s = "";
+for (var i = 0; i < 300; i++) s = s + "x";
+printf "%i32d %u64d\\n", fib (14), s'length;
+"""
+HOMFLY = """#include <homfly.h>
+#include <stdio.h>
+int main(void) {
+    char knot[] = " 1 6 0 1 1 -1 2 1 0 -1 1 1 2 -1 0 1 1 1 2 1", *polynomial = NULL;
+    for (int i = 0; i < 2000; i++)
+        polynomial = homfly_str(knot);
+    puts(polynomial);
+    return 0;
+}
+"""
+# What it is, the command, the file it reads.
+DEBIANS = (
+    ("w3m", ["w3m", "-dump", "-cols", "80", "page.html"], PAGE),
+    ("neko", ["neko", "many.n"], NEKO),
+    ("parser3", ["parser3", "many.p"], PARSER),
+    ("nix", ["nix-instantiate", "--eval", "--strict", "many.nix"], NIX),
+    ("poke", ["poke", "-q", "--no-init-file", "-L", "many.pk"], POKE),
+)
+
+
+class Checks:
+    def __init__(self):
+        self.good = self.bad = 0
+
+    def check(self, what, good, seen=""):
+        print(f"{'ok  ' if good else 'FAIL'} {what}" + ("" if good else f": {str(seen)[-1500:]}"))
+        self.good += bool(good)
+        self.bad += not good
+
+
+def run(argv, folder, ours, preload=False):
+    env = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "HOME": folder, "MALLARD_DIR": folder}
+    env |= {f"NIX_{name}_DIR": os.path.join(folder, "nix", name) for name in ("STORE", "STATE", "LOG", "CONF")}
+    if preload:
+        env["LD_PRELOAD"] = " ".join(os.path.join(OUT, name) for name in ("libmallard-gc.so.0", "libmallard.so.0"))
+    if ours:
+        env |= {"LD_LIBRARY_PATH": os.path.join(OUT, "bdwgc") + ":" + OUT, "MALLARD_DEBUG": "gccheckmark=1,gctrace=1"}
+    return subprocess.run(argv, cwd=folder, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False)
+
+
+def compare(checks, name, argv, folder):
+    theirs = run(argv, folder, False)
+    ours = run(argv, folder, True)
+    checks.check(f"{name} on Boehm's collector", theirs.returncode == 0 and theirs.stdout, theirs)
+    checks.check(f"{name} prints the same on Mallard's", ours.returncode == theirs.returncode and ours.stdout == theirs.stdout, (ours.stderr[-600:], ours.stdout[-300:]))
+    checks.check(f"{name} was collected for", GCTRACE.search(ours.stderr), ours.stderr)
+
+
+def debian_programs(checks, folder):
+    for name, argv, text in DEBIANS:
+        source = os.path.join(folder, argv[-1].replace("many.n", "many.neko") if name == "neko" else argv[-1])
+        with open(source, "w", encoding="utf-8") as file:
+            file.write(text)
+        if not shutil.which(argv[0]):
+            print(f"skip {name}: not installed")
+            continue
+        if name == "neko":
+            subprocess.run(["nekoc", source], cwd=folder, check=True, capture_output=True)
+        compare(checks, name, argv, folder)
+    if shutil.which("w3m"):
+        done = run(DEBIANS[0][1], folder, True, preload=True)
+        checks.check("w3m with malloc and the wrappers before it too", done.returncode == 0 and done.stdout == run(DEBIANS[0][1], folder, False).stdout, done)
+
+
+def library_user(checks, folder):
+    """A program that uses a library of Debian's that uses Boehm's collector."""
+    if not os.path.exists("/usr/include/homfly.h"):
+        print("skip homfly: not installed")
+        return
+    source = os.path.join(folder, "knot.c")
+    with open(source, "w", encoding="utf-8") as file:
+        file.write(HOMFLY)
+    subprocess.run([os.environ.get("CC", "gcc"), source, "-o", os.path.join(folder, "knot"), "-lhomfly"], check=True)
+    compare(checks, "homfly", [os.path.join(folder, "knot")], folder)
+
+
+def compiled(checks, folder):
+    source = os.path.join(ROOT, "tests", "programs", "bdwgc.c")
+    cc = os.environ.get("CC", "gcc")
+    boehm, ours = os.path.join(folder, "boehm"), os.path.join(folder, "ours")
+    subprocess.run([cc, "-O2", "-pthread", source, "-o", boehm, "-lgc"], check=True)
+    done = subprocess.run([cc, "-O2", "-Wall", "-Wextra", "-pthread", "-I", os.path.join(ROOT, "include", "mallard", "bdwgc"), source, "-o", ours,
+                           "-L", OUT, "-lmallard-bdwgc", f"-Wl,-rpath,{OUT}", f"-Wl,-rpath-link,{OUT}"], capture_output=True, text=True, check=False)
+    checks.check("it builds against Mallard's header without a warning", done.returncode == 0 and not done.stderr, done.stderr)
+    theirs, mine = run([boehm], folder, False), run([ours], folder, True)
+    checks.check("on Boehm's library all is well", theirs.returncode == 0 and "FAIL" not in theirs.stdout, theirs.stdout)
+    for line in mine.stdout.splitlines():
+        checks.check(f"on Mallard's: {line[5:]}", line.startswith("ok"), mine.stderr)
+    checks.check("with as many lines", mine.returncode == 0 and mine.stdout.count("\n") == theirs.stdout.count("\n"), (mine.returncode, mine.stdout, mine.stderr))
+
+
+def main():
+    checks = Checks()
+    with tempfile.TemporaryDirectory(prefix="mallard-bdwgc.") as folder:
+        debian_programs(checks, folder)
+        library_user(checks, folder)
+        compiled(checks, folder)
+    print(f"{checks.good} passed, {checks.bad} failed")
+    return 1 if checks.bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * RSS that never falls.
+ *
+ * Once a day the live heap is ten times as large. Afterwards the goal still stands at twice the
+ * spike, and at the low rate of the rest of the day the heap takes minutes to grow up to it: until
+ * then nothing is collected and the memory stays. With a memory limit the collector works as soon
+ * as the process is above it.
+ *
+ *     spike [live MiB = 40 [seconds = 8]]          before: nothing set; after: GOMEMLIMIT
+ */
+#include "scene.h"
+
+#include "mallard/gc.h"
+
+struct item {
+    struct item *next;
+    uint64_t data[15];
+};
+MALLARD_GC_TYPE(item_type, struct item, next);
+
+static struct item *list(size_t mib) {
+    struct item *head = NULL;
+    for (size_t i = 0; i < (mib << 20) / sizeof *head; i++) {
+        struct item *item = not_null(mallard_gc_new(&item_type));
+        item->next = head;
+        head = item;
+    }
+    return head;
+}
+
+static __attribute__((noinline)) void spike(size_t mib) {
+    struct item *held = list(mib);
+    mallard_gc_collect(); /* the spike lasts: a cycle sees it, and sets the goal by it */
+    figure("peak_mib", resident_mib());
+    mallard_gc_keepalive(held);
+}
+
+int main(int argc, char **argv) {
+    size_t mib = argc > 1 ? (size_t)atol(argv[1]) : 40;
+    int seconds = argc > 2 ? atoi(argv[2]) : 8;
+    struct item *volatile kept = list(mib);
+    spike(9 * mib);
+    for (int i = 0; i < seconds * 10; i++) {
+        list(1);
+        sleep_ms(100);
+    }
+    figure("after_mib", resident_mib());
+    figure("live_mib", (double)mib);
+    return kept == NULL;
+}
