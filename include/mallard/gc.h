@@ -10,6 +10,12 @@
  * Link with -lmallard-gc. C99 and C++; MALLARD_GC_TYPE needs C11. Every function may be called by
  * any thread, none from a signal handler. Functions that can fail return NULL with errno ENOMEM, or
  * a negative errno.
+ *
+ * Nor may a signal handler that interrupts a waiting call of libc's move pointers to collected
+ * objects about: its thread counts as asleep, and is scanned as it was when the call began. A
+ * program that is not linked so is collected all the same, but its waiting calls may end with
+ * EINTR, and a thread that calls exec during a collection may hand the stop signal on to the next
+ * program, which that ends.
  */
 #ifndef MALLARD_GC_H
 #define MALLARD_GC_H

@@ -140,7 +140,7 @@ static int bring_up(void) {
     return 0;
 }
 
-/* A fork handler of the program's finds the collector as it is. */
+/* A fork handler of the program's, run by the thread that forks, finds the collector as it is. */
 int mal_gc_ensure(void) {
     uint32_t now;
     if (mal_lock_holds_all)

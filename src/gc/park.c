@@ -182,6 +182,12 @@ int mal_gc_blocking_enter(const uintptr_t *registers, uintptr_t sp) {
 MAL_DEFINE_WITH_REGISTERS(mallard_gc_blocking_try, mal_gc_blocking_enter);
 MAL_DEFINE_WITH_REGISTERS(mallard_gc_blocking_begin, mal_gc_blocking_enter);
 
+/* For libmallard-gc.so: see gclib/engine.h. */
+MAL_PUBLIC unsigned mallard_gc_blocking_depth(void);
+unsigned mallard_gc_blocking_depth(void) {
+    return mal_gc_self ? mal_gc_self->blocking_depth : 0;
+}
+
 /* What lies between sp and the stack pointer is read while the state is BLOCKED, and a caller that
  * ends with the end of its region may have taken its frame down already: the registers that it
  * restored lie there and nowhere else. */

@@ -9,7 +9,8 @@
  * round of destructors, so that others still may use the heap. From then on it runs libc's code
  * only, which blocks all signals and takes locks that a stopped thread may hold: no stop may wait
  * for it. Its record is dropped when its id is gone, as is that of a thread that ended in another
- * way.
+ * way. A thread that the kernel gave the id of one that left is told by its taking signals: it gets
+ * the record.
  *
  * SYNCHRONIZATION
  *   1. `registry_lock` (rank GC_THREADS) guards the list, the chains by id and the pool of records.
@@ -30,6 +31,7 @@
 
 #include "base/atomic.h"
 #include "meta/memory.h"
+#include "os/clock.h"
 #include "os/lock.h"
 #include "os/tasks.h"
 #include "os/thread.h"
@@ -155,6 +157,7 @@ static void leave(struct mal_gc_thread *thread) {
     if (leaving_count >= LEAVING_MOST)
         drop_gone_locked();
     thread->leaving = true;
+    thread->left_ns = mal_clock_mono_ns();
     leaving_count++;
     mal_store_release(&registered, registered - 1);
     mal_gc_self = completed = NULL;
@@ -213,26 +216,26 @@ static struct bounds own_stack(void) {
 
 /* The calling thread's record may be that of another one which had its id before and ended without
  * a word: only the cache of that one is left. */
-static void begin_anew(struct mal_gc_thread *thread) {
+static void begin_anew(struct mal_gc_thread *thread, uintptr_t thread_pointer) {
     thread->stack_low = thread->stack_high = 0;
-    thread->thread_pointer = mal_thread_pointer();
+    thread->thread_pointer = thread_pointer;
     thread->blocking_depth = thread->exit_rounds = 0;
+    mal_store_seq_cst(&thread->state, (uint32_t)MAL_GC_RUNNING);
 }
 
 static struct mal_gc_thread *find_own_locked(pid_t tid) {
     struct mal_gc_thread *thread = find_locked(tid);
     if (!thread)
         return make_locked(tid);
-    begin_anew(thread);
-    mal_store_seq_cst(&thread->state, (uint32_t)MAL_GC_RUNNING);
+    if (thread->leaving)
+        revive_locked(thread);
+    begin_anew(thread, mal_thread_pointer());
     return thread;
 }
 
 static struct mal_gc_thread *take_record(struct bounds stack) {
     mal_lock(&registry_lock);
     struct mal_gc_thread *thread = mal_gc_self ? mal_gc_self : find_own_locked(gettid());
-    if (thread && thread->leaving)
-        revive_locked(thread);
     if (thread) {
         thread->stack_low = stack.low;
         thread->stack_high = stack.high;
@@ -351,13 +354,19 @@ void mal_gc_thread_introduce(struct mal_gc_thread *thread) {
     note_meeting(thread);
 }
 
+/* It claims the record in its handler, or when it registers. */
+void mal_gc_thread_replace(struct mal_gc_thread *thread) {
+    revive_locked(thread);
+    begin_anew(thread, 0);
+}
+
 struct mal_gc_thread *mal_gc_thread_claim(void) {
     pid_t tid = gettid();
     const struct meeting *meetings = (const struct meeting *)meeting_table.base;
     for (uint32_t i = mal_load_acquire(&meeting_count); i-- > 0;) {
         if (meetings[i].tid != tid || meetings[i].thread->tid != tid)
             continue;
-        begin_anew(meetings[i].thread);
+        begin_anew(meetings[i].thread, mal_thread_pointer());
         mal_gc_self = meetings[i].thread;
         return mal_gc_self;
     }

@@ -43,6 +43,7 @@ struct mal_gc_thread {
     uint32_t assist_cycle;     /* owner: which cycle the debt is of */
 
     uint32_t exit_rounds; /* of the destructor that ends the registration; owner */
+    uint64_t left_ns;     /* when, of one that is leaving; CLOCK_MONOTONIC; likewise */
     bool leaving;         /* past its destructors: neither stopped nor scanned; registry lock */
     struct mal_gc_thread *next, *previous, *next_of_tid; /* registry lock */
 };
@@ -86,6 +87,8 @@ enum mal_gc_meeting mal_gc_thread_meet(pid_t tid);
 /* A registered thread that may not know its record: it was adopted, or another one with its id was.
  * Before it is sent the signal. The stopping thread, under the registry lock. */
 void mal_gc_thread_introduce(struct mal_gc_thread *thread);
+/* The record of a thread that left is now another one's, which has its id. Likewise. */
+void mal_gc_thread_replace(struct mal_gc_thread *thread);
 /* In a signal handler of a thread without a record, while a stop is on: the adopted one or NULL. */
 struct mal_gc_thread *mal_gc_thread_claim(void);
 /* The stop is over: adopted threads have claimed their records or are gone. */

@@ -50,6 +50,7 @@
 #define LONGEST_WAIT_NS 32000000ull
 #define LOST_AFTER_NS 20000000ull
 #define WATCHDOG_NS 1000000000ull
+#define LEAVING_NS 100000000ull
 
 /* A lock whose waiters and holders can be stopped: 0 free, 1 held, 2 held and somebody may sleep.
  */
@@ -100,10 +101,22 @@ static bool signal_thread(struct mal_gc_thread *thread, struct round *round) {
     return false;
 }
 
+/* Whoever has the id of a thread that left long ago, and takes signals, is another one. */
+static bool is_another(const struct mal_gc_thread *left) {
+    if (mal_clock_mono_ns() - left->left_ns < LEAVING_NS)
+        return false;
+    struct mal_task task = mal_task_look(left->tid);
+    return task.state == MAL_TASK_RUNS && !(task.blocked >> (mal_gc_signal() - 1) & 1);
+}
+
 static bool ask_thread(struct mal_gc_thread *thread, void *context) {
     struct round *round = context;
+    if (thread->leaving && mal_task_signal(thread->tid, 0) == -ESRCH)
+        return true;
+    if (thread->leaving && !is_another(thread))
+        return false;
     if (thread->leaving)
-        return mal_task_signal(thread->tid, 0) == -ESRCH;
+        mal_gc_thread_replace(thread);
     if (thread == round->self || mal_gc_thread_is_stopped(thread, round->epoch))
         return false;
     if (mal_thread_is_own(thread->tid))

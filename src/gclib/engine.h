@@ -13,6 +13,8 @@
 /* mallard_gc_blocking_begin for wrappers: 0 when the thread is not in the registry, or holds one of
  * Mallard's locks; then nothing was begun. */
 int mallard_gc_blocking_try(void);
+/* How many regions the calling thread is in. */
+unsigned mallard_gc_blocking_depth(void);
 
 /* Puts the calling thread into the registry. */
 void mallard_gc_thread_attach(void);

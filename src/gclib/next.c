@@ -36,7 +36,7 @@ __attribute__((constructor(101))) static void resolve_all(void) {
         gclib_next(slot);
 }
 
-void gclib_leave(void *unused) {
-    (void)unused;
-    mallard_gc_blocking_end();
+void gclib_leave(void *depth) {
+    while (mallard_gc_blocking_depth() > (uintptr_t)depth)
+        mallard_gc_blocking_end();
 }

@@ -8,7 +8,9 @@
  * A region ends on every way out: return, cancellation, and longjmp from a signal handler. For the
  * last two a cleanup handler of the kind that libc keeps in a list of its own, and runs when a jump
  * passes it, is registered; it costs two stores. (The kind that pthread_cleanup_push makes is
- * forgotten by longjmp.) The arguments of a call are needed after the region has begun, so the
+ * forgotten by longjmp.) It is registered before the region begins and until after its end, for a
+ * signal may come in between, and goes back to the depth of regions that there was: any number of
+ * times. The arguments of a call are needed after the region has begun, so the
  * compiler keeps them in this frame or in registers that are saved: what they point to is alive.
  */
 #ifndef MAL_GCLIB_NEXT_H
@@ -16,6 +18,7 @@
 
 #include <pthread.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "gclib/engine.h"
 
@@ -44,18 +47,17 @@ void *gclib_next(struct gclib_slot *slot);
         (__typeof__(&name))(gclib_found ? gclib_found : gclib_next(&gclib_slot));                  \
     })
 
-void gclib_leave(void *unused);
+void gclib_leave(void *depth);
 
 #define IN_REGION(result, call)                                                                    \
     do {                                                                                           \
         struct _pthread_cleanup_buffer gclib_buffer;                                               \
-        if (!mallard_gc_blocking_try()) {                                                          \
-            (result) = (call);                                                                     \
-            break;                                                                                 \
-        }                                                                                          \
-        _pthread_cleanup_push(&gclib_buffer, gclib_leave, NULL);                                   \
+        void *gclib_depth = (void *)(uintptr_t)mallard_gc_blocking_depth();                        \
+        _pthread_cleanup_push(&gclib_buffer, gclib_leave, gclib_depth);                            \
+        mallard_gc_blocking_try();                                                                 \
         (result) = (call);                                                                         \
-        _pthread_cleanup_pop(&gclib_buffer, 1);                                                    \
+        gclib_leave(gclib_depth);                                                                  \
+        _pthread_cleanup_pop(&gclib_buffer, 0);                                                    \
     } while (0)
 
 #endif
