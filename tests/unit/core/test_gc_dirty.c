@@ -6,9 +6,9 @@
  * run.
  */
 #include "base/attr.h"
-#include "base/check.h"
 #include "gc/dirty.h"
 #include "os/clock.h"
+#include "os/say.h"
 #include "os/vm.h"
 #include "os/written.h"
 
