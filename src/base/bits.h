@@ -26,6 +26,15 @@ static inline uint64_t mal_ceil_div(uint64_t x, uint64_t by) {
     return (x + by - 1) / by;
 }
 
+/* Set bits. The builtin is a call where the processor is not known to have an instruction for it.
+ */
+static inline unsigned mal_popcount(uint64_t x) {
+    x -= x >> 1 & 0x5555555555555555ull;
+    x = (x & 0x3333333333333333ull) + (x >> 2 & 0x3333333333333333ull);
+    x = (x + (x >> 4)) & 0x0f0f0f0f0f0f0f0full;
+    return (unsigned)(x * 0x0101010101010101ull >> 56);
+}
+
 /* Position of the highest set bit; x is not 0. */
 static inline unsigned mal_log2_floor(uint64_t x) {
     return 63u - (unsigned)__builtin_clzll(x);

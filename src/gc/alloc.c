@@ -2,11 +2,11 @@
  *
  * Allocation from the collected heap.
  *
- * Fast path: inside a critical section, take the lowest bit of the thread's window, and write the
- * pointer bits where the type needs some. Everything else was done when the window was opened
- * (gc/refill.c). Slow path: the next window, another span (charged for outside critical sections,
- * because paying may mean to mark), a sample, a tiny block, an object with a span of its own, or
- * the very first allocation of the thread or the process.
+ * Fast path: inside a critical section, take the lowest bit of the thread's window. Everything
+ * else was done when the window was opened (gc/refill.c), and the pointer bits need to be written
+ * only where they were guessed wrong. Slow path: the next window, another span (charged for outside
+ * critical sections, because paying may mean to mark), a sample, a tiny block, an object with a
+ * span of its own, or the very first allocation of the thread or the process.
  *
  * Objects without pointers below 16 bytes share 16-byte blocks, which live as long as any of them.
  *
@@ -26,7 +26,6 @@
 #include <errno.h>
 #include <string.h>
 
-#define FAST_SCAN_BYTES 512u /* the pointer bits of larger objects are more than two words */
 #define WORD_BYTES sizeof(uintptr_t)
 #define TINY_BYTES 16u
 
@@ -37,11 +36,12 @@ static void *fail(void) {
 
 /* ---- slow ---- */
 
-/* A thread may be in the registry before there is a heap: libmallard-gc.so puts it there. */
+/* A thread may be registered before there is a heap: libmallard-gc.so does so as soon as it is
+ * loaded. */
 static struct mal_gc_thread *bring_up(void) {
-    if (mal_gc_ensure() != 0)
-        return NULL;
-    return mal_gc_self ? mal_gc_self : mal_gc_thread_register();
+    if (mal_gc_self && mal_gc_is_up())
+        return mal_gc_self;
+    return mal_gc_ensure() == 0 ? mal_gc_thread_register() : NULL;
 }
 
 static unsigned span_class_of(const struct mal_gc_request *request) {
@@ -77,15 +77,56 @@ static uintptr_t take_slot(struct mal_gc_cache *cache, struct mal_gc_bin *bin, u
     return take_lowest(bin, &bin->window);
 }
 
+/* ---- pointer bits ---- */
+
+/* Replaces the pointer bits of a slot, in at most two words, and guesses that there will be more
+ * like it. */
+static void replace_mask(struct mal_gc_bin *bin, uintptr_t object, uint64_t mask) {
+    uint64_t offset = mal_gc_offset(object);
+    unsigned words = (unsigned)(bin->span->gc.object_bytes / WORD_BYTES);
+    bin->next_mask = mask;
+    uint64_t *word = mal_gc_pointer_word(offset);
+    unsigned shift = (offset / WORD_BYTES) & 63;
+    uint64_t all = ~0ull >> (64 - words);
+    mal_store_relaxed(word, (mal_load_relaxed(word) & ~(all << shift)) | mask << shift);
+    if (shift + words <= 64)
+        return;
+    word = mal_gc_pointer_word(offset + MAL_GC_MASK_BYTES);
+    shift = 64 - shift;
+    mal_store_relaxed(word, (mal_load_relaxed(word) & ~(all >> shift)) | mask >> shift);
+}
+
+/* Whether a mask is all there is to the slot's bits. */
+static bool has_mask(const struct mal_gc_request *request, uint64_t slot_bytes) {
+    if (slot_bytes > MAL_GC_MASK_BYTES)
+        return false;
+    return request->layout == MAL_GC_LAYOUT_CONSERVATIVE ||
+           (request->layout == MAL_GC_LAYOUT_TYPE && request->bytes == request->type->bytes);
+}
+
+static uint64_t mask_of(const struct mal_gc_request *request, uint64_t slot_bytes) {
+    return request->layout == MAL_GC_LAYOUT_TYPE ? request->type->mask
+                                                 : ~0ull >> (64 - slot_bytes / WORD_BYTES);
+}
+
+static void write_bits(struct mal_gc_bin *bin, uintptr_t object,
+                       const struct mal_gc_request *request) {
+    uint64_t bytes = bin->span->gc.object_bytes;
+    if (!has_mask(request, bytes)) {
+        mal_gc_layout_clear(mal_gc_offset(object), bytes);
+        mal_gc_layout_write(mal_gc_offset(object), bytes, request);
+    } else if (mask_of(request, bytes) != bin->mask)
+        replace_mask(bin, object, mask_of(request, bytes));
+}
+
 /* Takes a slot and gives it its pointer bits. */
 static uintptr_t take_object(struct mal_gc_thread *thread, const struct mal_gc_request *request,
                              uint64_t *ret_rate) {
-    unsigned span_class = span_class_of(request);
+    struct mal_gc_bin *bin = &thread->cache.bin[span_class_of(request)];
     mal_critical_enter();
-    uintptr_t object = take_slot(&thread->cache, &thread->cache.bin[span_class], ret_rate);
+    uintptr_t object = take_slot(&thread->cache, bin, ret_rate);
     if (object && request->layout != MAL_GC_LAYOUT_NOSCAN)
-        mal_gc_layout_write(mal_gc_offset(object), mal_gc_class[span_class >> 1].size_bytes,
-                            request);
+        write_bits(bin, object, request);
     MAL_CRITICAL_PIN(object);
     mal_critical_leave();
     return object;
@@ -125,19 +166,6 @@ void *mal_gc_alloc_slow(const struct mal_gc_request *request) {
 
 /* ---- fast ---- */
 
-/* Sets the pointer bits of a slot of at most FAST_SCAN_BYTES, which were cleared with the window:
- * at most two words. */
-MAL_FAST void add_mask(uint64_t offset, uint64_t mask) {
-    uint64_t *word = mal_gc_pointer_word(offset);
-    unsigned shift = (offset / WORD_BYTES) & 63;
-    uint64_t high = mask >> (63 - shift) >> 1;
-    mal_store_relaxed(word, mal_load_relaxed(word) | mask << shift);
-    if (MAL_UNLIKELY(high != 0)) {
-        word = mal_gc_pointer_word(offset + FAST_SCAN_BYTES);
-        mal_store_relaxed(word, mal_load_relaxed(word) | high);
-    }
-}
-
 /* A slot of the bin's window; 0 where it is used up. In a critical section. */
 MAL_FAST uintptr_t take_fast(struct mal_gc_bin *bin) {
     uint64_t window = bin->window;
@@ -157,6 +185,13 @@ static MAL_SLOW void *park_with(void *object) {
 MAL_FAST void *leave_with(uintptr_t object) {
     MAL_CRITICAL_PIN(object);
     return MAL_UNLIKELY(mal_critical_leave_is_due()) ? park_with((void *)object) : (void *)object;
+}
+
+/* An end of the fast path: the slot was expected to hold another type. In its critical section. */
+static __attribute__((noinline)) void *leave_with_mask(uintptr_t object, struct mal_gc_bin *bin,
+                                                       uint64_t mask) {
+    replace_mask(bin, object, mask);
+    return leave_with(object);
 }
 
 /* The ends of the fast path when there is no slot; in its critical section. */
@@ -190,17 +225,19 @@ MAL_FAST void *new_scan(struct mal_gc_thread *thread, size_t bytes, uint64_t mas
                         enum mal_gc_layout layout, const struct mallard_gc_type *type) {
     unsigned class = (uint8_t)mal_small[(bytes + 15) >> 4];
     mal_critical_enter();
-    uintptr_t object = take_fast(&thread->cache.bin[class << 1]);
+    struct mal_gc_bin *bin = &thread->cache.bin[class << 1];
+    uintptr_t object = take_fast(bin);
     if (MAL_UNLIKELY(object == 0))
         return miss(bytes, layout, type);
-    add_mask(mal_gc_offset(object), mask);
+    if (bin->mask != mask)
+        return leave_with_mask(object, bin, mask);
     return leave_with(object);
 }
 
 MAL_PUBLIC void *mallard_gc_new(const struct mallard_gc_type *type) {
     struct mal_gc_thread *thread = mal_gc_self;
     size_t bytes = type->bytes;
-    if (MAL_UNLIKELY(!thread || bytes > FAST_SCAN_BYTES))
+    if (MAL_UNLIKELY(!thread || bytes > MAL_GC_MASK_BYTES))
         return alloc_typed(bytes, type, MAL_GC_LAYOUT_TYPE);
     if (is_noscan(type))
         return new_noscan(thread, bytes);
@@ -274,7 +311,7 @@ MAL_PUBLIC void *mallard_gc_alloc_noscan(size_t bytes) {
 static void *alloc_conservative(size_t bytes) {
     struct mal_gc_thread *thread = mal_gc_self;
     struct mal_gc_request request = {mal_gc_with_end(bytes), MAL_GC_LAYOUT_CONSERVATIVE, NULL};
-    if (MAL_UNLIKELY(!thread || request.bytes > FAST_SCAN_BYTES))
+    if (MAL_UNLIKELY(!thread || request.bytes > MAL_GC_MASK_BYTES))
         return mal_gc_alloc_slow(&request);
     uint64_t words = (mal_small[(request.bytes + 15) >> 4] >> 8) / WORD_BYTES;
     return new_scan(thread, request.bytes, ~0ull >> (64 - words), MAL_GC_LAYOUT_CONSERVATIVE, NULL);

@@ -30,6 +30,7 @@
 
 #define PERIOD_NS (120ull * 1000 * 1000 * 1000)
 #define START_PATIENCE_NS 5000000u
+#define DONE_PATIENCE_NS 100000000u
 
 enum coordinator { NONE, STARTING, RUNNING };
 
@@ -169,15 +170,23 @@ static void run_until_done(uint32_t ticket) {
     }
 }
 
+static void await_done(uint32_t ticket) {
+    mallard_gc_blocking_begin();
+    uint32_t now = mal_load_acquire(&done);
+    if ((int32_t)(now - ticket) < 0)
+        mal_futex_wait(&done, now, DONE_PATIENCE_NS);
+    mallard_gc_blocking_end();
+}
+
+/* Looks again now and then: another thread may have failed to start the coordinating one after it
+ * was counted on. */
 void mal_gc_request_and_wait(void) {
     uint32_t ticket = __atomic_add_fetch(&asked, 1u, __ATOMIC_ACQ_REL);
     mal_gc_request(MAL_GC_REASON_FORCED);
-    run_until_done(ticket);
-    mallard_gc_blocking_begin();
-    for (uint32_t now; !is_done(ticket);)
-        if (now = mal_load_acquire(&done), (int32_t)(now - ticket) < 0)
-            mal_futex_wait(&done, now, MAL_FUTEX_FOREVER);
-    mallard_gc_blocking_end();
+    while (!is_done(ticket)) {
+        run_until_done(ticket);
+        await_done(ticket);
+    }
 }
 
 void mal_gc_request_await_idle(void) {

@@ -21,6 +21,7 @@
  */
 #include "base/bits.h"
 #include "gc/dirty.h"
+#include "os/countdown.h"
 #include "os/vm.h"
 #include "os/written.h"
 
@@ -57,6 +58,16 @@ static void report_regions(const struct report *report, const struct mal_written
     }
 }
 
+/* Once the TLBs are flushed, a write to a page is either there or takes a fault. That says nothing
+ * of what the same thread wrote or read elsewhere before: the bits that say which words of the page
+ * are pointers, and a marker's mark for an object whose words it has read already. Where memory is
+ * not as strongly ordered as x86's these need a barrier in every thread, between the clearing and
+ * the scan. After errors too: a part may be cleared. */
+static void settle(enum mal_written_scan scan, const struct report *report) {
+    if (scan == MAL_WRITTEN_CLEAR && report->visit)
+        mal_barrier_all_threads();
+}
+
 /* One piece, until its end. */
 static int scan_piece(struct range piece, enum mal_written_scan scan, const struct report *report) {
     struct mal_written_region regions[REGIONS_AT_ONCE];
@@ -64,6 +75,7 @@ static int scan_piece(struct range piece, enum mal_written_scan scan, const stru
         struct mal_written_result result;
         int error = mal_written_scan(&written, piece.low, piece.high, scan, regions,
                                      REGIONS_AT_ONCE, &result);
+        settle(scan, report);
         if (error)
             return error;
         report_regions(report, regions, result.regions);

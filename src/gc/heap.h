@@ -28,12 +28,18 @@ extern MAL_HIDDEN uint32_t mal_gc_cycle; /* number of the running or last cycle 
  * mark bits are set: so handing one out is taking a bit.
  *
  *     slots handed out of the span since it was cached = span->gc.handed_count - bits set in
- *     `window` and `rest` */
+ *     `window` and `rest`
+ *     the pointer bits of a slot in `window` or `rest` = `mask`
+ *
+ * The mask is a guess, that the next object will be of the same type as the last one; whoever hands
+ * out a slot for another one writes its bits, and guesses that type from the next window on. */
 struct mal_gc_bin {
     uint64_t window; /* granules where free slots begin */
     uintptr_t base;  /* address of the window's first granule */
     uint64_t rest; /* free slots behind the window's end for now: the first one is to be sampled */
     struct mal_span *span; /* on no list; NULL: none */
+    uint64_t mask;         /* 0 where a slot has more words than that */
+    uint64_t next_mask;
 };
 
 /* A thread's. The owner inside a critical section, or the collector while the world is stopped.

@@ -33,6 +33,7 @@
 #include "mallard/gc.h"
 #include "os/critical.h"
 #include "os/futex.h"
+#include "os/lock.h"
 #include "os/thread.h"
 
 #include <errno.h>
@@ -139,8 +140,11 @@ static int bring_up(void) {
     return 0;
 }
 
+/* A fork handler of the program's finds the collector as it is. */
 int mal_gc_ensure(void) {
     uint32_t now;
+    if (mal_lock_holds_all)
+        return mal_gc_is_up() ? 0 : -EAGAIN;
     while ((now = mal_load_acquire(&stage)) != UP) {
         uint32_t down = DOWN;
         if (now != DOWN)

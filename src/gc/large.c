@@ -34,7 +34,7 @@ static void count(const struct mal_span *span) {
 static void publish(struct mal_span *span) {
     struct mal_gc_line *line = mal_gc_line_at(mal_gc_span_offset(span));
     struct mal_gc_central *central = &mal_gc_central[span->gc.span_class];
-    mal_or_relaxed(&line->alloc, 1);
+    __atomic_fetch_or(&line->alloc, 1ull, __ATOMIC_RELEASE); /* a marker may look at the span now */
     if (mal_gc_phase == MAL_GC_MARK)
         mal_or_relaxed(&line->mark, 1);
     count(span);

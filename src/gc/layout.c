@@ -3,10 +3,10 @@
  * From types to pointer bits.
  *
  * A scan object's slot has one bit per word: set where a pointer may be. They are cleared with the
- * slot's memory and written when it is handed out, for the whole slot, so that an array may later
- * grow inside it. Path up: set runs: those of the head, then those of each element that begins
- * before the slot's end. Path down: none; stale bits of a free
- * slot are not looked at.
+ * slot's memory and written when it is handed out, or for a whole window ahead where objects are
+ * likely to be of one type; for the whole slot, so that an array may later grow inside it. Path up:
+ * set runs: those of the head, then those of each element that begins before the slot's end. Path
+ * down: none; stale bits of a free slot are not looked at.
  *
  * SYNCHRONIZATION: words are written by the one thread that caches the span, read by markers at any
  * time: relaxed atomics. A marker that sees half of it looks at an object that is all zero still;
@@ -64,6 +64,38 @@ static void write_repeated(uint64_t from, uint64_t end, size_t step,
 
 void mal_gc_layout_clear(uint64_t offset, uint64_t bytes) {
     write_range(offset, offset + bytes, 0);
+}
+
+/* From a bit per granule to a bit per word. */
+static uint64_t spread(uint32_t granules) {
+    uint64_t bits = granules;
+    bits = (bits | bits << 16) & 0x0000ffff0000ffffull;
+    bits = (bits | bits << 8) & 0x00ff00ff00ff00ffull;
+    bits = (bits | bits << 4) & 0x0f0f0f0f0f0f0f0full;
+    bits = (bits | bits << 2) & 0x3333333333333333ull;
+    return (bits | bits << 1) & 0x5555555555555555ull;
+}
+
+static void replace_bits(uint64_t offset, uint64_t which, uint64_t bits) {
+    uint64_t *word = mal_gc_pointer_word(offset);
+    if (which)
+        mal_store_relaxed(word, (mal_load_relaxed(word) & ~which) | bits);
+}
+
+/* Slots do not overlap, so the product of where they begin and the bits of one of them is the bits
+ * of all of them: there are no carries. The last one may reach into the next block. */
+static void fill_block(uint64_t offset, uint64_t starts, uint64_t slot, uint64_t mask) {
+    unsigned __int128 which = (unsigned __int128)starts * slot;
+    unsigned __int128 bits = (unsigned __int128)starts * mask;
+    replace_bits(offset, (uint64_t)which, (uint64_t)bits);
+    replace_bits(offset + BLOCK_BYTES, (uint64_t)(which >> 64), (uint64_t)(bits >> 64));
+}
+
+void mal_gc_layout_fill(uint64_t window_offset, uint64_t slots, uint64_t slot_bytes,
+                        uint64_t mask) {
+    uint64_t slot = ~0ull >> (64 - slot_bytes / WORD_BYTES);
+    fill_block(window_offset, spread((uint32_t)slots), slot, mask);
+    fill_block(window_offset + BLOCK_BYTES, spread((uint32_t)(slots >> 32)), slot, mask);
 }
 
 void mal_gc_layout_write(uint64_t offset, uint64_t slot_bytes,

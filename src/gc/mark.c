@@ -19,6 +19,7 @@
  * SYNCHRONIZATION
  *   1. A worker belongs to whoever took it. It is used inside critical sections only.
  *   2. Mark bits: a plain load, then an atomic OR; the one whose OR set the bit scans the object.
+ *      Against a page's writer: see settle in gc/dirty_uffd.c.
  *   3. Termination. `holders` counts workers that may have items of their own; it is raised before
  *      an item is made or taken from the shared list, and lowered when there is none left. Done is:
  *      the list's head is read, empty; holders is read, 0; the head is read again, unchanged. As
@@ -131,6 +132,12 @@ static void publish_counts(struct mal_gc_worker *worker) {
 
 /* ---- items ---- */
 
+/* Of a large object whose alloc bit was seen: what the span said before that. */
+static const struct mal_span *large_span(uint64_t offset) {
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    return mal_load_relaxed(&mal_pagemap.span[offset >> MAL_PAGE_SHIFT]);
+}
+
 /* Marks the object of an item; true when it was not marked before. */
 static inline bool mark_object(struct mal_gc_worker *worker, uint64_t offset) {
     struct mal_gc_line *line = mal_gc_line_at(offset);
@@ -140,10 +147,9 @@ static inline bool mark_object(struct mal_gc_worker *worker, uint64_t offset) {
     if (mal_or_relaxed(&line->mark, bit) & bit)
         return false;
     unsigned span_class = mal_gc_page_span_class(mal_gc_page_at(offset));
-    uint64_t bytes =
-        span_class >> 1 == MAL_GC_CLASS_LARGE
-            ? mal_load_relaxed(&mal_pagemap.span[offset >> MAL_PAGE_SHIFT])->gc.object_bytes
-            : mal_gc_class[span_class >> 1].size_bytes;
+    uint64_t bytes = span_class >> 1 == MAL_GC_CLASS_LARGE
+                         ? large_span(offset)->gc.object_bytes
+                         : mal_gc_class[span_class >> 1].size_bytes;
     worker->marked_bytes += bytes;
     if (!(span_class & MAL_GC_PAGE_NOSCAN))
         worker->marked_scan_bytes += bytes;
@@ -228,7 +234,7 @@ static inline void scan(struct mal_gc_worker *worker, uint64_t from, uint64_t to
 /* ---- large objects ---- */
 
 static uint64_t large_end(uint64_t offset) {
-    const struct mal_span *span = mal_load_relaxed(&mal_pagemap.span[offset >> MAL_PAGE_SHIFT]);
+    const struct mal_span *span = large_span(offset);
     return mal_gc_span_offset(span) + span->gc.object_bytes;
 }
 

@@ -32,11 +32,15 @@ static bool is_empty_memory(const struct mal_span *span) {
     return span->flags & MAL_SPAN_ZEROED;
 }
 
+static bool fits_mask(const struct mal_span *span) {
+    return span->gc.object_bytes <= MAL_GC_MASK_BYTES;
+}
+
 /* Slots side by side, which may reach behind their window: zero, and without pointer bits. */
 static void clear_run(const struct mal_span *span, uintptr_t from, size_t bytes) {
     if (!is_empty_memory(span))
         memset((void *)from, 0, bytes);
-    if (!mal_gc_span_is_noscan(span))
+    if (!mal_gc_span_is_noscan(span) && !fits_mask(span))
         mal_gc_layout_clear(mal_gc_offset(from), bytes);
 }
 
@@ -72,7 +76,16 @@ static void blacken(const struct mal_span *span, struct mal_gc_line *line, uint6
     if (mal_gc_phase != MAL_GC_MARK)
         return;
     mal_or_relaxed(&line->mark, slots);
-    count_black(span, (int64_t)(__builtin_popcountll(slots) * span->gc.object_bytes));
+    count_black(span, (int64_t)(mal_popcount(slots) * span->gc.object_bytes));
+}
+
+/* What their pointer bits will be, most likely. */
+static void guess_bits(struct mal_gc_bin *bin, uint64_t slots) {
+    const struct mal_span *span = bin->span;
+    if (mal_gc_span_is_noscan(span) || !fits_mask(span))
+        return;
+    bin->mask = bin->next_mask;
+    mal_gc_layout_fill(mal_gc_offset(bin->base), slots, span->gc.object_bytes, bin->mask);
 }
 
 static void open_window(struct mal_gc_cache *cache, struct mal_gc_bin *bin, size_t window,
@@ -80,8 +93,9 @@ static void open_window(struct mal_gc_cache *cache, struct mal_gc_bin *bin, size
     struct mal_span *span = bin->span;
     bin->base = (uintptr_t)span->base + window * MAL_GC_WINDOW_BYTES;
     clear_slots(span, bin->base, free);
+    guess_bits(bin, free);
     blacken(span, mal_gc_line_at(mal_gc_offset(bin->base)), free);
-    span->gc.handed_count += (uint32_t)__builtin_popcountll(free);
+    span->gc.handed_count += mal_popcount(free);
     bin->window = mal_gc_sample_split(cache, free, span->gc.object_bytes);
     bin->rest = free & ~bin->window;
 }
@@ -92,9 +106,10 @@ bool mal_gc_bin_advance(struct mal_gc_cache *cache, struct mal_gc_bin *bin) {
     struct mal_gc_line *line = mal_gc_line_at(mal_gc_span_offset(span));
     size_t windows = span->pages * MAL_GC_WINDOWS_PER_PAGE;
     for (size_t at = span->gc.next_window; at < windows; at++) {
-        if ((starts[at] & ~mal_load_relaxed(&line[at].alloc)) == 0)
+        uint64_t free = starts[at] & ~mal_load_relaxed(&line[at].alloc);
+        if (free == 0)
             continue;
-        uint64_t free = starts[at] & ~mal_or_relaxed(&line[at].alloc, starts[at]);
+        mal_or_relaxed(&line[at].alloc, free); /* others only clear, and other bits */
         span->gc.next_window = (uint16_t)(at + 1);
         open_window(cache, bin, at, free);
         return true;
@@ -111,7 +126,7 @@ static void close_window(struct mal_gc_cache *cache, struct mal_gc_bin *bin) {
     if (unused == 0)
         return;
     struct mal_gc_line *line = mal_gc_line_at(mal_gc_offset(bin->base));
-    int64_t count = __builtin_popcountll(unused);
+    int64_t count = mal_popcount(unused);
     mal_and_relaxed(&line->alloc, ~unused);
     span->gc.handed_count -= (uint32_t)count;
     if (mal_gc_phase == MAL_GC_MARK) {
@@ -143,7 +158,7 @@ void mal_gc_bin_flush(struct mal_gc_cache *cache, struct mal_gc_bin *bin) {
         return;
     close_window(cache, bin);
     settle_counts(&mal_gc_central[span->gc.span_class], span);
-    *bin = (struct mal_gc_bin){0};
+    *bin = (struct mal_gc_bin){.next_mask = bin->next_mask};
     mal_gc_span_put_back(span);
 }
 

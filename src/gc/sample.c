@@ -48,7 +48,7 @@ static uint64_t lowest_bits(uint64_t bits, uint64_t count) {
 
 uint64_t mal_gc_sample_split(struct mal_gc_cache *cache, uint64_t free, uint64_t bytes) {
     follow_rate(cache);
-    int64_t all = (int64_t)((uint64_t)__builtin_popcountll(free) * bytes);
+    int64_t all = (int64_t)((uint64_t)mal_popcount(free) * bytes);
     if (cache->sample_bytes >= all) {
         cache->sample_bytes -= all;
         return free;
@@ -69,8 +69,7 @@ bool mal_gc_sample_due(struct mal_gc_cache *cache, uint64_t bytes, uint64_t *ret
 }
 
 void mal_gc_sample_refund(struct mal_gc_cache *cache, const struct mal_gc_bin *bin) {
-    int64_t unused =
-        (int64_t)((uint64_t)__builtin_popcountll(bin->window) * bin->span->gc.object_bytes);
+    int64_t unused = (int64_t)((uint64_t)mal_popcount(bin->window) * bin->span->gc.object_bytes);
     if (bin->rest)
         cache->sample_bytes = unused;
     else if (cache->sample_bytes <= INT64_MAX - unused)

@@ -173,7 +173,7 @@ uint32_t mal_gc_span_count(const struct mal_span *span) {
         return mal_load_relaxed(&line->alloc) & 1;
     uint32_t count = 0;
     for (size_t i = 0; i < span->pages * MAL_GC_WINDOWS_PER_PAGE; i++)
-        count += (uint32_t)__builtin_popcountll(mal_load_relaxed(&line[i].alloc));
+        count += mal_popcount(mal_load_relaxed(&line[i].alloc));
     return count;
 }
 

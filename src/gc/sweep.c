@@ -14,6 +14,7 @@
  *
  * Must never run while phase == MARK.
  */
+#include "base/bits.h"
 #include "base/check.h"
 #include "gc/heap.h"
 #include "gc/spans.h"
@@ -68,7 +69,7 @@ static uint32_t sweep_window(struct mal_span *span, uint64_t offset) {
         mal_store_relaxed(&line->alloc, alloc & mark);
     }
     mal_store_relaxed(&line->mark, 0ull);
-    return (uint32_t)__builtin_popcountll(dead);
+    return mal_popcount(dead);
 }
 
 static uint32_t sweep_windows(struct mal_span *span) {

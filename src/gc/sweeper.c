@@ -5,7 +5,7 @@
  * Done by a thread of its own, because the coordinating thread may have a table of descriptors to
  * itself, where standard error is not the program's. The owner of a cycle puts what is to be said
  * and done into one slot and goes on; the next cycle waits until the slot is free. Without a thread
- * the owner does it all itself.
+ * the owner does it all itself. With nothing else to do the thread sees to huge pages.
  *
  * SYNCHRONIZATION: `state` says whose the slot is: the owner's when FREE, the thread's when FULL.
  *
@@ -16,6 +16,7 @@
 #include "base/atomic.h"
 #include "box/writer.h"
 #include "gc/heap.h"
+#include "gc/huge.h"
 #include "gc/steps.h"
 #include "gc/tables.h"
 #include "os/futex.h"
@@ -26,6 +27,7 @@
 
 #define BATCH_PAGES 256u
 #define TEXT_MOST (3 * MAL_GC_TRACE_BYTES)
+#define HUGE_PAGES_SHARE 2u /* of the time the cycle took: they make the next one shorter */
 
 enum state { FREE, FULL };
 
@@ -35,6 +37,7 @@ static char text[TEXT_MOST];
 static size_t text_bytes;
 static uint32_t ticket;
 static bool sweeps;
+static uint64_t huge_pages_ns; /* that the thread may take for them afterwards */
 
 /* The box has each cycle's line, standard error what was asked for. */
 static void put(const char *line, size_t bytes) {
@@ -63,6 +66,17 @@ static void do_slot(void) {
     mal_gc_request_note_swept(ticket);
 }
 
+/* Until that is done, or the slot is full. */
+static void make_huge_pages(uint64_t most_ns) {
+    bool more = most_ns > 0;
+    mal_gc_huge_begin(most_ns);
+    while (more && mal_load_acquire(&state) == FREE) {
+        mal_gc_step_begin();
+        more = mal_gc_huge_step();
+        mal_gc_step_end();
+    }
+}
+
 static void body(void) {
     mal_gc_become_own();
     for (;;) {
@@ -71,8 +85,10 @@ static void body(void) {
             continue;
         }
         do_slot();
+        uint64_t most_ns = sweeps ? huge_pages_ns : 0;
         mal_store_release(&state, (uint32_t)FREE);
         mal_futex_wake(&state, INT32_MAX);
+        make_huge_pages(most_ns);
     }
 }
 
@@ -109,6 +125,7 @@ void mal_gc_sweeper_finish(const struct mal_gc_run *run, const struct mal_gc_tra
     text_bytes = mal_gc_cycle_text(text, sizeof text, run, trace);
     ticket = run->ticket;
     sweeps = true;
+    huge_pages_ns = (run->end_ns - run->sweep_term_ns) / HUGE_PAGES_SHARE;
     hand_over();
 }
 

@@ -16,7 +16,9 @@
  *   2. A stop walks the list under the lock, but never waits under it: a thread that waits for the
  *      lock is in a critical section and cannot be stopped.
  *   3. `meetings` are appended by the stopping thread, count last (release), and read by handlers
- *      without a lock; entries do not move and stay until the world goes on.
+ *      without a lock; entries do not move and stay until the world goes on. A record that is taken
+ *      off meanwhile loses its id, so that its thread does not claim it: only that thread takes it
+ *      off, or nobody has its id any more.
  *   4. mal_gc_self is set by its thread only: in a critical section, or in the handler, which runs
  *      outside them. So a thread never gets two records: registration looks, under the lock, for
  *      the record that adoption may have made meanwhile.
@@ -112,6 +114,7 @@ static void unlink_locked(struct mal_gc_thread *thread) {
         leaving_count--;
     else
         mal_store_release(&registered, registered - 1);
+    thread->tid = 0;
 }
 
 static struct mal_gc_thread *make_locked(pid_t tid) {
@@ -168,9 +171,12 @@ static void unregister(struct mal_gc_thread *thread) {
 }
 
 /* Other destructors may run after this one and use the heap: asks for another round while there is
- * one. */
+ * one. A region that the thread never left ends here: its cache must not be taken back while the
+ * world is stopped. */
 static void at_thread_exit(void *argument) {
     struct mal_gc_thread *thread = argument;
+    while (thread->blocking_depth > 0)
+        mallard_gc_blocking_end();
     if (++thread->exit_rounds < DESTRUCTOR_ROUNDS && pthread_setspecific(exit_key, thread) == 0)
         return;
     leave(thread);
@@ -205,15 +211,27 @@ static struct bounds own_stack(void) {
     return bounds;
 }
 
+/* The calling thread's record may be that of another one which had its id before and ended without
+ * a word: only the cache of that one is left. */
+static void begin_anew(struct mal_gc_thread *thread) {
+    thread->stack_low = thread->stack_high = 0;
+    thread->thread_pointer = mal_thread_pointer();
+    thread->blocking_depth = thread->exit_rounds = 0;
+}
+
+static struct mal_gc_thread *find_own_locked(pid_t tid) {
+    struct mal_gc_thread *thread = find_locked(tid);
+    if (!thread)
+        return make_locked(tid);
+    begin_anew(thread);
+    mal_store_seq_cst(&thread->state, (uint32_t)MAL_GC_RUNNING);
+    return thread;
+}
+
 static struct mal_gc_thread *take_record(struct bounds stack) {
-    pid_t tid = gettid();
     mal_lock(&registry_lock);
-    struct mal_gc_thread *thread = mal_gc_self;
-    if (!thread)
-        thread = find_locked(tid);
-    if (!thread)
-        thread = make_locked(tid);
-    else if (thread->leaving)
+    struct mal_gc_thread *thread = mal_gc_self ? mal_gc_self : find_own_locked(gettid());
+    if (thread && thread->leaving)
         revive_locked(thread);
     if (thread) {
         thread->stack_low = stack.low;
@@ -329,13 +347,17 @@ enum mal_gc_meeting mal_gc_thread_meet(pid_t tid) {
     return met;
 }
 
+void mal_gc_thread_introduce(struct mal_gc_thread *thread) {
+    note_meeting(thread);
+}
+
 struct mal_gc_thread *mal_gc_thread_claim(void) {
     pid_t tid = gettid();
     const struct meeting *meetings = (const struct meeting *)meeting_table.base;
     for (uint32_t i = mal_load_acquire(&meeting_count); i-- > 0;) {
-        if (meetings[i].tid != tid)
+        if (meetings[i].tid != tid || meetings[i].thread->tid != tid)
             continue;
-        meetings[i].thread->thread_pointer = mal_thread_pointer();
+        begin_anew(meetings[i].thread);
         mal_gc_self = meetings[i].thread;
         return mal_gc_self;
     }

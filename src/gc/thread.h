@@ -83,6 +83,9 @@ enum mal_gc_meeting {
 };
 /* A thread that the kernel lists. The stopping thread. */
 enum mal_gc_meeting mal_gc_thread_meet(pid_t tid);
+/* A registered thread that may not know its record: it was adopted, or another one with its id was.
+ * Before it is sent the signal. The stopping thread, under the registry lock. */
+void mal_gc_thread_introduce(struct mal_gc_thread *thread);
 /* In a signal handler of a thread without a record, while a stop is on: the adopted one or NULL. */
 struct mal_gc_thread *mal_gc_thread_claim(void);
 /* The stop is over: adopted threads have claimed their records or are gone. */

@@ -84,8 +84,11 @@ static size_t task_buffer_bytes;
 static uint32_t
     ghosts; /* ids that the kernel lists though they have ended: a first thread that left */
 
-/* True when the thread has ended. */
+/* True when the thread has ended. One that has never said anything may have ended too, and another
+ * have its id. */
 static bool signal_thread(struct mal_gc_thread *thread, struct round *round) {
+    if (thread->stack_high == 0)
+        mal_gc_thread_introduce(thread);
     int error = mal_task_signal(thread->tid, mal_gc_signal());
     if (error == -ESRCH)
         return true;
@@ -132,7 +135,8 @@ static bool ask_and_wait(struct round *round, uint64_t patience_ns) {
     return false;
 }
 
-/* A thread that has not come for long: gone in a way that leaves its id, or its signal was lost. */
+/* A thread that has not come for long: gone in a way that leaves its id, or its signal was lost, or
+ * it did not find its record. */
 static bool look_closely(struct mal_gc_thread *thread, void *context) {
     struct round *round = context;
     if (thread->leaving || thread == round->self || mal_gc_thread_is_stopped(thread, round->epoch))
@@ -140,8 +144,10 @@ static bool look_closely(struct mal_gc_thread *thread, void *context) {
     struct mal_task task = mal_task_look(thread->tid);
     if (task.state == MAL_TASK_GONE)
         return true;
-    if (task.state == MAL_TASK_RUNS && !(task.pending >> (mal_gc_signal() - 1) & 1))
+    if (task.state == MAL_TASK_RUNS && !(task.pending >> (mal_gc_signal() - 1) & 1)) {
+        mal_gc_thread_introduce(thread);
         mal_task_signal(thread->tid, mal_gc_signal());
+    }
     return false;
 }
 

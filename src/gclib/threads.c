@@ -8,7 +8,8 @@
  * thread has it on its stack; of the result, for a joinable thread, until somebody joins or
  * detaches it, in a list by thread.
  *
- * SYNCHRONIZATION: `results_lock` guards the list; fork holds it.
+ * SYNCHRONIZATION: `results_lock` guards the list; fork holds it, maybe with all of Mallard's locks
+ * already taken, so nothing of Mallard's is called under it.
  */
 #include "gclib/next.h"
 
@@ -64,9 +65,10 @@ static void keep_result(void *value) {
     pthread_mutex_unlock(&results_lock);
 }
 
-/* The thread is joined, or nobody wants to know: an old entry of a reused name goes too. */
-static void drop_result(pthread_t thread) {
+/* Takes off what there is of the thread: an old entry of a reused name too. */
+static struct result *take_results(pthread_t thread) {
     struct result **at = &results;
+    struct result *taken = NULL;
     pthread_mutex_lock(&results_lock);
     while (*at) {
         struct result *result = *at;
@@ -75,10 +77,22 @@ static void drop_result(pthread_t thread) {
             continue;
         }
         *at = result->next;
-        mallard_gc_handle_free(result->handle);
-        free(result);
+        result->next = taken;
+        taken = result;
     }
     pthread_mutex_unlock(&results_lock);
+    return taken;
+}
+
+/* The thread is joined, or nobody wants to know. */
+static void drop_result(pthread_t thread) {
+    struct result *result = take_results(thread);
+    while (result) {
+        struct result *next = result->next;
+        mallard_gc_handle_free(result->handle);
+        free(result);
+        result = next;
+    }
 }
 
 static void *run(void *argument) {

@@ -22,12 +22,18 @@
 #include "base/atomic.h"
 #include "base/bits.h"
 #include "base/check.h"
+#include "os/env.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 /* Linux 6.1; older C libraries do not know it */
+#endif
 
 #define GIB (1ull << 30)
 #define WINDOW_MIN_BYTES (GIB << 8)
@@ -173,6 +179,23 @@ int mal_vm_move(void *from, void *to, size_t bytes) {
     }
     errno = saved_errno;
     return error;
+}
+
+int mal_vm_collapse(void *address, size_t bytes) {
+    int saved_errno = errno;
+    int error = madvise(address, bytes, MADV_COLLAPSE) == 0 ? 0 : -errno;
+    errno = saved_errno;
+    return error;
+}
+
+/* The kernel itself would collapse where the machine's owner says "never". */
+bool mal_vm_may_collapse(void) {
+    char text[64];
+    long got = mal_read_file("/sys/kernel/mm/transparent_hugepage/enabled", text, sizeof text - 1);
+    if (got <= 0 || mal_vm_page_bytes() != 4096)
+        return false;
+    text[got] = '\0';
+    return !strstr(text, "[never]");
 }
 
 static uint64_t machine_memory_bytes(void) {

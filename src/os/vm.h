@@ -39,6 +39,15 @@ bool mal_vm_released_is_zero(void);
  * are only given back. */
 int mal_vm_forbid(void *address, size_t bytes);
 
+/* One huge page instead of many small ones, for each of the blocks of MAL_VM_HUGE_BYTES, all of
+ * which stays as it is while others read and write it. Takes long: memory is copied. 0 or a
+ * negative errno when some block could not be had. What of a block has no memory yet gets some. */
+#define MAL_VM_HUGE_BYTES ((size_t)2 << 20)
+int mal_vm_collapse(void *address, size_t bytes);
+/* Whether that is worth trying: pages of 4 KiB, and nobody has switched huge pages off. Reads a
+ * file. */
+bool mal_vm_may_collapse(void);
+
 /* Moves the memory of whole pages to a place that is mapped as well; what lay there is lost, and
  * where it came from reads as zero afterwards. Nothing has changed on failure, but `to` may read as
  * zero. The place is a mapping of its own from then on, until it is renewed. */

@@ -106,6 +106,19 @@ static void put_tables(const uint64_t *value, struct view_buffer *out) {
     put_bytes(out, "= obtained from the OS", value[MAL_STAT_SYS]);
 }
 
+/* Only of a process that has a collected heap in use. */
+static void put_collector(const uint64_t *value, struct view_buffer *out) {
+    uint64_t cycles = value[MAL_STAT_NUM_GC];
+    if (cycles == 0)
+        return;
+    put_bytes(out, "next collection at", value[MAL_STAT_NEXT_GC]);
+    view_buffer_printf(out, "  %-24s %10llu us (mean of %llu)\n", "pause for one",
+                       (unsigned long long)(value[MAL_STAT_PAUSE_TOTAL] / 1000 / cycles),
+                       (unsigned long long)cycles);
+    view_buffer_printf(out, "  %-24s %9.1f %%\n", "CPU time spent collecting",
+                       (double)value[MAL_STAT_GC_CPU_PPB] / 1e7);
+}
+
 static void put_counts(const struct view_process *process, struct view_buffer *out) {
     const uint64_t *value = process->stats.value;
     view_buffer_printf(out, "  %-24s %10llu (%llu allocated, %llu freed)\n", "objects",
@@ -134,5 +147,6 @@ int view_stat_text(const struct view_process *process, struct view_buffer *out) 
     put_tables(process->stats.value, out);
     view_buffer_text(out, "\n");
     put_counts(process, out);
+    put_collector(process->stats.value, out);
     return out->failed ? -ENOMEM : 0;
 }

@@ -5,11 +5,14 @@
  *     gc_mark [MIB] [WORKERS]     a heap of MIB MiB of 64-byte objects with two pointers each
  *
  * The objects form a random tree over shuffled addresses, the worst case for a marker: each step
- * leads to another page. Prints nanoseconds per allocation, and objects and bytes marked a second.
+ * leads to another page. Prints nanoseconds per allocation, and objects marked a second: by the
+ * first mark of a heap that has just grown, and by later ones, between which the heap is swept and
+ * given huge pages as the collector's own threads would do it.
  */
 #include "base/bits.h"
 #include "gc/cycle.h"
 #include "gc/heap.h"
+#include "gc/huge.h"
 #include "gc/mark.h"
 #include "mallard/gc.h"
 #include "mallard/mallard.h"
@@ -100,6 +103,20 @@ static void make_tree(size_t count) {
     mallard_free(node);
 }
 
+static void sweep(size_t count) {
+    uint64_t start = mal_clock_mono_ns();
+    mal_gc_heap_before_mark();
+    report("  swept", mal_clock_mono_ns() - start, count);
+}
+
+static void make_huge_pages(size_t count) {
+    uint64_t start = mal_clock_mono_ns();
+    mal_gc_huge_begin(UINT64_MAX);
+    while (mal_gc_huge_step())
+        ;
+    report("  huge pages", mal_clock_mono_ns() - start, count);
+}
+
 static void time_mark(size_t count, unsigned workers) {
     pthread_t thread[16];
     before();
@@ -115,6 +132,8 @@ static void time_mark(size_t count, unsigned workers) {
     if (mal_gc_heap_counters().marked_bytes != count * sizeof(struct node))
         printf("wrong: %llu bytes marked\n",
                (unsigned long long)mal_gc_heap_counters().marked_bytes);
+    sweep(count);
+    make_huge_pages(count);
 }
 
 int main(int argc, char **argv) {

@@ -54,6 +54,18 @@ MALLARD_GC_TYPE_FLEX(vec_type, struct vec, (next), pair, struct pair, pointer);
 MALLARD_GC_TYPE_POINTERS(list_type, struct list, (), item);
 MALLARD_GC_TYPE_NOSCAN(bytes_type, char[200]);
 
+/* All of one size class, whose slots lie across words of pointer bits. */
+struct early {
+    void *pointer;
+    long others[5];
+};
+struct late {
+    long others[5];
+    void *pointer;
+};
+MALLARD_GC_TYPE(early_type, struct early, pointer);
+MALLARD_GC_TYPE(late_type, struct late, pointer);
+
 static void *root[4];
 
 static void begin(void) {
@@ -167,6 +179,38 @@ static void neighbours_keep_their_bits(void **state) {
     for (int i = 0; i < COUNT; i++) {
         assert_non_null(mallard_gc_base((void *)kept[i]));
         assert_null(mallard_gc_base((void *)lost[i]));
+    }
+    drop_all();
+}
+
+/* First word, last word, or both may be pointers. */
+static uintptr_t *make_one_of_three(unsigned kind) {
+    if (kind == 0)
+        return mallard_gc_new(&early_type);
+    return kind == 1 ? mallard_gc_new(&late_type) : mallard_gc_alloc(40, NULL);
+}
+
+static void types_of_one_class_mix(void **state) {
+    (void)state;
+    enum { COUNT = 2000 };
+    struct list *all = mallard_gc_new_flex(&list_type, COUNT);
+    static uintptr_t first[COUNT], last[COUNT];
+    static unsigned kinds[COUNT];
+    uint64_t random = seeded_start(11);
+    root[0] = all;
+    for (unsigned i = 0; i < COUNT; i++) {
+        bool again = i > 0 && seeded_below(&random, 8) != 0;
+        kinds[i] = again ? kinds[i - 1] : (unsigned)seeded_below(&random, 3);
+        uintptr_t *object = make_one_of_three(kinds[i]);
+        assert_int_equal(mallard_gc_size(object), 48);
+        all->item[i] = object;
+        first[i] = object[0] = (uintptr_t)mallard_gc_alloc_noscan(16);
+        last[i] = object[5] = (uintptr_t)mallard_gc_alloc_noscan(16);
+    }
+    collect();
+    for (unsigned i = 0; i < COUNT; i++) {
+        assert_seeded((mallard_gc_base((void *)first[i]) != NULL) == (kinds[i] != 1));
+        assert_seeded((mallard_gc_base((void *)last[i]) != NULL) == (kinds[i] != 0));
     }
     drop_all();
 }
@@ -405,6 +449,7 @@ int main(void) {
         cmocka_unit_test(buffers_may_run_out), /* first: no buffer is there yet */
         cmocka_unit_test(layouts_lead_to_their_fields),
         cmocka_unit_test(neighbours_keep_their_bits),
+        cmocka_unit_test(types_of_one_class_mix),
         cmocka_unit_test(arrays_grow),
         cmocka_unit_test(many_threads_mark_what_one_does),
         cmocka_unit_test(budgets_are_kept),

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Huge pages under the collected heap.
+ *
+ * A marker that follows pointers through a large heap needs another translation at almost every
+ * object and at every line of bits; with pages of 4 KiB it waits for those more than for memory.
+ * So after a sweep, beside the program, blocks of 2 MiB that are full of spans of small objects are
+ * turned into huge pages, and so are the blocks of the line table that describe nothing else.
+ *
+ *     block is asked for  =>  each of its pages belongs to a span of small objects
+ *
+ * so next to nothing becomes resident that was not. Mappings get no flags: nothing is turned back
+ * into huge pages behind our back after the scavenger took a part of it, and the address space
+ * stays in one piece. Tracking written pages splits a huge page at its first write while marking,
+ * so every block is asked for again after some passes; where nothing was split that costs little.
+ *
+ * Heaps below HEAP_MIN_PAGES are served by the TLB as they are. A pass takes no longer than it is
+ * told; the next one goes on with what is left.
+ *
+ * SYNCHRONIZATION: `state` belongs to the thread that sweeps in the background. Page entries are
+ * read while others change them: a block whose span goes away meanwhile may get its memory back
+ * until the scavenger comes again.
+ *
+ * Must never be called by a thread of the program, and never looks at memory itself.
+ */
+#include "gc/huge.h"
+
+#include "base/bits.h"
+#include "gc/spans.h"
+#include "gc/tables.h"
+#include "meta/memory.h"
+#include "meta/pagemap.h"
+#include "os/clock.h"
+#include "os/vm.h"
+
+#include <string.h>
+
+#define BLOCK_BYTES ((uint64_t)MAL_VM_HUGE_BYTES)
+#define BLOCK_PAGES (BLOCK_BYTES >> MAL_PAGE_SHIFT)
+#define HEAP_MIN_PAGES ((64u << 20) >> MAL_PAGE_SHIFT)
+#define STEP_BLOCKS 8u
+#define LINES_BLOCK_BYTES (BLOCK_BYTES / sizeof(struct mal_gc_line) * MAL_GC_WINDOW_BYTES)
+#define PASSES_AFTER_SUCCESS 16u
+#define PASSES_AFTER_FAILURE 4u
+
+static struct {
+    enum { UNKNOWN, USABLE, UNUSABLE } usable;
+    struct mal_table wait; /* a byte per block: passes until it is asked for again */
+    uint64_t next;         /* block; where the pass is */
+    uint64_t left_ns;      /* that the pass may take */
+} state;
+
+static bool set_up(void) {
+    if (state.usable != UNKNOWN)
+        return state.usable == USABLE;
+    state.usable = UNUSABLE;
+    if (!mal_vm_may_collapse() || mal_gc_tables.base % BLOCK_BYTES != 0 ||
+        mal_table_reserve(&state.wait, mal_pagemap.window_bytes / BLOCK_BYTES, MAL_META_GC) != 0)
+        return false;
+    state.usable = USABLE;
+    return true;
+}
+
+static bool is_worth_it(void) {
+    return mal_load_relaxed(&mal_gc_totals.inuse_pages) >= HEAP_MIN_PAGES && set_up();
+}
+
+static uint64_t block_count(void) {
+    return mal_load_acquire(&mal_gc_tables.limit) / BLOCK_BYTES;
+}
+
+static uint8_t *wait_of(uint64_t block) {
+    return (uint8_t *)state.wait.base + block;
+}
+
+/* Large objects may never have been written to as a whole. What is not collected has their class
+ * too: 0. */
+static bool is_dense(uint64_t block) {
+    for (uint64_t page = block * BLOCK_PAGES; page < (block + 1) * BLOCK_PAGES; page++)
+        if (mal_gc_page_span_class(mal_gc_page_at(page << MAL_PAGE_SHIFT)) >> 1 ==
+            MAL_GC_CLASS_LARGE)
+            return false;
+    return true;
+}
+
+static int collapse(uintptr_t low, uint64_t bytes) {
+    uint64_t start_ns = mal_clock_mono_ns();
+    int error = mal_vm_collapse((void *)low, bytes);
+    state.left_ns -= mal_min(state.left_ns, mal_clock_mono_ns() - start_ns);
+    return error;
+}
+
+static void collapse_blocks(uint64_t first, uint64_t blocks) {
+    int error = collapse(mal_gc_tables.base + first * BLOCK_BYTES, blocks * BLOCK_BYTES);
+    memset(wait_of(first), error ? PASSES_AFTER_FAILURE : PASSES_AFTER_SUCCESS, blocks);
+}
+
+/* Blocks from `first` on, at most STEP_BLOCKS, that are dense and due. */
+static uint64_t count_due(uint64_t first, uint64_t limit) {
+    uint64_t block = first;
+    limit = mal_min(limit, first + STEP_BLOCKS);
+    while (block < limit && *wait_of(block) == 0 && is_dense(block))
+        block++;
+    return block - first;
+}
+
+/* The piece of the line table at `lines` describes the heap from `offset` on. It is asked for with
+ * the blocks it describes. */
+static void collapse_lines(uintptr_t lines, uint64_t offset) {
+    uint64_t end = mal_ceil_div(offset + LINES_BLOCK_BYTES, BLOCK_BYTES);
+    bool any = false;
+    for (uint64_t block = offset / BLOCK_BYTES; block < end; block++) {
+        if (!is_dense(block))
+            return;
+        any |= *wait_of(block) == PASSES_AFTER_SUCCESS;
+    }
+    if (any)
+        collapse(lines, BLOCK_BYTES);
+}
+
+static void collapse_all_lines(uint64_t limit) {
+    uintptr_t table = (uintptr_t)mal_gc_tables.line;
+    for (uintptr_t lines = mal_round_up(table, BLOCK_BYTES);; lines += BLOCK_BYTES) {
+        uint64_t offset = (lines - table) / sizeof(struct mal_gc_line) * MAL_GC_WINDOW_BYTES;
+        if (offset + LINES_BLOCK_BYTES > limit * BLOCK_BYTES)
+            return;
+        collapse_lines(lines, offset);
+    }
+}
+
+void mal_gc_huge_begin(uint64_t most_ns) {
+    state.next = 0;
+    state.left_ns = most_ns;
+    if (!is_worth_it() || mal_table_commit(&state.wait, block_count()) != 0) {
+        state.next = UINT64_MAX;
+        return;
+    }
+    for (uint64_t block = 0; block < block_count(); block++)
+        *wait_of(block) -= *wait_of(block) > 0;
+}
+
+bool mal_gc_huge_step(void) {
+    uint64_t limit = mal_min(block_count(), state.wait.committed_bytes);
+    while (state.next < limit && state.left_ns > 0) {
+        uint64_t first = state.next;
+        uint64_t due = count_due(first, limit);
+        state.next = first + mal_max(due, 1);
+        if (due > 0) {
+            collapse_blocks(first, due);
+            return true;
+        }
+    }
+    if (state.next < limit || state.next == UINT64_MAX)
+        return false;
+    state.next = UINT64_MAX;
+    collapse_all_lines(limit);
+    return false;
+}
