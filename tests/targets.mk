@@ -45,7 +45,7 @@ $(UNIT_PLANE): $(OUT)/tests/plane/%: tests/unit/plane/%.c $(PLANE_OBJ) $(SUPPORT
 
 # Programs that know nothing of Mallard, or only its public API and the reader.
 # What is written for Boehm's header is built by its test.
-PROGRAM_SRC := $(filter-out tests/programs/bdwgc.c,$(wildcard tests/programs/*.c)) $(wildcard tests/conformance/*.c tests/conformance/death/*.c tests/stress/*.c tests/bench/*.c tests/bench/gc/*.c tests/bench/workloads/*.c)
+PROGRAM_SRC := $(filter-out tests/programs/bdwgc.c,$(wildcard tests/programs/*.c)) $(wildcard tests/conformance/*.c tests/conformance/death/*.c tests/stress/*.c tests/bench/*.c tests/bench/workloads/*.c)
 PROGRAM_CPP_SRC := $(wildcard tests/programs/*.cc tests/bench/workloads/*.cc)
 PROGRAMS := $(patsubst tests/%.c,$(OUT)/tests/bin/%,$(PROGRAM_SRC)) $(patsubst tests/%.cc,$(OUT)/tests/bin/%,$(PROGRAM_CPP_SRC))
 BENCH_PROGRAMS := $(filter-out %/unwind %/gc_mark,$(filter $(OUT)/tests/bin/bench/%,$(PROGRAMS)))
@@ -68,11 +68,11 @@ PROGRAM_LIBS_example = -L$(OUT) -lmallard
 PROGRAM_LIBS_gc_example = -L$(OUT) -lmallard-gc -lmallard
 $(OUT)/tests/bin/programs/gc_example: $(GCLIB_SO)
 # Programs of the collected heap.
-GC_PROGRAMS := gc_extras gc_torture gc_hardships gc_cycles gc_strangers binary_trees
+GC_PROGRAMS := gc_extras gc_torture gc_hardships gc_cycles gc_strangers
 $(foreach p,$(GC_PROGRAMS),$(eval PROGRAM_LIBS_$(p) = -L$(OUT) -lmallard))
 PROGRAM_LIBS_gc_linked = -L$(OUT) -lmallard-gc -lmallard
 $(OUT)/tests/bin/stress/gc_linked: | $(GCLIB_SO)
-$(patsubst %,$(OUT)/tests/bin/stress/%,gc_torture gc_hardships gc_strangers) $(OUT)/tests/bin/bench/gc/binary_trees: | $(CORE_SO)
+$(patsubst %,$(OUT)/tests/bin/stress/%,gc_torture gc_hardships gc_strangers): | $(CORE_SO)
 PROGRAM_LIBS_unwind = $(UNIT_CORE_OBJ) -lunwind
 PROGRAM_LIBS_gc_mark = $(UNIT_CORE_OBJ)
 $(OUT)/tests/bin/conformance/look: $(READER_OBJ)
@@ -168,7 +168,7 @@ CONFORMANCE_RUNS = \
   truth='python3 tests/conformance/truth.py $(CORE_SO) $(OUT)/tests/bin/conformance' \
   memstats='LD_PRELOAD=$(CORE_SO) $(OUT)/tests/bin/conformance/memstats' \
   gc_torture='$(call GC_TORTURE,uffd) && $(call GC_TORTURE,none)' \
-  gc_trace='python3 tests/conformance/gc_trace.py $(OUT) $(OUT)/tests/bin/conformance/gc_cycles $(OUT)/tests/bin/bench/gc/binary_trees' \
+  gc_trace='python3 tests/conformance/gc_trace.py $(OUT) $(OUT)/tests/bin/conformance/gc_cycles' \
   gc_hardships='GC_HARDSHIPS_WAYS=1 LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/stress/gc_hardships' \
   gc_linked='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/stress/gc_linked' \
   gc_strangers='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/stress/gc_strangers' \

@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 
 #define WORKERS 6
+#define STOPS_LEAST 10u
 
 static double seconds = 1;
 static uint32_t ending;
@@ -101,7 +102,8 @@ static void test_nobody_moves(const char *what) {
     mal_store_relaxed(&ending, 0u);
     for (int i = 0; i < WORKERS; i++)
         threads[i] = start(bodies[i % 3], &progress[i]);
-    for (; now_ns() < end_ns; stops++) {
+    /* A loaded machine stops threads rarely: so often at least. */
+    for (; now_ns() < end_ns || stops <= STOPS_LEAST; stops++) {
         stop_once(look_twice, &look);
         if (stops % 64 == 63)
             sched_yield();
@@ -112,7 +114,7 @@ static void test_nobody_moves(const char *what) {
     for (int i = 0; i < WORKERS; i++)
         pthread_join(threads[i], NULL);
     printf("   %s: %u stops, %u with movement, %u threads stuck\n", what, stops, look.moved, stuck);
-    judge(stops > 10 && look.moved == 0 && stuck == 0, what);
+    judge(look.moved == 0 && stuck == 0, what);
 }
 
 static uint64_t alarms;
