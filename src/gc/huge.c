@@ -33,6 +33,7 @@
 #include "os/clock.h"
 #include "os/vm.h"
 
+#include <errno.h>
 #include <string.h>
 
 #define BLOCK_BYTES ((uint64_t)MAL_VM_HUGE_BYTES)
@@ -40,8 +41,8 @@
 #define HEAP_MIN_PAGES ((64u << 20) >> MAL_PAGE_SHIFT)
 #define STEP_BLOCKS 8u
 #define LINES_BLOCK_BYTES (BLOCK_BYTES / sizeof(struct mal_gc_line) * MAL_GC_WINDOW_BYTES)
-#define PASSES_AFTER_SUCCESS 16u
-#define PASSES_AFTER_FAILURE 4u
+#define PASSES_BETWEEN 16u
+#define PASSES_AFTER_REFUSAL 1u
 
 static struct {
     enum { UNKNOWN, USABLE, UNUSABLE } usable;
@@ -90,9 +91,10 @@ static int collapse(uintptr_t low, uint64_t bytes) {
     return error;
 }
 
+/* A page that is still protected is refused before anything costly is done. */
 static void collapse_blocks(uint64_t first, uint64_t blocks) {
     int error = collapse(mal_gc_tables.base + first * BLOCK_BYTES, blocks * BLOCK_BYTES);
-    memset(wait_of(first), error ? PASSES_AFTER_FAILURE : PASSES_AFTER_SUCCESS, blocks);
+    memset(wait_of(first), error == -EINVAL ? PASSES_AFTER_REFUSAL : PASSES_BETWEEN, blocks);
 }
 
 /* Blocks from `first` on, at most STEP_BLOCKS, that are dense and due. */
@@ -112,7 +114,7 @@ static void collapse_lines(uintptr_t lines, uint64_t offset) {
     for (uint64_t block = offset / BLOCK_BYTES; block < end; block++) {
         if (!is_dense(block))
             return;
-        any |= *wait_of(block) == PASSES_AFTER_SUCCESS;
+        any |= *wait_of(block) == PASSES_BETWEEN;
     }
     if (any)
         collapse(lines, BLOCK_BYTES);

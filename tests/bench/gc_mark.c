@@ -10,13 +10,15 @@
  * given huge pages as the collector's own threads would do it.
  */
 #include "base/bits.h"
-#include "gc/cycle.h"
-#include "gc/heap.h"
-#include "gc/huge.h"
-#include "gc/mark.h"
 #include "mallard/gc.h"
 #include "mallard/mallard.h"
 #include "os/clock.h"
+
+/* In angle brackets: the folder beside this file has the same name. */
+#include <gc/cycle.h>
+#include <gc/heap.h>
+#include <gc/huge.h>
+#include <gc/mark.h>
 
 #include <pthread.h>
 #include <stdio.h>
