@@ -38,16 +38,17 @@
 
 #define FIRST_BYTES 4096u /* a class's first capacity */
 #define STEAL_TRIES 8u
-#define CPUS_MAX 8192u  /* the kernel's own limit */
-#define SHARED_SLABS 4u /* where there is no room for one per CPU */
+#define CPUS_MAX 8192u         /* the kernel's own limit */
+#define SHARED_SLABS 4u        /* where there is no room for one per CPU */
+#define PAGE_BYTES_LEAST 4096u /* of an OS page */
 
 struct slab {
     uint64_t header[MAL_SLAB_CLASSES]; /* rule 1 */
     uint16_t limit[MAL_SLAB_CLASSES];  /* rule 2; read by the fast path */
     struct mal_lock lock;
     uint32_t populated;
-    uint32_t hand;    /* next class to look at for unused capacity */
-    uint32_t touched; /* slots may be resident */
+    uint32_t hand; /* next class to look at for unused capacity */
+    uint64_t touched[MAL_SLAB_BYTES / PAGE_BYTES_LEAST / 64]; /* bit i: OS page i may be resident */
     uint64_t granted_bytes;
     uint64_t seen[MAL_SLAB_CLASSES]; /* headers at the last tick */
     /* slots follow */
@@ -131,8 +132,24 @@ bool mal_cache_cpu_is_populated(unsigned cpu) {
     return mal_load_acquire(&slab_of(cpu)->populated) != 0;
 }
 
+/* Words from `first` to before `end` are going to be written. */
+static void touch_locked(struct slab *slab, uint64_t first, uint64_t end) {
+    uint64_t page = first * sizeof(uint64_t) / mal_vm_page_bytes();
+    uint64_t last = (end * sizeof(uint64_t) - 1) / mal_vm_page_bytes();
+    for (; page <= last; page++)
+        mal_store_relaxed(&slab->touched[page / 64], slab->touched[page / 64] | 1ull << page % 64);
+}
+
+/* Nothing is resident but what lies below the first slot, and in its page. */
+static void untouch_locked(struct slab *slab) {
+    for (unsigned word = 0; word < MAL_COUNT_OF(slab->touched); word++)
+        mal_store_relaxed(&slab->touched[word], 0);
+    touch_locked(slab, 0, cache.first_slot[1]);
+}
+
 /* Headers before limits: the proof in os/percpu.h needs that order. */
 static void populate_locked(struct slab *slab) {
+    untouch_locked(slab);
     for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++)
         mal_store_relaxed(&slab->header[class], (uint64_t)cache.first_slot[class]);
     for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++)
@@ -217,8 +234,9 @@ static bool grow_locked(struct slab *slab, uint32_t class) {
     steal_locked(slab, class, bytes);
     if (slab->granted_bytes + bytes > mal_central_share(MAL_CACHE_BUDGET_BYTES))
         return false;
+    uint64_t first = cache.first_slot[class];
+    touch_locked(slab, first, first + MAL_SLOT_WORDS * (1u + capacity + more));
     set_capacity_locked(slab, class, capacity + more);
-    slab->touched = 1;
     return true;
 }
 
@@ -441,6 +459,13 @@ static bool is_empty_locked(struct slab *slab) {
     return true;
 }
 
+static uint64_t resident_bytes(const struct slab *slab) {
+    uint64_t pages = 0;
+    for (unsigned word = 0; word < MAL_COUNT_OF(slab->touched); word++)
+        pages += (uint64_t)__builtin_popcountll(mal_load_relaxed(&slab->touched[word]));
+    return pages * mal_vm_page_bytes();
+}
+
 /* Gives back the slots of a slab that lies idle. They are dead storage, and a bottom word that
  * reads as zero is what it was: nothing can be lost while nothing is pushed. Whoever begins a push
  * finds no capacity, and gets none without the lock; whoever had begun one before the limits fell
@@ -450,9 +475,9 @@ static void release_slots(struct slab *slab, unsigned cpu) {
     size_t first = mal_round_up(cache.first_slot[1] * sizeof(uint64_t), mal_vm_page_bytes());
     mal_lock(&slab->lock);
     bool here = cache.mode == MAL_PERCPU_LOCK || mal_percpu_current() == (int)cpu;
-    if (slab->touched && here && is_empty_locked(slab) &&
+    if (here && resident_bytes(slab) > first && is_empty_locked(slab) &&
         mal_vm_release((char *)slab + first, MAL_SLAB_BYTES - first) == 0)
-        slab->touched = 0;
+        untouch_locked(slab);
     mal_unlock(&slab->lock);
 }
 
@@ -517,6 +542,13 @@ uint64_t mal_cache_slab_bytes(void) {
     uint64_t bytes = 0;
     for (unsigned cpu = 0; cpu < cache.cpus; cpu++)
         bytes += mal_cache_cpu_is_populated(cpu) ? MAL_SLAB_BYTES : 0;
+    return bytes;
+}
+
+uint64_t mal_cache_resident_bytes(void) {
+    uint64_t bytes = 0;
+    for (unsigned cpu = 0; cpu < cache.cpus; cpu++)
+        bytes += mal_cache_cpu_is_populated(cpu) ? resident_bytes(slab_of(cpu)) : 0;
     return bytes;
 }
 

@@ -61,6 +61,10 @@ struct mal_cache_stats mal_cache_stats(uint32_t class);
 /* Bytes of slabs that are populated. */
 uint64_t mal_cache_slab_bytes(void);
 
+/* What of them may be resident, an upper bound: their pages that something was ever granted in
+ * since they were last given back. Any thread. */
+uint64_t mal_cache_resident_bytes(void);
+
 void mal_cache_before_fork(void);
 enum mal_fork_side { MAL_FORK_PARENT, MAL_FORK_CHILD };
 void mal_cache_after_fork(enum mal_fork_side side);

@@ -44,6 +44,7 @@
 static uint32_t tick;         /* background thread writes, relaxed */
 static uint32_t working;      /* 1 while somebody makes holes */
 static struct mal_span *busy; /* the span that is BUSY, NULL none */
+static MAL_THREAD bool working_here;
 
 uint8_t mal_central_now(void) {
     return (uint8_t)mal_load_relaxed(&tick);
@@ -260,7 +261,9 @@ uint64_t mal_central_make_holes(const struct mal_hole_request *request, size_t *
     if (mal_vm_page_bytes() > MAL_PAGE_BYTES || mal_exchange_acquire(&working, 1u) != 0)
         return 0;
     uint64_t start_ns = mal_clock_thread_ns();
+    working_here = true;
     uint64_t released = walk(request, cursor_page);
+    working_here = false;
     mal_scavenger_count(request->reason, released, mal_clock_thread_ns() - start_ns);
     mal_store_release(&working, 0u);
     return released;
@@ -280,10 +283,12 @@ void mal_central_before_growth(uint64_t bytes) {
     mal_central_make_holes(&request, &cursor_page);
 }
 
-/* The thread that made holes exists in the parent only. Its span goes back on a list; what the
- * kernel took of it in the parent's memory before the fork reads as zero here, as free objects may.
- */
+/* The thread that made holes exists in the parent only, unless it is the one that forked, in a
+ * signal handler, and goes on when that is over. Its span goes back on a list; what the kernel took
+ * of it in the parent's memory before the fork reads as zero here, as free objects may. */
 void mal_central_forget_in_child(void) {
+    if (working_here)
+        return;
     struct mal_span *span = busy;
     if (span) {
         struct central *central = mal_central_lock_class(span->class);

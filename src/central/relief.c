@@ -8,8 +8,8 @@
  * keep without an object; what lies in transfer caches and in this CPU's cache; holes inside spans.
  *
  * It is work on somebody else's time, so it is bounded thrice: by what is wanted, by a time that
- * grows with it, and by a pause afterwards (pageheap/limit.h) during which the heap may grow past
- * the limit. The background goes on from there.
+ * grows with what is new of it, and by a pause afterwards (pageheap/limit.h) during which the heap
+ * may grow past the limit. The background goes on from there.
  *
  * SYNCHRONIZATION: one thread at a time, by mal_limit_begin_relief; the others go on allocating.
  * `cursor_page` belongs to it. No lock is held between steps.
@@ -19,8 +19,6 @@
 #include "meta/classes.h"
 #include "os/clock.h"
 #include "pageheap/limit.h"
-
-#define RELIEF_NS 2000000u /* and one more for each byte wanted: what its first touch costs */
 
 struct relief {
     uint64_t wanted_bytes;
@@ -71,12 +69,14 @@ void mal_central_relieve(void (*drain_cpu)(void)) {
     if (wanted == 0 || !mal_limit_begin_relief(now_ns))
         return;
     uint64_t start_ns = mal_clock_thread_ns();
-    struct relief relief = {wanted, 0, now_ns + RELIEF_NS + wanted, drain_cpu};
+    uint64_t most_ns = mal_limit_relief_ns_of(wanted, mal_limit_standing_bytes());
+    struct relief relief = {wanted, 0, now_ns + most_ns, drain_cpu};
     for (unsigned i = 0; i < MAL_COUNT_OF(steps) && relief.released_bytes < wanted; i++)
         steps[i](&relief);
     uint64_t spent_ns = mal_clock_thread_ns() - start_ns;
-    mal_limit_end_relief(mal_clock_mono_ns(),
-                         mal_limit_quiet_of(spent_ns, wanted, relief.released_bytes));
+    uint64_t quiet_ns = mal_limit_quiet_of(spent_ns, wanted, relief.released_bytes);
+    mal_limit_end_relief(mal_clock_mono_ns(), quiet_ns,
+                         wanted - mal_min(wanted, relief.released_bytes));
 }
 
 uint64_t mal_central_share(uint64_t most_bytes) {

@@ -173,6 +173,7 @@ static void become_child(void) {
     pid_t parent_pid = own_pid;
     own_pid = getpid();
     mal_background_forget_in_child();
+    mal_pageheap_forget_in_child();
     mal_central_forget_in_child();
     mal_limit_forget_in_child();
     mal_thread_forget_others();

@@ -118,7 +118,7 @@ static void count_after_rounds(void) {
 void mal_scavenge_round(uint64_t round_ns) {
     uint64_t before_bytes = background_bytes();
     round_count++;
-    mal_limit_note_tables(mal_cache_slab_bytes());
+    mal_limit_note_tables(mal_cache_resident_bytes());
     count_after_rounds();
     uint64_t hard_bytes = after_rounds > 0 ? over_bytes() : 0;
     uint64_t budget_ns =

@@ -112,13 +112,23 @@ static uint64_t limit_of_text(char *text, const char *root, char path[PATH_BYTES
     return least;
 }
 
+/* What is left of a path that was cut off may be another group's. */
+static void drop_partial_line(char *text) {
+    char *newline = strrchr(text, '\n');
+    if (newline)
+        newline[1] = '\0';
+}
+
 uint64_t mal_cgroup_memory_limit_bytes(const char *membership, const char *root) {
     size_t bytes = mal_round_up(sizeof(struct scratch), mal_vm_page_bytes());
     struct scratch *scratch = mal_vm_map(bytes);
     if (!scratch)
         return MAL_CGROUP_NO_LIMIT;
     uint64_t limit = MAL_CGROUP_NO_LIMIT;
-    if (mal_read_file(membership, scratch->text, TEXT_BYTES - 1) > 0)
+    long got = mal_read_file(membership, scratch->text, TEXT_BYTES - 1);
+    if (got == TEXT_BYTES - 1)
+        drop_partial_line(scratch->text);
+    if (got > 0)
         limit = limit_of_text(scratch->text, root, scratch->path);
     mal_vm_unmap(scratch, bytes);
     return limit;

@@ -11,7 +11,8 @@ uint64_t mal_clock_mono_ns(void);   /* exact */
 uint64_t mal_clock_coarse_ns(void); /* monotonic, a few milliseconds old at most, cheap */
 uint64_t mal_clock_unix_ns(void);   /* wall clock */
 
-/* CPU time of the calling thread, and of all threads. System calls. */
+/* CPU time of the calling thread, and of all threads. System calls. Where the kernel does not tell,
+ * time passes instead: loops that are bounded by the thread's end. */
 uint64_t mal_clock_thread_ns(void);
 uint64_t mal_clock_process_ns(void);
 

@@ -42,6 +42,9 @@
 #ifndef MREMAP_DONTUNMAP
 #define MREMAP_DONTUNMAP 4 /* the kernel's; younger than some libcs */
 #endif
+#ifndef MADV_COLD
+#define MADV_COLD 20 /* the same */
+#endif
 
 uint64_t mal_vm_map_calls;
 uint64_t mal_vm_release_calls;
@@ -163,20 +166,49 @@ int mal_vm_renew(void *address, size_t bytes) {
     return error;
 }
 
-/* The kernel takes away what is mapped at the target before it looks at the source, which may turn
- * out to be in several pieces. Without the flag (before Linux 5.7, or in an emulator) it refuses
- * earlier than that. */
-int mal_vm_move(void *from, void *to, size_t bytes) {
-    int saved_errno = errno;
-    int error = 0;
+/* What the kernel says to a hint about one page: refused where memory is locked or there is none.
+ * The hint is older than moving, so where it is not known nothing could be moved either. */
+static int hint(void *address) {
+    return madvise(address, mal_vm_page_bytes(), MADV_COLD) == 0 ? 0 : errno;
+}
+
+/* How much is mapped from `start` on, in whole pages; nothing is behind the first gap. */
+static size_t mapped_bytes(char *start, size_t bytes) {
+    size_t low = 0, high = bytes / mal_vm_page_bytes();
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (hint(start + middle * mal_vm_page_bytes()) == ENOMEM)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low * mal_vm_page_bytes();
+}
+
+/* The source may turn out to be in several pieces, or not to be plain memory. Since Linux 6.17 its
+ * pieces are moved one by one, lowest first, until one is refused: what went goes back. The target
+ * is taken away first, so that what is mapped there afterwards is what went. */
+static int move_all_or_nothing(void *from, void *to, size_t bytes) {
     int flags = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
+    if (munmap(to, bytes) != 0)
+        return -errno;
+    if (mremap(from, bytes, bytes, flags, to) != MAP_FAILED)
+        return 0;
+    int error = -errno;
+    memcpy(from, to, mapped_bytes(to, bytes));
+    if (map_over(to, bytes) != 0)
+        mal_die("a part of the heap cannot be mapped again");
+    return error;
+}
+
+/* The kernel unlocks the whole mapping that it moves a part of: what the program locked would no
+ * longer be. */
+int mal_vm_move(void *from, void *to, size_t bytes) {
     if (fault_due())
         return -ENOMEM;
-    if (mremap(from, bytes, bytes, flags, to) == MAP_FAILED) {
-        error = -errno;
-        if (error != -EINVAL && map_over(to, bytes) != 0)
-            mal_die("a part of the heap cannot be mapped again");
-    }
+    int saved_errno = errno;
+    bool may_be_locked = hint(from) != 0 || hint(to) != 0;
+    int error = may_be_locked ? -EPERM : move_all_or_nothing(from, to, bytes);
     errno = saved_errno;
     return error;
 }

@@ -50,7 +50,8 @@ bool mal_vm_may_collapse(void);
 
 /* Moves the memory of whole pages to a place that is mapped as well; what lay there is lost, and
  * where it came from reads as zero afterwards. Nothing has changed on failure, but `to` may read as
- * zero. The place is a mapping of its own from then on, until it is renewed. */
+ * zero. The place is a mapping of its own from then on, until it is renewed. -EPERM where memory is
+ * locked (mlock). */
 int mal_vm_move(void *from, void *to, size_t bytes);
 
 /* Fresh zero pages instead of what is mapped there, of one piece with what lies around. */

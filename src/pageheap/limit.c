@@ -26,6 +26,7 @@
 #define MORE_MOST_BYTES (1u << 20)
 #define SHARE_DIVISOR 8u /* caches shrink over the last eighth */
 #define SHARE_STEPS 64u
+#define RELIEF_NS 2000000u
 #define FRUITLESS_FACTOR 9u
 #define FRUITLESS_LEAST_NS 5000000u
 #define ROUND_SHARE 100u
@@ -36,6 +37,7 @@ static uint64_t limit_bytes = MAL_LIMIT_OFF;
 static uint64_t page_bytes, hole_bytes, table_bytes;
 static uint32_t relieving;      /* 1 while somebody is at it */
 static uint64_t quiet_until_ns; /* monotonic */
+static uint64_t standing_bytes; /* of the excess */
 
 /* ---- arithmetic ---- */
 
@@ -66,6 +68,10 @@ uint64_t mal_limit_quiet_of(uint64_t spent_ns, uint64_t wanted, uint64_t release
     return released >= wanted ? spent_ns : mal_max(FRUITLESS_FACTOR * spent_ns, FRUITLESS_LEAST_NS);
 }
 
+uint64_t mal_limit_relief_ns_of(uint64_t wanted, uint64_t standing) {
+    return RELIEF_NS + wanted - mal_min(wanted, standing);
+}
+
 uint64_t mal_limit_round_budget_of(uint64_t round_ns, uint64_t saved_ns, uint64_t over_bytes,
                                    uint64_t yield_bytes) {
     bool hard = over_bytes > 0 && yield_bytes >= MAL_LIMIT_YIELD_WORTH_BYTES;
@@ -80,7 +86,9 @@ uint64_t mal_limit_saved_of(uint64_t round_ns, uint64_t saved_ns, uint64_t spent
 /* ---- what is in force ---- */
 
 uint64_t mal_limit_set(uint64_t bytes) {
-    return __atomic_exchange_n(&limit_bytes, mal_min(bytes, MAL_LIMIT_OFF), __ATOMIC_RELAXED);
+    bytes = mal_min(bytes, MAL_LIMIT_OFF);
+    mal_store_relaxed(&standing_bytes, mal_limit_relief_of(bytes, mal_limit_ready_bytes()));
+    return __atomic_exchange_n(&limit_bytes, bytes, __ATOMIC_RELAXED);
 }
 
 uint64_t mal_limit_bytes(void) {
@@ -137,9 +145,14 @@ bool mal_limit_begin_relief(uint64_t now_ns) {
     return mal_exchange_acquire(&relieving, 1u) == 0;
 }
 
-void mal_limit_end_relief(uint64_t end_ns, uint64_t quiet_ns) {
+void mal_limit_end_relief(uint64_t end_ns, uint64_t quiet_ns, uint64_t left_bytes) {
+    mal_store_relaxed(&standing_bytes, left_bytes);
     mal_store_relaxed(&quiet_until_ns, end_ns + quiet_ns);
     mal_store_release(&relieving, 0u);
+}
+
+uint64_t mal_limit_standing_bytes(void) {
+    return mal_load_relaxed(&standing_bytes);
 }
 
 void mal_limit_forget_in_child(void) {

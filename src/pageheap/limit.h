@@ -63,6 +63,10 @@ uint64_t mal_limit_share_of(uint64_t limit_bytes, uint64_t ready_bytes, uint64_t
  * 5 ms at least, so that a program that simply needs more than its limit loses a tenth at most. */
 uint64_t mal_limit_quiet_of(uint64_t spent_ns, uint64_t wanted_bytes, uint64_t released_bytes);
 
+/* What a relief may take: 2 ms, and a nanosecond for each byte wanted that is new, which is what
+ * its first touch costs. What was in excess before was paid for then, and is the background's. */
+uint64_t mal_limit_relief_ns_of(uint64_t wanted_bytes, uint64_t standing_bytes);
+
 /* What the background may spend of a round, in nanoseconds: what it has saved, or above the limit a
  * quarter of the round, as much as Go's collector takes, while that brings something: `yield_bytes`
  * is what the round before brought, UINT64_MAX if that one was within the limit. */
@@ -78,7 +82,11 @@ uint64_t mal_limit_saved_of(uint64_t round_ns, uint64_t saved_ns, uint64_t spent
 /* True for the one thread that may give memory back now: nobody else is at it, and the last time is
  * long enough ago. It ends what it began. */
 bool mal_limit_begin_relief(uint64_t now_ns);
-void mal_limit_end_relief(uint64_t end_ns, uint64_t quiet_ns);
+void mal_limit_end_relief(uint64_t end_ns, uint64_t quiet_ns, uint64_t left_bytes);
+
+/* What a relief did not bring, or what a new limit found beyond itself: of the excess there is now,
+ * so much is old. Relaxed. */
+uint64_t mal_limit_standing_bytes(void);
 
 /* In a forked child nobody is at it. */
 void mal_limit_forget_in_child(void);

@@ -8,6 +8,9 @@
  * That pays where the new place had no memory yet; where most of it is resident, copying is cheaper
  * than the faults that a place thrown away costs its next user.
  *
+ * What the program locked into memory (mlock) is copied: the kernel would unlock what it moves
+ * from, and all of the mapping around it.
+ *
  * A moved place is a mapping of its own, because the kernel remembers where its pages came from.
  * When it is freed or cut, fresh pages are mapped over it, which lets the kernel join it with the
  * heap around. So there are at most two mappings more for each object alive that was moved, and

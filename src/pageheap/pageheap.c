@@ -46,6 +46,12 @@
 #define VIEW_PAGES 8192u /* that a look at spans may take the lock for at once */
 #define SKIP_PAGES ((64u << 20) / MAL_PAGE_BYTES) /* how far to jump over a foreign mapping */
 
+#define BORROWERS 16u /* at once, whose runs a forked child gets back */
+
+struct run {
+    size_t first, pages; /* 0 pages: none */
+};
+
 static struct {
     struct mal_lock lock;
     size_t end_page;   /* where the next growth starts */
@@ -54,6 +60,7 @@ static struct {
     uint64_t peak_pages;     /* most that were ever in use */
     uint64_t swapped_pages;  /* returned as surplus and not used again yet */
     uint64_t conceded_pages; /* more that may lie free: returning it again and again costs more */
+    struct run borrowed[BORROWERS];
     struct mal_pool spans;
     struct mal_pool states[STATE_UNITS_MAX + 1]; /* by size in units; [0] unused */
 } heap = {
@@ -454,11 +461,32 @@ static uint32_t pages_of_os_page(void) {
     return (uint32_t)mal_max(mal_vm_page_bytes() / MAL_PAGE_BYTES, 1);
 }
 
+static MAL_THREAD size_t borrowed_here; /* the first page that this thread has borrowed; 0: none */
+
+/* Page 0 is never at the top of a heap with others, and if it were, a child would lose it. */
+static void note_borrowed_locked(size_t first, size_t pages) {
+    borrowed_here = first;
+    for (unsigned i = 0; i < BORROWERS; i++)
+        if (heap.borrowed[i].pages == 0) {
+            heap.borrowed[i] = (struct run){first, pages};
+            return;
+        }
+}
+
+static void forget_borrowed_locked(size_t first) {
+    borrowed_here = 0;
+    for (unsigned i = 0; i < BORROWERS; i++)
+        if (heap.borrowed[i].pages > 0 && heap.borrowed[i].first == first)
+            heap.borrowed[i].pages = 0;
+}
+
 size_t mal_pageheap_borrow(size_t most, size_t *cursor_chunk, size_t *ret_first_page) {
     mal_lock(&heap.lock);
     size_t pages = mal_pages_find_resident(most, pages_of_os_page(), cursor_chunk, ret_first_page);
-    if (pages > 0)
+    if (pages > 0) {
         count_taken_locked(pages, mal_pages_take(*ret_first_page, pages));
+        note_borrowed_locked(*ret_first_page, pages);
+    }
     mal_unlock(&heap.lock);
     return pages;
 }
@@ -475,6 +503,7 @@ static void forget_spans_locked(size_t first_page, size_t pages) {
 
 void mal_pageheap_return(size_t first_page, size_t pages, enum mal_borrow_result result) {
     mal_lock(&heap.lock);
+    forget_borrowed_locked(first_page);
     give_pages_locked(first_page, pages);
     if (result == MAL_BORROW_RELEASED) {
         mark_released_locked(first_page, pages);
@@ -547,5 +576,19 @@ void mal_pageheap_before_fork(void) {
 }
 
 void mal_pageheap_after_fork(void) {
+    mal_unlock(&heap.lock);
+}
+
+/* What others had borrowed is free again: they do not exist here. The only thread may have been
+ * interrupted while it borrowed, by a signal handler that forked. */
+void mal_pageheap_forget_in_child(void) {
+    mal_lock(&heap.lock);
+    for (unsigned i = 0; i < BORROWERS; i++) {
+        struct run *run = &heap.borrowed[i];
+        if (run->pages == 0 || run->first == borrowed_here)
+            continue;
+        give_pages_locked(run->first, run->pages);
+        run->pages = 0;
+    }
     mal_unlock(&heap.lock);
 }

@@ -79,5 +79,6 @@ size_t mal_pageheap_end_page(void);
 
 void mal_pageheap_before_fork(void);
 void mal_pageheap_after_fork(void);
+void mal_pageheap_forget_in_child(void);
 
 #endif

@@ -105,14 +105,14 @@ void mal_scavenger_swap(void) {
     if (mal_load_relaxed(&mal_pageheap_surplus_pages) == 0)
         return;
     uint64_t surplus = mal_exchange_acquire(&mal_pageheap_surplus_pages, 0u);
-    uint64_t start_ns = mal_clock_mono_ns();
+    uint64_t start_ns = mal_clock_thread_ns();
     uint64_t total = 0;
     size_t cursor = mal_pageheap_top_chunk();
     for (size_t pages = 1; total < surplus && pages > 0; total += pages)
         pages = release_run(surplus - total, &cursor);
     mal_pageheap_note_swapped(total);
     mal_scavenger_count(MAL_SCAVENGE_EAGER, total << MAL_PAGE_SHIFT,
-                        mal_clock_mono_ns() - start_ns);
+                        mal_clock_thread_ns() - start_ns);
 }
 
 uint64_t mal_scavenger_release_all(void) {

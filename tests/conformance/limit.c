@@ -10,6 +10,8 @@
  *                  of 2 MiB
  *     zero         blocks that were written to, freed and returned come back from calloc as zero
  *     set BYTES    mallard_set_memory_limit; its answer follows the order's name
+ *     pause MIB    so much in blocks of a page, every other one freed, then a limit of 0; answered
+ *                  with the most CPU time, in microseconds, that one malloc of many took under it
  *     trim         malloc_trim(0)
  *     check        every block still holds what was written into it
  *
@@ -22,10 +24,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define MIB ((size_t)1 << 20)
 #define BLOCKS_MAX (1u << 20)
 #define LARGE_BYTES (8 * MIB)
+#define PAGE_BYTES ((size_t)4096)
 #define COMB_BYTES ((size_t)300 << 10)
 
 #pragma weak mallard_set_memory_limit
@@ -140,6 +144,37 @@ static bool zero(void) {
     return zeroed;
 }
 
+static long long cpu_us(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return now.tv_sec * 1000000ll + now.tv_nsec / 1000;
+}
+
+/* What is free lies between what is not, so it takes long to give it all back. */
+static bool pause_under(size_t mib, long long *ret_longest_us) {
+    size_t first = blocks, kept = first;
+    for (size_t filled = 0; filled < mib * MIB; filled += PAGE_BYTES)
+        if (!add(PAGE_BYTES))
+            return false;
+    for (size_t i = first; i < blocks; i++) {
+        if (i % 2 == 0)
+            block[kept++] = block[i];
+        else
+            free(block[i].start);
+    }
+    blocks = kept;
+    mallard_set_memory_limit(0);
+    for (int i = 0; i < 20000; i++) {
+        long long start_us = cpu_us();
+        bool well = add(random_size(100, 1000));
+        long long spent_us = cpu_us() - start_us;
+        *ret_longest_us = spent_us > *ret_longest_us ? spent_us : *ret_longest_us;
+        if (!well)
+            return false;
+    }
+    return true;
+}
+
 static bool obey(const char *order, size_t number, long long *ret_answer) {
     if (strcmp(order, "grow") == 0)
         return grow(number);
@@ -153,6 +188,8 @@ static bool obey(const char *order, size_t number, long long *ret_answer) {
         return comb(number);
     if (strcmp(order, "zero") == 0)
         return zero();
+    if (strcmp(order, "pause") == 0 && mallard_set_memory_limit)
+        return pause_under(number, ret_answer);
     if (strcmp(order, "trim") == 0)
         return malloc_trim(0) >= 0;
     if (strcmp(order, "set") == 0 && mallard_set_memory_limit)

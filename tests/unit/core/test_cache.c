@@ -286,6 +286,31 @@ static void *flood_some_classes(void *argument) {
     return NULL;
 }
 
+/* Of what was only read the kernel says that it is resident as well, but it is zero. */
+static bool is_written(char *page) {
+    size_t bytes = mal_vm_page_bytes();
+    unsigned char present = 0;
+    if (mincore(page, bytes, &present) != 0 || !(present & 1))
+        return false;
+    return page[0] || memcmp(page, page + 1, bytes - 1) != 0;
+}
+
+static uint64_t written_bytes(void) {
+    uint64_t bytes = 0;
+    const char *end = mal_percpu_slabs + (size_t)mal_cache_cpus() * MAL_SLAB_BYTES;
+    for (char *page = mal_percpu_slabs; page < end; page += mal_vm_page_bytes())
+        bytes += is_written(page) ? mal_vm_page_bytes() : 0;
+    return bytes;
+}
+
+/* A limit on memory must not count what is not there. */
+static void little_is_resident_where_little_is_used(void **state) {
+    (void)state;
+    mallard_free(mallard_malloc(64));
+    assert_true(mal_cache_resident_bytes() >= written_bytes());
+    assert_in_range(mal_cache_resident_bytes(), 1, 8ull * populated_cpus() * mal_vm_page_bytes());
+}
+
 /* Threads, dealt to as many CPUs as there are: memory is bounded by CPUs, not by threads. They run
  * one after the other, so nothing is in flight and the bound is exact. */
 static void every_cpu_keeps_its_budget(void **state) {
@@ -302,6 +327,7 @@ static void every_cpu_keeps_its_budget(void **state) {
                      (unsigned long)cached_bytes(), populated_cpus(), (unsigned long)seeded_seed);
     }
     assert_int_equal(mal_cache_slab_bytes(), (uint64_t)populated_cpus() * MAL_SLAB_BYTES);
+    assert_in_range(mal_cache_resident_bytes(), written_bytes(), mal_cache_slab_bytes());
     if (simulated)
         assert_int_equal(populated_cpus(), SIMULATED);
 }
@@ -357,6 +383,7 @@ static void an_idle_slab_is_given_back(void **state) {
     assert_int_equal(cached_bytes(), 0);
     for (unsigned cpu = 0; cpu < mal_cache_cpus(); cpu++)
         assert_true(resident_pages(cpu) <= 1);
+    assert_int_equal(mal_cache_resident_bytes(), populated_cpus() * mal_vm_page_bytes());
     struct truth truth = {0}, before = counters_now();
     for (int i = 0; i < 1000; i++)
         release(&truth, allocate(&truth, (size_t)i * 37));
@@ -383,6 +410,7 @@ static void no_memory_is_null_and_errno(void **state) {
 
 static int run_all(const char *mode) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(little_is_resident_where_little_is_used),
         cmocka_unit_test(counters_are_exact_with_threads),
         cmocka_unit_test(counters_never_run_ahead_of_the_truth),
         cmocka_unit_test(a_pair_stays_in_the_cache),

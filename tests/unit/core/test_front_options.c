@@ -3,6 +3,8 @@
  * Knobs: what is understood, what is said about the rest, and which name wins.
  */
 #include "front/options.h"
+
+#include "gc/cycle.h"
 #include "pageheap/limit.h"
 
 #include <fcntl.h>
@@ -186,6 +188,24 @@ static void debug_entries_set_and_clear(void **state) {
     assert_string_equal(said, "");
 }
 
+static void the_collector_is_told(void **state) {
+    (void)state;
+    with("MALLARD_DEBUG", "gctrace=2,gccheckmark=1,gcdirty=none,gcstress=100,gcpacertrace=1");
+    assert_int_equal(mal_options.debug.gc_trace, 2);
+    assert_int_equal(mal_options.debug.gc_stress, 100);
+    assert_int_equal(mal_options.debug.gc,
+                     MAL_GC_DEBUG_CHECKMARK | MAL_GC_DEBUG_NO_DIRTY | MAL_GC_DEBUG_PACER_TRACE);
+    with("GODEBUG", "gctrace=1,inittrace=1");
+    assert_int_equal(mal_options.debug.gc_trace, 1);
+    assert_string_equal(said, "");
+    static const char *const wrong[] = {"gctrace=3", "gctrace=", "gcdirty=some", "gcstress=1e3"};
+    for (size_t i = 0; i < MAL_COUNT_OF(wrong); i++) {
+        with("MALLARD_DEBUG", wrong[i]);
+        assert_int_equal(lines_said(), 1);
+        assert_int_equal(mal_options.debug.gc, 0);
+    }
+}
+
 static void the_box_gets_what_is_in_force(void **state) {
     (void)state;
     with("GOMEMLIMIT", "1MiB");
@@ -213,6 +233,7 @@ int main(void) {
         cmocka_unit_test(auto_is_understood),
         cmocka_unit_test(percentages_are_gos),
         cmocka_unit_test(our_name_comes_first),
+        cmocka_unit_test(the_collector_is_told),
         cmocka_unit_test(debug_entries_set_and_clear),
         cmocka_unit_test(the_box_gets_what_is_in_force),
     };

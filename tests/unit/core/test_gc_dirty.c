@@ -8,6 +8,7 @@
 #include "base/attr.h"
 #include "gc/dirty.h"
 #include "os/clock.h"
+#include "os/say.h"
 #include "os/vm.h"
 #include "os/written.h"
 
@@ -609,6 +610,35 @@ static void closefrom_does_not_disturb(void **state) {
     in_child(close_all_around_a_private_table, NULL);
 }
 
+static void *warn_without_descriptors(void *argument) {
+    int *result = argument;
+    *result = mal_fds_become_private(-1);
+    mal_warn("from a private table");
+    return NULL;
+}
+
+static int warn_in_thread(void *argument) {
+    const int *pipe_fds = argument;
+    char text[64] = "";
+    pthread_t thread;
+    int result = 1;
+    dup2(pipe_fds[1], STDERR_FILENO);
+    pthread_create(&thread, NULL, warn_without_descriptors, &result);
+    pthread_join(thread, NULL);
+    fcntl(pipe_fds[0], F_SETFL, O_NONBLOCK);
+    return result != 0 || read(pipe_fds[0], text, sizeof text - 1) <= 0 ||
+           strcmp(text, "mallard: from a private table\n") != 0;
+}
+
+static void a_private_table_does_not_swallow_sentences(void **state) {
+    (void)state;
+    int pipe_fds[2];
+    assert_int_equal(pipe(pipe_fds), 0);
+    in_child(warn_in_thread, pipe_fds);
+    close(pipe_fds[0]);
+    close(pipe_fds[1]);
+}
+
 /* Figures for the essay; nothing is asserted about time. */
 static void costs(void **state) {
     (void)state;
@@ -645,6 +675,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_self_test_passes_and_is_quick),
         cmocka_unit_test(random_writes_are_seen),
+        cmocka_unit_test(a_private_table_does_not_swallow_sentences),
         cmocka_unit_test(a_second_add_forgets_nothing),
         cmocka_unit_test(large_ranges_have_no_seams),
         cmocka_unit_test(ranges_need_not_be_whole_pages),

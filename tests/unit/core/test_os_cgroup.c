@@ -108,6 +108,19 @@ static void a_path_out_of_sight_ends_at_the_root(void **state) {
     put("sys/memory.max", "max\n");
 }
 
+/* 8191 bytes are read; the last line is cut to the name of a group that is not meant. */
+static void a_line_cut_off_is_no_other_group(void **state) {
+    (void)state;
+    static char text[9000];
+    static const char last[] = "0::/slice/smaller/and/more\n";
+    size_t at = 8191 - strlen("0::/slice/small");
+    memset(text, 'x', at - 1);
+    memcpy(text + 4000, "\n", 1);
+    text[at - 1] = '\n';
+    memcpy(text + at, last, sizeof last);
+    assert_true(limit_where(text) == NONE);
+}
+
 static void long_and_missing_files_are_no_limit(void **state) {
     (void)state;
     char line[7000];
@@ -141,6 +154,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_smallest_of_all_above_counts),
         cmocka_unit_test(a_path_out_of_sight_ends_at_the_root),
+        cmocka_unit_test(a_line_cut_off_is_no_other_group),
         cmocka_unit_test(long_and_missing_files_are_no_limit),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

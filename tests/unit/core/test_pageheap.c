@@ -11,11 +11,17 @@
 #include "pageheap/pageheap.h"
 #include "pageheap/scavenger.h"
 
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -239,6 +245,40 @@ static struct mal_span *large_span(void) {
 }
 
 /* Fails the n-th request from here on, for every n, until `make` succeeds without reaching it. */
+static struct mal_span *large(size_t pages) {
+    struct mal_span *span =
+        mal_pageheap_new_large_span(pages << MAL_PAGE_SHIFT, MAL_PAGE_BYTES, MAL_GROWTH_ALLOWED);
+    assert_non_null(span);
+    return span;
+}
+
+static void *borrow_for_ever(void *argument) {
+    size_t cursor = mal_pageheap_top_chunk(), first;
+    *(size_t *)argument = mal_pageheap_borrow(64, &cursor, &first);
+    return NULL;
+}
+
+/* As in a forked child: other threads are gone, and what they had borrowed is not lost with them;
+ * this one goes on with what it was at. */
+static void what_lost_threads_had_borrowed_comes_back(void **state) {
+    (void)state;
+    mal_pageheap_free_span(large(512));
+    struct mal_pageheap_stats before = mal_pageheap_stats();
+    size_t lost, cursor = mal_pageheap_top_chunk(), first;
+    size_t mine = mal_pageheap_borrow(64, &cursor, &first);
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, borrow_for_ever, &lost), 0);
+    pthread_join(thread, NULL);
+    assert_true(mine > 0 && lost > 0);
+    mal_pageheap_forget_in_child();
+    assert_int_equal(mal_pageheap_stats().inuse_pages, before.inuse_pages + mine);
+    mal_pageheap_return(first, mine, MAL_BORROW_KEPT);
+    assert_int_equal(mal_pageheap_stats().inuse_pages, before.inuse_pages);
+    assert_int_equal(mal_pageheap_stats().free_pages, before.free_pages);
+    mal_pageheap_forget_in_child();
+    check_equation();
+}
+
 static void survive_every_fault(struct mal_span *(*make)(void), enum mal_vm_fault fault) {
     for (uint64_t n = 1;; n++) {
         assert_true(n < 1000);
@@ -292,13 +332,6 @@ static size_t mappings(void) {
         lines += c == '\n';
     fclose(maps);
     return lines;
-}
-
-static struct mal_span *large(size_t pages) {
-    struct mal_span *span =
-        mal_pageheap_new_large_span(pages << MAL_PAGE_SHIFT, MAL_PAGE_BYTES, MAL_GROWTH_ALLOWED);
-    assert_non_null(span);
-    return span;
 }
 
 static void write_numbers(struct mal_span *span) {
@@ -369,6 +402,60 @@ static void a_refused_move_changes_nothing(void **state) {
     mal_vm_inject_fault(0, MAL_VM_FAULT_ONCE);
     mal_pageheap_free_span(from);
     assert_int_equal(mal_pageheap_stats().released_pages, released + 40);
+    check_equation();
+}
+
+static void lock_pages(long call, void *start, size_t bytes) {
+    if (syscall(call, start, bytes) != 0)
+        skip();
+}
+
+/* The kernel would unlock all of the mapping of which it moves a part: the neighbours as well. */
+static void locked_memory_does_not_move(void **state) {
+    (void)state;
+    mal_scavenger_release_all();
+    struct mal_span *from = large(40);
+    struct mal_span *to = large(50);
+    write_numbers(from);
+    lock_pages(SYS_mlock, from->base, bytes_of(from));
+    assert_false(mal_move_large(from, to));
+    check_numbers(from, bytes_of(from));
+    lock_pages(SYS_munlock, from->base, bytes_of(from));
+    lock_pages(SYS_mlock, to->base, bytes_of(from));
+    assert_false(mal_move_large(from, to));
+    lock_pages(SYS_munlock, to->base, bytes_of(from));
+    assert_true(mal_move_large(from, to));
+    check_numbers(to, bytes_of(from));
+    mal_pageheap_free_span(from);
+    mal_pageheap_free_span(to);
+}
+
+/* Makes the kernel refuse to move a part of memory together with other parts. */
+static int watch_faults(void *start, size_t bytes) {
+    int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+    struct uffdio_api api = {.api = UFFD_API};
+    struct uffdio_register range = {.range = {(uintptr_t)start, bytes},
+                                    .mode = UFFDIO_REGISTER_MODE_MISSING};
+    if (fd < 0 || ioctl(fd, UFFDIO_API, &api) != 0 || ioctl(fd, UFFDIO_REGISTER, &range) != 0)
+        skip();
+    return fd;
+}
+
+static void a_move_that_stops_half_way_is_undone(void **state) {
+    (void)state;
+    mal_scavenger_release_all();
+    struct mal_span *from = large(40);
+    struct mal_span *to = large(50);
+    write_numbers(from);
+    int watch = watch_faults(from->base + bytes_of(from) / 2, MAL_PAGE_BYTES);
+    assert_false(mal_move_large(from, to));
+    check_numbers(from, bytes_of(from));
+    check_empty(to->base, bytes_of(to));
+    close(watch);
+    assert_true(mal_move_large(from, to));
+    check_numbers(to, bytes_of(from));
+    mal_pageheap_free_span(from);
+    mal_pageheap_free_span(to);
     check_equation();
 }
 
@@ -450,9 +537,12 @@ int main(void) {
         cmocka_unit_test(a_taken_neighbour_stops_growth),
         cmocka_unit_test(impossible_sizes_are_refused),
         cmocka_unit_test(a_borrowed_run_is_nobody_elses),
+        cmocka_unit_test(what_lost_threads_had_borrowed_comes_back),
         cmocka_unit_test(every_failing_mapping_is_survived),
         cmocka_unit_test(pages_move_with_their_contents),
         cmocka_unit_test(a_refused_move_changes_nothing),
+        cmocka_unit_test(locked_memory_does_not_move),
+        cmocka_unit_test(a_move_that_stops_half_way_is_undone),
         cmocka_unit_test(a_resident_place_is_not_thrown_away),
         cmocka_unit_test(what_is_wanted_again_is_conceded),
         cmocka_unit_test(the_goal_is_above_the_peak_by_the_swing_and_a_tenth_at_most),

@@ -79,6 +79,28 @@ static void pauses_follow_what_was_spent(void **state) {
     assert_int_equal(mal_limit_quiet_of(1, MIB, 0), 5 * MS);
 }
 
+/* What nobody can give back is not waited for again and again. */
+static void time_grows_with_what_is_new(void **state) {
+    (void)state;
+    assert_int_equal(mal_limit_relief_ns_of(64 * MIB, 0), 2 * MS + 64 * MIB);
+    assert_int_equal(mal_limit_relief_ns_of(64 * MIB, 63 * MIB), 2 * MS + MIB);
+    assert_int_equal(mal_limit_relief_ns_of(MIB, 64 * MIB), 2 * MS);
+}
+
+static void what_a_relief_leaves_stands(void **state) {
+    (void)state;
+    uint64_t before = mal_limit_set(MAL_LIMIT_OFF);
+    assert_int_equal(mal_limit_standing_bytes(), 0);
+    mal_limit_note_tables(3 * MIB);
+    mal_limit_set(0);
+    assert_in_range(mal_limit_standing_bytes(), 3 * MIB, mal_limit_ready_bytes());
+    mal_limit_note_tables(0);
+    assert_true(mal_limit_begin_relief(UINT64_MAX));
+    mal_limit_end_relief(0, 0, 5 * MIB);
+    assert_int_equal(mal_limit_standing_bytes(), 5 * MIB);
+    mal_limit_set(before);
+}
+
 static void a_round_takes_more_while_it_helps(void **state) {
     (void)state;
     assert_int_equal(mal_limit_round_budget_of(1000 * MS, 7 * MS, 0, UINT64_MAX), 7 * MS);
@@ -115,13 +137,13 @@ static void one_relieves_at_a_time(void **state) {
     (void)state;
     assert_true(mal_limit_begin_relief(100));
     assert_false(mal_limit_begin_relief(100));
-    mal_limit_end_relief(150, 50);
+    mal_limit_end_relief(150, 50, 0);
     assert_false(mal_limit_begin_relief(199));
     assert_true(mal_limit_begin_relief(200));
     assert_false(mal_limit_begin_relief(500));
     mal_limit_forget_in_child();
     assert_true(mal_limit_begin_relief(500));
-    mal_limit_end_relief(500, 0);
+    mal_limit_end_relief(500, 0, 0);
 }
 
 static void all_parts_count(void **state) {
@@ -235,6 +257,8 @@ int main(void) {
         cmocka_unit_test(relief_is_the_excess_and_a_little_more),
         cmocka_unit_test(caches_shrink_over_the_last_eighth),
         cmocka_unit_test(pauses_follow_what_was_spent),
+        cmocka_unit_test(time_grows_with_what_is_new),
+        cmocka_unit_test(what_a_relief_leaves_stands),
         cmocka_unit_test(a_round_takes_more_while_it_helps),
         cmocka_unit_test(what_is_not_spent_is_saved_for_ten_rounds),
         cmocka_unit_test(setting_tells_what_was),
