@@ -6,10 +6,13 @@
  *     exec     exec while another thread collects all the time: the next program lives
  *     vfork    a child of vfork fails to exec, and then does: its parent is stopped and scanned
  *     region   threads that end inside a blocking region
+ *     jump     siglongjmp out of a waiting call, at any line of its wrapper
  */
 #include "mallard/gc.h"
 
 #include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -17,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define CHILDREN 60
@@ -151,13 +155,72 @@ static void test_region(void) {
     judge(true, "threads that end inside a region");
 }
 
+/* ---- jumps ---- */
+
+#define JUMPS 1500
+
+static sigjmp_buf back;
+static volatile sig_atomic_t armed;
+static _Atomic(unsigned) jumps;
+
+static void jump(int number) {
+    (void)number;
+    if (!armed)
+        return;
+    armed = 0;
+    jumps++;
+    siglongjmp(back, 1);
+}
+
+/* A thread that counted as asleep after a jump would lose what is on its stack. */
+static void *sleep_and_jump(void *ret_good) {
+    bool *good = ret_good;
+    while (!ending) {
+        struct node *volatile list = NULL;
+        struct timespec time = {0, 200000};
+        if (sigsetjmp(back, 1) == 0) {
+            armed = 1;
+            nanosleep(&time, NULL);
+            armed = 0;
+        }
+        for (uint64_t i = 0; i < 300; i++) {
+            struct node *node = mallard_gc_new(&node_type);
+            *node = (struct node){list, i};
+            list = node;
+        }
+        uint64_t expected = 299;
+        for (struct node *node = list; node; node = node->next)
+            *good &= node->number == expected--;
+    }
+    return NULL;
+}
+
+static void test_jump(void) {
+    pthread_t collector, jumper;
+    bool good = true;
+    struct sigaction action = {.sa_handler = jump};
+    sigaction(SIGUSR1, &action, NULL);
+    if (pthread_create(&collector, NULL, collect, NULL) != 0 ||
+        pthread_create(&jumper, NULL, sleep_and_jump, &good) != 0)
+        exit(1);
+    while (jumps < JUMPS)
+        pthread_kill(jumper, SIGUSR1);
+    ending = true;
+    pthread_join(jumper, NULL);
+    pthread_join(collector, NULL);
+    ending = false;
+    judge(good, "jumps out of a waiting call");
+}
+
 int main(int count, char **arguments) {
+    alarm(120);
     if (count > 1 && strcmp(arguments[1], "--next") == 0)
         return 0;
     test_first();
     test_exec();
     test_vfork();
     test_region();
+    test_jump();
     printf("%u passed, %u failed\n", passed, failed);
     return failed != 0;
 }
