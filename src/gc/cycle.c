@@ -47,6 +47,7 @@
 
 #include <string.h>
 
+#define IDLE_WINDOW_NS 10000000u /* workers count their time quantum by quantum */
 #define RESTARTS_MAX 2u
 #define STOP_BUDGET_NS (3u * MAL_GC_PAUSE_TARGET_NS)
 #define RESCAN_PAGE_NS 1000u
@@ -64,7 +65,10 @@ static uint64_t ns_per_kib = 1000; /* of scanning, on one CPU; the owner's */
 /* ---- how idle the machine is but for the workers, as far as this process can know ---- */
 
 static unsigned measure_idle_permille(void) {
+    static unsigned permille;
     uint64_t now_ns = mal_clock_mono_ns();
+    if (now_ns - process_at_ns < IDLE_WINDOW_NS)
+        return permille;
     uint64_t cpu_ns = mal_clock_process_ns();
     struct mal_gc_workers_cpu workers = mal_gc_workers_cpu();
     uint64_t workers_ns = workers.background_ns + workers.idle_ns;
@@ -74,9 +78,9 @@ static unsigned measure_idle_permille(void) {
     process_at_ns = now_ns;
     process_ns = cpu_ns;
     workers_before_ns = workers_ns;
-    if (room_ns == 0 || used_ns >= room_ns)
-        return 0;
-    return (unsigned)((room_ns - used_ns) * mal_gc_cpus() * 1000 / room_ns);
+    permille =
+        used_ns >= room_ns ? 0 : (unsigned)((room_ns - used_ns) * mal_gc_cpus() * 1000 / room_ns);
+    return permille;
 }
 
 /* ---- marking beside the program ---- */
