@@ -28,7 +28,6 @@
 #include "os/env.h"
 #include "os/library.h"
 #include "os/say.h"
-#include "os/thread.h"
 #include "sample/profile.h"
 
 #include <errno.h>
@@ -58,22 +57,6 @@ static bool serving;         /* keeper_lock; read relaxed by the background thre
 static char served_address[ADDRESS_BYTES]; /* what a child is to take over; "" for nothing */
 static pid_t waiting_for_parent;           /* 0: not waiting */
 
-static pthread_key_t server_thread_key;
-static bool have_server_thread_key; /* keeper_lock; constant once a server runs */
-
-static void server_thread_ends(void *unused) {
-    (void)unused;
-    mal_thread_forget_own();
-}
-
-/* The collector leaves the server's threads alone: they hold nothing of its heap, and block the
- * signal that would stop them. Only where we learn of their end, for their ids are used again. */
-static void begin_server_thread(void) {
-    mal_thread_become_own();
-    if (have_server_thread_key && pthread_setspecific(server_thread_key, &server_thread_key) == 0)
-        mal_thread_note_own();
-}
-
 static bool load_plugin_locked(void) {
     if (plugin.start)
         return true;
@@ -97,7 +80,7 @@ static bool load_plugin_locked(void) {
 /* What the plug-in allocates while it is called belongs to Mallard, not to the program. */
 static uint8_t begin_own(void) {
     uint8_t before = mal_thread.flags;
-    mal_thread_become_own();
+    mal_thread_count_as_own();
     return before;
 }
 
@@ -115,15 +98,13 @@ static int start_locked(const char *address) {
         return -ENOSYS;
     if (!mal_profile_ensure_box())
         return -ENOMEM;
-    if (!have_server_thread_key)
-        have_server_thread_key = pthread_key_create(&server_thread_key, server_thread_ends) == 0;
     struct mallard_http_plugin_args args = {
         .size = sizeof args,
         .box = mal_writer_base(),
         .box_bytes = MAL_BOX_BYTES,
         .address = address,
         .token = mal_options.http_token,
-        .thread_begin = begin_server_thread,
+        .thread_begin = mal_thread_become_own,
         .problem = problem,
         .problem_bytes = sizeof problem,
     };

@@ -54,6 +54,10 @@ uint64_t mal_thread_rate(void);
 /* Marks the calling thread as one of Mallard's own. */
 void mal_thread_become_own(void);
 
+/* Counts what the calling thread allocates from here on as Mallard's, until `flags` are set back.
+ * It stays a thread of the program, which the collector stops and scans. */
+void mal_thread_count_as_own(void);
+
 /* Makes the calling thread's next allocation a tick. */
 void mal_thread_hurry(void);
 

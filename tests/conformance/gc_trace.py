@@ -130,6 +130,9 @@ def main():
     _, errors = run(folder, [program, "300", "0"], GODEBUG="gctrace=1", GOGC="20")
     lines = [LINE.match(line) for line in errors if line.startswith("gc ")]
     checks.check(f"GOGC=20: {len(lines)} lines are Go's", len(lines) > 5 and all(lines), str([e for e in errors if e.startswith('gc ') and not LINE.match(e)][:3]))
+    _, errors = run(folder, [program, "300", "2"], GODEBUG="gctrace=1", MALLARD_HTTP="127.0.0.1:0")
+    lines = [line for line in errors if LINE.match(line)]
+    checks.check("beside the HTTP server's threads, started by the first thread of the program", len(lines) > 5, str(errors[:5]))
     print(f"{checks.passed} passed, {checks.failed} failed")
     return checks.failed > 0
 
