@@ -18,6 +18,6 @@ tests=$(ls tests/unit/core/test_*.c | sed 's|.*/\(.*\)\.c|build/aarch64/tests/co
 make --no-print-directory VARIANT=aarch64 CFLAGS="-O2 -g -isystem $PWD/$root/usr/include" LDFLAGS="-L$lib" core $tests
 set --
 for test in $tests; do
-    set -- "$@" "$(basename "$test")=qemu-aarch64 -L /usr/aarch64-linux-gnu -E LD_LIBRARY_PATH=$lib $test"
+    set -- "$@" "$(basename "$test")=qemu-aarch64 -L /usr/aarch64-linux-gnu -E MALLARD_TESTS_EMULATED=1 -E LD_LIBRARY_PATH=$lib $test"
 done
 TEST_TIMEOUT=600 python3 tests/support/runner.py "$@"

@@ -19,6 +19,7 @@
 
 #include <cmocka.h>
 
+#include "support/emulated.h"
 #include "support/seeded.h"
 
 #define MIB (1u << 20)
@@ -50,6 +51,7 @@ static struct death die_by(void (*body)(void)) {
         at += (size_t)got;
     }
     close(pipe_ends[0]);
+    drop_emulators_lines(death.said);
     assert_int_equal(waitpid(child, &death.status, 0), child);
     return death;
 }

@@ -32,6 +32,8 @@
 
 #include <cmocka.h>
 
+#include "support/emulated.h"
+
 #define PAGES 4096u
 
 static uint64_t seed;
@@ -489,6 +491,8 @@ static int none_without_userfaultfd(void *argument) {
 
 static void without_the_system_call_there_is_none(void **state) {
     (void)state;
+    if (is_emulated())
+        skip();
     in_child(none_without_userfaultfd, NULL);
 }
 

@@ -20,6 +20,8 @@
 
 #include <cmocka.h>
 
+#include "support/emulated.h"
+
 #define MIB ((size_t)1 << 20)
 #define HEAP_BYTES (96 * MIB)
 
@@ -88,7 +90,7 @@ static void small_heaps_are_left_alone(void **state) {
 
 static void dense_blocks_become_huge(void **state) {
     (void)state;
-    if (!has_huge_pages())
+    if (!has_huge_pages() || is_emulated())
         skip();
     fill(HEAP_BYTES);
     char *untouched = mallard_gc_alloc_noscan(64 * MIB);
