@@ -22,7 +22,7 @@
 #include <string.h>
 
 static struct mal_gc_range *entries(const struct mal_gc_ranges *ranges) {
-    return (struct mal_gc_range *)ranges->table.base;
+    return (struct mal_gc_range *)(void *)ranges->table.base;
 }
 
 static bool is_before(struct mal_gc_range a, struct mal_gc_range b) {

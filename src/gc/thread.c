@@ -329,7 +329,7 @@ static bool note_meeting(struct mal_gc_thread *thread) {
     if (at == MEETINGS_MAX ||
         mal_table_commit(&meeting_table, (at + 1) * sizeof(struct meeting)) != 0)
         return false;
-    ((struct meeting *)meeting_table.base)[at] = (struct meeting){thread->tid, thread};
+    ((struct meeting *)(void *)meeting_table.base)[at] = (struct meeting){thread->tid, thread};
     mal_store_release(&meeting_count, at + 1);
     return true;
 }
@@ -362,7 +362,7 @@ void mal_gc_thread_replace(struct mal_gc_thread *thread) {
 
 struct mal_gc_thread *mal_gc_thread_claim(void) {
     pid_t tid = gettid();
-    const struct meeting *meetings = (const struct meeting *)meeting_table.base;
+    const struct meeting *meetings = (const void *)meeting_table.base;
     for (uint32_t i = mal_load_acquire(&meeting_count); i-- > 0;) {
         if (meetings[i].tid != tid || meetings[i].thread->tid != tid)
             continue;
