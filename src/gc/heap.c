@@ -88,10 +88,21 @@ void mal_gc_heap_start_mark(void) {
     MAL_CHECK(mal_gc_phase == MAL_GC_OFF && mal_load_relaxed(&mal_gc_totals.unswept_pages) == 0,
               "a mark began before the last sweep had ended");
     mal_gc_thread_each(flush_thread, NULL);
-    mal_gc_totals.marked_bytes = mal_gc_totals.marked_scan_bytes = 0;
+    mal_store_relaxed(&mal_gc_totals.marked_bytes, 0ull);
+    mal_store_relaxed(&mal_gc_totals.marked_scan_bytes, 0ull);
     mal_gc_mark_begin();
     mal_gc_cycle++;
     mal_gc_phase = MAL_GC_MARK;
+}
+
+/* Statistics are read meanwhile by threads of our own, which no stop concerns. */
+static void settle_totals(void) {
+    struct mal_gc_totals *totals = &mal_gc_totals;
+    uint64_t marked_bytes = mal_load_relaxed(&totals->marked_bytes);
+    mal_store_relaxed(&totals->unswept_pages, mal_load_relaxed(&totals->inuse_pages));
+    mal_store_relaxed(&totals->last_marked_bytes, marked_bytes);
+    mal_store_relaxed(&totals->live_bytes, marked_bytes);
+    mal_store_relaxed(&totals->scan_bytes, mal_load_relaxed(&totals->marked_scan_bytes));
 }
 
 void mal_gc_heap_end_mark(void) {
@@ -100,9 +111,7 @@ void mal_gc_heap_end_mark(void) {
     mal_gc_thread_each(flush_thread, NULL);
     mal_gc_phase = MAL_GC_OFF;
     mal_gc_turn++;
-    mal_gc_totals.unswept_pages = mal_gc_totals.inuse_pages;
-    mal_gc_totals.last_marked_bytes = mal_gc_totals.live_bytes = mal_gc_totals.marked_bytes;
-    mal_gc_totals.scan_bytes = mal_gc_totals.marked_scan_bytes;
+    settle_totals();
 }
 
 /* ---- looking ---- */

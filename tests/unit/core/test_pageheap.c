@@ -27,6 +27,7 @@
 
 #include "support/emulated.h"
 #include "support/seeded.h"
+#include "support/watched.h"
 
 #define SLOTS 400
 
@@ -379,7 +380,8 @@ static void pages_move_with_their_contents(void **state) {
     mal_pageheap_free_span(from);
     assert_int_equal(mal_pageheap_stats().released_pages, released + (bytes >> MAL_PAGE_SHIFT));
     check_equation();
-    assert_in_range(mappings(), 1, before + 2);
+    if (!memory_has_a_shadow())
+        assert_in_range(mappings(), 1, before + 2);
 }
 
 /* What the kernel refuses leaves everything as it was: nothing moves, a place stays as it is. */
