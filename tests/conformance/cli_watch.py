@@ -75,7 +75,7 @@ def check_top_usage(scene):
 
 def check_top_plain(scene):
     small = Running(scene, GROWER)
-    large = Running(scene, HOLDER)
+    large = Running(scene, HOLDER, MALLARD_MEMPROFILERATE="65536")
     published = live.wait_until(lambda: re.search(rf"\n +{large.pid} +.* MiB", scene.run("top").stdout), 10)
     scene.checks.check("top sees both", published)
     still = live.wait_until(lambda: re.search(rf"^ +{small.pid} +.* MiB +- +0 B +0 ", scene.run("top").stdout, re.MULTILINE), 10)

@@ -50,7 +50,8 @@ class Scene:
         self.boxes = tempfile.TemporaryDirectory(prefix="mallard-stepped-")
 
     def knobs(self, mode):
-        return {"LD_PRELOAD": self.library, "MALLARD_DIR": self.boxes.name, "MALLARD_CPU_CACHE": mode}
+        # The background thread from the start: to make it is a walk of its own through libc.
+        return {"LD_PRELOAD": self.library, "MALLARD_DIR": self.boxes.name, "MALLARD_CPU_CACHE": mode, "MALLARD_EAGER": "1"}
 
     def skip(self, what, why):
         self.skipped += 1
