@@ -167,12 +167,12 @@ enum mal_due mal_thread_due(uint64_t size_bytes, uint64_t *ret_rate) {
     return due;
 }
 
-/* The collector never stops such a thread; it has to know when the thread has ended. */
 void mal_thread_count_as_own(void) {
     mal_thread.flags |= MAL_THREAD_OWN;
     mal_store_relaxed(&mal_thread.countdown, -1);
 }
 
+/* The collector never stops such a thread; it has to know when the thread has ended. */
 void mal_thread_become_own(void) {
     mal_thread_note_own();
     if (have_exit_key && mal_thread.state == MAL_THREAD_NEW)
