@@ -84,15 +84,15 @@ $(patsubst tests/%.c,$(OUT)/tests/bin/%,$(wildcard tests/bench/workloads/*.c)) $
 # One program over three heaps, and the same ones in Go.
 GC_BENCH := $(patsubst tests/bench/gc/%.c,$(OUT)/tests/bin/bench/gc/%,$(wildcard tests/bench/gc/*.c))
 GC_BENCH_FLAGS := -std=gnu11 -D_GNU_SOURCE -Iinclude -O2 -g -pthread -Wall -Wextra
-$(GC_BENCH:=.mallard): $(OUT)/tests/bin/bench/gc/%.mallard: tests/bench/gc/%.c tests/bench/gc/heap.h include/mallard/gc.h | $(GCLIB_SO)
+$(GC_BENCH:=.mallard): $(OUT)/tests/bin/bench/gc/%.mallard: tests/bench/gc/%.c tests/bench/gc/heap.h tests/support/program.h include/mallard/gc.h | $(GCLIB_SO)
 	$(call say,TEST,$< $(suffix $@))
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(GC_BENCH_FLAGS) -DHEAP_MALLARD $< -o $@ -L$(OUT) -lmallard-gc -lmallard -Wl,-rpath,$(abspath $(OUT))
-$(GC_BENCH:=.boehm): $(OUT)/tests/bin/bench/gc/%.boehm: tests/bench/gc/%.c tests/bench/gc/heap.h
+$(GC_BENCH:=.boehm): $(OUT)/tests/bin/bench/gc/%.boehm: tests/bench/gc/%.c tests/bench/gc/heap.h tests/support/program.h
 	$(call say,TEST,$< $(suffix $@))
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(GC_BENCH_FLAGS) -DHEAP_BOEHM $< -o $@ -lgc
-$(GC_BENCH:=.malloc): $(OUT)/tests/bin/bench/gc/%.malloc: tests/bench/gc/%.c tests/bench/gc/heap.h
+$(GC_BENCH:=.malloc): $(OUT)/tests/bin/bench/gc/%.malloc: tests/bench/gc/%.c tests/bench/gc/heap.h tests/support/program.h
 	$(call say,TEST,$< $(suffix $@))
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(GC_BENCH_FLAGS) $< -o $@
@@ -103,7 +103,7 @@ $(OUT)/tests/bin/bench/gc/twins: tests/bench/gc/go/main.go
 
 # Failures of the field, before and after their remedy.
 SCENARIOS := $(patsubst tests/scenarios/%.c,$(OUT)/tests/bin/scenarios/%,$(wildcard tests/scenarios/*.c))
-$(SCENARIOS): $(OUT)/tests/bin/scenarios/%: tests/scenarios/%.c tests/scenarios/scene.h $(wildcard include/mallard/*.h) | $(GCLIB_SO)
+$(SCENARIOS): $(OUT)/tests/bin/scenarios/%: tests/scenarios/%.c tests/scenarios/scene.h tests/support/program.h $(wildcard include/mallard/*.h) | $(GCLIB_SO)
 	$(call say,TEST,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(GC_BENCH_FLAGS) $< -o $@ -L$(OUT) -lmallard-gc -lmallard -Wl,-rpath,$(abspath $(OUT))

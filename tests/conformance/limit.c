@@ -110,11 +110,11 @@ static bool churn(size_t mib) {
     return true;
 }
 
-/* What is freed lies in gaps that the larger blocks do not fit into. */
-static bool comb(size_t mib) {
+/* Blocks of one size, every other of which is freed again. */
+static bool add_every_other(size_t mib, size_t bytes) {
     size_t first = blocks, kept = first;
-    for (size_t filled = 0; filled < mib * MIB; filled += COMB_BYTES)
-        if (!add(COMB_BYTES))
+    for (size_t filled = 0; filled < mib * MIB; filled += bytes)
+        if (!add(bytes))
             return false;
     for (size_t i = first; i < blocks; i++) {
         if (i % 2 == 0)
@@ -123,6 +123,13 @@ static bool comb(size_t mib) {
             free(block[i].start);
     }
     blocks = kept;
+    return true;
+}
+
+/* What is freed lies in gaps that the larger blocks do not fit into. */
+static bool comb(size_t mib) {
+    if (!add_every_other(mib, COMB_BYTES))
+        return false;
     for (size_t filled = 0; filled < mib * MIB / 2; filled += 2 * MIB)
         if (!add(2 * MIB))
             return false;
@@ -152,17 +159,8 @@ static long long cpu_us(void) {
 
 /* What is free lies between what is not, so it takes long to give it all back. */
 static bool pause_under(size_t mib, long long *ret_longest_us) {
-    size_t first = blocks, kept = first;
-    for (size_t filled = 0; filled < mib * MIB; filled += PAGE_BYTES)
-        if (!add(PAGE_BYTES))
-            return false;
-    for (size_t i = first; i < blocks; i++) {
-        if (i % 2 == 0)
-            block[kept++] = block[i];
-        else
-            free(block[i].start);
-    }
-    blocks = kept;
+    if (!add_every_other(mib, PAGE_BYTES))
+        return false;
     mallard_set_memory_limit(0);
     for (int i = 0; i < 20000; i++) {
         long long start_us = cpu_us();

@@ -6,6 +6,8 @@
 #ifndef SCENARIOS_SCENE_H
 #define SCENARIOS_SCENE_H
 
+#include "../support/program.h"
+
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,30 +15,9 @@
 #include <time.h>
 #include <unistd.h>
 
-static inline uint64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 static inline void sleep_ms(unsigned ms) {
     struct timespec t = {ms / 1000, (long)(ms % 1000) * 1000000};
     nanosleep(&t, NULL);
-}
-
-static inline uint64_t random_next(uint64_t *state) {
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    return *state;
-}
-
-static inline void *not_null(void *object) {
-    if (!object) {
-        fprintf(stderr, "out of memory\n");
-        exit(1);
-    }
-    return object;
 }
 
 static inline double resident_mib(void) {

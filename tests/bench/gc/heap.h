@@ -10,6 +10,8 @@
 #ifndef BENCH_GC_HEAP_H
 #define BENCH_GC_HEAP_H
 
+#include "../../support/program.h"
+
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -17,30 +19,9 @@
 #include <string.h>
 #include <time.h>
 
-static inline uint64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 static inline void sleep_ns(uint64_t ns) {
     struct timespec t = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
     nanosleep(&t, NULL);
-}
-
-static inline uint64_t random_next(uint64_t *state) {
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    return *state;
-}
-
-static inline void *not_null(void *object) {
-    if (!object) {
-        fprintf(stderr, "out of memory\n");
-        exit(1);
-    }
-    return object;
 }
 
 static inline long argument(int argc, char **argv, int number, long fallback) {

@@ -2,14 +2,10 @@
  *
  * An object of the collected heap, given to realloc.
  */
-#include "death.h"
-
-#include <dlfcn.h>
+#include "death_collected.h"
 
 int main(void) {
-    void *(*make_collected)(size_t) =
-        (void *(*)(size_t))dlsym(RTLD_DEFAULT, "mallard_gc_alloc_noscan");
-    char *object = make_collected ? make_collected(100) : NULL;
+    char *object = collected(100);
     if (!object)
         return 3;
     announce(object);
