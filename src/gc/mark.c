@@ -3,10 +3,13 @@
  * Marking.
  *
  * A worker takes words, looks up which object each may point to, and queues it in its buffer. From
- * there an item passes through a queue of 16: when it enters, the lines it will need (its bits, its
- * first words) are prefetched; when it leaves, they are there. Then it is marked, and if it was not
- * marked before and may hold pointers, its words are taken in turn. Large objects are scanned in
- * oblets of 128 KiB, which other workers may take.
+ * there items are taken 16 at a time: when they are taken, the lines they will need (their bits,
+ * their first words) are prefetched; 16 items later they are there. Then all 16 are marked, and
+ * those that were not marked before and may hold pointers are scanned, one after the other.
+ * Neighbours in the queue often lie in one window of bits, since they were allocated one after the
+ * other: those are marked by one atomic operation, which is what marking an object that is in the
+ * cache costs most. An object is always marked before its words are read. Large objects are scanned
+ * in oblets of 128 KiB, which other workers may take.
  *
  * A full buffer is sifted: its objects are marked at once, those that were marked before are
  * dropped, so that what remains is queued once per object. Half of a full buffer, or half of one
@@ -18,7 +21,7 @@
  *
  * SYNCHRONIZATION
  *   1. A worker belongs to whoever took it. It is used inside critical sections only.
- *   2. Mark bits: a plain load, then an atomic OR; the one whose OR set the bit scans the object.
+ *   2. Mark bits: a plain load, then a compare-and-swap; the one that set the bit scans the object.
  *      Against a page's writer: see settle in gc/dirty_uffd.c.
  *   3. Termination. `holders` counts workers that may have items of their own; it is raised before
  *      an item is made or taken from the shared list, and lowered when there is none left. Done is:
@@ -138,38 +141,76 @@ static const struct mal_span *large_span(uint64_t offset) {
     return mal_load_relaxed(&mal_pagemap.span[offset >> MAL_PAGE_SHIFT]);
 }
 
-/* Marks the object of an item; true when it was not marked before. */
-static inline bool mark_object(struct mal_gc_worker *worker, uint64_t offset) {
-    struct mal_gc_line *line = mal_gc_line_at(offset);
-    uint64_t bit = mal_gc_bit_at(offset);
-    if (mal_load_relaxed(&line->mark) & bit || !(mal_load_relaxed(&line->alloc) & bit))
-        return false;
-    if (mal_or_relaxed(&line->mark, bit) & bit)
-        return false;
-    unsigned span_class = mal_gc_page_span_class(mal_gc_page_at(offset));
+static void count_marked(struct mal_gc_worker *worker, uint64_t item) {
+    unsigned span_class = mal_gc_item_span_class(item);
     uint64_t bytes = span_class >> 1 == MAL_GC_CLASS_LARGE
-                         ? large_span(offset)->gc.object_bytes
+                         ? large_span(mal_gc_item_offset(item))->gc.object_bytes
                          : mal_gc_class[span_class >> 1].size_bytes;
     worker->marked_bytes += bytes;
     if (!(span_class & MAL_GC_PAGE_NOSCAN))
         worker->marked_scan_bytes += bytes;
-    return !(span_class & MAL_GC_PAGE_NOSCAN);
+}
+
+/* The bits that this worker sets, and nobody else. */
+static inline uint64_t set_marks(struct mal_gc_line *line, uint64_t seen, uint64_t bits) {
+    while (!mal_cas_relaxed(&line->mark, &seen, seen | bits))
+        ;
+    return bits & ~seen;
+}
+
+/* Marks the objects of `count` items of one window, none of which was seen marked. The grey ones go
+ * to `kept`; returns how many. */
+static inline uint32_t mark_window(struct mal_gc_worker *worker, const uint64_t *item,
+                                   uint32_t count, uint64_t set, uint64_t *kept) {
+    uint32_t grey = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t now = item[i];
+        if (MAL_UNLIKELY(!(set & mal_gc_bit_at(mal_gc_item_offset(now)))))
+            continue;
+        count_marked(worker, now);
+        kept[grey] = now | MAL_GC_ITEM_GREY;
+        grey += !(mal_gc_item_span_class(now) & MAL_GC_PAGE_NOSCAN);
+    }
+    return grey;
+}
+
+static struct mal_gc_line *line_of(uint64_t item) {
+    return mal_gc_line_at(mal_gc_item_offset(item));
+}
+
+/* Marks what is unmarked, neighbours in one window by one atomic operation. What is then to be
+ * scanned remains; returns how many. */
+static uint32_t mark_items(struct mal_gc_worker *worker, uint64_t *item, uint32_t count) {
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < count;) {
+        if (item[i] & MAL_GC_ITEM_FLAGS) {
+            item[kept++] = item[i++];
+            continue;
+        }
+        struct mal_gc_line *line = line_of(item[i]);
+        uint64_t seen = mal_load_relaxed(&line->mark), alloc = mal_load_relaxed(&line->alloc);
+        uint64_t bits = 0;
+        uint32_t white = kept;
+        do {
+            uint64_t now = item[i++];
+            uint64_t bit = mal_gc_bit_at(mal_gc_item_offset(now));
+            item[white] = now;
+            white += (alloc & ~seen & ~bits & bit) != 0;
+            bits |= alloc & ~seen & bit;
+        } while (i < count && !(item[i] & MAL_GC_ITEM_FLAGS) && line_of(item[i]) == line);
+        if (bits)
+            kept += mark_window(worker, item + kept, white - kept, set_marks(line, seen, bits),
+                                item + kept);
+    }
+    return kept;
 }
 
 /* Marks what is queued unmarked; what remains is grey. */
 static void sift(struct mal_gc_worker *worker) {
     struct mal_gc_buffer *buffer = worker->buffer;
-    uint32_t kept = 0;
     for (uint32_t i = 0; i < buffer->count; i++)
-        __builtin_prefetch(mal_gc_line_at(buffer->item[i]), 1);
-    for (uint32_t i = 0; i < buffer->count; i++) {
-        uint64_t item = buffer->item[i];
-        if (item & MAL_GC_ITEM_FLAGS)
-            buffer->item[kept++] = item;
-        else if (mark_object(worker, item))
-            buffer->item[kept++] = item | MAL_GC_ITEM_GREY;
-    }
-    buffer->count = kept;
+        __builtin_prefetch(line_of(buffer->item[i]), 1);
+    buffer->count = mark_items(worker, buffer->item, buffer->count);
 }
 
 /* Half of a sifted buffer goes to the others. False: no memory. */
@@ -211,7 +252,7 @@ static inline void consider(struct mal_gc_worker *worker, uintptr_t word) {
         return;
     uint32_t page = mal_gc_page_at(offset);
     if (page != 0)
-        push(worker, mal_gc_slot_start(offset, page));
+        push(worker, mal_gc_item(mal_gc_slot_start(offset, page), page));
 }
 
 static inline uintptr_t load_word(uint64_t offset) {
@@ -250,57 +291,44 @@ static void scan_large(struct mal_gc_worker *worker, uint64_t offset) {
     scan_oblet(worker, offset);
 }
 
-static inline void scan_object(struct mal_gc_worker *worker, uint64_t offset) {
-    unsigned class = mal_gc_page_span_class(mal_gc_page_at(offset)) >> 1;
+static inline void scan_object(struct mal_gc_worker *worker, uint64_t item) {
+    uint64_t offset = mal_gc_item_offset(item);
+    unsigned class = mal_gc_item_span_class(item) >> 1;
     if (MAL_UNLIKELY(class == MAL_GC_CLASS_LARGE))
         scan_large(worker, offset);
     else
         scan(worker, offset, offset + mal_gc_class[class].size_bytes);
 }
 
-static inline void process(struct mal_gc_worker *worker, uint64_t item) {
-    uint64_t offset = item & ~(uint64_t)MAL_GC_ITEM_FLAGS;
-    if (MAL_UNLIKELY(item & MAL_GC_ITEM_OBLET))
-        scan_oblet(worker, offset);
-    else if (item & MAL_GC_ITEM_GREY || mark_object(worker, offset))
-        scan_object(worker, offset);
+/* Marked all at once, then scanned. */
+static inline void process(struct mal_gc_worker *worker, uint64_t *item, uint32_t count) {
+    count = mark_items(worker, item, count);
+    for (uint32_t i = 0; i < count; i++)
+        if (MAL_UNLIKELY(item[i] & MAL_GC_ITEM_OBLET))
+            scan_oblet(worker, mal_gc_item_offset(item[i]));
+        else
+            scan_object(worker, item[i]);
 }
 
 /* ---- the loop ---- */
 
-/* An item goes in, the one that went in 16 turns ago comes out; 0 for none either way. */
-static inline uint64_t exchange(struct mal_gc_worker *worker, uint64_t item) {
-    uint64_t *slot = &worker->fifo[worker->fifo_next++ % MAL_GC_FIFO_ITEMS];
-    uint64_t out = *slot;
-    *slot = item;
-    return out;
-}
-
 /* Always inline: gcc drops calls of a function that does nothing but prefetch. */
 MAL_FAST void prefetch(uint64_t item) {
-    uint64_t offset = item & ~(uint64_t)MAL_GC_ITEM_FLAGS;
-    __builtin_prefetch(mal_gc_line_at(offset), 1);
-    __builtin_prefetch((const void *)(mal_gc_tables.base + offset));
+    __builtin_prefetch(line_of(item), 1);
+    __builtin_prefetch((const void *)(mal_gc_tables.base + mal_gc_item_offset(item)));
 }
 
-/* 0 is an offset too: that of the heap's first object. */
-#define IN_FIFO 8u
-
-static inline uint64_t pop_through_fifo(struct mal_gc_worker *worker) {
+/* The next items, whose lines are on their way from now on. */
+static inline void look_ahead(struct mal_gc_worker *worker) {
     struct mal_gc_buffer *buffer = worker->buffer;
-    uint64_t item = buffer->item[--buffer->count];
-    prefetch(item);
-    return exchange(worker, item | IN_FIFO);
-}
-
-/* The oldest item of the queue when nothing comes after it. */
-static uint64_t pop_from_fifo(struct mal_gc_worker *worker) {
-    for (unsigned i = 0; i < MAL_GC_FIFO_ITEMS; i++) {
-        uint64_t item = exchange(worker, 0);
-        if (item)
-            return item;
+    uint32_t count = (uint32_t)mal_min(buffer->count, MAL_GC_AHEAD_ITEMS);
+    buffer->count -= count;
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t item = buffer->item[buffer->count + i];
+        prefetch(item);
+        worker->ahead[i] = item;
     }
-    return 0;
+    worker->ahead_count = count;
 }
 
 static bool take_shared(struct mal_gc_worker *worker) {
@@ -315,19 +343,20 @@ static bool take_shared(struct mal_gc_worker *worker) {
 }
 
 static bool others_starve(const struct mal_gc_worker *worker) {
-    return mal_load_relaxed(&taken_workers) > 1 && worker->buffer->count > MAL_GC_FIFO_ITEMS &&
+    return mal_load_relaxed(&taken_workers) > 1 && worker->buffer->count > MAL_GC_AHEAD_ITEMS &&
            mal_gc_work_is_empty(mal_gc_work_full_head());
 }
 
 /* Up to LOOKS_EVERY items; false when the worker has none left. */
 static bool process_some(struct mal_gc_worker *worker) {
-    for (unsigned i = 0; i < LOOKS_EVERY; i++) {
-        bool queued = worker->buffer->count > 0;
-        uint64_t item = queued ? pop_through_fifo(worker) : pop_from_fifo(worker);
-        if (item)
-            process(worker, item & ~(uint64_t)IN_FIFO);
-        else if (!queued)
+    for (unsigned i = 0; i < LOOKS_EVERY; i += MAL_GC_AHEAD_ITEMS) {
+        uint64_t item[MAL_GC_AHEAD_ITEMS];
+        uint32_t count = worker->ahead_count;
+        memcpy(item, worker->ahead, sizeof item);
+        look_ahead(worker);
+        if (count == 0 && worker->ahead_count == 0)
             return false;
+        process(worker, item, count);
     }
     return true;
 }
@@ -383,12 +412,11 @@ uint64_t mal_gc_drain(struct mal_gc_worker *worker, uint64_t bytes, const uint32
 
 /* ---- giving back ---- */
 
-static void empty_fifo(struct mal_gc_worker *worker) {
-    for (unsigned i = 0; i < MAL_GC_FIFO_ITEMS; i++) {
-        uint64_t item = exchange(worker, 0);
-        if (item)
-            push(worker, item & ~(uint64_t)IN_FIFO);
-    }
+static void put_back_ahead(struct mal_gc_worker *worker) {
+    uint32_t count = worker->ahead_count;
+    worker->ahead_count = 0;
+    for (uint32_t i = 0; i < count; i++)
+        push(worker, worker->ahead[i]);
 }
 
 /* A worker for which there was no shared buffer can only finish what it holds. */
@@ -409,7 +437,7 @@ static void publish_buffer(struct mal_gc_worker *worker) {
 
 void mal_gc_worker_give(struct mal_gc_worker *worker) {
     mal_critical_enter();
-    empty_fifo(worker);
+    put_back_ahead(worker);
     sift(worker);
     publish_buffer(worker);
     publish_counts(worker);

@@ -2,7 +2,8 @@
  *
  * Inside of marking: items, buffers and workers.
  *
- * An item is the offset of an object in the heap, with flags in the bits that its alignment leaves.
+ * An item is the offset of an object in the heap, with its span class in the highest byte and flags
+ * in the bits that its alignment leaves.
  *
  *     no flag   an object that something points to; marked or not
  *     GREY      an object that is marked and not scanned yet; each is queued once
@@ -26,7 +27,7 @@
 #define MAL_GC_OBLET_BYTES (128u << 10)
 
 #define MAL_GC_BUFFER_ITEMS 254u /* with the header: 2 KiB */
-#define MAL_GC_FIFO_ITEMS 16u
+#define MAL_GC_AHEAD_ITEMS 16u
 
 struct mal_gc_buffer {
     uint32_t next;  /* index + 1 of the buffer below it on its list; relaxed atomic */
@@ -35,13 +36,27 @@ struct mal_gc_buffer {
     uint64_t item[MAL_GC_BUFFER_ITEMS];
 };
 
+/* The span class of an object is known when its item is made, and stays: no span goes away while
+ * marking. */
+#define MAL_GC_ITEM_CLASS_SHIFT 56
+
+MAL_FAST uint64_t mal_gc_item(uint64_t offset, uint32_t page) {
+    return offset | (uint64_t)mal_gc_page_span_class(page) << MAL_GC_ITEM_CLASS_SHIFT;
+}
+MAL_FAST unsigned mal_gc_item_span_class(uint64_t item) {
+    return (unsigned)(item >> MAL_GC_ITEM_CLASS_SHIFT);
+}
+MAL_FAST uint64_t mal_gc_item_offset(uint64_t item) {
+    return item & ((1ull << MAL_GC_ITEM_CLASS_SHIFT) - 1) & ~(uint64_t)MAL_GC_ITEM_FLAGS;
+}
+
 struct mal_gc_check;
 
 /* By whoever took it. */
 struct mal_gc_worker {
-    struct mal_gc_buffer *buffer;     /* never NULL while taken */
-    uint64_t fifo[MAL_GC_FIFO_ITEMS]; /* prefetched; 0: empty */
-    uint32_t fifo_next;
+    struct mal_gc_buffer *buffer;       /* never NULL while taken */
+    uint64_t ahead[MAL_GC_AHEAD_ITEMS]; /* prefetched */
+    uint32_t ahead_count;
     bool holds_work;            /* counted in `holders` */
     struct mal_gc_check *check; /* not a marker's but the oracle's: words are checked */
     uint64_t scanned_bytes, marked_bytes, marked_scan_bytes; /* since last published */
