@@ -30,6 +30,13 @@
 #include "pageheap/pageheap.h"
 
 #define CHUNK_BYTES (32ull << 20)
+
+/* Each range is a system call, and if it protects anything, an interruption of all CPUs. A page
+ * between two ranges that is protected without need costs a fault, if somebody writes to it; one
+ * that is not protected any more without need costs nothing. */
+#define PROTECTED_GAP_PAGES 4u
+#define FREED_GAP_PAGES 256u
+
 #define LIST_MOST 65536u
 #define TAKE_MOST 16u
 
@@ -53,9 +60,9 @@ static uint32_t listed;        /* the owner's */
 static uint32_t taken;         /* atomic */
 static uintptr_t watched_high; /* the heap is watched up to here; the owner's */
 
-static void each_range(mal_gc_dirty_visit *visit, struct pass *pass) {
+static void each_range(uint64_t gap_most_pages, mal_gc_dirty_visit *visit, struct pass *pass) {
     pass->where = HEAP;
-    mal_gc_heap_each_scan_range(visit, pass);
+    mal_gc_heap_each_scan_range(gap_most_pages, visit, pass);
     pass->where = ARENAS;
     mal_gc_arenas_each_scan_range(visit, pass);
 }
@@ -96,7 +103,7 @@ bool mal_gc_dirty_protect(struct mal_gc_run *run) {
     struct pass pass = {.run = run};
     pass.error = watch_heap(run->dirty);
     if (pass.error == 0)
-        each_range(protect, &pass);
+        each_range(PROTECTED_GAP_PAGES, protect, &pass);
     return pass.error == 0;
 }
 
@@ -132,7 +139,7 @@ static void clear_and_rescan(uintptr_t low, uintptr_t high, void *context) {
 uint64_t mal_gc_dirty_round(struct mal_gc_run *run, struct mal_gc_worker *worker) {
     struct pass pass = {.run = run, .worker = worker};
     watch_heap(run->dirty);
-    each_range(clear_and_rescan, &pass);
+    each_range(PROTECTED_GAP_PAGES, clear_and_rescan, &pass);
     return pass.bytes / mal_vm_page_bytes();
 }
 
@@ -162,7 +169,7 @@ uint64_t mal_gc_dirty_look(struct mal_gc_run *run, struct mal_gc_worker *worker)
     if (!list)
         list = mal_meta_map(LIST_MOST * sizeof *list, MAL_META_GC);
     listed = 0;
-    each_range(look, &pass);
+    each_range(PROTECTED_GAP_PAGES, look, &pass);
     mal_store_release(&taken, 0u);
     return pass.bytes / mal_vm_page_bytes();
 }
@@ -186,7 +193,7 @@ static void unprotect(uintptr_t low, uintptr_t high, void *context) {
 
 void mal_gc_dirty_unprotect(struct mal_gc_run *run) {
     struct pass pass = {.run = run};
-    each_range(unprotect, &pass);
+    each_range(FREED_GAP_PAGES, unprotect, &pass);
 }
 
 void mal_gc_dirty_forget_in_child(void) {

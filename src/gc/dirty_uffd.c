@@ -62,9 +62,10 @@ static void report_regions(const struct report *report, const struct mal_written
  * of what the same thread wrote or read elsewhere before: the bits that say which words of the page
  * are pointers, and a marker's mark for an object whose words it has read already. Where memory is
  * not as strongly ordered as x86's these need a barrier in every thread, between the clearing and
- * the scan. After errors too: a part may be cleared. */
-static void settle(enum mal_written_scan scan, const struct report *report) {
-    if (scan == MAL_WRITTEN_CLEAR && report->visit)
+ * the scan. After errors too: a part may be cleared. Where nothing was written nothing is scanned.
+ */
+static void settle(enum mal_written_scan scan, const struct report *report, bool any) {
+    if (scan == MAL_WRITTEN_CLEAR && report->visit && any)
         mal_barrier_all_threads();
 }
 
@@ -75,7 +76,7 @@ static int scan_piece(struct range piece, enum mal_written_scan scan, const stru
         struct mal_written_result result;
         int error = mal_written_scan(&written, piece.low, piece.high, scan, regions,
                                      REGIONS_AT_ONCE, &result);
-        settle(scan, report);
+        settle(scan, report, error || result.regions > 0);
         if (error)
             return error;
         report_regions(report, regions, result.regions);

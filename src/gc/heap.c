@@ -163,15 +163,27 @@ static bool is_scan_page(uint64_t offset) {
     return page != 0 && !(page & MAL_GC_PAGE_NOSCAN);
 }
 
+/* Behind the last scan page of a range that begins at `at`: one with no gap of more than `gap_most`
+ * pages that are not the collected heap's. */
+static uint64_t scan_range_end(uint64_t at, uint64_t limit, uint64_t gap_most) {
+    uint64_t end = at;
+    for (; at < limit && at - end <= gap_most * MAL_PAGE_BYTES; at += MAL_PAGE_BYTES)
+        if (is_scan_page(at))
+            end = at + MAL_PAGE_BYTES;
+        else if (mal_gc_page_at(at) != 0)
+            break;
+    return end;
+}
+
 /* Runs of scan pages become ranges of whole OS pages. */
-void mal_gc_heap_each_scan_range(void (*visit)(uintptr_t low, uintptr_t high, void *context),
+void mal_gc_heap_each_scan_range(uint64_t gap_most_pages,
+                                 void (*visit)(uintptr_t low, uintptr_t high, void *context),
                                  void *context) {
     uint64_t limit = mal_load_acquire(&mal_gc_tables.limit);
     uint64_t os_page = mal_vm_page_bytes();
     for (uint64_t at = 0; at < limit; at += MAL_PAGE_BYTES) {
         uint64_t low = at;
-        while (at < limit && is_scan_page(at))
-            at += MAL_PAGE_BYTES;
+        at = scan_range_end(at, limit, gap_most_pages);
         if (at > low)
             visit(mal_gc_tables.base + mal_round_down(low, os_page),
                   mal_gc_tables.base + mal_round_up(at, os_page), context);

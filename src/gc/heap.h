@@ -92,8 +92,10 @@ void mal_gc_heap_end_mark(void);
 /* Sweeps up to `pages` pages of spans; returns how many, 0 when all is swept. Any thread. */
 size_t mal_gc_heap_sweep(size_t pages);
 
-/* Address ranges that hold scan objects, for dirty-page tracking: whole OS pages, in order. */
-void mal_gc_heap_each_scan_range(void (*visit)(uintptr_t low, uintptr_t high, void *context),
+/* Address ranges that hold scan objects, for dirty-page tracking: whole OS pages, in order. Up to
+ * `gap_most_pages` pages side by side that are not the collected heap's do not end a range. */
+void mal_gc_heap_each_scan_range(uint64_t gap_most_pages,
+                                 void (*visit)(uintptr_t low, uintptr_t high, void *context),
                                  void *context);
 
 /* The object that holds the address: its start and size. False when there is none. Any pointer. */
