@@ -70,14 +70,22 @@ void mal_gc_assist_credit(uint64_t bytes) {
     mal_futex_wake(&credit_bell, INT32_MAX);
 }
 
-/* Scans about so many bytes; 0 when there was nothing to scan. */
+static void count_assist(uint64_t ns) {
+    mal_add_relaxed(&assist_ns, ns);
+    mal_gc_pace_add_assist(ns);
+}
+
+/* Scans about so many bytes; 0 when there was nothing to scan. Stops come between the critical
+ * sections, and waiting for credit is no work: neither counts as time of assists. */
 static uint64_t scan(uint64_t bytes) {
     uint64_t scanned = 0;
     mal_critical_enter();
     if (marking()) {
+        uint64_t start_ns = mal_clock_mono_ns();
         struct mal_gc_worker *worker = mal_gc_worker_take();
         scanned = mal_gc_drain(worker, bytes, &mal_critical.stop_pending);
         mal_gc_worker_give(worker);
+        count_assist(mal_clock_mono_ns() - start_ns);
     }
     mal_critical_leave();
     return scanned;
@@ -101,7 +109,6 @@ static int64_t earn(int64_t work) {
     int64_t done = take_credit(work);
     if (done >= work)
         return done;
-    uint64_t start_ns = mal_clock_mono_ns();
     while (done < work && marking()) {
         int64_t more = (int64_t)scan((uint64_t)(work - done));
         if (more == 0)
@@ -113,9 +120,6 @@ static int64_t earn(int64_t work) {
             wait_for_credit();
         done += more;
     }
-    uint64_t spent_ns = mal_clock_mono_ns() - start_ns;
-    mal_add_relaxed(&assist_ns, spent_ns);
-    mal_gc_pace_add_assist(spent_ns);
     return done;
 }
 

@@ -196,8 +196,6 @@ static bool mark_stopped(uint64_t deadline_ns) {
     run.globals_bytes = mal_gc_roots_mark_globals(own);
     if (run.beside)
         mal_gc_roots_mark_moving(own);
-    else if (run.beside)
-        mal_gc_roots_mark_moving(own);
     else
         mal_gc_roots_mark_others(own);
     return mal_gc_workers_finish(own, mal_gc_dirty_share, deadline_ns);
@@ -217,6 +215,7 @@ static void end_marking(void) {
     run.assist_ns = mal_gc_assist_ns();
     run.idle_ns = mal_gc_workers_cpu().idle_ns;
     run.scanned_bytes = mal_gc_mark_scanned_bytes();
+    run.end_ns = mal_clock_mono_ns(); /* shares of CPU time are by this */
     mal_gc_pace_end(&run);
     run.end_ns = mal_clock_mono_ns();
     mal_gc_request_note_marked();

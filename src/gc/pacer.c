@@ -135,7 +135,8 @@ uint64_t mal_gc_pacer_trigger(const struct mal_gc_pacer *pacer) {
     if (marked >= goal.bytes)
         return goal.bytes;
     uint64_t part = (goal.bytes - marked) / RATIO_PARTS;
-    uint64_t least = mal_max(goal.least_trigger, marked + part * RATIO_LEAST);
+    uint64_t least = part * RATIO_LEAST;
+    least = mal_max(goal.least_trigger, marked + least - mal_min(least, pacer->protect_bytes));
     uint64_t most = marked + part * RATIO_MOST;
     if (goal.bytes > HEAP_MINIMUM_BYTES)
         most = mal_max(most, goal.bytes - HEAP_MINIMUM_BYTES);
