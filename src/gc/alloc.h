@@ -36,7 +36,6 @@ uintptr_t mal_gc_alloc_large(struct mal_gc_thread *thread, const struct mal_gc_r
 /* By whoever caches the span: clears the pointer bits of [offset, offset + bytes); gives each of
  * the `slots` of a window, of at most MAL_GC_MASK_BYTES, those of the mask; writes those of a slot
  * of `slot_bytes` that were clear. */
-#define MAL_GC_MASK_BYTES 512u /* a word a bit */
 void mal_gc_layout_clear(uint64_t offset, uint64_t bytes);
 void mal_gc_layout_fill(uint64_t window_offset, uint64_t slots, uint64_t slot_bytes, uint64_t mask);
 void mal_gc_layout_write(uint64_t offset, uint64_t slot_bytes,

@@ -259,17 +259,35 @@ static inline uintptr_t load_word(uint64_t offset) {
     return mal_load_relaxed((uintptr_t *)(mal_gc_tables.base + offset));
 }
 
+/* Words from `from` on, by the bits of those that may be pointers. */
+static inline void scan_words(struct mal_gc_worker *worker, uint64_t from, uint64_t bits) {
+    for (; bits; bits &= bits - 1)
+        consider(worker, load_word(from + (uint64_t)__builtin_ctzll(bits) * WORD_BYTES));
+}
+
+/* The pointer bits of [from, to), which lie in one word. */
+static inline uint64_t pointer_bits(uint64_t from, uint64_t to) {
+    uint64_t bits = mal_load_relaxed(mal_gc_pointer_word(from)) >> (from / WORD_BYTES & 63);
+    return bits & ~0ull >> (64 - (to - from) / WORD_BYTES);
+}
+
 /* The words of [from, to) that may be pointers, by the bits of their object. */
-static inline void scan(struct mal_gc_worker *worker, uint64_t from, uint64_t to) {
+static void scan(struct mal_gc_worker *worker, uint64_t from, uint64_t to) {
     worker->scanned_bytes += to - from;
     while (from < to) {
-        uint64_t end = mal_min(to, (from | 511) + 1);
-        uint64_t bits = mal_load_relaxed(mal_gc_pointer_word(from)) >> (from / WORD_BYTES & 63);
-        bits &= ~0ull >> (64 - (end - from) / WORD_BYTES);
-        for (; bits; bits &= bits - 1)
-            consider(worker, load_word(from + (uint64_t)__builtin_ctzll(bits) * WORD_BYTES));
+        uint64_t end = mal_min(to, (from | (MAL_GC_MASK_BYTES - 1)) + 1);
+        scan_words(worker, from, pointer_bits(from, end));
         from = end;
     }
+}
+
+static inline void scan_small(struct mal_gc_worker *worker, uint64_t from, uint64_t bytes) {
+    if (from % MAL_GC_MASK_BYTES + bytes > MAL_GC_MASK_BYTES) {
+        scan(worker, from, from + bytes);
+        return;
+    }
+    worker->scanned_bytes += bytes;
+    scan_words(worker, from, pointer_bits(from, from + bytes));
 }
 
 /* ---- large objects ---- */
@@ -297,7 +315,7 @@ static inline void scan_object(struct mal_gc_worker *worker, uint64_t item) {
     if (MAL_UNLIKELY(class == MAL_GC_CLASS_LARGE))
         scan_large(worker, offset);
     else
-        scan(worker, offset, offset + mal_gc_class[class].size_bytes);
+        scan_small(worker, offset, mal_gc_class[class].size_bytes);
 }
 
 /* Marked all at once, then scanned. */

@@ -41,6 +41,7 @@
 #include <stdint.h>
 
 #define MAL_GC_WINDOW_BYTES 1024u
+#define MAL_GC_MASK_BYTES 512u /* what one word of pointer bits describes */
 #define MAL_GC_WINDOWS_PER_PAGE (MAL_PAGE_BYTES / MAL_GC_WINDOW_BYTES)
 
 #define MAL_GC_PAGE_NOSCAN 1u
