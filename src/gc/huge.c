@@ -91,10 +91,21 @@ static int collapse(uintptr_t low, uint64_t bytes) {
     return error;
 }
 
-/* A page that is still protected is refused before anything costly is done. */
-static void collapse_blocks(uint64_t first, uint64_t blocks) {
+static int collapse_blocks(uint64_t first, uint64_t blocks) {
     int error = collapse(mal_gc_tables.base + first * BLOCK_BYTES, blocks * BLOCK_BYTES);
-    memset(wait_of(first), error == -EINVAL ? PASSES_AFTER_REFUSAL : PASSES_BETWEEN, blocks);
+    /* A page that is still protected, or where pages are watched one that was never touched, is
+     * refused before anything costly is done. */
+    bool is_refused = error == -EINVAL || error == -EBUSY;
+    memset(wait_of(first), is_refused ? PASSES_AFTER_REFUSAL : PASSES_BETWEEN, blocks);
+    return error;
+}
+
+/* What was never touched ends the call: the blocks behind it are asked for one by one. */
+static void collapse_each(uint64_t first, uint64_t blocks) {
+    if (collapse_blocks(first, blocks) != -EBUSY || blocks == 1)
+        return;
+    for (uint64_t block = first; block < first + blocks; block++)
+        collapse_blocks(block, 1);
 }
 
 /* Blocks from `first` on, at most STEP_BLOCKS, that are dense and due. */
@@ -148,7 +159,7 @@ bool mal_gc_huge_step(void) {
         uint64_t due = count_due(first, limit);
         state.next = first + mal_max(due, 1);
         if (due > 0) {
-            collapse_blocks(first, due);
+            collapse_each(first, due);
             return true;
         }
     }
