@@ -2,8 +2,8 @@
  *
  * Objects of one class, shared by all CPUs: the transfer cache in front, spans behind.
  *
- * All functions are thread-safe and take the class's lock. Objects passed in or out are free: their
- * state bytes are 0.
+ * All functions are thread-safe and take the class's lock. Objects passed in or out are free; what
+ * their words say does not matter.
  */
 #ifndef MAL_CENTRAL_CENTRAL_H
 #define MAL_CENTRAL_CENTRAL_H
@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MAL_CENTRAL_BATCH_MAX 64u
+#define MAL_CENTRAL_BATCH_MAX 128u
 
 /* Fills `ret_objects` with up to `count` objects (1 .. MAL_CENTRAL_BATCH_MAX). Returns how many:
  * fewer, even 0, only when memory is short. */
