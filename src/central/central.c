@@ -40,7 +40,7 @@
 /* Bytes of spans without an object out: what a class may keep always, what all may keep together.
  */
 #define EMPTY_CLASS_BYTES (256u << 10)
-#define EMPTY_ALL_BYTES (32u << 20)
+#define EMPTY_ALL_BYTES (16u << 20)
 
 static struct central centrals[MAL_CLASS_COUNT] = {
     [0 ... MAL_CLASS_COUNT - 1] = {.lock = MAL_LOCK_INIT(MAL_RANK_CENTRAL)},
@@ -145,20 +145,27 @@ static struct mal_span *add_span(struct central *central, uint32_t class, enum m
     return span;
 }
 
-/* A listed span with a free object: one that is there, else a new one that fits into the heap as it
- * is. Else the heap grows, but before it does the others make room; the lock is dropped for that,
- * and somebody may have listed a span meanwhile. */
-static struct mal_span *span_with_room(struct central *central, uint32_t class) {
+/* A listed span with a free object: one that is there, else a new one. */
+static struct mal_span *listed_or_new(struct central *central, uint32_t class,
+                                      enum mal_growth growth) {
     struct mal_span *span = first_listed(central);
-    if (!span)
-        span = add_span(central, class, MAL_GROWTH_REFUSED);
-    if (span)
-        return span;
-    mal_unlock(&central->lock);
-    mal_central_before_growth(span_bytes(class));
-    mal_central_lock_class(class);
-    span = first_listed(central);
-    return span ? span : add_span(central, class, MAL_GROWTH_ALLOWED);
+    return span ? span : add_span(central, class, growth);
+}
+
+/* The same, in the heap as it is; else others make room, in two steps, before it grows. The lock is
+ * dropped for each, and somebody may have listed a span meanwhile. */
+static struct mal_span *span_with_room(struct central *central, uint32_t class) {
+    static void (*const make_room[])(uint64_t) = {mal_central_give_up_unused,
+                                                  mal_central_before_growth};
+    struct mal_span *span = listed_or_new(central, class, MAL_GROWTH_REFUSED);
+    for (unsigned step = 0; !span && step < MAL_COUNT_OF(make_room); step++) {
+        bool is_last = step + 1 == MAL_COUNT_OF(make_room);
+        mal_unlock(&central->lock);
+        make_room[step](span_bytes(class));
+        mal_central_lock_class(class);
+        span = listed_or_new(central, class, is_last ? MAL_GROWTH_ALLOWED : MAL_GROWTH_REFUSED);
+    }
+    return span;
 }
 
 /* Lists a span anew when its counts put it elsewhere than where it is. */

@@ -121,9 +121,14 @@ static void count_and_charge_large(struct mal_span *span) {
     span->sampled = mal_object_trace_alloc(span->base, size) || sampled;
 }
 
-/* Before the heap grows for a large object, spans that hold nothing make room. */
+/* Before the heap grows for a large object, spans that hold nothing make room; then what lies free
+ * in others. */
 static struct mal_span *new_large(size_t bytes, size_t alignment) {
     struct mal_span *span = mal_pageheap_new_large_span(bytes, alignment, MAL_GROWTH_REFUSED);
+    if (span)
+        return span;
+    mal_central_give_up_unused(bytes);
+    span = mal_pageheap_new_large_span(bytes, alignment, MAL_GROWTH_REFUSED);
     if (span)
         return span;
     mal_central_before_growth(bytes);
