@@ -11,7 +11,8 @@
  * cons_mark, allocation rate over scan rate, is measured per cycle and smoothed (pacer_cycle.c).
  * Two terms are not Go's, because its write barrier is not ours: the bytes scanned again since
  * their pages were written to are expected scan work, and what is allocated while pages are being
- * protected is part of the runway. Both are averages of what cycles reported and 0 until one did.
+ * protected is part of the runway, and comes off the earliest trigger: marking shall not begin
+ * before that. Both are averages of what cycles reported and 0 until one did.
  *
  * SYNCHRONIZATION: plain data under the owner's lock.
  *
