@@ -16,6 +16,7 @@
 #include "base/bits.h"
 #include "base/check.h"
 #include "gc/alloc.h"
+#include "gc/links.h"
 #include "gc/mark.h"
 #include "gc/spans.h"
 #include "gc/thread.h"
@@ -109,6 +110,7 @@ void mal_gc_heap_end_mark(void) {
     MAL_CHECK(mal_gc_phase == MAL_GC_MARK && mal_gc_mark_is_done(),
               "a mark ended before everything was marked");
     mal_gc_thread_each(flush_thread, NULL);
+    mal_gc_links_end_mark();
     mal_gc_phase = MAL_GC_OFF;
     mal_gc_turn++;
     settle_totals();
