@@ -145,3 +145,12 @@ void mal_gc_checkmark(void (*push_roots)(struct mal_gc_worker *worker)) {
     close(&check);
     check_tables();
 }
+
+uint64_t mal_gc_check_marked_bytes(void) {
+    uint64_t bytes = 0;
+    for (uint64_t offset = 0; offset < mal_gc_tables.limit; offset += MAL_GC_WINDOW_BYTES)
+        if (mal_gc_line_at(offset)->mark)
+            bytes += (uint64_t)mal_popcount(mal_gc_line_at(offset)->mark) *
+                     mal_pagemap.span[offset >> MAL_PAGE_SHIFT]->gc.object_bytes;
+    return bytes;
+}
