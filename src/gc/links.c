@@ -23,6 +23,7 @@
 #include "gc/links.h"
 
 #include "base/attr.h"
+#include "gc/arena.h"
 #include "gc/heap.h"
 #include "gc/specials_table.h"
 #include "meta/memory.h"
@@ -72,7 +73,10 @@ static struct link **find_locked(void **place, unsigned kind) {
     return at;
 }
 
+/* Memory of an arena may be out of reach while its addresses still count as an object. */
 static int add_locked(void **place, uintptr_t object, unsigned kind) {
+    if (mal_gc_arena_holds((uintptr_t)place))
+        return -EINVAL;
     struct link **at = find_locked(place, kind);
     if (at && *at) {
         (*at)->object = object;
@@ -100,7 +104,8 @@ static void remove_locked(struct link **at) {
     mal_pool_give(&links, link);
 }
 
-/* 0, 1 when there was one at the place (it is the object's now), -ENOMEM. */
+/* 0, 1 when there was one at the place (it is the object's now), -ENOMEM, -EINVAL: in an
+ * arena. */
 int mallard_gc_link_add(void **place, const void *object, unsigned kind) {
     mal_lock(&lock);
     int result = add_locked(place, (uintptr_t)object, kind);
@@ -126,14 +131,15 @@ static int move_locked(void **place, void **to, unsigned kind) {
         return -ENOENT;
     if (place == to)
         return 0;
-    if (*there)
+    if (there && *there)
         return 1;
-    uintptr_t object = (*from)->object;
-    remove_locked(from);
-    return add_locked(to, object, kind);
+    int result = add_locked(to, (*from)->object, kind);
+    if (result == 0)
+        remove_locked(find_locked(place, kind));
+    return result;
 }
 
-/* 0, 1 when there is another one already, -ENOENT, -ENOMEM. */
+/* 0, 1 when there is another one already, -ENOENT, -ENOMEM, -EINVAL. */
 int mallard_gc_link_move(void **place, void **to, unsigned kind) {
     mal_lock(&lock);
     int result = move_locked(place, to, kind);

@@ -160,8 +160,9 @@ void GC_register_finalizer_unreachable(void *object, GC_finalization_proc functi
 /* Links: *link becomes NULL when the object dies, while all threads are stopped, before its
  * finalizer runs; a long one once it cannot come back. Each that is registered makes every pause a
  * little longer. A disguised pointer must be revealed inside GC_call_with_alloc_lock. What is not
- * in the heap never dies. GC_SUCCESS, GC_DUPLICATE (now it is this object's), GC_NO_MEMORY; moving:
- * GC_DUPLICATE, GC_NOT_FOUND; unregistering: whether it was registered. */
+ * in the heap never dies. GC_SUCCESS, GC_DUPLICATE (now it is this object's), GC_NO_MEMORY (or the
+ * word lies in an arena); moving: GC_DUPLICATE, GC_NOT_FOUND; unregistering: whether it was
+ * registered. */
 #define GC_NO_MEMORY 2
 #define GC_NOT_FOUND 4
 int GC_register_disappearing_link(void **link); /* to the object it lies in */
