@@ -68,11 +68,11 @@ PROGRAM_LIBS_example = -L$(OUT) -lmallard
 PROGRAM_LIBS_gc_example = -L$(OUT) -lmallard-gc -lmallard
 $(OUT)/tests/bin/programs/gc_example: $(GCLIB_SO)
 # Programs of the collected heap.
-GC_PROGRAMS := gc_extras gc_torture gc_hardships gc_cycles gc_strangers
+GC_PROGRAMS := gc_extras gc_torture gc_hardships gc_cycles gc_strangers gc_uring
 $(foreach p,$(GC_PROGRAMS),$(eval PROGRAM_LIBS_$(p) = -L$(OUT) -lmallard))
 PROGRAM_LIBS_gc_linked = -L$(OUT) -lmallard-gc -lmallard
 $(OUT)/tests/bin/stress/gc_linked: | $(GCLIB_SO)
-$(patsubst %,$(OUT)/tests/bin/stress/%,gc_torture gc_hardships gc_strangers): | $(CORE_SO)
+$(patsubst %,$(OUT)/tests/bin/stress/%,gc_torture gc_hardships gc_strangers gc_uring): | $(CORE_SO)
 PROGRAM_LIBS_unwind = $(UNIT_CORE_OBJ) -lunwind
 PROGRAM_LIBS_gc_mark = $(UNIT_CORE_OBJ)
 $(OUT)/tests/bin/conformance/look: $(READER_OBJ)
@@ -172,6 +172,7 @@ CONFORMANCE_RUNS = \
   gc_hardships='GC_HARDSHIPS_WAYS=1 LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/stress/gc_hardships' \
   gc_linked='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/stress/gc_linked' \
   gc_strangers='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/stress/gc_strangers' \
+  gc_uring='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/stress/gc_uring' \
   gc_extras='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/conformance/gc_extras' \
   regressions='LD_PRELOAD=$(CORE_SO) $(OUT)/tests/bin/conformance/regressions' \
   scavenge='python3 tests/conformance/scavenge.py $(CORE_SO) $(OUT)/tests/bin/conformance $(OUT)/mallard' \

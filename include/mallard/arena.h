@@ -18,6 +18,14 @@
  * The first chunk of an arena is 32 KiB and each is twice as large as the one before, up to 8 MiB;
  * memory is touched when objects are. An object of more than 2 MiB has a chunk of its own.
  *
+ * A chunk counts as one collected object of its size, touched or not, from when it is made until
+ * the arena is freed: in the heap's goal and its trace line, in MemStats, and for the thread that
+ * takes it, which may have to help a running cycle. It is sampled as such a one, with the stack of
+ * the call that made it necessary and the label heap=gc; objects inside are not sampled one by one,
+ * and neither counted. What is scanned of arenas in each cycle adds to its work but not to what the
+ * pacer expects of it. Addresses of freed arenas count for nothing. Go: the same, with chunks of
+ * 8 MiB.
+ *
  * C99 and C++. One arena is used by one thread at a time; different arenas, and these functions,
  * by any. None may be called from a signal handler. Go: package arena.
  */
@@ -41,8 +49,10 @@ struct mallard_arena;
 struct mallard_arena *mallard_arena_new(void);
 
 /* Zeroed bytes, aligned to 16; NULL and errno ENOMEM. What lies in them may be pointers, found
- * wherever they are; `type` says what is stored and is NULL where nobody knows. Dies with a
- * sentence when the arena was freed. Go: arena.New, arena.MakeSlice. */
+ * wherever they are: every aligned word is looked at in every cycle, as for NULL, whatever the type
+ * says. `type` is for the reader and checked for nothing; it may be NULL. A type without pointers
+ * does not make the bytes unscanned: mallard_arena_alloc_noscan does. Dies with a sentence when the
+ * arena was freed. Go: arena.New, arena.MakeSlice. */
 void *mallard_arena_alloc(struct mallard_arena *arena, size_t bytes,
                           const struct mallard_gc_type *type);
 

@@ -11,6 +11,13 @@
  * any thread, none from a signal handler. Functions that can fail return NULL with errno ENOMEM, or
  * a negative errno.
  *
+ * The kernel may write bytes into collected objects at any time, and pointers by read(2),
+ * recvmsg(2) and their like, requests of io_uring among them, as long as what is copied stays
+ * reachable where it came from until the call or the request is complete. It must not write
+ * pointers into buffers that are registered with io_uring, nor by O_DIRECT: it has taken their
+ * pages beforehand, and a mark that runs beside the program does not see such writes. What a
+ * request in flight points to is to be kept reachable by the program: its queues are no roots.
+ *
  * Nor may a signal handler that interrupts a waiting call of libc's move pointers to collected
  * objects about: its thread counts as asleep, and is scanned as it was when the call began. A
  * program that is not linked so is collected all the same, but its waiting calls may end with

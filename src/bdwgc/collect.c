@@ -26,6 +26,7 @@ static int enabled_percent; /* what GC_enable goes back to; lock */
 
 static GC_warn_proc warn_procedure = GC_ignore_warn_proc;
 static GC_oom_func oom_procedure;
+static GC_start_callback_proc start_procedure;
 
 void *bdwgc_no_memory(size_t bytes) {
     return oom_procedure ? oom_procedure(bytes) : NULL;
@@ -46,8 +47,11 @@ BDWGC_PUBLIC unsigned GC_get_version(void) {
 /* ---- collecting ---- */
 
 BDWGC_PUBLIC void GC_gcollect(void) {
-    if (!GC_is_disabled())
+    if (!GC_is_disabled()) {
+        if (start_procedure)
+            start_procedure();
         mallard_gc_collect();
+    }
     bdwgc_finalize_some();
 }
 
@@ -237,4 +241,24 @@ BDWGC_PUBLIC int GC_get_java_finalization(void) {
 
 BDWGC_PUBLIC void GC_set_no_dls(int value) {
     GC_no_dls = value;
+}
+
+/* What begins by itself begins on a thread of the collector's, where no procedure of the program's
+ * has any business. */
+BDWGC_PUBLIC void GC_set_start_callback(GC_start_callback_proc callback) {
+    start_procedure = callback;
+}
+
+BDWGC_PUBLIC GC_start_callback_proc GC_get_start_callback(void) {
+    return start_procedure;
+}
+
+BDWGC_PUBLIC void GC_dump(void) {}
+
+BDWGC_PUBLIC int GC_get_suspend_signal(void) {
+    return -1;
+}
+
+BDWGC_PUBLIC int GC_get_thr_restart_signal(void) {
+    return -1;
 }

@@ -3,6 +3,7 @@
  * Threads. The collector finds them by itself, so registering does nothing; what programs call
  * instead of libc's functions leads to libc's, which libmallard-gc.so wraps.
  */
+#include "bdwgc/engine.h"
 #include "bdwgc/private.h"
 
 #include "mallard/gc.h"
@@ -83,7 +84,7 @@ BDWGC_PUBLIC void *GC_dlopen(const char *path, int mode) {
 
 BDWGC_PUBLIC void *GC_call_with_alloc_lock(GC_fn_type function, void *data) {
     pthread_mutex_lock(&allocation_lock);
-    void *result = function(data);
+    void *result = mallard_gc_link_call(function, data);
     pthread_mutex_unlock(&allocation_lock);
     return result;
 }

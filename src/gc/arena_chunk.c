@@ -21,6 +21,7 @@
 
 #include "base/atomic.h"
 #include "base/bits.h"
+#include "base/check.h"
 #include "gc/arena.h"
 #include "gc/arena_fault.h"
 #include "gc/collector.h"
@@ -115,10 +116,12 @@ struct mal_arena_chunk *mal_arena_chunk_new(size_t bytes) {
     if (span)
         fill_in(chunk, span);
     mal_critical_leave();
-    if (span)
-        return chunk;
-    give_descriptor(chunk);
-    return NULL;
+    if (!span) {
+        give_descriptor(chunk);
+        return NULL;
+    }
+    mal_gc_collector_get()->chunk_charge(span);
+    return chunk;
 }
 
 /* ---- scanning ---- */
@@ -130,28 +133,33 @@ static struct mal_arena_chunk *step(void) {
     return chunk;
 }
 
-/* Visits what is to be scanned of live chunks, without the lock. */
-static void each_scan_part(void (*visit)(uintptr_t low, uintptr_t high, void *context),
-                           void *context) {
+/* Visits live chunks from their start to the end of what is to be scanned, without the lock. */
+static void each_live(void (*visit)(uintptr_t low, uintptr_t high, void *context), void *context) {
     mal_lock(&lock);
     cursor = live.first;
     struct mal_arena_chunk *chunk;
     while ((chunk = step())) {
         uintptr_t low = chunk->low, end = mal_load_acquire(&chunk->scan_end);
         mal_unlock(&lock);
-        if (end > low + MAL_CHUNK_HEAD_BYTES)
-            visit(low, end, context);
+        visit(low, end, context);
         mal_lock(&lock);
     }
     mal_unlock(&lock);
 }
 
-static void mark_part(uintptr_t low, uintptr_t high, void *worker) {
-    mal_gc_collector_get()->mark_range(worker, low, high);
+static bool holds_scan_objects(uintptr_t low, uintptr_t end) {
+    return end > low + MAL_CHUNK_HEAD_BYTES;
+}
+
+/* The chunk's own mark makes it count. */
+static void mark_live(uintptr_t low, uintptr_t high, void *worker) {
+    mal_gc_collector_get()->mark_word(worker, low);
+    if (holds_scan_objects(low, high))
+        mal_gc_collector_get()->mark_range(worker, low, high);
 }
 
 void mal_gc_arenas_mark_roots(struct mal_gc_worker *worker) {
-    each_scan_part(mark_part, worker);
+    each_live(mark_live, worker);
 }
 
 struct range_visit {
@@ -161,13 +169,14 @@ struct range_visit {
 
 static void visit_pages(uintptr_t low, uintptr_t high, void *argument) {
     const struct range_visit *range = argument;
-    range->visit(low, mal_round_up(high, mal_vm_page_bytes()), range->context);
+    if (holds_scan_objects(low, high))
+        range->visit(low, mal_round_up(high, mal_vm_page_bytes()), range->context);
 }
 
 void mal_gc_arenas_each_scan_range(void (*visit)(uintptr_t low, uintptr_t high, void *context),
                                    void *context) {
     struct range_visit range = {visit, context};
-    each_scan_part(visit_pages, &range);
+    each_live(visit_pages, &range);
 }
 
 /* ---- freeing ---- */
@@ -189,6 +198,7 @@ static void free_chunk(struct mal_arena_chunk *chunk, uintptr_t freed_at) {
     mal_critical_enter();
     if (!mal_gc_collector_is_marking())
         protect(chunk);
+    mal_gc_collector_get()->chunk_end(chunk->span);
     mal_lock(&lock);
     free_locked(chunk, freed_at);
     mal_unlock(&lock);
@@ -242,10 +252,19 @@ static void take_marks(struct list *list) {
         mal_gc_collector_get()->chunk_take_mark(chunk->span);
 }
 
+/* What words into them have marked is not there. */
+static void discount(const struct list *list) {
+    for (const struct mal_arena_chunk *chunk = list->first; chunk; chunk = chunk->next)
+        mal_gc_collector_get()->chunk_discount(chunk->span);
+}
+
 /* What was freed up to here, and not while marking, is judged by the marks; all others begin the
  * next cycle without any. */
 void mal_gc_arenas_end_mark(void) {
     mal_lock(&lock);
+    MAL_CHECK(!judged.first, "a mark ended before the last one's chunks were judged");
+    discount(&quarantine);
+    discount(&pending);
     judged = quarantine;
     quarantine.first = NULL;
     take_marks(&live);

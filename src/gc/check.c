@@ -5,7 +5,13 @@
  * Traces the heap a second time, with the world stopped, on bits of its own and with code of its
  * own: divisions instead of magic numbers, one word at a time, a plain stack. What it reaches must
  * be marked; the first object that is not ends the process with a sentence that says where the
- * pointer to it lies. Path up: two mappings, for as long as it runs. Path down: unmapped.
+ * pointer to it lies. Then what must hold of the tables at that moment:
+ *
+ *     a mark bit is set             =>  its alloc bit is set
+ *     an alloc bit is set           =>  its page has an entry
+ *     a special hangs on an object  =>  that object is allocated, and begins there
+ *
+ * Path up: two mappings, for as long as it runs. Path down: unmapped.
  *
  * SYNCHRONIZATION: world stopped, one thread.
  *
@@ -15,6 +21,7 @@
 #include "base/bits.h"
 #include "gc/mark.h"
 #include "gc/spans.h"
+#include "gc/specials_table.h"
 #include "gc/work.h"
 #include "meta/pagemap.h"
 #include "os/vm.h"
@@ -100,6 +107,32 @@ static void close(struct mal_gc_check *check) {
         mal_vm_unmap(check->stack, check->stack_bytes);
 }
 
+/* ---- the tables ---- */
+
+static void check_line(uint64_t offset) {
+    const struct mal_gc_line *line = mal_gc_line_at(offset);
+    if (line->mark & ~line->alloc)
+        mal_die("checkmark: marks %llx of allocations %llx at %p", (unsigned long long)line->mark,
+                (unsigned long long)line->alloc, (void *)(mal_gc_tables.base + offset));
+    if (line->alloc && mal_gc_page_at(offset) == 0)
+        mal_die("checkmark: allocations %llx at %p, which is no page of the heap",
+                (unsigned long long)line->alloc, (void *)(mal_gc_tables.base + offset));
+}
+
+static void check_special(struct mal_special *special, void *unused) {
+    (void)unused;
+    struct object object;
+    if (!find(special->object, &object) || mal_gc_tables.base + object.offset != special->object)
+        mal_die("checkmark: a special of kind %u hangs on %p, where no object begins",
+                special->kind, (void *)special->object);
+}
+
+static void check_tables(void) {
+    for (uint64_t offset = 0; offset < mal_gc_tables.limit; offset += MAL_GC_WINDOW_BYTES)
+        check_line(offset);
+    mal_special_each(check_special, NULL);
+}
+
 void mal_gc_checkmark(void (*push_roots)(struct mal_gc_worker *worker)) {
     static struct mal_gc_worker worker;
     struct mal_gc_check check = {0};
@@ -110,4 +143,14 @@ void mal_gc_checkmark(void (*push_roots)(struct mal_gc_worker *worker)) {
             look_into(&check, check.stack[--check.depth]);
     }
     close(&check);
+    check_tables();
+}
+
+uint64_t mal_gc_check_marked_bytes(void) {
+    uint64_t bytes = 0;
+    for (uint64_t offset = 0; offset < mal_gc_tables.limit; offset += MAL_GC_WINDOW_BYTES)
+        if (mal_gc_line_at(offset)->mark)
+            bytes += (uint64_t)mal_popcount(mal_gc_line_at(offset)->mark) *
+                     mal_pagemap.span[offset >> MAL_PAGE_SHIFT]->gc.object_bytes;
+    return bytes;
 }

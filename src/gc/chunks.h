@@ -18,4 +18,9 @@ bool mal_gc_chunk_take_mark(struct mal_span *span);
 /* Never while phase == MARK. */
 void mal_gc_chunk_free(struct mal_span *span);
 
+/* The accounts; see gc/collector.h. */
+void mal_gc_chunk_charge(struct mal_span *span);
+void mal_gc_chunk_end(struct mal_span *span);
+void mal_gc_chunk_discount(struct mal_span *span);
+
 #endif

@@ -44,6 +44,14 @@ struct mal_gc_collector {
     struct mal_span *(*chunk_new)(size_t bytes);
     bool (*chunk_take_mark)(struct mal_span *span);
     void (*chunk_free)(struct mal_span *span);
+    /* A new chunk counts as live from chunk_new on. Then, once it is on a list, it is sampled and
+     * paid for: outside critical sections, no lock held. */
+    void (*chunk_charge)(struct mal_span *span);
+    /* The program has given it up: it counts no longer. In a critical section, no lock held. */
+    void (*chunk_end)(struct mal_span *span);
+    /* World stopped, marking complete: nor does a mark that a word into a given-up chunk has set.
+     * The mark stays. */
+    void (*chunk_discount)(struct mal_span *span);
 
     /* The calling thread, born with all signals blocked, is one of the program's from here on:
      * registered, and the stop signal unblocked. */

@@ -16,6 +16,7 @@
 #include "base/bits.h"
 #include "base/check.h"
 #include "gc/alloc.h"
+#include "gc/links.h"
 #include "gc/mark.h"
 #include "gc/spans.h"
 #include "gc/thread.h"
@@ -109,6 +110,8 @@ void mal_gc_heap_end_mark(void) {
     MAL_CHECK(mal_gc_phase == MAL_GC_MARK && mal_gc_mark_is_done(),
               "a mark ended before everything was marked");
     mal_gc_thread_each(flush_thread, NULL);
+    mal_gc_links_end_mark();
+    MAL_SLOW_ASSERT(mal_gc_check_marked_bytes() == mal_load_relaxed(&mal_gc_totals.marked_bytes));
     mal_gc_phase = MAL_GC_OFF;
     mal_gc_turn++;
     settle_totals();

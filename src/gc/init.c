@@ -23,6 +23,7 @@
 #include "gc/chunks.h"
 #include "gc/collector.h"
 #include "gc/heap.h"
+#include "gc/links.h"
 #include "gc/mark.h"
 #include "gc/pool.h"
 #include "gc/spans.h"
@@ -110,6 +111,9 @@ static const struct mal_gc_collector collector = {
     .chunk_new = mal_gc_chunk_new,
     .chunk_take_mark = mal_gc_chunk_take_mark,
     .chunk_free = mal_gc_chunk_free,
+    .chunk_charge = mal_gc_chunk_charge,
+    .chunk_end = mal_gc_chunk_end,
+    .chunk_discount = mal_gc_chunk_discount,
     .become_program = become_program,
     .blocking_begin = mallard_gc_blocking_begin,
     .blocking_end = mallard_gc_blocking_end,
@@ -248,11 +252,13 @@ static void lock_collector(void) {
     mal_gc_pace_before_fork();
     mal_gc_stats_before_fork();
     mal_gc_arenas_before_fork();
+    mal_gc_links_before_fork();
     mal_gc_specials_before_fork();
 }
 
 static void unlock_collector(bool child) {
     mal_gc_specials_after_fork(child);
+    mal_gc_links_after_fork();
     mal_gc_arenas_after_fork(child);
     mal_gc_stats_after_fork();
     mal_gc_pace_after_fork(child);

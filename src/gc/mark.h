@@ -51,5 +51,8 @@ uint64_t mal_gc_mark_scanned_bytes(void);
 /* World stopped, after the last drain: traces everything again on its own bits and dies with a
  * sentence when it reaches an object that is not marked. Roots come through `push_roots`. */
 void mal_gc_checkmark(void (*push_roots)(struct mal_gc_worker *worker));
+/* The sum over all mark bits of their objects' bytes: what the totals must say once caches are
+ * taken back. World stopped, marking complete. */
+uint64_t mal_gc_check_marked_bytes(void);
 
 #endif

@@ -52,7 +52,9 @@
  * While T is in a region the kernel may write into collected objects on its behalf (read(2) into
  * one), world stopped or not. Such a write is seen by dirty-page tracking like any other; but the
  * collector must not assume that the bytes of a reachable object stand still while the world is
- * stopped. It may assume that pointers do: nobody lets the kernel write those.
+ * stopped. It may assume that pointers do: nobody lets the kernel write those, or whoever does
+ * keeps them where they came from until the call, or the completion of io_uring's, has said that
+ * they are there.
  *
  * Must never allocate, take a lock or change errno: this runs in a signal handler.
  */

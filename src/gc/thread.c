@@ -334,6 +334,13 @@ static bool note_meeting(struct mal_gc_thread *thread) {
     return true;
 }
 
+bool mal_gc_thread_is_known(pid_t tid) {
+    mal_lock(&registry_lock);
+    bool known = find_locked(tid) != NULL;
+    mal_unlock(&registry_lock);
+    return known;
+}
+
 enum mal_gc_meeting mal_gc_thread_meet(pid_t tid) {
     enum mal_gc_meeting met = MAL_GC_MET;
     mal_lock(&registry_lock);

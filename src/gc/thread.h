@@ -77,6 +77,9 @@ uint32_t mal_gc_thread_generation(void);
  * ended and is dropped. */
 void mal_gc_thread_sift(bool (*visit)(struct mal_gc_thread *thread, void *context), void *context);
 
+/* Whether there is a record for the id, be its thread leaving. */
+bool mal_gc_thread_is_known(pid_t tid);
+
 enum mal_gc_meeting {
     MAL_GC_MET,     /* was registered */
     MAL_GC_ADOPTED, /* registered now: its next signal handler finds its record with `claim` */

@@ -8,12 +8,17 @@
  * knows, adopt and signal these, until there are none. Path up: make the epoch even and wake all.
  *
  *     the world is stopped  <=>  every registered thread is stopped (park.c) and every thread that
- *                                the kernel lists is registered, leaving, Mallard's own, or ended
+ *                                the kernel lists is registered, leaving, Mallard's own, its own,
+ *                                or ended
  *
  * The second half is checked after the first holds: stopped threads start none. Whoever was started
  * before is listed by then, since clone lists it before it returns. A thread may register itself
  * after the last look at the registry and before the kernel's number is compared with ours: then
  * the registry's generation has changed since that look, and all is looked at again.
+ *
+ * The kernel's own are threads that io_uring starts in this process: they never run the program's
+ * code and take no signals, but they come and go like others, so while there are any, numbers say
+ * nothing and every thread is looked at. They write to objects, stopped or not: see park.c.
  *
  * Running inside the callback means that no stopped thread is in the middle of changing the list of
  * loaded objects, and that a walk over it inside needs no lock that somebody may hold: it is the
@@ -75,7 +80,7 @@ struct round {
     uint32_t epoch;
     uint32_t signalled;
     uint32_t unstopped;
-    uint32_t adopted, ghosts;
+    uint32_t adopted, ghosts, kernels;
     uint64_t waited_ns;
     bool warned;
 };
@@ -84,6 +89,7 @@ static char *task_buffer; /* for listing threads */
 static size_t task_buffer_bytes;
 static uint32_t
     ghosts; /* ids that the kernel lists though they have ended: a first thread that left */
+static uint32_t kernels; /* threads of the kernel's own that were listed last */
 
 /* True when the thread has ended. One that has never said anything may have ended too, and another
  * have its id. */
@@ -155,7 +161,7 @@ static bool look_closely(struct mal_gc_thread *thread, void *context) {
     if (thread->leaving || thread == round->self || mal_gc_thread_is_stopped(thread, round->epoch))
         return false;
     struct mal_task task = mal_task_look(thread->tid);
-    if (task.state == MAL_TASK_GONE)
+    if (task.state == MAL_TASK_GONE || mal_task_is_kernels(thread->tid))
         return true;
     if (task.state == MAL_TASK_RUNS && !(task.pending >> (mal_gc_signal() - 1) & 1)) {
         mal_gc_thread_introduce(thread);
@@ -216,6 +222,8 @@ static void meet(pid_t tid, void *context) {
         return;
     if (is_ghost(tid))
         round->ghosts++;
+    else if (!mal_gc_thread_is_known(tid) && mal_task_is_kernels(tid))
+        round->kernels++;
     else if (mal_gc_thread_meet(tid) == MAL_GC_ADOPTED)
         round->adopted++;
 }
@@ -243,14 +251,15 @@ static uint32_t known_count(void) {
 /* True when there were threads that nobody knew. */
 static bool adopt_unknown(struct round *round) {
     unsigned listed = mal_tasks_count();
-    if (listed == 0 || listed == known_count())
+    if (listed == 0 || (listed == known_count() && kernels == 0))
         return false;
     make_room_for(listed);
     if (!task_buffer)
         return false;
-    round->adopted = round->ghosts = 0;
+    round->adopted = round->ghosts = round->kernels = 0;
     mal_tasks_each(task_buffer, task_buffer_bytes, meet, round);
     ghosts = round->ghosts;
+    kernels = round->kernels;
     return round->adopted > 0;
 }
 
@@ -351,7 +360,7 @@ void mal_gc_world_after_fork(bool child) {
         return;
     held_for_fork = false;
     if (child)
-        ghosts = 0;
+        ghosts = kernels = 0;
     mal_gc_handles_after_fork();
     mal_gc_roots_after_fork(child);
     mal_gc_threads_after_fork(child);

@@ -74,15 +74,18 @@ int mal_tasks_each(char *buffer, size_t bytes, void (*visit)(pid_t tid, void *co
 
 #define STATUS_BYTES 4096
 
-static long read_status(pid_t tid, char text[STATUS_BYTES]) {
+/* What the file of the thread says, ended by a zero. Bytes, or a negative errno. */
+static long read_text(pid_t tid, const char *file, char text[STATUS_BYTES]) {
     char path[64];
-    mal_format(path, sizeof path, FOLDER "/%d/status", tid);
+    mal_format(path, sizeof path, FOLDER "/%d/%s", tid, file);
     int fd = open_plainly(path, 0);
     if (fd < 0)
         return fd;
     long got = syscall(SYS_read, fd, text, STATUS_BYTES - 1);
     if (got < 0)
         got = -errno;
+    else
+        text[got] = '\0';
     close_plainly(fd);
     return got;
 }
@@ -110,19 +113,42 @@ struct mal_task mal_task_look(pid_t tid) {
     char text[STATUS_BYTES];
     int saved_errno = errno;
     struct mal_task task = {.state = MAL_TASK_UNKNOWN};
-    long got = read_status(tid, text);
+    long got = read_text(tid, "status", text);
     errno = saved_errno;
     if (got == -ENOENT || got == -ESRCH)
         task.state = MAL_TASK_GONE;
     if (got <= 0)
         return task;
-    text[got] = '\0';
     const char *letter = field(text, "\nState:\t");
     task.letter = letter ? *letter : '?';
     task.blocked = parse_mask(field(text, "\nSigBlk:\t"));
     task.pending = parse_mask(field(text, "\nSigPnd:\t"));
     task.state = task.letter == 'Z' || task.letter == 'X' ? MAL_TASK_GONE : MAL_TASK_RUNS;
     return task;
+}
+
+/* Flags of /proc/PID/stat: the kernel's PF_IO_WORKER, and PF_USER_WORKER of vhost's. */
+#define KERNELS_FLAGS (0x10u | 0x4000u)
+#define FIELDS_BEFORE_FLAGS                                                                        \
+    7u /* from the end of the name on: state to tpgid and the space before */
+
+/* The name stands in parentheses and may hold any, so what counts begins behind the last one. */
+static unsigned parse_flags(const char *text) {
+    const char *at = strrchr(text, ')');
+    for (unsigned i = 0; at && i < FIELDS_BEFORE_FLAGS; i++)
+        at = strchr(at + 1, ' ');
+    unsigned flags = 0;
+    for (at = at ? at + 1 : ""; *at >= '0' && *at <= '9'; at++)
+        flags = flags * 10 + (unsigned)(*at - '0');
+    return flags;
+}
+
+bool mal_task_is_kernels(pid_t tid) {
+    char text[STATUS_BYTES];
+    int saved_errno = errno;
+    long got = read_text(tid, "stat", text);
+    errno = saved_errno;
+    return got > 0 && parse_flags(text) & KERNELS_FLAGS;
 }
 
 int mal_task_signal(pid_t tid, int signal_number) {

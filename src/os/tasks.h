@@ -33,6 +33,10 @@ struct mal_task {
 };
 struct mal_task mal_task_look(pid_t tid);
 
+/* Whether the thread never leaves the kernel: one that io_uring or vhost started in this process.
+ * It takes no signals and has no stack of the program's. */
+bool mal_task_is_kernels(pid_t tid);
+
 /* Sends to one thread of this process. 0 or a negative errno: -ESRCH when it is gone. */
 int mal_task_signal(pid_t tid, int signal_number);
 

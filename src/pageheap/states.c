@@ -27,7 +27,6 @@
 #include "meta/pagemap.h"
 
 #include <errno.h>
-#include <string.h>
 
 #define UNIT_BYTES 64u
 #define UNITS_MAX 32u
@@ -66,7 +65,14 @@ int mal_states_init(void) {
     return 0;
 }
 
-/* The copy is complete before an entry leads to it. */
+/* Atomic stores, because a reader may follow an entry here that it has loaded relaxed: it finds what
+ * was stored before, since its second address comes from its first load. */
+static void copy(uint8_t *to, const uint8_t *from, size_t bytes) {
+    for (size_t at = 0; at < bytes; at++)
+        mal_store_relaxed(&to[at], from[at]);
+}
+
+/* What an array says is complete before an entry leads to it. */
 static void enter(struct mal_span *span, uint8_t *states) {
     size_t first = mal_pagemap_page(span->base);
     unsigned shift = mal_class_state_shift(mal_class[span->class].size_bytes);
@@ -88,7 +94,7 @@ bool mal_states_own_locked(struct mal_span *span) {
     uint8_t *own = mal_pool_take(&own_pool[units]);
     if (!own)
         return false;
-    memcpy(own, shared[span->class], units * UNIT_BYTES);
+    copy(own, shared[span->class], units * UNIT_BYTES);
     enter(span, own);
     mal_store_release(&span->state_units, (uint16_t)units);
     return true;

@@ -263,6 +263,43 @@ static void arenas_and_the_heap_hold_each_other(void) {
     printf("     %llu arenas\n", (unsigned long long)arena_rounds);
 }
 
+static struct mallard_gc_stats stats_now(void) {
+    struct mallard_gc_stats stats = {.size = sizeof stats};
+    mallard_gc_read_stats(&stats);
+    return stats;
+}
+
+static uint64_t marked_by_a_cycle(void) {
+    mallard_gc_collect();
+    return stats_now().marked_bytes;
+}
+
+/* The pointer into a freed arena stays on this stack. */
+static void arenas_are_accounted_for(void) {
+    enum { BYTES = 16 << 20 };
+    uint64_t marked_bytes = marked_by_a_cycle();
+    uint64_t live_bytes = stats_now().live_bytes, mallocs = stats_now().mallocs;
+    struct mallard_arena *arena = mallard_arena_new();
+    void *volatile object = mallard_arena_alloc_noscan(arena, BYTES);
+    judge(stats_now().live_bytes >= live_bytes + BYTES, "what an arena takes is live");
+    judge(stats_now().mallocs > mallocs, "and counted");
+    judge(marked_by_a_cycle() >= marked_bytes + BYTES, "a cycle finds it marked");
+    mallard_arena_free(arena);
+    judge(stats_now().live_bytes < live_bytes + BYTES, "once freed it is not live");
+    judge(marked_by_a_cycle() < marked_bytes + BYTES, "nor marked while pointers lead there");
+    judge(object != NULL, "which were there");
+}
+
+static void arenas_bring_cycles_about(void) {
+    uint32_t cycles = stats_now().num_gc;
+    for (int i = 0; i < 300 && stats_now().num_gc == cycles; i++) {
+        struct mallard_arena *arena = mallard_arena_new();
+        mallard_arena_alloc_noscan(arena, 1 << 20);
+        mallard_gc_keepalive(arena);
+    }
+    judge(stats_now().num_gc > cycles, "arenas that are forgotten bring a cycle about");
+}
+
 /* ---- fork ---- */
 
 static __attribute__((noinline)) void make_mortal_again(void) {
@@ -319,6 +356,8 @@ int main(int count, char **arguments) {
     seed = count > 2 ? strtoull(arguments[2], NULL, 0) : 1;
     setvbuf(stdout, NULL, _IOLBF, 0);
     alarm(seconds * 10 + 120);
+    arenas_are_accounted_for(); /* before there is other garbage */
+    arenas_bring_cycles_about();
     mortals_end_once();
     weak_references_hold_or_are_empty();
     pooled_objects_stay_whole();

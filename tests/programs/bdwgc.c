@@ -5,6 +5,8 @@
  */
 #define GC_THREADS
 #include <gc/gc.h>
+#include <gc/gc_inline.h>
+#include <gc/gc_mark.h>
 
 #include <pthread.h>
 #include <stdio.h>
@@ -116,6 +118,140 @@ static void check_finalizers(void) {
     check("finalizers ran for nearly all that was dropped", finalized >= FINALIZED * 9 / 10);
 }
 
+/* ---- links that disappear ---- */
+
+enum { LINKS = 500, REVEALS = 200000 };
+
+static GC_word *links; /* disguised, in memory that is not scanned */
+
+static __attribute__((noinline)) void link_nodes(size_t first, size_t count, struct node **kept) {
+    for (size_t i = first; i < first + count; i++) {
+        struct node *node = GC_NEW(struct node);
+        node->number = i;
+        links[i] = GC_HIDE_POINTER(node);
+        GC_general_register_disappearing_link((void **)&links[i], node);
+        if (kept)
+            kept[i - first] = node;
+    }
+}
+
+static size_t count_full(size_t first, size_t count) {
+    size_t full = 0;
+    for (size_t i = first; i < first + count; i++)
+        full += links[i] != 0;
+    return full;
+}
+
+static void check_links(void) {
+    struct node **kept = GC_MALLOC(LINKS * sizeof *kept);
+    links = GC_MALLOC_ATOMIC_UNCOLLECTABLE(3 * LINKS * sizeof *links);
+    link_nodes(0, LINKS, kept);
+    link_nodes(LINKS, LINKS, NULL);
+    for (int i = 0; i < 5; i++) {
+        list(NODES);
+        GC_gcollect();
+    }
+    check("links to what is held stay", count_full(0, LINKS) == LINKS && kept[7]->number == 7);
+    check("nearly all others have disappeared", count_full(LINKS, LINKS) < LINKS / 10);
+    check("a link is known",
+          GC_general_register_disappearing_link((void **)&links[0], kept[0]) == GC_DUPLICATE);
+    check("it moves",
+          GC_move_disappearing_link((void **)&links[0], (void **)&links[LINKS]) == GC_SUCCESS);
+    check("and is not where it was", GC_unregister_disappearing_link((void **)&links[0]) == 0);
+    check("but there", GC_unregister_disappearing_link((void **)&links[LINKS]) == 1);
+}
+
+static GC_word long_link, short_link;
+
+static __attribute__((noinline)) void drop_linked(void) {
+    for (int i = 0; i < FINALIZED; i++) {
+        void *object = GC_MALLOC(64);
+        GC_register_finalizer(object, finalize, &finalized, NULL, NULL);
+        if (i > 0)
+            continue;
+        long_link = short_link = GC_HIDE_POINTER(object);
+        GC_register_long_link((void **)&long_link, object);
+        GC_general_register_disappearing_link((void **)&short_link, object);
+    }
+}
+
+static void check_long_links(void) {
+    int in_order = 1;
+    finalized = 0;
+    drop_linked();
+    for (int i = 0; i < 20 && long_link != 0; i++) {
+        list(NODES);
+        GC_gcollect();
+        in_order &= short_link == 0 || long_link != 0;
+        GC_invoke_finalizers();
+    }
+    check("a long link disappears no earlier than a short one", in_order);
+    GC_unregister_long_link((void **)&long_link);
+}
+
+struct look {
+    size_t at;
+    struct node *node;
+};
+
+static void *reveal(void *data) {
+    struct look *look = data;
+    look->node = links[look->at] ? GC_REVEAL_POINTER(links[look->at]) : NULL;
+    return look->node;
+}
+
+/* Each thread has its own part of the table, and holds a node for moments only. */
+static void *reveal_often(void *argument) {
+    size_t *ret_wrong = argument, share = 3 * LINKS / THREADS, first = *ret_wrong * share;
+    unsigned random = (unsigned)first + 1;
+    *ret_wrong = 0;
+    for (int i = 0; i < REVEALS; i++) {
+        struct look look = {first + (size_t)rand_r(&random) % share, NULL};
+        GC_call_with_alloc_lock(reveal, &look);
+        if (!look.node)
+            link_nodes(look.at, 1, NULL);
+        else if (look.node->number != look.at || look.node->name)
+            ++*ret_wrong;
+        if (i % 16 == 0)
+            list(8);
+    }
+    return NULL;
+}
+
+static void check_links_of_threads(void) {
+    pthread_t thread[THREADS];
+    size_t wrong[THREADS], all = 0;
+    for (size_t i = 0; i < 3 * LINKS; i++) {
+        GC_unregister_disappearing_link((void **)&links[i]);
+        links[i] = 0;
+    }
+    for (size_t i = 0; i < THREADS; i++) {
+        wrong[i] = i;
+        pthread_create(&thread[i], NULL, reveal_often, &wrong[i]);
+    }
+    for (size_t i = 0; i < THREADS; i++) {
+        pthread_join(thread[i], NULL);
+        all += wrong[i];
+    }
+    check("what a link leads to is whole", all == 0);
+}
+
+static void check_new_kinds(void) {
+    int scanned = (int)GC_new_kind(GC_new_free_list(), GC_DS_LENGTH, 1, 1);
+    int atomic = (int)GC_new_kind(GC_new_free_list(), GC_DS_LENGTH, 0, 1);
+    struct node *kept = GC_generic_malloc(sizeof *kept, scanned);
+    char *text = GC_generic_malloc(64, atomic);
+    void *many = NULL;
+    kept->next = list(NODES);
+    strcpy(text, "text");
+    GC_generic_malloc_many(48, scanned, &many);
+    for (int i = 0; i < 5; i++)
+        list(NODES);
+    GC_gcollect();
+    check("an object of a kind of one's own holds others", is_whole(kept->next, NODES));
+    check("and one that is not scanned is there", strcmp(text, "text") == 0 && many != NULL);
+}
+
 static void *thread_body(void *argument) {
     struct node *kept = list(NODES);
     for (int i = 0; i < 5; i++)
@@ -155,6 +291,10 @@ int main(void) {
     check_kinds();
     check_uncollectable();
     check_finalizers();
+    check_links();
+    check_long_links();
+    check_links_of_threads();
+    check_new_kinds();
     check_threads();
     check_disabling();
     return 0;

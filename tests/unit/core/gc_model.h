@@ -126,6 +126,27 @@ static bool model_chunk_take_mark(struct mal_span *span) {
     return marked;
 }
 
+/* Bytes of chunks that count as live. */
+static uint64_t model_chunk_live_bytes, model_chunk_charged_bytes, model_chunk_discounted_bytes;
+
+static uint64_t model_chunk_bytes(const struct mal_span *span) {
+    return (uint64_t)span->pages * MAL_PAGE_BYTES;
+}
+
+static void model_chunk_charge(struct mal_span *span) {
+    model_chunk_live_bytes += model_chunk_bytes(span);
+    model_chunk_charged_bytes += model_chunk_bytes(span);
+}
+
+static void model_chunk_end(struct mal_span *span) {
+    model_chunk_live_bytes -= model_chunk_bytes(span);
+}
+
+static void model_chunk_discount(struct mal_span *span) {
+    if (model_chunk_mark[model_chunk_index(span)])
+        model_chunk_discounted_bytes += model_chunk_bytes(span);
+}
+
 static void model_chunk_free(struct mal_span *span) {
     model_chunk[model_chunk_index(span)] = NULL;
     mal_pageheap_free_span(span);
@@ -186,6 +207,9 @@ static const struct mal_gc_collector model_collector = {
     .chunk_new = model_chunk_new,
     .chunk_take_mark = model_chunk_take_mark,
     .chunk_free = model_chunk_free,
+    .chunk_charge = model_chunk_charge,
+    .chunk_end = model_chunk_end,
+    .chunk_discount = model_chunk_discount,
     .become_program = model_nothing,
     .blocking_begin = model_nothing,
     .blocking_end = model_nothing,

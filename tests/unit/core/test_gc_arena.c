@@ -349,6 +349,21 @@ static void many_small_arenas_leave_no_memory_behind(void **state) {
     assert_true(memory_has_a_shadow() || map_count() < maps + 20);
 }
 
+/* A chunk counts from when it is made until it is given up, whatever still leads into it. */
+static void chunks_are_charged_and_given_up(void **state) {
+    (void)state;
+    uint64_t live_bytes = model_chunk_live_bytes, charged_bytes = model_chunk_charged_bytes;
+    struct mallard_arena *arena = mallard_arena_new();
+    void *object = mallard_arena_alloc_noscan(arena, 3 * MIB);
+    assert_true(model_chunk_live_bytes - live_bytes >= 3 * MIB);
+    assert_int_equal(model_chunk_live_bytes - live_bytes,
+                     model_chunk_charged_bytes - charged_bytes);
+    assert_int_equal(model_chunk_live_bytes, mal_gc_arenas_bytes().live_bytes);
+    assert_non_null(object);
+    mallard_arena_free(arena);
+    assert_int_equal(model_chunk_live_bytes, live_bytes);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(misuse_dies_with_a_sentence),
@@ -363,6 +378,7 @@ int main(void) {
         cmocka_unit_test(addresses_wait_for_the_last_pointer),
         cmocka_unit_test(what_is_freed_while_marking_stays_readable),
         cmocka_unit_test(many_small_arenas_leave_no_memory_behind),
+        cmocka_unit_test(chunks_are_charged_and_given_up),
     };
     model_start();
     return cmocka_run_group_tests(tests, NULL, NULL);

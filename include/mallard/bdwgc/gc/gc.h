@@ -16,19 +16,20 @@
  *     asking        GC_base, GC_size, GC_is_heap_ptr, heap sizes, counts, version
  *     collecting    GC_gcollect, enable, disable, incremental, largest heap, free space divisor
  *     finalizers    GC_register_finalizer in all orders, on demand, notifier
+ *     links         that disappear, short and long: register, move, unregister
+ *     kinds         GC_new_kind, GC_generic_malloc and _many: scanned word by word, or not at all
+ *                   (gc/gc_mark.h)
  *     roots         GC_add_roots, remove, clear
  *     threads       the pthread redirections, registering, blocking regions, fork
  *     words         out-of-memory, warning and abort procedures
  * Not there, because the collector works otherwise:
- *     kinds and mark procedures of the program's own (GC_new_kind, GC_new_proc, GC_mark_and_push,
- *                   GC_generic_malloc, GC_set_mark_bit)
- *     pushed roots  (GC_push_all, GC_set_push_other_roots, GC_set_start_callback)
- *     links that disappear (GC_general_register_disappearing_link): a program would see them
- *                   emptied too late; mallard_gc_weak_new is what does it in time
- *     suspend and restart signals, GC_dump, leak detection, cords, the C++ header
+ *     mark procedures of the program's own (GC_new_proc, GC_mark_and_push)
+ *     pushed roots  (GC_push_all, GC_push_conditional, GC_push_other_roots), marks set by hand
+ *                   (GC_set_mark_bit), GC_enumerate_reachable_objects_inner
+ *     setting suspend and restart signals, leak detection, cords, the C++ header
  * A program that calls one of these does not link: nothing is silently ignored that could lose an
- * object. Guile and ECL are such programs; asymptote, chase, debfoster, fauhdlc, homfly, mmv, neko,
- * nix, parser3, poke and w3m are none.
+ * object. Guile (mark procedures) and ECL (pushed roots) are such programs; asymptote, chase,
+ * debfoster, fauhdlc, homfly, mmv, neko, nix, parser3, poke and w3m are none.
  *
  * Where it behaves differently, the difference is on the safe side and stands beside the function.
  */
@@ -95,7 +96,6 @@ void GC_end_stubborn_change(const void *object);
 #define GC_NEW(type) ((type *)GC_malloc(sizeof(type)))
 #define GC_NEW_ATOMIC(type) ((type *)GC_malloc_atomic(sizeof(type)))
 #define GC_NEW_UNCOLLECTABLE(type) ((type *)GC_malloc_uncollectable(sizeof(type)))
-#define GC_MAKE_PROC(index, environment) 0
 
 /* ---- collecting ---- */
 typedef int (*GC_stop_func)(void);
@@ -116,6 +116,12 @@ GC_word GC_get_free_space_divisor(void);
 void GC_set_dont_expand(int value);
 void GC_set_full_freq(int value);
 void GC_set_time_limit(unsigned long milliseconds);
+typedef void (*GC_start_callback_proc)(void);
+void GC_set_start_callback(GC_start_callback_proc callback); /* before GC_gcollect's only */
+GC_start_callback_proc GC_get_start_callback(void);
+void GC_dump(void);              /* prints nothing; gctrace=1 does */
+int GC_get_suspend_signal(void); /* -1: none that concerns the program */
+int GC_get_thr_restart_signal(void);
 #define GC_TIME_UNLIMITED 999999
 
 GC_word GC_get_gc_no(void);
@@ -151,6 +157,25 @@ void GC_register_finalizer_no_order(void *object, GC_finalization_proc function,
                                     GC_finalization_proc *ret_function, void **ret_data);
 void GC_register_finalizer_unreachable(void *object, GC_finalization_proc function, void *data,
                                        GC_finalization_proc *ret_function, void **ret_data);
+/* Links: *link becomes NULL when the object dies, while all threads are stopped, before its
+ * finalizer runs; a long one once it cannot come back. Each that is registered makes every pause a
+ * little longer. A disguised pointer must be revealed inside GC_call_with_alloc_lock. What is not
+ * in the heap never dies. GC_SUCCESS, GC_DUPLICATE (now it is this object's), GC_NO_MEMORY (or the
+ * word lies in an arena); moving: GC_DUPLICATE, GC_NOT_FOUND; unregistering: whether it was
+ * registered. */
+#define GC_NO_MEMORY 2
+#define GC_NOT_FOUND 4
+int GC_register_disappearing_link(void **link); /* to the object it lies in */
+int GC_general_register_disappearing_link(void **link, const void *object);
+int GC_move_disappearing_link(void **link, void **to);
+int GC_unregister_disappearing_link(void **link);
+int GC_register_long_link(void **link, const void *object);
+int GC_move_long_link(void **link, void **to);
+int GC_unregister_long_link(void **link);
+#define GC_GENERAL_REGISTER_DISAPPEARING_LINK(link, object)                                        \
+    GC_general_register_disappearing_link(link, object)
+#define GC_REGISTER_LONG_LINK(link, object) GC_register_long_link(link, object)
+
 int GC_invoke_finalizers(void); /* how many ran */
 int GC_should_invoke_finalizers(void);
 void GC_set_finalize_on_demand(int value);
@@ -187,7 +212,9 @@ int GC_pthread_sigmask(int how, const sigset_t *set, sigset_t *old);
 #endif
 void *GC_dlopen(const char *path, int mode);
 typedef void *(*GC_fn_type)(void *data);
-void *GC_call_with_alloc_lock(GC_fn_type function, void *data); /* one at a time */
+/* One at a time, and no collection stops the thread meanwhile: the function must be short, must not
+ * allocate, and must not wait for other threads. */
+void *GC_call_with_alloc_lock(GC_fn_type function, void *data);
 void *GC_do_blocking(GC_fn_type function, void *data);
 void *GC_call_with_gc_active(GC_fn_type function, void *data);
 typedef void *(*GC_stack_base_func)(struct GC_stack_base *base, void *data);
