@@ -30,7 +30,6 @@
 #include "central/central.h"
 #include "meta/classes.h"
 #include "meta/memory.h"
-#include "meta/pagemap.h"
 #include "os/lock.h"
 #include "os/vm.h"
 
@@ -73,10 +72,10 @@ static struct class_counters counters[MAL_CLASS_COUNT]; /* rule 3 */
 
 /* Lays the classes' slots out one behind the other. */
 static void lay_out_slots(void) {
-    uint32_t next = mal_round_up(sizeof(struct slab) / sizeof(uint64_t), MAL_SLOT_WORDS);
+    uint32_t next = sizeof(struct slab) / sizeof(uint64_t);
     for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++) {
         cache.first_slot[class] = (uint16_t)next;
-        next += MAL_SLOT_WORDS * (1u + mal_class[class].cache_limit);
+        next += 1u + mal_class[class].cache_limit;
     }
     MAL_CHECK(next <= MAL_SLAB_BYTES / sizeof(uint64_t), "the classes' slots fit one slab");
 }
@@ -124,8 +123,8 @@ static struct slab *slab_of(unsigned cpu) {
 }
 
 /* The slot at a word index. */
-static struct mal_slot *slot_at(struct slab *slab, uint64_t word) {
-    return (struct mal_slot *)(void *)((uint64_t *)(void *)slab + word);
+static void **slot_at(struct slab *slab, uint64_t word) {
+    return (void **)(void *)slab + word;
 }
 
 bool mal_cache_cpu_is_populated(unsigned cpu) {
@@ -167,7 +166,7 @@ static struct slab *lock_slab(unsigned cpu) {
 }
 
 static uint32_t capacity_of(const struct slab *slab, uint32_t class) {
-    return ((uint32_t)slab->limit[class] - cache.first_slot[class]) / MAL_SLOT_WORDS;
+    return (uint32_t)slab->limit[class] - cache.first_slot[class];
 }
 
 static uint64_t header_top(uint64_t header) {
@@ -175,14 +174,13 @@ static uint64_t header_top(uint64_t header) {
 }
 
 static uint32_t objects_below(uint64_t header, uint32_t class) {
-    return ((uint32_t)header_top(header) - cache.first_slot[class]) / MAL_SLOT_WORDS;
+    return (uint32_t)header_top(header) - cache.first_slot[class];
 }
 
 static void set_capacity_locked(struct slab *slab, uint32_t class, uint32_t capacity) {
     slab->granted_bytes -= (uint64_t)capacity_of(slab, class) * mal_class[class].size_bytes;
     slab->granted_bytes += (uint64_t)capacity * mal_class[class].size_bytes;
-    mal_store_release(&slab->limit[class],
-                      (uint16_t)(cache.first_slot[class] + MAL_SLOT_WORDS * capacity));
+    mal_store_release(&slab->limit[class], (uint16_t)(cache.first_slot[class] + capacity));
 }
 
 static uint32_t objects_in(struct slab *slab, uint32_t class) {
@@ -235,75 +233,72 @@ static bool grow_locked(struct slab *slab, uint32_t class) {
     if (slab->granted_bytes + bytes > mal_central_share(MAL_CACHE_BUDGET_BYTES))
         return false;
     uint64_t first = cache.first_slot[class];
-    touch_locked(slab, first, first + MAL_SLOT_WORDS * (1u + capacity + more));
+    touch_locked(slab, first, first + 1u + capacity + more);
     set_capacity_locked(slab, class, capacity + more);
     return true;
 }
 
-static struct mal_slot pop_locked(struct slab *slab, uint32_t class) {
+static void *pop_locked(struct slab *slab, uint32_t class) {
     uint64_t header = slab->header[class];
-    struct mal_slot slot = *slot_at(slab, header_top(header));
-    if (slot.object)
-        mal_store_relaxed(&slab->header[class], header - MAL_SLOT_WORDS + MAL_SLAB_POP_UNIT);
-    return slot;
+    void *object = *slot_at(slab, header_top(header));
+    if (object)
+        mal_store_relaxed(&slab->header[class], header - 1 + MAL_SLAB_POP_UNIT);
+    return object;
 }
 
-static bool push_locked(struct slab *slab, uint32_t class, struct mal_slot slot) {
+static bool push_locked(struct slab *slab, uint32_t class, void *object) {
     uint64_t header = slab->header[class];
     if (header_top(header) >= slab->limit[class])
         return false;
-    *slot_at(slab, header_top(header) + MAL_SLOT_WORDS) = slot;
-    mal_store_relaxed(&slab->header[class], header + MAL_SLOT_WORDS);
+    *slot_at(slab, header_top(header) + 1) = object;
+    mal_store_relaxed(&slab->header[class], header + 1);
     return true;
 }
 
 /* A top of 0 belongs to a slab that is not set up yet, whose word 0 is 0 as well. */
-static struct mal_slot pop_anyhow(uint32_t class) {
+static void *pop_anyhow(uint32_t class) {
     if (cache.mode == MAL_PERCPU_RSEQ)
         return mal_percpu_pop(class);
     struct slab *slab = lock_slab(mal_percpu_ask_kernel(cache.cpus));
-    struct mal_slot slot = pop_locked(slab, class);
+    void *object = pop_locked(slab, class);
     mal_unlock(&slab->lock);
-    return slot;
+    return object;
 }
 
-static bool push_anyhow(uint32_t class, struct mal_slot slot) {
+static bool push_anyhow(uint32_t class, void *object) {
     if (cache.mode == MAL_PERCPU_RSEQ)
-        return mal_percpu_push(class, slot);
+        return mal_percpu_push(class, object);
     struct slab *slab = lock_slab(mal_percpu_ask_kernel(cache.cpus));
-    bool pushed = push_locked(slab, class, slot);
+    bool pushed = push_locked(slab, class, object);
     mal_unlock(&slab->lock);
     return pushed;
 }
 
-static size_t pop_many_locked(struct slab *slab, uint32_t class, struct mal_slot *ret_slots,
-                              size_t most) {
+static size_t pop_many_locked(struct slab *slab, uint32_t class, void **ret_objects, size_t most) {
     uint64_t header = slab->header[class];
     size_t count = mal_min(most, objects_below(header, class));
-    uint64_t first = header_top(header) - MAL_SLOT_WORDS * (count - 1);
     for (size_t i = 0; i < count; i++)
-        ret_slots[i] = *slot_at(slab, first + MAL_SLOT_WORDS * i);
-    mal_store_relaxed(&slab->header[class], header + count * (MAL_SLAB_POP_UNIT - MAL_SLOT_WORDS));
+        ret_objects[i] = *slot_at(slab, header_top(header) - i);
+    mal_store_relaxed(&slab->header[class], header + count * (MAL_SLAB_POP_UNIT - 1));
     return count;
 }
 
-static size_t pop_many_anyhow(uint32_t class, struct mal_slot *ret_slots, size_t most) {
+static size_t pop_many_anyhow(uint32_t class, void **ret_objects, size_t most) {
     if (cache.mode == MAL_PERCPU_RSEQ)
-        return mal_percpu_pop_many(class, cache.first_slot[class], ret_slots, most);
+        return mal_percpu_pop_many(class, cache.first_slot[class], ret_objects, most);
     struct slab *slab = lock_slab(mal_percpu_ask_kernel(cache.cpus));
-    size_t count = pop_many_locked(slab, class, ret_slots, most);
+    size_t count = pop_many_locked(slab, class, ret_objects, most);
     mal_unlock(&slab->lock);
     return count;
 }
 
-/* Returns how many of the slots went in, the first ones. */
-static size_t push_many_anyhow(uint32_t class, const struct mal_slot *slots, size_t count) {
-    size_t done = 0;
-    if (cache.mode == MAL_PERCPU_RSEQ && mal_percpu_push_many(class, slots, count))
-        return count;
-    while (done < count && push_anyhow(class, slots[done]))
-        done++;
-    return done;
+/* Pushes so that the first object is on top. Returns how many did not go in: the first ones. */
+static size_t push_many_anyhow(uint32_t class, void *const *objects, size_t count) {
+    if (cache.mode == MAL_PERCPU_RSEQ && mal_percpu_push_many(class, objects, count))
+        return 0;
+    while (count > 0 && push_anyhow(class, objects[count - 1]))
+        count--;
+    return count;
 }
 
 /* The CPU whose slab serves this thread; -1 for a thread that libc did not register. */
@@ -315,7 +310,7 @@ static int my_cpu(void) {
 /* What a class has been granted here, without the lock: a hint, 0 for a slab that is not set up. */
 static uint32_t capacity_hint(int cpu, uint32_t class) {
     uint32_t limit = mal_load_relaxed(&slab_of((unsigned)cpu)->limit[class]);
-    return limit == 0 ? 0 : (limit - cache.first_slot[class]) / MAL_SLOT_WORDS;
+    return limit == 0 ? 0 : limit - cache.first_slot[class];
 }
 
 static bool grow_here(uint32_t class) {
@@ -353,18 +348,15 @@ static void announce(uint64_t *counter, size_t count) {
     __atomic_thread_fence(__ATOMIC_RELEASE);
 }
 
-/* Last first: a stack hands them out again in the order they came in, which is that of addresses
+/* The first on top: a stack hands them out in the order they came in, which is that of addresses
  * for a new span and that of their frees for used ones. Programs walk memory in that order. */
 static void push_rest(uint32_t class, void **objects, size_t count) {
-    struct mal_slot slots[MAL_CENTRAL_BATCH_MAX];
-    for (size_t i = 0; i < count; i++)
-        slots[i] =
-            (struct mal_slot){objects[count - 1 - i], mal_pagemap_state(objects[count - 1 - i])};
     announce(&counters[class].filled, count);
-    size_t left = count - push_many_anyhow(class, slots, count);
+    size_t left = push_many_anyhow(class, objects, count);
+    if (left == 0)
+        return;
     mal_sub_relaxed(&counters[class].filled, left);
-    if (left > 0)
-        mal_central_give(class, objects, left);
+    mal_central_give(class, objects, left);
 }
 
 /* A batch from the central list; the first object is the caller's. */
@@ -381,65 +373,54 @@ static MAL_SLOW void *fetch(uint32_t class) {
 }
 
 void *mal_cache_alloc_slow(uint32_t class) {
-    if (cache.mode == MAL_PERCPU_LOCK) {
-        struct mal_slot slot = pop_anyhow(class);
-        if (slot.object)
-            return slot.object;
-    }
-    return fetch(class);
+    void *object = cache.mode == MAL_PERCPU_LOCK ? pop_anyhow(class) : NULL;
+    return object ? object : fetch(class);
 }
 
-/* Gives the objects of slots to the central list, the top of the stack first. */
-static void give_slots(uint32_t class, const struct mal_slot *slots, size_t count) {
+static void drain_batch(uint32_t class) {
     void *objects[MAL_CENTRAL_BATCH_MAX];
-    for (size_t i = 0; i < count; i++)
-        objects[i] = slots[count - 1 - i].object;
+    size_t wanted = objects_to_drain(class);
+    announce(&counters[class].drained, wanted);
+    size_t count = pop_many_anyhow(class, objects, wanted);
+    if (count < wanted)
+        mal_sub_relaxed(&counters[class].drained, wanted - count);
     if (count > 0)
         mal_central_give(class, objects, count);
 }
 
-static void drain_batch(uint32_t class) {
-    struct mal_slot slots[MAL_CENTRAL_BATCH_MAX];
-    size_t wanted = objects_to_drain(class);
-    announce(&counters[class].drained, wanted);
-    size_t count = pop_many_anyhow(class, slots, wanted);
-    mal_sub_relaxed(&counters[class].drained, wanted - count);
-    give_slots(class, slots, count);
-}
-
 void mal_cache_free_slow(uint32_t class, void *object) {
-    struct mal_slot slot = {object, mal_pagemap_state(object)};
-    if (cache.mode == MAL_PERCPU_LOCK && push_anyhow(class, slot))
+    if (cache.mode == MAL_PERCPU_LOCK && push_anyhow(class, object))
         return;
     if (!grow_here(class))
         drain_batch(class);
-    if (push_anyhow(class, slot))
+    if (push_anyhow(class, object))
         return;
     mal_add_relaxed(&counters[class].direct_frees, 1);
     mal_central_give(class, &object, 1);
 }
 
 /* Objects of the slab of `cpu`; none once the thread has been moved elsewhere. */
-static size_t pop_many_of(struct slab *slab, unsigned cpu, uint32_t class,
-                          struct mal_slot *ret_slots, size_t most) {
+static size_t pop_many_of(struct slab *slab, unsigned cpu, uint32_t class, void **ret_objects,
+                          size_t most) {
     if (cache.mode == MAL_PERCPU_RSEQ)
         return mal_percpu_current() == (int)cpu
-                   ? mal_percpu_pop_many(class, cache.first_slot[class], ret_slots, most)
+                   ? mal_percpu_pop_many(class, cache.first_slot[class], ret_objects, most)
                    : 0;
     mal_lock(&slab->lock);
-    size_t count = pop_many_locked(slab, class, ret_slots, most);
+    size_t count = pop_many_locked(slab, class, ret_objects, most);
     mal_unlock(&slab->lock);
     return count;
 }
 
 static void drain_class(struct slab *slab, unsigned cpu, uint32_t class) {
-    struct mal_slot slots[MAL_CENTRAL_BATCH_MAX];
+    void *objects[MAL_CENTRAL_BATCH_MAX];
     size_t count;
     do {
         announce(&counters[class].drained, MAL_CENTRAL_BATCH_MAX);
-        count = pop_many_of(slab, cpu, class, slots, MAL_CENTRAL_BATCH_MAX);
+        count = pop_many_of(slab, cpu, class, objects, MAL_CENTRAL_BATCH_MAX);
         mal_sub_relaxed(&counters[class].drained, MAL_CENTRAL_BATCH_MAX - count);
-        give_slots(class, slots, count);
+        if (count > 0)
+            mal_central_give(class, objects, count);
     } while (count == MAL_CENTRAL_BATCH_MAX);
 }
 

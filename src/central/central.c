@@ -36,10 +36,11 @@
 #define TRANSFER_OBJECTS_MIN 64u /* unless so many would be more than TRANSFER_BYTES_MAX */
 #define TRANSFER_LARGE_OBJECTS_MIN 4u
 #define TRANSFER_BYTES_MAX (256u << 10)
+#define STRETCH_MIN 6u /* objects side by side that are put as one */
 /* Bytes of spans without an object out: what a class may keep always, what all may keep together.
  */
 #define EMPTY_CLASS_BYTES (256u << 10)
-#define EMPTY_ALL_BYTES (32u << 20)
+#define EMPTY_ALL_BYTES (16u << 20)
 
 static struct central centrals[MAL_CLASS_COUNT] = {
     [0 ... MAL_CLASS_COUNT - 1] = {.lock = MAL_LOCK_INIT(MAL_RANK_CENTRAL)},
@@ -113,7 +114,7 @@ static size_t span_take(struct central *central, struct mal_span *span, void **r
     while ((got += take_from_word(span, word, ret_objects + got, count - got)) < count)
         word++;
     span->first_word = (uint16_t)word;
-    span->free_count -= (uint16_t)count;
+    mal_store_relaxed(&span->free_count, (uint16_t)(span->free_count - count));
     span->touched_tick = mal_central_now();
     if (span->flags & MAL_SPAN_HOLED)
         mal_central_fill_holes(central, span, ret_objects, count);
@@ -144,20 +145,27 @@ static struct mal_span *add_span(struct central *central, uint32_t class, enum m
     return span;
 }
 
-/* A listed span with a free object: one that is there, else a new one that fits into the heap as it
- * is. Else the heap grows, but before it does the others make room; the lock is dropped for that,
- * and somebody may have listed a span meanwhile. */
-static struct mal_span *span_with_room(struct central *central, uint32_t class) {
+/* A listed span with a free object: one that is there, else a new one. */
+static struct mal_span *listed_or_new(struct central *central, uint32_t class,
+                                      enum mal_growth growth) {
     struct mal_span *span = first_listed(central);
-    if (!span)
-        span = add_span(central, class, MAL_GROWTH_REFUSED);
-    if (span)
-        return span;
-    mal_unlock(&central->lock);
-    mal_central_before_growth(span_bytes(class));
-    mal_central_lock_class(class);
-    span = first_listed(central);
-    return span ? span : add_span(central, class, MAL_GROWTH_ALLOWED);
+    return span ? span : add_span(central, class, growth);
+}
+
+/* The same, in the heap as it is; else others make room, in two steps, before it grows. The lock is
+ * dropped for each, and somebody may have listed a span meanwhile. */
+static struct mal_span *span_with_room(struct central *central, uint32_t class) {
+    static void (*const make_room[])(uint64_t) = {mal_central_give_up_unused,
+                                                  mal_central_before_growth};
+    struct mal_span *span = listed_or_new(central, class, MAL_GROWTH_REFUSED);
+    for (unsigned step = 0; !span && step < MAL_COUNT_OF(make_room); step++) {
+        bool is_last = step + 1 == MAL_COUNT_OF(make_room);
+        mal_unlock(&central->lock);
+        make_room[step](span_bytes(class));
+        mal_central_lock_class(class);
+        span = listed_or_new(central, class, is_last ? MAL_GROWTH_ALLOWED : MAL_GROWTH_REFUSED);
+    }
+    return span;
 }
 
 /* Lists a span anew when its counts put it elsewhere than where it is. */
@@ -203,17 +211,65 @@ size_t mal_central_take(uint32_t class, void **ret_objects, size_t count) {
     return got;
 }
 
-static void span_put_one(struct mal_span *span, uint32_t class, void *object) {
-    uint64_t offset = (uint64_t)((char *)object - span->base);
+static bool lies_in(const struct mal_span *span, const void *object) {
+    return (uint64_t)((const char *)object - span->base) < (uint64_t)span->pages << MAL_PAGE_SHIFT;
+}
+
+/* How many of the objects lie side by side in the span, each one behind or before the last, from
+ * the first on. What was handed out in order often comes back in order; what does not is not
+ * searched for short stretches, which would only make the processor guess wrong. */
+static size_t side_by_side(const struct mal_span *span, void **objects, size_t count) {
+    ptrdiff_t size = (ptrdiff_t)mal_class[span->class].size_bytes;
+    if (count < STRETCH_MIN)
+        return 1;
+    ptrdiff_t reach = (char *)objects[STRETCH_MIN - 1] - (char *)objects[0];
+    size = reach < 0 ? -size : size;
+    if (reach != size * (ptrdiff_t)(STRETCH_MIN - 1))
+        return 1;
+    size_t run = 1;
+    while (run < count && (char *)objects[run] - (char *)objects[run - 1] == size &&
+           lies_in(span, objects[run]))
+        run++;
+    return run;
+}
+
+static unsigned index_of(const struct mal_span *span, uint32_t class, const void *object) {
+    uint64_t offset = (uint64_t)((const char *)object - span->base);
     unsigned index = (unsigned)((offset * mal_class[class].divide_magic) >> 32);
-    uint64_t bit = 1ull << (index % 64);
     MAL_CHECK((uint64_t)index * mal_class[class].size_bytes == offset,
               "a cached pointer is not the start of an object");
+    return index;
+}
+
+static void set_free_bit(struct mal_span *span, unsigned index) {
+    uint64_t bit = 1ull << index % 64;
     MAL_CHECK(!(span->free_bits[index / 64] & bit), "a cached object was already free");
     span->free_bits[index / 64] |= bit;
-    span->free_count++;
     if (index / 64 < span->first_word)
         span->first_word = (uint16_t)(index / 64);
+}
+
+static void set_free_bits(struct mal_span *span, unsigned index, size_t count) {
+    span->first_word = (uint16_t)mal_min(span->first_word, index / 64);
+    do {
+        unsigned in_word = (unsigned)mal_min(count, 64 - index % 64);
+        uint64_t bits = mal_mask(index % 64, in_word);
+        MAL_CHECK(!(span->free_bits[index / 64] & bits), "a cached object was already free");
+        span->free_bits[index / 64] |= bits;
+        index += in_word;
+        count -= in_word;
+    } while (count > 0);
+}
+
+/* Puts the first of the objects, and those side by side with it, into the span's bits. */
+static size_t put_stretch(struct mal_span *span, uint32_t class, void **objects, size_t count) {
+    size_t run = side_by_side(span, objects, count);
+    unsigned first = index_of(span, class, objects[0]);
+    if (run == 1)
+        set_free_bit(span, first);
+    else
+        set_free_bits(span, objects[1] > objects[0] ? first : first - (unsigned)(run - 1), run);
+    return run;
 }
 
 /* The first one is kept whatever its size: a class that swings by one object must not make and
@@ -230,10 +286,6 @@ static void release_empty(struct central *central, struct mal_span *span) {
     central->stats.spans--;
     mal_central_count_holes(central, -(int64_t)mal_central_hole_bytes(span));
     mal_pageheap_free_span(span);
-}
-
-static bool lies_in(const struct mal_span *span, const void *object) {
-    return (uint64_t)((const char *)object - span->base) < (uint64_t)span->pages << MAL_PAGE_SHIFT;
 }
 
 /* Objects came back: the span goes on the list where it belongs now, or away. */
@@ -256,8 +308,9 @@ static size_t put_run(struct central *central, uint32_t class, void **objects, s
     bool was_full = span->free_count == 0;
     size_t done = 0;
     do
-        span_put_one(span, class, objects[done++]);
+        done += put_stretch(span, class, objects + done, count - done);
     while (done < count && lies_in(span, objects[done]));
+    mal_store_relaxed(&span->free_count, (uint16_t)(span->free_count + done));
     span->touched_tick = mal_central_now();
     central->stats.span_free += done;
     settle(central, class, span, was_full);

@@ -2,8 +2,8 @@
  *
  * Objects of one class, shared by all CPUs: the transfer cache in front, spans behind.
  *
- * All functions are thread-safe and take the class's lock. Objects passed in or out are free: their
- * state bytes are 0.
+ * All functions are thread-safe and take the class's lock. Objects passed in or out are free; what
+ * their words say does not matter.
  */
 #ifndef MAL_CENTRAL_CENTRAL_H
 #define MAL_CENTRAL_CENTRAL_H
@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MAL_CENTRAL_BATCH_MAX 64u
+#define MAL_CENTRAL_BATCH_MAX 128u
 
 /* Fills `ret_objects` with up to `count` objects (1 .. MAL_CENTRAL_BATCH_MAX). Returns how many:
  * fewer, even 0, only when memory is short. */
@@ -29,9 +29,12 @@ void mal_central_flush(uint32_t class);
 /* Gives all spans without an object out to the page heap, so that others can use their pages. */
 void mal_central_release_empty(void);
 
-/* The heap is about to grow for a span of `bytes`: spans that hold nothing give up their pages, and
- * where much lies free inside spans that stay, as much of it goes back to the OS as the heap grows
- * by. No lock held. */
+/* Nothing in the heap fits a span of `bytes`: what classes did not use lately goes back into its
+ * spans, and spans that hold nothing give up their pages. No lock held. */
+void mal_central_give_up_unused(uint64_t bytes);
+
+/* That did not help, and the heap is about to grow: where much lies free inside spans that stay, as
+ * much of it goes back to the OS as the heap grows by. No lock held. */
 void mal_central_before_growth(uint64_t bytes);
 
 /* Bytes of such spans; any thread, a relaxed snapshot. */

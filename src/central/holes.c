@@ -269,12 +269,15 @@ uint64_t mal_central_make_holes(const struct mal_hole_request *request, size_t *
     return released;
 }
 
-void mal_central_before_growth(uint64_t bytes) {
-    static size_t cursor_page; /* a hint; whoever works moves it */
+void mal_central_give_up_unused(uint64_t bytes) {
     for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++)
         mal_central_trim_for_growth(class);
     if (mal_central_empty_bytes() >= mal_min(bytes, EMPTY_WORTH_BYTES))
         mal_central_release_empty();
+}
+
+void mal_central_before_growth(uint64_t bytes) {
+    static size_t cursor_page; /* a hint; whoever works moves it */
     uint64_t heap_bytes = mal_pageheap_stats().inuse_pages << MAL_PAGE_SHIFT;
     if (mal_central_reclaimable_bytes() < heap_bytes / GROWTH_SHARE)
         return;

@@ -29,6 +29,7 @@
 #include "front/thread.h"
 #include "gc/cycle.h"
 #include "meta/classes.h"
+#include "meta/freed.h"
 #include "meta/memory.h"
 #include "meta/pagemap.h"
 #include "os/env.h"
@@ -84,6 +85,7 @@ static void configure_profile(void) {
 }
 
 static bool bring_up_pagemap(void) {
+    mal_freed_init(mal_random_seed());
     return mal_pagemap_init(mal_random_seed()) == 0;
 }
 

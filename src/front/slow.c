@@ -4,16 +4,16 @@
  *
  * Path up: a request whose countdown is due first finds out what for (set-up, tick, sample), is
  * then served like any other, and if it was sampled (or is traced, front/object_trace.c) its state
- * byte says so. Medium sizes pass through the CPU caches; above that an object is a span of its
- * own. Path down: a pointer whose state byte is not LIVE is sampled, large, or wrong; a sampled one
- * is reported and then freed like any other.
+ * byte says so from then on. Medium sizes pass through the CPU caches; above that an object is a
+ * span of its own. Path down: a pointer at which no plain object starts, or one that is marked as
+ * freed, is sampled, large, or wrong; a sampled one is reported and then freed like any other.
  *
  * A large object's `sampled` mark lies in its span, because it has no state byte.
  *
  * SYNCHRONIZATION: an object's state belongs to whoever owns the object. No lock is held here.
  *
- * Must never write into an object, and never let a wrong pointer pass: corruption that stops the
- * program with a sentence is better than corruption that does not.
+ * Must never write into an object but its first word (meta/freed.h), and never let a wrong pointer
+ * pass: corruption that stops the program with a sentence is better than corruption that does not.
  */
 #include "front/slow.h"
 
@@ -26,6 +26,7 @@
 #include "front/object_trace.h"
 #include "front/stats.h"
 #include "front/thread.h"
+#include "meta/freed.h"
 #include "meta/pagemap.h"
 #include "pageheap/move.h"
 #include "pageheap/pageheap.h"
@@ -47,8 +48,8 @@ static bool record(void *object, uint64_t size_bytes, enum mal_due due, uint64_t
     return recorded;
 }
 
-static void mark_sampled(void *object) {
-    mal_store_relaxed(mal_pagemap_state(object), mal_state_sampled(mal_pagemap_granule(object)));
+static void set_state(void *object, uint8_t state) {
+    mal_store_relaxed(mal_pagemap_state(object), state);
 }
 
 static void *fail(void) {
@@ -56,25 +57,24 @@ static void *fail(void) {
     return NULL;
 }
 
-static void *mark_live(struct mal_slot slot) {
-    mal_mark_live(slot);
-    return slot.object;
-}
-
-/* One object of a class, found wherever there is one, marked live. */
+/* One object of a class, found wherever there is one, in use. */
 static void *take(uint32_t class) {
-    struct mal_slot slot = mal_percpu_pop(class);
-    return slot.object ? mark_live(slot) : mal_alloc_miss(class);
+    void *object = mal_percpu_pop(class);
+    if (!object)
+        return mal_alloc_miss(class);
+    mal_unmark_freed(object);
+    return object;
 }
 
+/* What could not be recognised when it is freed is not recorded either. */
 static void *take_and_record(uint32_t class, enum mal_due due, uint64_t rate) {
     void *object = take(class);
-    if (!object)
-        return NULL;
+    if (!object || !mal_pageheap_own_states(mal_pagemap_span_at(object)))
+        return object;
     uint64_t size = mal_class[class].size_bytes;
     bool sampled = due != MAL_DUE_NOTHING && record(object, size, due, rate);
     if (mal_object_trace_alloc(object, size) || sampled)
-        mark_sampled(object);
+        set_state(object, mal_state_sampled(mal_pagemap_granule(object)));
     return object;
 }
 
@@ -103,7 +103,10 @@ void *mal_alloc_due(size_t bytes) {
 
 void *mal_alloc_miss(uint32_t class) {
     void *object = mal_cache_alloc_slow(class);
-    return object ? mark_live((struct mal_slot){object, mal_pagemap_state(object)}) : fail();
+    if (!object)
+        return fail();
+    mal_unmark_freed(object);
+    return object;
 }
 
 /* A large object has come to be, or has changed its size: counts and charges it as it is now. */
@@ -118,9 +121,14 @@ static void count_and_charge_large(struct mal_span *span) {
     span->sampled = mal_object_trace_alloc(span->base, size) || sampled;
 }
 
-/* Before the heap grows for a large object, spans that hold nothing make room. */
+/* Before the heap grows for a large object, spans that hold nothing make room; then what lies free
+ * in others. */
 static struct mal_span *new_large(size_t bytes, size_t alignment) {
     struct mal_span *span = mal_pageheap_new_large_span(bytes, alignment, MAL_GROWTH_REFUSED);
+    if (span)
+        return span;
+    mal_central_give_up_unused(bytes);
+    span = mal_pageheap_new_large_span(bytes, alignment, MAL_GROWTH_REFUSED);
     if (span)
         return span;
     mal_central_before_growth(bytes);
@@ -176,10 +184,9 @@ static enum pointer_kind kind_in_class_span(const void *pointer, const struct ma
     uint32_t size = mal_class[span->class].size_bytes;
     if (offset % size != 0 || offset / size >= span->object_count)
         return INTERIOR;
-    uint8_t state = mal_load_relaxed(mal_pagemap_state(pointer));
-    if (mal_state_is_live(state))
-        return LIVE;
-    return mal_state_is_sampled(state) ? SAMPLED : FREED;
+    if (mal_state_is_sampled(mal_load_relaxed(mal_pagemap_state(pointer))))
+        return SAMPLED;
+    return mal_is_freed(pointer) ? FREED : LIVE;
 }
 
 static struct pointer_facts facts_of(const void *pointer) {
@@ -251,10 +258,10 @@ void mal_free_full(void *object) {
 }
 
 static void free_sampled(void *pointer, uint32_t class) {
-    struct mal_slot slot = {pointer, mal_pagemap_state(pointer)};
-    mal_store_relaxed(slot.state, (uint8_t)0);
+    set_state(pointer, mal_state_start(mal_pagemap_granule(pointer)));
     report_free(pointer, mal_class[class].size_bytes);
-    if (!mal_percpu_push(class, slot))
+    mal_mark_freed(pointer);
+    if (!mal_percpu_push(class, pointer))
         mal_cache_free_slow(class, pointer);
 }
 
@@ -283,14 +290,14 @@ void mal_free_unusual(void *pointer) {
     mal_misuse(pointer, "free");
 }
 
-/* Size of an object that its state byte proves to be alive; 0 for any other pointer. */
+/* Size of a plain object in use; 0 for any other pointer. */
 static size_t size_if_live(const void *pointer) {
     uint64_t granule = mal_pagemap_granule(pointer);
     if (!mal_pagemap_covers(granule))
         return 0;
     uint64_t entry = mal_pagemap_entry(granule);
-    bool live = mal_load_relaxed(mal_entry_state(entry, granule)) == mal_state_live(granule);
-    return live ? mal_class[mal_entry_class(entry)].size_bytes : 0;
+    bool starts = mal_load_relaxed(mal_entry_state(entry, granule)) == mal_state_start(granule);
+    return starts && !mal_is_freed(pointer) ? mal_class[mal_entry_class(entry)].size_bytes : 0;
 }
 
 size_t mal_usable_bytes(const void *pointer, const char *what) {

@@ -3,17 +3,18 @@
  * Memory from malloc as roots.
  *
  * For finding out whether a program lost an object because the only pointer to it lay in malloc'd
- * memory. Walks the page heap's spans while the world is stopped and takes each live object, by its
- * state byte, as a range of words. A thread may be stopped inside malloc, between taking an object
- * and marking it live: the program has stored nothing in it yet.
+ * memory. Walks the page heap's spans while the world is stopped and takes each object that is not
+ * marked as freed as a range of words; one that was written into after its free, or never handed
+ * out, counts as well. A thread may be stopped inside malloc, between taking an object and clearing
+ * its mark: the program has stored nothing in it yet.
  *
  * SYNCHRONIZATION: world stopped, all of Mallard's locks are free.
  */
 #include "gc/malloc_roots.h"
 
-#include "base/atomic.h"
 #include "gc/mark.h"
 #include "meta/classes.h"
+#include "meta/freed.h"
 #include "meta/pagemap.h"
 #include "pageheap/pageheap.h"
 
@@ -23,7 +24,7 @@ static void mark_objects(struct mal_gc_worker *worker, const struct mal_span_vie
     uint32_t bytes = mal_class[view->class].size_bytes;
     char *object = mal_pagemap_address(view->page);
     for (uint32_t i = 0; i < view->objects; i++, object += bytes)
-        if (mal_load_relaxed(mal_pagemap_state(object)) != 0)
+        if (!mal_is_freed(object))
             mal_gc_mark_range(worker, (uintptr_t)object, (uintptr_t)object + bytes);
 }
 

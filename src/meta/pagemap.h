@@ -15,20 +15,20 @@
  *                spans that hold more than one object
  *
  * So the state byte of an object is at states + (its granule >> shift):
- *     0                     free, or not the start of an object
- *     LIVE | g              allocated; g = low seven bits of the start's granule
- *     SAMPLED | g           allocated and known to the profiler; g = its low three bits
+ *     0                     not the start of an object
+ *     START | g             the start of one; g = low seven bits of the start's granule
+ *     SAMPLED | g           one known to the profiler; g = its low three bits
  * Bytes of one class are never shared by two objects, and g tells apart the starts within one
- * byte's reach, so one comparison proves that a pointer is the start of a live object: a double
- * free, an interior pointer and a sampled object all fail it. Pages without state bytes (of no
- * span, of large objects) all share one byte that is 0 for ever, so every pointer into them fails
- * it too.
+ * byte's reach, so one comparison proves that a pointer is the start of an object: an interior
+ * pointer and a sampled object fail it. Pages without state bytes (of no span, of large objects)
+ * all share one byte that is 0 for ever, so every pointer into them fails it too. Whether an object
+ * is in use, its first word tells (meta/freed.h).
  *
- * SYNCHRONIZATION: entries of a page change only while the page belongs to no live object (under
- * the page heap's lock); `extent` grows by store-release after the tables behind it are committed.
- * A state byte is written by whoever owns the object at that moment: the thread that was just
- * given it, or the one that frees it. Relaxed atomics throughout; handing the object over is the
- * program's own synchronization.
+ * SYNCHRONIZATION: entries of a page change under the page heap's lock, and only while the page
+ * belongs to no live object or to another array that says the same (pageheap/states.c); `extent`
+ * grows by store-release after the tables behind it are committed. A state byte is written by
+ * whoever owns the object at that moment, when it becomes sampled and when it ceases to be. Relaxed
+ * atomics throughout; handing the object over is the program's own synchronization.
  */
 #ifndef MAL_META_PAGEMAP_H
 #define MAL_META_PAGEMAP_H
@@ -44,7 +44,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MAL_STATE_LIVE 0x80u
+#define MAL_STATE_START 0x80u
 #define MAL_STATE_SAMPLED 0x40u
 #define MAL_STATE_SAMPLED_TAG 0x07u
 #define MAL_ENTRY_NO_STATES_SHIFT 63u /* every granule >> 63 is 0 */
@@ -94,20 +94,20 @@ MAL_FAST uint8_t *mal_entry_state(uint64_t entry, uint64_t granule) {
     return state;
 }
 
-MAL_FAST uint8_t mal_state_live(uint64_t granule) {
-    return (uint8_t)(MAL_STATE_LIVE | granule);
+MAL_FAST uint8_t mal_state_start(uint64_t granule) {
+    return (uint8_t)(MAL_STATE_START | granule);
 }
 
 static inline uint8_t mal_state_sampled(uint64_t granule) {
     return (uint8_t)(MAL_STATE_SAMPLED | (granule & MAL_STATE_SAMPLED_TAG));
 }
 
-static inline bool mal_state_is_live(uint8_t state) {
-    return state & MAL_STATE_LIVE;
+static inline bool mal_state_is_start(uint8_t state) {
+    return state & MAL_STATE_START;
 }
 
 static inline bool mal_state_is_sampled(uint8_t state) {
-    return !mal_state_is_live(state) && state & MAL_STATE_SAMPLED;
+    return !mal_state_is_start(state) && state & MAL_STATE_SAMPLED;
 }
 
 /* The entry of a page whose state bytes begin at `states`. */

@@ -6,7 +6,7 @@
  * kernel clears the rseq_cs field when it restarts a sequence, and ignores it when the thread is
  * outside the range it names, so several users in one process do not disturb each other.
  *
- * The sequences for several slots follow the proof in the header: they write dead storage above
+ * The sequences for several objects follow the proof in the header: they write dead storage above
  * top, or private memory, and commit by one store of the header.
  *
  * In lock mode the offset names a thread variable of ours that looks like the area of a thread the
@@ -22,8 +22,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Words popped, turned into pops in their place of the header: (words / 2) << 16. */
-#define POP_SHIFT_OF_WORDS 15
+#define POP_SHIFT 16 /* pops in their place of the header */
+
+_Static_assert(1ull << POP_SHIFT == MAL_SLAB_POP_UNIT, "a pop counts one unit");
 
 #define CPU_MASK_BYTES 1024 /* the kernel's own limit is 8192 CPUs */
 
@@ -93,143 +94,139 @@ unsigned mal_percpu_ask_kernel(unsigned cpus) {
 
 #if defined(__x86_64__)
 
-bool mal_percpu_push_many(size_t class, const struct mal_slot *slots, size_t count) {
-    uint64_t slab, place, header, top, at;
-    __asm__ goto volatile(
-        MAL_RSEQ_BEGIN "movzwl %c[limits](%[slab], %[class], 2), %k[at]\n\t"
-                       "leaq (%[slab], %[class], 8), %[place]\n\t"
-                       "movq (%[place]), %[header]\n\t"
-                       "movzwl %w[header], %k[top]\n\t"
-                       "subq %[words], %[at]\n\t"
-                       "cmpq %[top], %[at]\n\t"
-                       "jl %l[full]\n\t"
-                       "leaq 16(%[slab], %[top], 8), %[slab]\n\t"
-                       "xorl %k[at], %k[at]\n"
-                       "5:\n\t"
-                       "movups (%[slots], %[at], 8), %%xmm0\n\t"
-                       "movups %%xmm0, (%[slab], %[at], 8)\n\t"
-                       "addq %[slot_words], %[at]\n\t"
-                       "cmpq %[words], %[at]\n\t"
-                       "jb 5b\n\t"
-                       "addq %[words], %[header]\n\t"
-                       "movq %[header], (%[place])\n" MAL_RSEQ_END("full")
-        : [slab] "=&r"(slab), [place] "=&r"(place), [header] "=&r"(header), [top] "=&r"(top),
-          [at] "=&r"(at)
-        : [area] "m"(mal_percpu_area_offset), [slabs] "m"(mal_percpu_slabs), [class] "r"(class),
-          [slots] "r"(slots), [words] "r"(count * MAL_SLOT_WORDS), [shift] "i"(MAL_SLAB_SHIFT),
-          [limits] "i"(MAL_SLAB_LIMIT_OFFSET), [slot_words] "i"(MAL_SLOT_WORDS)
-        : "memory", "cc", "xmm0"
-        : full);
+bool mal_percpu_push_many(size_t class, void *const *objects, size_t count) {
+    uint64_t slab, place, header, top, left;
+    __asm__ goto volatile(MAL_RSEQ_BEGIN "movzwl %c[limits](%[slab], %[class], 2), %k[left]\n\t"
+                                         "leaq (%[slab], %[class], 8), %[place]\n\t"
+                                         "movq (%[place]), %[header]\n\t"
+                                         "movzwl %w[header], %k[top]\n\t"
+                                         "subq %[count], %[left]\n\t"
+                                         "cmpq %[top], %[left]\n\t"
+                                         "jl %l[full]\n\t"
+                                         "leaq (%[slab], %[top], 8), %[slab]\n\t"
+                                         "movq %[count], %[left]\n"
+                                         "5:\n\t"
+                                         "movq -8(%[objects], %[left], 8), %[top]\n\t"
+                                         "addq $8, %[slab]\n\t"
+                                         "movq %[top], (%[slab])\n\t"
+                                         "decq %[left]\n\t"
+                                         "jnz 5b\n\t"
+                                         "addq %[count], %[header]\n\t"
+                                         "movq %[header], (%[place])\n" MAL_RSEQ_END("full")
+                          : [slab] "=&r"(slab), [place] "=&r"(place), [header] "=&r"(header),
+                            [top] "=&r"(top), [left] "=&r"(left)
+                          : [area] "m"(mal_percpu_area_offset), [slabs] "m"(mal_percpu_slabs),
+                            [class] "r"(class), [objects] "r"(objects), [count] "r"(count),
+                            [shift] "i"(MAL_SLAB_SHIFT), [limits] "i"(MAL_SLAB_LIMIT_OFFSET)
+                          : "memory", "cc"
+                          : full);
     return true;
 full:
     return false;
 }
 
-size_t mal_percpu_pop_many(size_t class, uint64_t bottom, struct mal_slot *ret_slots, size_t most) {
-    uint64_t slab, place, header, words, at;
-    __asm__ goto volatile(MAL_RSEQ_BEGIN "leaq (%[slab], %[class], 8), %[place]\n\t"
-                                         "movq (%[place]), %[header]\n\t"
-                                         "movzwl %w[header], %k[at]\n\t"
-                                         "movq %[at], %[words]\n\t"
-                                         "subq %[bottom], %[words]\n\t"
-                                         "jle %l[empty]\n\t"
-                                         "cmpq %[wanted], %[words]\n\t"
-                                         "cmova %[wanted], %[words]\n\t"
-                                         "subq %[words], %[at]\n\t"
-                                         "leaq 16(%[slab], %[at], 8), %[slab]\n\t"
-                                         "xorl %k[at], %k[at]\n"
-                                         "5:\n\t"
-                                         "movups (%[slab], %[at], 8), %%xmm0\n\t"
-                                         "movups %%xmm0, (%[slots], %[at], 8)\n\t"
-                                         "addq %[slot_words], %[at]\n\t"
-                                         "cmpq %[words], %[at]\n\t"
-                                         "jb 5b\n\t"
-                                         "shlq %[pop_shift], %[at]\n\t"
-                                         "subq %[words], %[header]\n\t"
-                                         "addq %[at], %[header]\n\t"
-                                         "movq %[header], (%[place])\n" MAL_RSEQ_END("empty")
-                          : [slab] "=&r"(slab), [place] "=&r"(place), [header] "=&r"(header),
-                            [words] "=&r"(words), [at] "=&r"(at)
-                          : [area] "m"(mal_percpu_area_offset), [slabs] "m"(mal_percpu_slabs),
-                            [class] "r"(class), [slots] "r"(ret_slots), [bottom] "r"(bottom),
-                            [wanted] "r"(most * MAL_SLOT_WORDS), [shift] "i"(MAL_SLAB_SHIFT),
-                            [slot_words] "i"(MAL_SLOT_WORDS), [pop_shift] "i"(POP_SHIFT_OF_WORDS)
-                          : "memory", "cc", "xmm0"
-                          : empty);
-    return words / MAL_SLOT_WORDS;
+size_t mal_percpu_pop_many(size_t class, uint64_t bottom, void **ret_objects, size_t most) {
+    uint64_t slab, place, header, count, at, object;
+    __asm__ goto volatile(
+        MAL_RSEQ_BEGIN "leaq (%[slab], %[class], 8), %[place]\n\t"
+                       "movq (%[place]), %[header]\n\t"
+                       "movzwl %w[header], %k[at]\n\t"
+                       "leaq (%[slab], %[at], 8), %[slab]\n\t"
+                       "movq %[at], %[count]\n\t"
+                       "subq %[bottom], %[count]\n\t"
+                       "jle %l[empty]\n\t"
+                       "cmpq %[most], %[count]\n\t"
+                       "cmova %[most], %[count]\n\t"
+                       "xorl %k[at], %k[at]\n"
+                       "5:\n\t"
+                       "movq (%[slab]), %[object]\n\t"
+                       "subq $8, %[slab]\n\t"
+                       "movq %[object], (%[objects], %[at], 8)\n\t"
+                       "incq %[at]\n\t"
+                       "cmpq %[count], %[at]\n\t"
+                       "jb 5b\n\t"
+                       "shlq %[pop_shift], %[at]\n\t"
+                       "subq %[count], %[header]\n\t"
+                       "addq %[at], %[header]\n\t"
+                       "movq %[header], (%[place])\n" MAL_RSEQ_END("empty")
+        : [slab] "=&r"(slab), [place] "=&r"(place), [header] "=&r"(header), [count] "=&r"(count),
+          [at] "=&r"(at), [object] "=&r"(object)
+        : [area] "m"(mal_percpu_area_offset), [slabs] "m"(mal_percpu_slabs), [class] "r"(class),
+          [objects] "r"(ret_objects), [bottom] "r"(bottom), [most] "r"(most),
+          [shift] "i"(MAL_SLAB_SHIFT), [pop_shift] "i"(POP_SHIFT)
+        : "memory", "cc"
+        : empty);
+    return count;
 empty:
-    return 0;
+    return (size_t)mal_opaque_null();
 }
 
 #elif defined(__aarch64__)
 
-bool mal_percpu_push_many(size_t class, const struct mal_slot *slots, size_t count) {
-    uint64_t slab, header, top, at, word, second;
+bool mal_percpu_push_many(size_t class, void *const *objects, size_t count) {
+    uint64_t slab, header, top, at, object;
     char *area = (char *)__builtin_thread_pointer() + mal_percpu_area_offset;
-    __asm__ goto volatile(
-        MAL_RSEQ_BEGIN "add %[at], %[slab], %[limits]\n\t"
-                       "add %[at], %[at], %[class], lsl #1\n\t"
-                       "ldarh %w[at], [%[at]]\n\t"
-                       "ldr %[header], [%[slab], %[class], lsl #3]\n\t"
-                       "and %[top], %[header], #0xffff\n\t"
-                       "sub %[at], %[at], %[words]\n\t"
-                       "cmp %[at], %[top]\n\t"
-                       "b.lt %l[full]\n\t"
-                       "add %[top], %[slab], %[top], lsl #3\n\t"
-                       "mov %[at], %[slots]\n"
-                       "5:\n\t"
-                       "ldp %[word], %[second], [%[at]], #16\n\t"
-                       "add %[top], %[top], #16\n\t"
-                       "stp %[word], %[second], [%[top]]\n\t"
-                       "cmp %[at], %[end]\n\t"
-                       "b.lo 5b\n\t"
-                       "add %[header], %[header], %[words]\n\t"
-                       "str %[header], [%[slab], %[class], lsl #3]\n" MAL_RSEQ_END("full")
-        : [slab] "=&r"(slab), [header] "=&r"(header), [top] "=&r"(top), [at] "=&r"(at),
-          [word] "=&r"(word), [second] "=&r"(second)
-        : [area] "r"(area), [slabs] "r"(mal_percpu_slabs), [class] "r"(class), [slots] "r"(slots),
-          [end] "r"(slots + count), [words] "r"(count * MAL_SLOT_WORDS),
-          [shift] "i"(MAL_SLAB_SHIFT), [limits] "i"(MAL_SLAB_LIMIT_OFFSET)
-        : "memory", "cc"
-        : full);
+    __asm__ goto volatile(MAL_RSEQ_BEGIN
+                          "add %[at], %[slab], %[limits]\n\t"
+                          "add %[at], %[at], %[class], lsl #1\n\t"
+                          "ldarh %w[at], [%[at]]\n\t"
+                          "ldr %[header], [%[slab], %[class], lsl #3]\n\t"
+                          "and %[top], %[header], #0xffff\n\t"
+                          "sub %[at], %[at], %[count]\n\t"
+                          "cmp %[at], %[top]\n\t"
+                          "b.lt %l[full]\n\t"
+                          "add %[top], %[slab], %[top], lsl #3\n\t"
+                          "mov %[at], %[end]\n"
+                          "5:\n\t"
+                          "ldr %[object], [%[at], #-8]!\n\t"
+                          "str %[object], [%[top], #8]!\n\t"
+                          "cmp %[at], %[objects]\n\t"
+                          "b.hi 5b\n\t"
+                          "add %[header], %[header], %[count]\n\t"
+                          "str %[header], [%[slab], %[class], lsl #3]\n" MAL_RSEQ_END("full")
+                          : [slab] "=&r"(slab), [header] "=&r"(header), [top] "=&r"(top),
+                            [at] "=&r"(at), [object] "=&r"(object)
+                          : [area] "r"(area), [slabs] "r"(mal_percpu_slabs), [class] "r"(class),
+                            [objects] "r"(objects), [end] "r"(objects + count), [count] "r"(count),
+                            [shift] "i"(MAL_SLAB_SHIFT), [limits] "i"(MAL_SLAB_LIMIT_OFFSET)
+                          : "memory", "cc"
+                          : full);
     return true;
 full:
     return false;
 }
 
-size_t mal_percpu_pop_many(size_t class, uint64_t bottom, struct mal_slot *ret_slots, size_t most) {
-    uint64_t slab, header, words, at, word, second, to, out;
+size_t mal_percpu_pop_many(size_t class, uint64_t bottom, void **ret_objects, size_t most) {
+    uint64_t slab, header, count, at, object, end, out;
     char *area = (char *)__builtin_thread_pointer() + mal_percpu_area_offset;
     __asm__ goto volatile(
         MAL_RSEQ_BEGIN "ldr %[header], [%[slab], %[class], lsl #3]\n\t"
                        "and %[at], %[header], #0xffff\n\t"
-                       "subs %[words], %[at], %[bottom]\n\t"
+                       "subs %[count], %[at], %[bottom]\n\t"
                        "b.le %l[empty]\n\t"
-                       "cmp %[words], %[wanted]\n\t"
-                       "csel %[words], %[words], %[wanted], lo\n\t"
-                       "sub %[at], %[at], %[words]\n\t"
+                       "cmp %[count], %[most]\n\t"
+                       "csel %[count], %[count], %[most], lo\n\t"
                        "add %[at], %[slab], %[at], lsl #3\n\t"
-                       "add %[header], %[header], %[words], lsl %[pop_shift]\n\t"
-                       "sub %[header], %[header], %[words]\n\t"
-                       "mov %[out], %[slots]\n\t"
-                       "add %[to], %[slots], %[words], lsl #3\n"
+                       "add %[header], %[header], %[count], lsl %[pop_shift]\n\t"
+                       "sub %[header], %[header], %[count]\n\t"
+                       "mov %[out], %[objects]\n\t"
+                       "add %[end], %[objects], %[count], lsl #3\n"
                        "5:\n\t"
-                       "add %[at], %[at], #16\n\t"
-                       "ldp %[word], %[second], [%[at]]\n\t"
-                       "stp %[word], %[second], [%[out]], #16\n\t"
-                       "cmp %[out], %[to]\n\t"
+                       "ldr %[object], [%[at]], #-8\n\t"
+                       "str %[object], [%[out]], #8\n\t"
+                       "cmp %[out], %[end]\n\t"
                        "b.lo 5b\n\t"
                        "str %[header], [%[slab], %[class], lsl #3]\n" MAL_RSEQ_END("empty")
-        : [slab] "=&r"(slab), [header] "=&r"(header), [words] "=&r"(words), [at] "=&r"(at),
-          [word] "=&r"(word), [second] "=&r"(second), [to] "=&r"(to), [out] "=&r"(out)
+        : [slab] "=&r"(slab), [header] "=&r"(header), [count] "=&r"(count), [at] "=&r"(at),
+          [object] "=&r"(object), [end] "=&r"(end), [out] "=&r"(out)
         : [area] "r"(area), [slabs] "r"(mal_percpu_slabs), [class] "r"(class), [bottom] "r"(bottom),
-          [slots] "r"(ret_slots), [wanted] "r"(most * MAL_SLOT_WORDS), [shift] "i"(MAL_SLAB_SHIFT),
-          [pop_shift] "i"(POP_SHIFT_OF_WORDS)
+          [objects] "r"(ret_objects), [most] "r"(most), [shift] "i"(MAL_SLAB_SHIFT),
+          [pop_shift] "i"(POP_SHIFT)
         : "memory", "cc"
         : empty);
-    return words / MAL_SLOT_WORDS;
+    return count;
 empty:
-    return 0;
+    return (size_t)mal_opaque_null();
 }
 
 #endif

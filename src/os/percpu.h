@@ -7,10 +7,7 @@
  *     header[classes]    pops << 16 | top      top: word index of the stack's top slot
  *     limit[classes]     16 bits each          highest value top may take
  *     ...                lock, budget          see cache/percpu_cache.c
- *     slots              per class: one slot whose first word is always 0, then the objects
- *
- * A slot is two words: an object, and where its state byte is (meta/pagemap.h), which free had at
- * hand and malloc would otherwise have to look up.
+ *     slots              per class: one word that is always 0, then the objects
  *
  * A pop that reads the zero word knows that the stack is empty; a push compares top with limit. A
  * slab of zero pages is valid as it is: top 0 names header[0], which stays 0, so every pop finds
@@ -21,9 +18,9 @@
  *
  * WHY ONE STORE IS ENOUGH. The kernel restarts a thread inside [start, post-commit) of a
  * registered sequence at its abort handler whenever it was preempted, migrated or got a signal.
- *   pop:   reads header, slot; the last instruction stores header - 2 + (1 << 16).
+ *   pop:   reads header, slot; the last instruction stores header - 1 + (1 << 16).
  *   push:  reads header, limit; fills the free slot above top; the last instruction stores
- *          header + 2.
+ *          header + 1.
  * Until the last instruction nothing that anyone reads has changed: the slot above top is dead
  * storage. If the thread reaches its last instruction, no other thread ran on this CPU since it
  * read the header, so the store cannot lose another one's update; and once a slab is set up only
@@ -114,13 +111,6 @@
 #define MAL_SLAB_LIMIT_OFFSET (MAL_SLAB_CLASSES * 8)
 #define MAL_SLAB_POP_UNIT (1ull << 16)
 #define MAL_SLAB_TOP_MASK 0xffffull
-#define MAL_SLOT_WORDS 2u
-
-/* An object and the place of its state byte. */
-struct mal_slot {
-    void *object; /* NULL: the stack was empty */
-    uint8_t *state;
-};
 
 enum mal_percpu_mode { MAL_PERCPU_RSEQ, MAL_PERCPU_LOCK };
 
@@ -149,14 +139,24 @@ void mal_percpu_init(char *slabs, enum mal_percpu_mode mode);
 /* The CPU as the fast path sees it: -1 where restartable sequences are not in use. */
 int mal_percpu_current(void);
 
-/* Several slots in one sequence. push_many pushes all of them, the last on top, or none where they
- * do not fit below the limit; pop_many takes up to `most` from the top, in the order they lay, and
- * returns how many. `bottom` is the word index of the class's zero slot. At least one is asked. */
-bool mal_percpu_push_many(size_t class, const struct mal_slot *slots, size_t count);
-size_t mal_percpu_pop_many(size_t class, uint64_t bottom, struct mal_slot *ret_slots, size_t most);
+/* Several objects in one sequence. push_many pushes all of them, the first on top, or none where
+ * they do not fit below the limit; pop_many takes up to `most` from the top, which comes first, and
+ * returns how many. So what goes in comes out in the same order. `bottom` is the word index of the
+ * class's zero word. At least one is asked. */
+bool mal_percpu_push_many(size_t class, void *const *objects, size_t count);
+size_t mal_percpu_pop_many(size_t class, uint64_t bottom, void **ret_objects, size_t most);
 
 /* The CPU as the kernel tells it, for lock mode; below `cpus`. */
 unsigned mal_percpu_ask_kernel(unsigned cpus);
+
+/* What a sequence with a result returns where it gave way. GCC 12 takes an output of asm goto for
+ * the constant of another path, and returns what the last aborted try left in the register; it
+ * cannot do so with a value it does not know. */
+MAL_FAST void *mal_opaque_null(void) {
+    void *null = NULL;
+    __asm__ volatile("" : "+r"(null));
+    return null;
+}
 
 #if defined(__x86_64__)
 
@@ -191,9 +191,9 @@ unsigned mal_percpu_ask_kernel(unsigned cpus);
     "jmp %l[" way_out "]\n\t"                                                                      \
     ".popsection\n\t"
 
-MAL_FAST struct mal_slot mal_percpu_pop(size_t class) {
+/* NULL: the stack was empty. */
+MAL_FAST void *mal_percpu_pop(size_t class) {
     void *object;
-    uint8_t *state;
     uint64_t slab, place, header;
     __asm__ goto volatile(
         MAL_RSEQ_BEGIN "leaq (%[slab], %[class], 8), %[place]\n\t"
@@ -203,23 +203,21 @@ MAL_FAST struct mal_slot mal_percpu_pop(size_t class) {
                        "movq (%[slab]), %[object]\n\t"
                        "testq %[object], %[object]\n\t"
                        "jz %l[empty]\n\t"
-                       "movq 8(%[slab]), %[state]\n\t"
                        "addq %[step], %[header]\n\t"
                        "movq %[header], (%[place])\n" MAL_RSEQ_END("empty")
-        : [object] "=&r"(object), [state] "=&r"(state), [slab] "=&r"(slab), [place] "=&r"(place),
-          [header] "=&r"(header)
+        : [object] "=&r"(object), [slab] "=&r"(slab), [place] "=&r"(place), [header] "=&r"(header)
         : [area] "m"(mal_percpu_area_offset), [slabs] "m"(mal_percpu_slabs), [class] "r"(class),
-          [shift] "i"(MAL_SLAB_SHIFT), [step] "i"(MAL_SLAB_POP_UNIT - MAL_SLOT_WORDS)
+          [shift] "i"(MAL_SLAB_SHIFT), [step] "i"(MAL_SLAB_POP_UNIT - 1)
         : "memory", "cc"
         : empty);
     if (!object)
         __builtin_unreachable(); /* spares the caller's own test */
-    return (struct mal_slot){object, state};
+    return object;
 empty:
-    return (struct mal_slot){0};
+    return mal_opaque_null();
 }
 
-MAL_FAST bool mal_percpu_push(size_t class, struct mal_slot slot) {
+MAL_FAST bool mal_percpu_push(size_t class, void *object) {
     uint64_t slab, place, header, top;
     __asm__ goto volatile(
         MAL_RSEQ_BEGIN "movzwl %c[limits](%[slab], %[class], 2), %k[top]\n\t"
@@ -229,14 +227,12 @@ MAL_FAST bool mal_percpu_push(size_t class, struct mal_slot slot) {
                        "jae %l[full]\n\t"
                        "movzwl %w[header], %k[top]\n\t"
                        "leaq (%[slab], %[top], 8), %[slab]\n\t"
-                       "movq %[object], 16(%[slab])\n\t"
-                       "movq %[state], 24(%[slab])\n\t"
-                       "addq %[step], %[header]\n\t"
+                       "movq %[object], 8(%[slab])\n\t"
+                       "incq %[header]\n\t"
                        "movq %[header], (%[place])\n" MAL_RSEQ_END("full")
-        : [slab] "=&r"(slab), [place] "=&r"(place), [header] "=&r"(header), [top] "=&r"(top)
+        : [slab] "=&r"(slab), [header] "=&r"(header), [place] "=&r"(place), [top] "=&r"(top)
         : [area] "m"(mal_percpu_area_offset), [slabs] "m"(mal_percpu_slabs), [class] "r"(class),
-          [object] "r"(slot.object), [state] "r"(slot.state), [shift] "i"(MAL_SLAB_SHIFT),
-          [limits] "i"(MAL_SLAB_LIMIT_OFFSET), [step] "i"(MAL_SLOT_WORDS)
+          [object] "r"(object), [shift] "i"(MAL_SLAB_SHIFT), [limits] "i"(MAL_SLAB_LIMIT_OFFSET)
         : "memory", "cc"
         : full);
     return true;
@@ -278,33 +274,31 @@ full:
     "b %l[" way_out "]\n\t"                                                                        \
     ".popsection\n\t"
 
-MAL_FAST struct mal_slot mal_percpu_pop(size_t class) {
+MAL_FAST void *mal_percpu_pop(size_t class) {
     void *object;
-    uint8_t *state;
     uint64_t slab, header;
     char *area = (char *)__builtin_thread_pointer() + mal_percpu_area_offset;
-    __asm__ goto volatile(
-        MAL_RSEQ_BEGIN "ldr %[header], [%[slab], %[class], lsl #3]\n\t"
-                       "and %[state], %[header], #0xffff\n\t"
-                       "add %[state], %[slab], %[state], lsl #3\n\t"
-                       "ldp %[object], %[state], [%[state]]\n\t"
-                       "cbz %[object], %l[empty]\n\t"
-                       "add %[header], %[header], #16, lsl #12\n\t"
-                       "sub %[header], %[header], %[step]\n\t"
-                       "str %[header], [%[slab], %[class], lsl #3]\n" MAL_RSEQ_END("empty")
-        : [object] "=&r"(object), [state] "=&r"(state), [slab] "=&r"(slab), [header] "=&r"(header)
-        : [area] "r"(area), [slabs] "r"(mal_percpu_slabs), [class] "r"(class),
-          [shift] "i"(MAL_SLAB_SHIFT), [step] "i"(MAL_SLOT_WORDS)
-        : "memory", "cc"
-        : empty);
+    __asm__ goto volatile(MAL_RSEQ_BEGIN
+                          "ldr %[header], [%[slab], %[class], lsl #3]\n\t"
+                          "and %[object], %[header], #0xffff\n\t"
+                          "ldr %[object], [%[slab], %[object], lsl #3]\n\t"
+                          "cbz %[object], %l[empty]\n\t"
+                          "add %[header], %[header], #16, lsl #12\n\t"
+                          "sub %[header], %[header], #1\n\t"
+                          "str %[header], [%[slab], %[class], lsl #3]\n" MAL_RSEQ_END("empty")
+                          : [object] "=&r"(object), [slab] "=&r"(slab), [header] "=&r"(header)
+                          : [area] "r"(area), [slabs] "r"(mal_percpu_slabs), [class] "r"(class),
+                            [shift] "i"(MAL_SLAB_SHIFT)
+                          : "memory", "cc"
+                          : empty);
     if (!object)
         __builtin_unreachable(); /* spares the caller's own test */
-    return (struct mal_slot){object, state};
+    return object;
 empty:
-    return (struct mal_slot){0};
+    return mal_opaque_null();
 }
 
-MAL_FAST bool mal_percpu_push(size_t class, struct mal_slot slot) {
+MAL_FAST bool mal_percpu_push(size_t class, void *object) {
     uint64_t slab, header, top, limit;
     char *area = (char *)__builtin_thread_pointer() + mal_percpu_area_offset;
     __asm__ goto volatile(
@@ -316,13 +310,12 @@ MAL_FAST bool mal_percpu_push(size_t class, struct mal_slot slot) {
                        "cmp %[top], %[limit]\n\t"
                        "b.hs %l[full]\n\t"
                        "add %[top], %[slab], %[top], lsl #3\n\t"
-                       "stp %[object], %[state], [%[top], #16]\n\t"
-                       "add %[header], %[header], %[step]\n\t"
+                       "str %[object], [%[top], #8]\n\t"
+                       "add %[header], %[header], #1\n\t"
                        "str %[header], [%[slab], %[class], lsl #3]\n" MAL_RSEQ_END("full")
         : [slab] "=&r"(slab), [header] "=&r"(header), [top] "=&r"(top), [limit] "=&r"(limit)
-        : [area] "r"(area), [slabs] "r"(mal_percpu_slabs), [class] "r"(class),
-          [object] "r"(slot.object), [state] "r"(slot.state), [shift] "i"(MAL_SLAB_SHIFT),
-          [limits] "i"(MAL_SLAB_LIMIT_OFFSET), [step] "i"(MAL_SLOT_WORDS)
+        : [area] "r"(area), [slabs] "r"(mal_percpu_slabs), [class] "r"(class), [object] "r"(object),
+          [shift] "i"(MAL_SLAB_SHIFT), [limits] "i"(MAL_SLAB_LIMIT_OFFSET)
         : "memory", "cc"
         : full);
     return true;

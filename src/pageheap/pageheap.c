@@ -2,11 +2,11 @@
  *
  * The page heap.
  *
- * Holds which pages are free (pageheap/pages.c), the span descriptors and object states, and the
- * counters of pages. Path up: find the lowest run that fits; when there is none, grow the heap by
- * whole chunks at its end and look again; take the pages, make a descriptor, enter it in the page
- * map. Path down: clear the page map, give the pages back, recycle the descriptor; the scavenger
- * returns their memory later.
+ * Holds which pages are free (pageheap/pages.c), the span descriptors, and the counters of pages.
+ * Path up: find the lowest run that fits; when there is none, grow the heap by whole chunks at its
+ * end and look again; take the pages, make a descriptor, enter it in the page map. Path down: clear
+ * the page map, give the pages back, recycle the descriptor; the scavenger returns their memory
+ * later.
  *
  * SYNCHRONIZATION
  *   1. `heap.lock` (rank PAGEHEAP) guards everything in `heap`, the tree and the page map's
@@ -29,12 +29,11 @@
 #include "pageheap/limit.h"
 #include "pageheap/move.h"
 #include "pageheap/pages.h"
+#include "pageheap/states.h"
 
 #include <errno.h>
 #include <string.h>
 
-#define STATE_UNIT_BYTES 64u
-#define STATE_UNITS_MAX 16u
 #define GROW_ATTEMPTS 64u
 #define SPARE_SHARE 16u /* of the most ever in use may lie free and resident */
 #define SPARE_PAGES ((1u << 20) / MAL_PAGE_BYTES)
@@ -62,7 +61,6 @@ static struct {
     uint64_t conceded_pages; /* more that may lie free: returning it again and again costs more */
     struct run borrowed[BORROWERS];
     struct mal_pool spans;
-    struct mal_pool states[STATE_UNITS_MAX + 1]; /* by size in units; [0] unused */
 } heap = {
     .lock = MAL_LOCK_INIT(MAL_RANK_PAGEHEAP),
     .spans = MAL_POOL_INIT(sizeof(struct mal_span), MAL_META_SPAN),
@@ -71,10 +69,8 @@ static struct {
 uint64_t mal_pageheap_surplus_pages;
 
 int mal_pageheap_init(void) {
-    for (unsigned units = 1; units <= STATE_UNITS_MAX; units++)
-        heap.states[units] =
-            (struct mal_pool)MAL_POOL_INIT(units * STATE_UNIT_BYTES, MAL_META_SPAN);
-    return mal_pages_init(mal_pagemap.window_bytes >> MAL_PAGE_SHIFT);
+    int error = mal_states_init();
+    return error ? error : mal_pages_init(mal_pagemap.window_bytes >> MAL_PAGE_SHIFT);
 }
 
 /* Maps `pages` at the heap's end. When something else lies there, skips over it. */
@@ -118,32 +114,18 @@ static size_t find_locked(size_t pages, enum mal_growth growth) {
     return page;
 }
 
-/* A descriptor and its states, or NULL; nothing is kept on failure. */
-static struct mal_span *new_descriptor_locked(unsigned state_units) {
+static struct mal_span *new_descriptor_locked(void) {
     struct mal_span *span = mal_pool_take(&heap.spans);
-    uint8_t *states = NULL;
-    if (span && state_units > 0) {
-        states = mal_pool_take(&heap.states[state_units]);
-        if (!states) {
-            mal_pool_give(&heap.spans, span);
-            return NULL;
-        }
-        memset(states, 0, state_units * STATE_UNIT_BYTES);
-    }
-    if (span) {
-        memset(span, 0, sizeof *span);
-        span->states = states;
-        span->state_units = (uint16_t)state_units;
-        heap.stats.span_bytes += sizeof *span + state_units * STATE_UNIT_BYTES;
-    }
+    if (!span)
+        return NULL;
+    memset(span, 0, sizeof *span);
+    heap.stats.span_bytes += sizeof *span;
     return span;
 }
 
 static void free_descriptor_locked(struct mal_span *span) {
-    unsigned units = span->state_units;
-    heap.stats.span_bytes -= sizeof *span + units * STATE_UNIT_BYTES;
-    if (units > 0)
-        mal_pool_give(&heap.states[units], span->states);
+    heap.stats.span_bytes -= sizeof *span + mal_states_own_bytes(span);
+    mal_states_drop_locked(span);
     mal_pool_give(&heap.spans, span);
 }
 
@@ -225,16 +207,12 @@ static void set_class_locked(size_t first, size_t pages, uint32_t class) {
         mal_store_relaxed(&mal_pagemap.entry[first + i], entry);
 }
 
-/* Spans of a class: every page knows the span and has its own state bytes. */
-static void enter_class_locked(struct mal_span *span, unsigned shift) {
+/* Spans of a class: every page knows the span and where its objects begin. */
+static void enter_class_locked(struct mal_span *span) {
     size_t first = mal_pagemap_page(span->base);
-    size_t state_bytes = (size_t)(MAL_PAGE_BYTES >> MAL_GRANULE_SHIFT) >> shift;
-    for (size_t i = 0; i < span->pages; i++) {
-        uint64_t entry =
-            mal_entry_make(span->class, shift, span->states + i * state_bytes, first + i);
+    for (size_t i = 0; i < span->pages; i++)
         mal_store_relaxed(&mal_pagemap.span[first + i], span);
-        mal_store_relaxed(&mal_pagemap.entry[first + i], entry);
-    }
+    mal_states_share_locked(span);
 }
 
 /* Large objects: the first page carries it, the others say INSIDE. */
@@ -243,12 +221,6 @@ static void enter_large_locked(struct mal_span *span) {
     mal_store_relaxed(&mal_pagemap.span[first], span);
     set_class_locked(first, 1, MAL_CLASS_LARGE);
     set_class_locked(first + 1, span->pages - 1, MAL_CLASS_INSIDE);
-}
-
-static unsigned class_state_units(const struct mal_class_info *info) {
-    unsigned shift = mal_class_state_shift(info->size_bytes);
-    unsigned bytes = info->span_pages * ((MAL_PAGE_BYTES >> MAL_GRANULE_SHIFT) >> shift);
-    return (unsigned)mal_round_up(bytes, STATE_UNIT_BYTES) / STATE_UNIT_BYTES;
 }
 
 static void fill_free_bits(struct mal_span *span) {
@@ -261,13 +233,11 @@ static void fill_free_bits(struct mal_span *span) {
 }
 
 static void set_up_class_span_locked(struct mal_span *span, uint32_t class) {
-    const struct mal_class_info *info = &mal_class[class];
-    unsigned shift = mal_class_state_shift(info->size_bytes);
     span->class = (uint8_t) class;
     span->state = MAL_SPAN_CENTRAL;
-    span->object_count = info->span_objects;
+    span->object_count = mal_class[class].span_objects;
     fill_free_bits(span);
-    enter_class_locked(span, shift);
+    enter_class_locked(span);
 }
 
 struct mal_span *mal_pageheap_new_class_span(uint32_t class, enum mal_growth growth) {
@@ -276,7 +246,7 @@ struct mal_span *mal_pageheap_new_class_span(uint32_t class, enum mal_growth gro
     struct mal_span *span = NULL;
     size_t page = find_locked(info->span_pages, growth);
     if (page != MAL_NO_PAGE)
-        span = new_descriptor_locked(class_state_units(info));
+        span = new_descriptor_locked();
     if (span) {
         take_pages_locked(span, page, info->span_pages);
         set_up_class_span_locked(span, class);
@@ -285,13 +255,24 @@ struct mal_span *mal_pageheap_new_class_span(uint32_t class, enum mal_growth gro
     return span;
 }
 
+bool mal_pageheap_own_states(struct mal_span *span) {
+    if (mal_load_acquire(&span->state_units) > 0)
+        return true;
+    mal_lock(&heap.lock);
+    size_t before = mal_states_own_bytes(span);
+    bool owned = mal_states_own_locked(span);
+    heap.stats.span_bytes += mal_states_own_bytes(span) - before;
+    mal_unlock(&heap.lock);
+    return owned;
+}
+
 static struct mal_span *new_large_locked(size_t pages, size_t align_pages, enum mal_growth growth) {
     size_t page = find_locked(pages + align_pages - 1, growth);
     if (page == MAL_NO_PAGE)
         return NULL;
     /* The base of the window is aligned beyond any alignment worth serving. */
     page = mal_round_up(page, align_pages);
-    struct mal_span *span = new_descriptor_locked(0);
+    struct mal_span *span = new_descriptor_locked();
     if (!span)
         return NULL;
     take_pages_locked(span, page, pages);
@@ -328,7 +309,7 @@ static void enter_gc_locked(struct mal_span *span) {
 
 static struct mal_span *new_gc_locked(size_t pages, enum mal_growth growth) {
     size_t page = find_locked(pages, growth);
-    struct mal_span *span = page == MAL_NO_PAGE ? NULL : new_descriptor_locked(0);
+    struct mal_span *span = page == MAL_NO_PAGE ? NULL : new_descriptor_locked();
     if (!span)
         return NULL;
     take_pages_locked(span, page, pages);
@@ -514,24 +495,12 @@ void mal_pageheap_return(size_t first_page, size_t pages, enum mal_borrow_result
 
 /* ---- looking at spans ---- */
 
-/* Objects whose state byte says that the program has them. The states of a span are whole words. */
-static uint32_t count_live(const struct mal_span *span) {
-    const uint64_t top_bits = 0x8080808080808080ull;
-    uint32_t live = 0;
-    for (unsigned at = 0; at < span->state_units * STATE_UNIT_BYTES; at += sizeof(uint64_t)) {
-        uint64_t word;
-        memcpy(&word, span->states + at, sizeof word);
-        live += (uint32_t)__builtin_popcountll((word | word << 1) & top_bits);
-    }
-    return live;
-}
-
 static struct mal_span_view view_locked(const struct mal_span *span, size_t page) {
     struct mal_span_view view = {
         .page = page, .pages = span->pages, .class = span->class, .objects = 1, .live = 1};
     if (span->state == MAL_SPAN_CENTRAL) {
         view.objects = span->object_count;
-        view.live = count_live(span);
+        view.live = span->object_count - mal_load_relaxed(&span->free_count);
     } else if (span->state == MAL_SPAN_GC) {
         view.objects = span->object_count;
         view.live = span->object_count - (uint32_t)mal_min(span->gc.free_count, span->object_count);

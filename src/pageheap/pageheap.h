@@ -30,8 +30,12 @@ int mal_pageheap_init(void);
 /* Whether a new span may make the heap larger, or must fit between those that are there. */
 enum mal_growth { MAL_GROWTH_REFUSED, MAL_GROWTH_ALLOWED };
 
-/* A span for objects of a class; all free bits set, all states zero. NULL when memory is short. */
+/* A span for objects of a class; all free bits set. NULL when memory is short. */
 struct mal_span *mal_pageheap_new_class_span(uint32_t class, enum mal_growth growth);
+
+/* Gives a class span state bytes of its own, so that one may say that its object is sampled; they
+ * stay. The caller owns an object in it. False when memory is short. */
+bool mal_pageheap_own_states(struct mal_span *span);
 
 /* A span of one object of at least `bytes`, aligned to `alignment` (a power of two, at least a
  * page). NULL when memory is short or the sizes overflow. */
@@ -68,7 +72,7 @@ struct mal_span_view {
     size_t pages;
     uint32_t class;   /* or MAL_CLASS_LARGE, MAL_CLASS_GC */
     uint32_t objects; /* that fit */
-    uint32_t live;    /* in the program's hands */
+    uint32_t live;    /* handed out: in the program's hands or in caches */
 };
 
 /* Copies views of at most `most` spans from *cursor_page on, in the order of addresses, and moves

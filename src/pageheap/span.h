@@ -57,12 +57,12 @@ struct mal_span {
     uint16_t object_count;
     uint16_t free_count;
     uint16_t first_word;  /* no free bit lies in a word before it */
-    uint16_t state_units; /* 64-byte units of `states` */
+    uint16_t state_units; /* 64-byte units of `states`, 0 while shared; see pageheap/states.c */
     uint8_t list;         /* enum mal_span_list, while listed */
     uint8_t touched_tick; /* low bits of the tick in which an object was last taken or put */
     struct mal_span *next;
     struct mal_span *previous;
-    uint8_t *states; /* one byte per state unit of the whole span; see meta/pagemap.h */
+    uint8_t *states; /* one byte per state unit of the whole span; under the page heap's lock */
     union {
         uint64_t free_bits[MAL_SPAN_OBJECTS_MAX / 64]; /* CENTRAL */
         struct mal_span_gc gc;                         /* GC */

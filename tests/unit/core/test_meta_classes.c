@@ -65,7 +65,7 @@ static void spans_and_batches_are_within_their_bounds(void **state) {
         const struct mal_class_info *info = &mal_class[class];
         assert_int_equal(info->span_objects, info->span_pages * MAL_PAGE_BYTES / info->size_bytes);
         assert_in_range(info->span_objects, 1, 512);
-        assert_in_range(info->batch, 1, 64);
+        assert_in_range(info->batch, 1, 128);
         assert_true(info->cache_limit >= info->batch);
         assert_true(info->span_objects >= (info->size_bytes > MAL_SMALL_MAX_BYTES ? 4 : 8));
     }
