@@ -241,10 +241,24 @@ static unsigned index_of(const struct mal_span *span, uint32_t class, const void
     return index;
 }
 
+/* What free itself did not notice, because the object was written into between its two frees. */
+static MAL_SLOW _Noreturn void die_of_second_free(const struct mal_span *span, unsigned word,
+                                                  uint64_t bits) {
+    uint32_t size_bytes = mal_class[span->class].size_bytes;
+    unsigned index = word * 64 + (unsigned)__builtin_ctzll(bits);
+    mal_die("free(%p): double free of an object of size class %u, written into in between",
+            (void *)(span->base + (size_t)index * size_bytes), size_bytes);
+}
+
+static void set_word(struct mal_span *span, unsigned word, uint64_t bits) {
+    uint64_t before = span->free_bits[word];
+    if (MAL_UNLIKELY(before & bits))
+        die_of_second_free(span, word, before & bits);
+    span->free_bits[word] = before | bits;
+}
+
 static void set_free_bit(struct mal_span *span, unsigned index) {
-    uint64_t bit = 1ull << index % 64;
-    MAL_CHECK(!(span->free_bits[index / 64] & bit), "a cached object was already free");
-    span->free_bits[index / 64] |= bit;
+    set_word(span, index / 64, 1ull << index % 64);
     if (index / 64 < span->first_word)
         span->first_word = (uint16_t)(index / 64);
 }
@@ -253,9 +267,7 @@ static void set_free_bits(struct mal_span *span, unsigned index, size_t count) {
     span->first_word = (uint16_t)mal_min(span->first_word, index / 64);
     do {
         unsigned in_word = (unsigned)mal_min(count, 64 - index % 64);
-        uint64_t bits = mal_mask(index % 64, in_word);
-        MAL_CHECK(!(span->free_bits[index / 64] & bits), "a cached object was already free");
-        span->free_bits[index / 64] |= bits;
+        set_word(span, index / 64, mal_mask(index % 64, in_word));
         index += in_word;
         count -= in_word;
     } while (count > 0);

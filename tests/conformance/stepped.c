@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { HELD = 8 };
+enum { HELD = 8, FLOOD = 3000, FLOOD_STEPPED = 20, FLOOD_BYTES = 48 };
 
 struct object {
     volatile unsigned char *bytes;
@@ -62,6 +62,37 @@ static void do_round(void) {
     rounds_done++;
 }
 
+/* From here on a debugger walks through frees that give a CPU's cache back, and through mallocs
+ * that fill it again. */
+__attribute__((noinline)) void flood_here(void) {
+    __asm__ volatile("" ::: "memory");
+}
+
+static uint64_t *flood_object(uint64_t number) {
+    uint64_t *object = malloc(FLOOD_BYTES);
+    must(object != NULL, "there is memory for the flood");
+    object[1] = number;
+    return object;
+}
+
+/* More objects than a cache holds; the last ones are freed, and all made again, under steps. */
+static void flood(void) {
+    static uint64_t *object[FLOOD];
+    for (uint64_t i = 0; i < FLOOD; i++)
+        object[i] = flood_object(i);
+    for (uint64_t i = 0; i < FLOOD; i++) {
+        if (i == FLOOD - FLOOD_STEPPED)
+            flood_here();
+        free(object[i]);
+    }
+    for (uint64_t i = 0; i < FLOOD; i++)
+        object[i] = flood_object(i);
+    for (uint64_t i = 0; i < FLOOD; i++)
+        must(object[i][1] == i, "no object of the flood was given out twice");
+    for (uint64_t i = 0; i < FLOOD; i++)
+        free(object[i]);
+}
+
 static int input_has_ended(void) {
     struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
     char byte;
@@ -87,6 +118,7 @@ int main(int argc, char **argv) {
     step_here();
     while (rounds ? rounds_done < rounds : rounds_done % 1024 || !input_has_ended())
         do_round();
+    flood();
     printf("done %lu\n", (unsigned long)rounds_done);
     end_here();
     return 0;

@@ -37,6 +37,7 @@ GDB_SCENES = {
     "stepi": f"stepi {STEPS}\nprintf \"progress %lu\\n\", rounds_done\n",
     "a software watchpoint": "watch rounds_done\ncontinue\ncontinue\nprintf \"progress %lu\\n\", rounds_done\ndelete\n",
     "step through malloc's own lines": "break malloc\ncontinue\ndelete\nstep 60\nprintf \"progress 1\\n\"\n",
+    "stepi through a cache that is given back": f"break flood_here\ncontinue\ndelete\nstepi {STEPS}\nprintf \"progress 1\\n\"\n",
     "next": "finish\nnext 40\nprintf \"progress %lu\\n\", rounds_done + 1\n",
 }
 # The end of a process with threads is where gdb itself stumbles now and then.
