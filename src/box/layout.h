@@ -39,7 +39,7 @@
 #include <stdint.h>
 
 #define MAL_BOX_MAGIC "MALLARD\n"
-#define MAL_BOX_VERSION 2u
+#define MAL_BOX_VERSION 3u
 #define MAL_BOX_PAGE_BYTES 4096u
 
 /* Capacities. All are virtual sizes of a sparse file: only what is used becomes resident. */
@@ -163,6 +163,7 @@ struct mal_box_bucket {
  *   HEAP_SYS       = HEAP_IDLE + HEAP_INUSE
  *   HEAP_RELEASED <= HEAP_IDLE,  HEAP_ALLOC <= HEAP_INUSE
  *   HEAP_ALLOC     = TOTAL_ALLOC - TOTAL_FREE,  HEAP_OBJECTS = MALLOCS - FREES
+ *   GC_HEAP = GC_LIVE = NUM_GC = 0 where nothing was ever allocated on the collected heap
  *   HEAP_INUSE    >= HEAP_ALLOC + CPU_CACHE + TRANSFER_CACHE + SPAN_FREE  (the rest is span tails)
  */
 #define MAL_STATS(X)                                                                               \
@@ -186,6 +187,8 @@ struct mal_box_bucket {
     X(BUCKET_SYS, "bucket_sys_bytes", G, "Bytes obtained for the profiler's tables.")              \
     X(GC_SYS, "gc_sys_bytes", G, "Bytes obtained for the collector's tables.")                     \
     X(OTHER_SYS, "other_sys_bytes", G, "Bytes obtained for everything else.")                      \
+    X(GC_HEAP, "gc_heap_bytes", G, "Collected heap: found alive, and allocated since.")            \
+    X(GC_LIVE, "gc_live_bytes", G, "Collected heap that the last cycle found alive.")              \
     X(NEXT_GC, "next_gc_bytes", G, "Heap goal of the collector.")                                  \
     X(LAST_GC, "last_gc_unix_ns", G, "Wall clock of the last collection, 0 before the first.")     \
     X(PAUSE_TOTAL, "gc_pause_total_ns", C, "Nanoseconds the program was stopped for collection.")  \

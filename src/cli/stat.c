@@ -91,11 +91,12 @@ static int run_stat(const struct cli_command *command, int count, char **argumen
 const struct cli_command cli_stat = {
     .name = "stat",
     .summary = "where one process's memory is",
-    .help = "usage: mallard stat PID|BOX [--json] [--keep DIR]\n\n"
-            "Prints who the process is, what is resident, and where the bytes obtained from the\n"
-            "system are. Works for a process that was killed, too, and says why it died where\n"
-            "mallardd found that out.\n\n"
-            "  --json       Go's MemStats and every figure of Mallard's, as JSON\n"
-            "  --keep DIR   look for dead processes in DIR; see 'mallard help ps'\n",
+    .help =
+        "usage: mallard stat PID|BOX [--json] [--keep DIR]\n\n"
+        "Prints who the process is, what is resident, and where the bytes obtained from the\n"
+        "system are; of a collected heap its size, cycles and pauses, too. Works for a process\n"
+        "that was killed, and says why it died where mallardd found that out.\n\n"
+        "  --json       Go's MemStats and every figure of Mallard's, as JSON\n"
+        "  --keep DIR   look for dead processes in DIR; see 'mallard help ps'\n",
     .run = run_stat,
 };

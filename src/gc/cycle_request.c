@@ -5,7 +5,7 @@
  * Whoever needs a cycle notes the reason and rings the bell of the coordinating thread, which is
  * started by the first request (and again by the first one in a forked child). Where no thread is
  * to be had, the requesting thread owns the cycle and runs it with the world stopped. The
- * coordinating thread also wakes by itself when no cycle ended for PERIOD_NS.
+ * coordinating thread also wakes by itself when no cycle ended for MAL_GC_PERIOD_NS.
  *
  * A forced request takes a ticket. A cycle serves all tickets that were out when it began; they are
  * done when its sweep is.
@@ -28,7 +28,6 @@
 #include "os/thread.h"
 #include "os/written.h"
 
-#define PERIOD_NS (120ull * 1000 * 1000 * 1000)
 #define START_PATIENCE_NS 5000000u
 #define DONE_PATIENCE_NS 100000000u
 
@@ -82,12 +81,11 @@ static void run_here(void) {
 
 /* ---- the coordinating thread ---- */
 
-static uint64_t period_left_ns(uint64_t now_ns) {
-    uint64_t last_ns = mal_gc_stats_last_end_ns();
-    if (last_ns == 0 || mal_gc_pace_percent() < 0)
-        return MAL_FUTEX_FOREVER;
-    uint64_t age_ns = now_ns > last_ns ? now_ns - last_ns : 0;
-    return age_ns >= PERIOD_NS ? 0 : PERIOD_NS - age_ns;
+/* In MAL_FUTEX_FOREVER's terms. */
+static uint64_t period_left_ns(void) {
+    _Static_assert(MAL_FUTEX_FOREVER == UINT64_MAX, "never is for ever");
+    return mal_gc_period_left_ns(mal_clock_mono_ns(), mal_gc_stats_last_end_ns(),
+                                 mal_gc_pace_percent());
 }
 
 /* Go's words for a cycle that only time asked for. */
@@ -104,7 +102,7 @@ static uint32_t await_reason(void) {
         uint32_t reasons = mal_exchange_acquire(&wanted, 0u);
         if (reasons)
             return reasons;
-        uint64_t left_ns = period_left_ns(mal_clock_mono_ns());
+        uint64_t left_ns = period_left_ns();
         if (left_ns == 0) {
             say_periodic();
             return MAL_GC_REASON_PERIODIC;

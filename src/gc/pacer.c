@@ -154,3 +154,11 @@ double mal_gc_pacer_sweep_ratio(const struct mal_gc_pacer *pacer, uint64_t live_
     distance -= mal_min(distance, live_bytes + SWEEP_DISTANCE_BYTES);
     return (double)(pages_inuse - pages_swept) / (double)mal_max(distance, HEAP_PAGE_BYTES);
 }
+
+/* The clock may have been read before the end was noted. */
+uint64_t mal_gc_period_left_ns(uint64_t now_ns, uint64_t last_end_ns, int percent) {
+    if (last_end_ns == 0 || percent < 0)
+        return UINT64_MAX;
+    uint64_t age_ns = now_ns > last_end_ns ? now_ns - last_end_ns : 0;
+    return age_ns >= MAL_GC_PERIOD_NS ? 0 : MAL_GC_PERIOD_NS - age_ns;
+}

@@ -106,6 +106,12 @@ struct mal_gc_pacer_outcome mal_gc_pacer_end_cycle(struct mal_gc_pacer *pacer,
                                                    const struct mal_gc_pacer_heap *heap,
                                                    const struct mal_gc_pacer_end *end);
 
+/* Nothing was collected for so long: then time alone is reason enough. */
+#define MAL_GC_PERIOD_NS UINT64_C(120000000000)
+/* How long until then; 0: now. UINT64_MAX: never, as no cycle ended yet (last_end_ns == 0) or the
+ * heap is not to be collected by itself (percent < 0). */
+uint64_t mal_gc_period_left_ns(uint64_t now_ns, uint64_t last_end_ns, int percent);
+
 /* Pages to sweep per byte allocated, so that sweeping ends before the next trigger. 0: all swept.
  */
 double mal_gc_pacer_sweep_ratio(const struct mal_gc_pacer *pacer, uint64_t live_bytes,

@@ -72,6 +72,8 @@ double mal_gc_stats_count(const struct mal_gc_run *run, uint64_t cpu_ns) {
 
 static void add_heap(uint64_t *v) {
     struct mal_gc_heap_counters heap = mal_gc_heap_counters();
+    v[MAL_STAT_GC_HEAP] = heap.live_bytes;
+    v[MAL_STAT_GC_LIVE] = heap.marked_bytes;
     v[MAL_STAT_MALLOCS] += heap.mallocs;
     v[MAL_STAT_FREES] += mal_min(heap.frees, heap.mallocs);
     v[MAL_STAT_TOTAL_ALLOC] += heap.total_alloc_bytes;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * /api/processes: all processes that the viewer may see. /api/process: one of them, with its
- * resident set taken apart, its statistics, size classes, knobs, limits and stored profiles.
+ * resident set taken apart, its statistics, collector, size classes, knobs, limits and stored
+ * profiles.
  *
  * A process whose box cannot be read is left out of the list: the others are worth more than an
  * error about one.
@@ -13,6 +14,7 @@
 #include "http/kept.h"
 #include "http/routes.h"
 #include "view/class.h"
+#include "view/collector.h"
 #include "view/limits.h"
 
 #include <errno.h>
@@ -115,6 +117,26 @@ static void stats_json(const struct mal_box_stats *stats, struct view_json *json
     view_json_object_end(json);
 }
 
+/* null: the program never used its collected heap. */
+static void collector_json(const struct mal_box_stats *stats, struct view_json *json) {
+    struct view_collector collector;
+    if (!view_collector_of(stats, &collector)) {
+        view_json_null(json, "collector");
+        return;
+    }
+    view_json_object(json, "collector");
+    view_json_unsigned(json, "cycles", collector.cycles);
+    view_json_unsigned(json, "forced_cycles", collector.forced_cycles);
+    view_json_unsigned(json, "last_pause_ns", collector.last_pause_ns);
+    view_json_unsigned(json, "total_pause_ns", collector.total_pause_ns);
+    view_json_unsigned(json, "last_unix_ns", collector.last_unix_ns);
+    view_json_known(json, "goal_bytes", collector.goal_bytes, VIEW_NO_GOAL);
+    view_json_unsigned(json, "live_bytes", collector.live_bytes);
+    view_json_unsigned(json, "heap_bytes", collector.heap_bytes);
+    view_json_real(json, "cpu_share", (double)collector.cpu_ppb / 1e9);
+    view_json_object_end(json);
+}
+
 static void classes_json(const struct mal_box_stats *stats, struct view_json *json) {
     view_json_array(json, "classes");
     for (size_t i = 0; i < stats->class_count && i < MAL_BOX_CLASSES_MAX; i++) {
@@ -181,6 +203,7 @@ static void process_json(struct http_request *request, const struct http_entry *
     http_entry_json(entry, &json);
     rss_json(request, stats, &json);
     stats_json(stats, &json);
+    collector_json(stats, &json);
     classes_json(stats, &json);
     knobs_json(entry, stats, &json);
     view_json_bool(&json, "can_command", answers);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * "/p/ID/": the numbers of one process as tables: its resident set taken apart, the call sites that
- * hold and made the most, the size classes, the knobs where the process can be asked to turn them,
- * the newest trace lines, the stored profiles, and the commands that fetch the same from a shell.
+ * hold and made the most, the size classes, the collected heap, the knobs where the process can be
+ * asked to turn them, the newest trace lines, the stored profiles, and the commands that fetch the
+ * same from a shell.
  *
  * SYNCHRONIZATION  Runs on workers; everything is the request's own.
  */
@@ -12,6 +13,7 @@
 #include "http/html.h"
 #include "http/kept.h"
 #include "view/class.h"
+#include "view/collector.h"
 #include "view/sites.h"
 
 #include <errno.h>
@@ -179,9 +181,56 @@ static void put_classes(struct view_buffer *out, const struct mal_box_stats *sta
     http_html_table_end(out);
 }
 
+/* ---- the collected heap */
+
+static void put_ms_fact(struct view_buffer *out, const char *name, uint64_t ns) {
+    view_buffer_printf(out, "<dt>%s</dt><dd>%.3f ms</dd>\n", name, (double)ns / 1e6);
+}
+
+static void put_size_fact(struct view_buffer *out, const char *name, uint64_t bytes) {
+    view_buffer_printf(out, "<dt>%s</dt><dd>", name);
+    http_html_size(out, bytes);
+    view_buffer_text(out, "</dd>\n");
+}
+
+static void put_cycles(struct view_buffer *out, const struct view_collector *collector) {
+    view_buffer_printf(out,
+                       "<dt>Collections</dt><dd>%" PRIu64 ", %" PRIu64 " of them forced</dd>\n",
+                       collector->cycles, collector->forced_cycles);
+    if (collector->cycles == 0)
+        return;
+    put_time_fact(out, "Last collection", collector->last_unix_ns);
+    put_ms_fact(out, "Last pause", collector->last_pause_ns);
+    put_ms_fact(out, "All pauses", collector->total_pause_ns);
+    view_buffer_printf(out, "<dt>CPU time for collecting</dt><dd>%.1f %%</dd>\n",
+                       (double)collector->cpu_ppb / 1e7);
+    put_size_fact(out, "Live at the last collection", collector->live_bytes);
+}
+
+static void put_collector(struct view_buffer *out, const struct mal_box_stats *stats) {
+    struct view_collector collector;
+    if (!view_collector_of(stats, &collector))
+        return;
+    view_buffer_text(out, "<h2>Collected heap</h2>\n<dl>\n");
+    put_size_fact(out, "Now", collector.heap_bytes);
+    if (collector.goal_bytes != VIEW_NO_GOAL)
+        put_size_fact(out, "Next collection at", collector.goal_bytes);
+    put_cycles(out, &collector);
+    view_buffer_text(out, "</dl>\n");
+}
+
 /* ---- knobs */
 
-static void put_knobs(const struct page *page) {
+static void put_collect_knob(const struct page *page, const struct mal_box_stats *stats) {
+    struct view_collector collector;
+    if (view_collector_of(stats, &collector))
+        view_buffer_printf(page->out,
+                           "<form method=\"post\" action=\"/p/%s/debug/mallard/gc\">\n"
+                           "<button>Collect garbage</button>\n</form>\n",
+                           page->entry->id);
+}
+
+static void put_knobs(const struct page *page, const struct mal_box_stats *stats) {
     struct view_buffer *out = page->out;
     const char *id = page->entry->id;
     if (!page->answers)
@@ -197,10 +246,7 @@ static void put_knobs(const struct page *page) {
                        "<form method=\"post\" action=\"/p/%s/debug/mallard/free-os-memory\">\n"
                        "<button>Return free memory to the system</button>\n</form>\n",
                        id);
-    view_buffer_printf(out,
-                       "<form method=\"post\" action=\"/p/%s/debug/mallard/gc\">\n"
-                       "<button>Collect garbage</button>\n</form>\n",
-                       id);
+    put_collect_knob(page, stats);
 }
 
 /* ---- trace, stored profiles, commands */
@@ -291,7 +337,8 @@ static void put_page(const struct page *page, const struct mal_box_stats *stats)
     put_rss(page, stats);
     put_sites(page);
     put_classes(page->out, stats);
-    put_knobs(page);
+    put_collector(page->out, stats);
+    put_knobs(page, stats);
     put_trace(page);
     put_stored(page);
     put_commands(page);

@@ -6,11 +6,14 @@
  * names: counters end in _total, time is in seconds, shares are ratios; `exceptions` lists them.
  * A name says what is counted and the help text describes it; neither diagnoses.
  *
+ * What speaks of the collected heap alone has lines only for processes that use theirs.
+ *
  * A series is told apart by pid, exe and start (the start time in clock ticks). Only live
  * processes have values: the last words of a dead one are in its box, not in a time series. Two
  * boxes that claim to be one process would make the whole page invalid, so the later is skipped.
  */
 #include "base/attr.h"
+#include "view/collector.h"
 #include "view/number.h"
 #include "view/process.h"
 #include "view/view.h"
@@ -62,7 +65,8 @@ struct series {
     const struct view_process *process;
     struct view_buffer labels;
     struct process_facts facts;
-    bool alive;
+    struct view_collector collector;
+    bool alive, collects;
 };
 
 struct page {
@@ -94,6 +98,7 @@ static void series_init(struct series *series, const struct view_process *proces
     append_label(&series->labels, identity->exe ? identity->exe : "");
     view_buffer_printf(&series->labels, "\",start=\"%llu\"}",
                        (unsigned long long)identity->start_ticks);
+    series->collects = view_collector_of(&process->stats, &series->collector);
     process_facts_read(series->alive ? process->host_pid : 0, &series->facts);
 }
 
@@ -158,13 +163,17 @@ static void put_stat(struct page *page, const char *name, const struct series *s
     }
 }
 
+static bool has_stat(const struct series *series, int id) {
+    return series->alive && (series->collects || !view_collector_has(id));
+}
+
 static void put_stat_family(struct page *page, int id) {
     char name[128];
     const char *tail = exceptions[id].name ? exceptions[id].name : families[id].name;
     snprintf(name, sizeof(name), "mallard_%s", tail);
     put_head(page, name, families[id].type, families[id].help);
     for (size_t i = 0; i < page->count; i++) {
-        if (page->series[i].alive)
+        if (has_stat(&page->series[i], id))
             put_stat(page, name, &page->series[i], id);
     }
 }
@@ -189,6 +198,11 @@ static void put_rate(struct page *page, const char *name, const struct series *s
 
 static void put_dropped(struct page *page, const char *name, const struct series *series) {
     put_whole(page, name, series, series->process->status.dropped_samples);
+}
+
+static void put_last_pause(struct page *page, const char *name, const struct series *series) {
+    if (series->collects && series->collector.cycles > 0)
+        put_seconds(page, name, series, series->collector.last_pause_ns);
 }
 
 static void put_cpu(struct page *page, const char *name, const struct series *series) {
@@ -220,6 +234,8 @@ static void put_start(struct page *page, const char *name, const struct series *
 static const struct other_family others[] = {
     {"mallard_profile_rate_bytes", "gauge", "Mean bytes between samples; 0 is off.", put_rate},
     {"mallard_dropped_samples_total", "counter", "Samples that found a table full.", put_dropped},
+    {"mallard_gc_last_pause_seconds", "gauge",
+     "Seconds the program was stopped for the last collection.", put_last_pause},
     {"process_cpu_seconds_total", "counter", "Total user and system CPU time spent in seconds.",
      put_cpu},
     {"process_open_fds", "gauge", "Number of open file descriptors.", put_open_fds},

@@ -3,6 +3,7 @@
  * One process in human units: who it is, what is resident, and where the bytes obtained from the
  * OS are, such that the parts add up to the whole.
  */
+#include "view/collector.h"
 #include "view/view.h"
 
 #include <errno.h>
@@ -101,22 +102,47 @@ static void put_tables(const uint64_t *value, struct view_buffer *out) {
     put_bytes(out, "span tables", value[MAL_STAT_SPAN_SYS]);
     put_bytes(out, "cache tables", value[MAL_STAT_CACHE_SYS]);
     put_bytes(out, "profiler tables", value[MAL_STAT_BUCKET_SYS]);
-    put_bytes(out, "collector tables", value[MAL_STAT_GC_SYS]);
+    if (value[MAL_STAT_GC_SYS] > 0)
+        put_bytes(out, "collector tables", value[MAL_STAT_GC_SYS]);
     put_bytes(out, "thread stacks, other", value[MAL_STAT_STACK_SYS] + value[MAL_STAT_OTHER_SYS]);
     put_bytes(out, "= obtained from the OS", value[MAL_STAT_SYS]);
 }
 
-/* Only of a process that has a collected heap in use. */
-static void put_collector(const uint64_t *value, struct view_buffer *out) {
-    uint64_t cycles = value[MAL_STAT_NUM_GC];
-    if (cycles == 0)
+static void put_ms(struct view_buffer *out, const char *name, uint64_t ns) {
+    view_buffer_printf(out, "  %-24s %7.3f ms", name, (double)ns / 1e6);
+}
+
+static void put_pauses(const struct view_collector *collector, struct view_buffer *out) {
+    put_ms(out, "last pause", collector->last_pause_ns);
+    view_buffer_text(out, "\n");
+    put_ms(out, "all pauses", collector->total_pause_ns);
+    view_buffer_printf(out, " (%.3f ms on average)\n",
+                       (double)collector->total_pause_ns / 1e6 / (double)collector->cycles);
+}
+
+static void put_goal(const struct view_collector *collector, struct view_buffer *out) {
+    if (collector->goal_bytes == VIEW_NO_GOAL)
+        view_buffer_printf(out, "  %-24s %10s\n", "next collection at", "no size");
+    else
+        put_bytes(out, "next collection at", collector->goal_bytes);
+}
+
+static void put_collector(const struct mal_box_stats *stats, struct view_buffer *out) {
+    struct view_collector collector;
+    if (!view_collector_of(stats, &collector))
         return;
-    put_bytes(out, "next collection at", value[MAL_STAT_NEXT_GC]);
-    view_buffer_printf(out, "  %-24s %10llu us (mean of %llu)\n", "pause for one",
-                       (unsigned long long)(value[MAL_STAT_PAUSE_TOTAL] / 1000 / cycles),
-                       (unsigned long long)cycles);
-    view_buffer_printf(out, "  %-24s %9.1f %%\n", "CPU time spent collecting",
-                       (double)value[MAL_STAT_GC_CPU_PPB] / 1e7);
+    view_buffer_text(out, "\n");
+    put_bytes(out, "collected heap", collector.heap_bytes);
+    put_goal(&collector, out);
+    view_buffer_printf(out, "  %-24s %10llu (%llu forced)\n", "collections",
+                       (unsigned long long)collector.cycles,
+                       (unsigned long long)collector.forced_cycles);
+    if (collector.cycles == 0)
+        return;
+    put_bytes(out, "live at the last one", collector.live_bytes);
+    put_pauses(&collector, out);
+    view_buffer_printf(out, "  %-24s %8.1f %%\n", "CPU time for collecting",
+                       (double)collector.cpu_ppb / 1e7);
 }
 
 static void put_counts(const struct view_process *process, struct view_buffer *out) {
@@ -125,9 +151,6 @@ static void put_counts(const struct view_process *process, struct view_buffer *o
                        (unsigned long long)value[MAL_STAT_HEAP_OBJECTS],
                        (unsigned long long)value[MAL_STAT_MALLOCS],
                        (unsigned long long)value[MAL_STAT_FREES]);
-    view_buffer_printf(out, "  %-24s %10llu (%llu forced)\n", "collections",
-                       (unsigned long long)value[MAL_STAT_NUM_GC],
-                       (unsigned long long)value[MAL_STAT_NUM_FORCED_GC]);
     view_buffer_printf(out, "  %-24s %10llu (%llu live, %llu dropped)\n", "samples",
                        (unsigned long long)value[MAL_STAT_SAMPLES],
                        (unsigned long long)value[MAL_STAT_SAMPLES_LIVE],
@@ -147,6 +170,6 @@ int view_stat_text(const struct view_process *process, struct view_buffer *out) 
     put_tables(process->stats.value, out);
     view_buffer_text(out, "\n");
     put_counts(process, out);
-    put_collector(process->stats.value, out);
+    put_collector(&process->stats, out);
     return out->failed ? -ENOMEM : 0;
 }

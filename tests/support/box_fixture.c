@@ -349,6 +349,8 @@ void box_fixture_fill_stats(struct box_fixture *fixture) {
     value[MAL_STAT_OTHER_SYS] = 516292;
     value[MAL_STAT_SYS] =
         44318720 + 72794112 + 327680 + 667152 + 15600 + 1455684 + 11616016 + 516292;
+    value[MAL_STAT_GC_HEAP] = 31000000;
+    value[MAL_STAT_GC_LIVE] = 27447144;
     value[MAL_STAT_NEXT_GC] = 54894288;
     value[MAL_STAT_NUM_GC] = 2;
     value[MAL_STAT_NUM_FORCED_GC] = 1;

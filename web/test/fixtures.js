@@ -211,6 +211,22 @@ function storedProfiles(process, now) {
   return profiles;
 }
 
+// Of all the programs here one uses the collected heap.
+function collectorOf(process) {
+  if (process.pid !== 4711) return null;
+  return {
+    cycles: 997,
+    forced_cycles: 3,
+    last_pause_ns: 412000,
+    total_pause_ns: 213500000,
+    last_unix_ns: ns(process.now - 4),
+    goal_bytes: 96 * MIB,
+    live_bytes: 48 * MIB,
+    heap_bytes: 61 * MIB,
+    cpu_share: 0.0312,
+  };
+}
+
 export function processDocument(now, id) {
   const process = processesAt(now).find((p) => p.id === id || String(p.pid) === id);
   if (!process) return null;
@@ -256,6 +272,7 @@ export function processDocument(now, id) {
       scavenge_cpu_ns_total: 48211000,
       map_calls_total: 310,
     },
+    collector: collectorOf(process),
     classes: classesOf(process, randomOf(process.pid)),
     knobs: { rate_bytes: 524288, gogc: null, memory_limit_bytes: null },
     can_command: process.alive,
@@ -316,8 +333,7 @@ function rowAt(process, at, random) {
     Math.floor(at * 1000),
     Math.floor(at * 990),
     Math.floor(at * 4096),
-    0,
-    0,
+    ...(process.pid === 4711 ? [96 * MIB, Math.floor(at / 4) % 997] : [2 ** 63 - 1, 0]),
   ];
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { collectorAt, collectorNumbers } from '../src/model/collector.js';
 import { commandsFor } from '../src/model/commands.js';
 import { nearestProfile, rangeOf, seriesOf, stack, stepProfile } from '../src/model/history.js';
 import { KNOBS, knobsOf, problemWith, requestOf } from '../src/model/knobs.js';
@@ -136,12 +137,63 @@ test('commands name exactly what is on the screen', () => {
 
 test('a knob that a process does not know is not offered', () => {
   const names = (knobs) => knobsOf({ knobs }).map((knob) => knob.name);
-  assert.deepEqual(names({ gogc: null, memory_limit_bytes: null }), [
-    'free-os-memory',
-    'gc',
-    'rate',
+  assert.deepEqual(names({ gogc: 100, memory_limit_bytes: null }), ['free-os-memory', 'rate']);
+  assert.deepEqual(names({ gogc: 100, memory_limit_bytes: 5 }).slice(2), ['memory-limit']);
+});
+
+test('the collector’s knobs are those of programs that use it, also when it is off', () => {
+  const process = { knobs: { gogc: null }, collector: { cycles: 0 } };
+  const [gc, gogc] = knobsOf(process).filter((knob) => knob.name.startsWith('g'));
+  assert.deepEqual([gc.name, gogc.name, gogc.initial(process)], ['gc', 'gogc', '']);
+  assert.equal(gogc.answer({ previous: -1 }), 'Done; it was off before.');
+  assert.equal(gogc.answer({ previous: 100 }), 'Done; it was 100 % before.');
+});
+
+test('the collected heap has its numbers, and a program without one has none', () => {
+  assert.deepEqual(collectorNumbers(null), []);
+  const collector = {
+    cycles: 0,
+    forced_cycles: 0,
+    last_pause_ns: 0,
+    total_pause_ns: 0,
+    last_unix_ns: 0,
+    goal_bytes: null,
+    live_bytes: 0,
+    heap_bytes: 1024,
+    cpu_share: 0,
+  };
+  const shown = (of) => Object.fromEntries(collectorNumbers(of).map(([k, v, note]) => [k, [v, note]]));
+  assert.deepEqual(Object.keys(shown(collector)), [
+    'collected heap',
+    'next collection at',
+    'collections',
   ]);
-  assert.deepEqual(names({ gogc: 100, memory_limit_bytes: 5 }).slice(3), ['gogc', 'memory-limit']);
+  assert.equal(shown(collector)['next collection at'][0], 'no size');
+  const worked = shown({
+    ...collector,
+    cycles: 4,
+    forced_cycles: 1,
+    last_pause_ns: 250000,
+    total_pause_ns: 1000000,
+    last_unix_ns: NOW * 1e9,
+    goal_bytes: 4194304,
+    live_bytes: 2048,
+    cpu_share: 0.027,
+  });
+  assert.equal(worked['next collection at'][0], '4.00 MiB');
+  assert.deepEqual(worked.collections, ['4', '1 of them forced']);
+  assert.equal(worked['alive at the last one'][0], '2.00 KiB');
+  assert.equal(worked['last pause'][0], '0.250 ms');
+  assert.deepEqual(worked['all pauses'], ['1.000 ms', '0.250 ms on average']);
+  assert.equal(worked['CPU time for collecting'][0], '2.70 %');
+});
+
+test('a row of the time line knows where the collector stood, once it has collected', () => {
+  const never = 2 ** 63 - 1;
+  assert.equal(collectorAt({ num_gc: 0, next_gc_bytes: never }), null);
+  assert.equal(collectorAt({}), null);
+  assert.deepEqual(collectorAt({ num_gc: 3, next_gc_bytes: 5 }), { cycles: 3, goal: 5 });
+  assert.deepEqual(collectorAt({ num_gc: 3, next_gc_bytes: never }), { cycles: 3, goal: null });
 });
 
 test('a knob takes whole numbers only', () => {

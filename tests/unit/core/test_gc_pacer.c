@@ -738,8 +738,21 @@ static void a_death_spiral_is_limited_to_half(void **state) {
     }
 }
 
+static void time_alone_asks_after_two_minutes(void **state) {
+    (void)state;
+    const uint64_t end = UINT64_C(7000000000), period = UINT64_C(120000000000);
+    assert_int_equal(mal_gc_period_left_ns(end, end, 100), period);
+    assert_int_equal(mal_gc_period_left_ns(end - 1, end, 100), period);
+    assert_int_equal(mal_gc_period_left_ns(end + period - 1, end, 0), 1);
+    assert_int_equal(mal_gc_period_left_ns(end + period, end, 100), 0);
+    assert_int_equal(mal_gc_period_left_ns(UINT64_MAX, end, 100), 0);
+    assert_int_equal(mal_gc_period_left_ns(end + 2 * period, end, -1), UINT64_MAX);
+    assert_int_equal(mal_gc_period_left_ns(end + 2 * period, 0, 100), UINT64_MAX);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(time_alone_asks_after_two_minutes),
         cmocka_unit_test(the_first_cycle_starts_where_gos_does),
         cmocka_unit_test(the_heaps_minimum_scales_with_gogc),
         cmocka_unit_test(stacks_and_globals_count_towards_the_goal),

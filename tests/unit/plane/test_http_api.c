@@ -93,6 +93,38 @@ static void test_documents(void **state) {
     HAS("/api/history?points=3", "\"rows\":[[");
 }
 
+static void assert_has_not(const char *target, const char *part) {
+    struct http_reply reply;
+    get(target, &reply);
+    assert_int_equal(reply.status, 200);
+    if (strstr(reply.body.data, part) != NULL)
+        fail_msg("%s has %s", target, part);
+    http_reply_free(&reply);
+}
+
+/* What the collected heap shows of itself; nothing where it is not used. */
+static void test_collector(void **state) {
+    (void)state;
+    char page[64];
+    snprintf(page, sizeof page, "/p/%d/", getpid());
+    HAS("/api/process",
+        "\"collector\":{\"cycles\":2,\"forced_cycles\":1,\"last_pause_ns\":220349,"
+        "\"total_pause_ns\":317830,\"last_unix_ns\":",
+        "\"goal_bytes\":54894288,\"live_bytes\":27447144,\"heap_bytes\":31000000,"
+        "\"cpu_share\":0.027474219}");
+    HAS(page, "<h2>Collected heap</h2>", "<dt>Collections</dt><dd>2, 1 of them forced</dd>",
+        "<dt>Last pause</dt><dd>0.220 ms</dd>", "<dt>All pauses</dt><dd>0.318 ms</dd>",
+        "title=\"54894288 bytes\"", "title=\"27447144 bytes\"",
+        "<dt>CPU time for collecting</dt><dd>2.7 %</dd>");
+    uint64_t *value = box_fixture_stats(box)->value;
+    value[MAL_STAT_NEXT_GC] = INT64_MAX;
+    HAS("/api/process", "\"goal_bytes\":null");
+    assert_has_not(page, "Next collection");
+    value[MAL_STAT_NUM_GC] = value[MAL_STAT_GC_HEAP] = 0;
+    HAS("/api/process", "\"collector\":null");
+    assert_has_not(page, "Collect");
+}
+
 static void test_the_dead(void **state) {
     (void)state;
     box_fixture_set_exited(box, 3);
@@ -252,8 +284,12 @@ static void test_knobs_where_the_process_answers(void **state) {
     (void)state;
     snprintf(page, sizeof page, "/p/%d/", getpid());
     struct box_server *server = box_server_start_memory(box, answer_nothing);
-    HAS(page, "<form method=\"post\"", "/debug/mallard/rate\"", "<label>");
+    HAS(page, "<form method=\"post\"", "/debug/mallard/rate\"", "<label>",
+        "<button>Collect garbage</button>");
     HAS("/api/process", "\"can_command\":true");
+    box_fixture_stats(box)->value[MAL_STAT_NUM_GC] = 0;
+    box_fixture_stats(box)->value[MAL_STAT_GC_HEAP] = 0;
+    assert_has_not(page, "Collect garbage");
     box_server_stop(server);
 }
 
@@ -358,6 +394,7 @@ static void test_kept_rows_and_profiles(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_documents),
+        TEST(test_collector),
         TEST(test_the_dead),
         TEST(test_nothing_published),
         TEST(test_parts_add_up),

@@ -6,6 +6,7 @@
 #include "base/attr.h"
 #include "box/reader.h"
 #include "support/box_fixture.h"
+#include "view/collector.h"
 #include "view/view.h"
 
 #include <setjmp.h>
@@ -131,7 +132,13 @@ static void test_metrics(void **state) {
         "mallard_alloc_bytes_total%s 2045673208\n",
         "mallard_mallocs_total%s 1592266\n",
         "mallard_gc_pause_seconds_total%s 0.000317830\n",
+        "mallard_gc_last_pause_seconds%s 0.000220349\n",
+        "mallard_gc_cycles_total%s 2\n",
+        "mallard_gc_forced_cycles_total%s 1\n",
         "mallard_gc_cpu_ratio%s 0.027474219\n",
+        "mallard_next_gc_bytes%s 54894288\n",
+        "mallard_gc_live_bytes%s 27447144\n",
+        "mallard_gc_heap_bytes%s 31000000\n",
         "mallard_gogc_ratio%s 1\n",
         "mallard_process_alive%s 1\n",
         "mallard_profile_rate_bytes%s 524288\n",
@@ -149,7 +156,51 @@ static void test_metrics(void **state) {
     assert_non_null(strstr(out.data, "} +Inf\n"));
     assert_int_equal(count_of(out.data, "# TYPE mallard_heap_alloc_bytes gauge\n"), 1);
     assert_int_equal(count_of(out.data, "# HELP "), count_of(out.data, "# TYPE "));
-    assert_int_equal(count_of(out.data, "# HELP "), MAL_STAT_COUNT + 9);
+    assert_int_equal(count_of(out.data, "# HELP "), MAL_STAT_COUNT + 10);
+    view_buffer_free(&out);
+    free_processes(processes, 3);
+}
+
+/* What a process has in its statistics whose program never uses the collected heap. */
+static void forget_collector(struct mal_box_stats *stats) {
+    static const enum mal_stat_id gone[] = {
+        MAL_STAT_GC_HEAP,     MAL_STAT_GC_LIVE, MAL_STAT_NUM_GC,     MAL_STAT_NUM_FORCED_GC,
+        MAL_STAT_PAUSE_TOTAL, MAL_STAT_LAST_GC, MAL_STAT_GC_CPU_PPB, MAL_STAT_GC_SYS,
+    };
+    for (size_t i = 0; i < MAL_COUNT_OF(gone); i++)
+        stats->value[gone[i]] = 0;
+    stats->value[MAL_STAT_NEXT_GC] = INT64_MAX;
+    memset(stats->pause_ns, 0, sizeof stats->pause_ns);
+}
+
+static const char *const collector_families[] = {
+    "mallard_gc_heap_bytes",          "mallard_gc_live_bytes",   "mallard_next_gc_bytes",
+    "mallard_last_gc_time_seconds",   "mallard_gc_cycles_total", "mallard_gc_forced_cycles_total",
+    "mallard_gc_pause_seconds_total", "mallard_gc_cpu_ratio",    "mallard_gc_last_pause_seconds",
+};
+
+static void assert_collector_lines(const char *text, size_t lines) {
+    char part[128];
+    for (size_t i = 0; i < MAL_COUNT_OF(collector_families); i++) {
+        snprintf(part, sizeof part, "\n%s{", collector_families[i]);
+        if (count_of(text, part) != lines)
+            fail_msg("%zu lines of %s", count_of(text, part), part);
+    }
+}
+
+/* Of two processes one collects: its lines are there, and none of the other. */
+static void test_metrics_without_collector(void **state) {
+    (void)state;
+    struct view_process processes[3];
+    struct view_buffer out = {0};
+    three_processes(processes);
+    assert_int_equal(view_metrics_text(processes, 2, &out), 0);
+    assert_collector_lines(out.data, 2);
+    forget_collector(&processes[0].stats);
+    view_buffer_reset(&out);
+    assert_int_equal(view_metrics_text(processes, 2, &out), 0);
+    assert_collector_lines(out.data, 1);
+    assert_int_equal(count_of(out.data, "\nmallard_heap_alloc_bytes{"), 2);
     view_buffer_free(&out);
     free_processes(processes, 3);
 }
@@ -205,11 +256,77 @@ static void test_stat_text(void **state) {
     free_processes(processes, 3);
 }
 
+/* The ring of pauses goes round: cycle 257's is where cycle 1's was. */
+static void test_collector(void **state) {
+    (void)state;
+    static struct mal_box_stats stats;
+    struct view_collector collector;
+    assert_false(view_collector_of(&stats, &collector));
+    stats.value[MAL_STAT_GC_HEAP] = 16;
+    stats.value[MAL_STAT_NEXT_GC] = INT64_MAX;
+    assert_true(view_collector_of(&stats, &collector));
+    assert_int_equal(collector.last_pause_ns, 0);
+    assert_int_equal(collector.goal_bytes, VIEW_NO_GOAL);
+    stats.value[MAL_STAT_NUM_GC] = MAL_BOX_PAUSES + 1;
+    stats.pause_ns[0] = 5;
+    stats.pause_ns[1] = 6;
+    stats.pause_ns[MAL_BOX_PAUSES - 1] = 7;
+    assert_true(view_collector_of(&stats, &collector));
+    assert_int_equal(collector.last_pause_ns, 5);
+    stats.value[MAL_STAT_NUM_GC] = MAL_BOX_PAUSES;
+    assert_true(view_collector_of(&stats, &collector));
+    assert_int_equal(collector.last_pause_ns, 7);
+}
+
+static void assert_lines(const char *text, const char *const *lines) {
+    for (; *lines != NULL; lines++)
+        if (strstr(text, *lines) == NULL)
+            fail_msg("no line %s in\n%s", *lines, text);
+}
+
+static void test_stat_collector(void **state) {
+    (void)state;
+    static const char *const lines[] = {
+        "  collected heap             29.6 MiB\n",
+        "  next collection at         52.4 MiB\n",
+        "  collections                       2 (1 forced)\n",
+        "  live at the last one       26.2 MiB\n",
+        "  last pause                 0.220 ms\n",
+        "  all pauses                 0.318 ms (0.159 ms on average)\n",
+        "  CPU time for collecting       2.7 %\n",
+        "  collector tables           11.1 MiB\n",
+        NULL};
+    struct view_process processes[3];
+    struct view_buffer out = {0};
+    three_processes(processes);
+    assert_int_equal(view_stat_text(&processes[0], &out), 0);
+    assert_lines(out.data, lines);
+    processes[0].stats.value[MAL_STAT_NUM_GC] = 0;
+    processes[0].stats.value[MAL_STAT_NEXT_GC] = INT64_MAX;
+    view_buffer_reset(&out);
+    assert_int_equal(view_stat_text(&processes[0], &out), 0);
+    assert_non_null(strstr(out.data, "  next collection at          no size\n"));
+    assert_null(strstr(out.data, "pause"));
+    forget_collector(&processes[0].stats);
+    view_buffer_reset(&out);
+    assert_int_equal(view_stat_text(&processes[0], &out), 0);
+    assert_null(strstr(out.data, "collect"));
+    assert_null(strstr(out.data, "forced"));
+    view_buffer_free(&out);
+    free_processes(processes, 3);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_memstats),         cmocka_unit_test(test_memstats_is_json),
-        cmocka_unit_test(test_metrics),          cmocka_unit_test(test_metrics_double),
-        cmocka_unit_test(test_metrics_promtool), cmocka_unit_test(test_stat_text),
+        cmocka_unit_test(test_memstats),
+        cmocka_unit_test(test_memstats_is_json),
+        cmocka_unit_test(test_metrics),
+        cmocka_unit_test(test_metrics_double),
+        cmocka_unit_test(test_metrics_promtool),
+        cmocka_unit_test(test_stat_text),
+        cmocka_unit_test(test_metrics_without_collector),
+        cmocka_unit_test(test_collector),
+        cmocka_unit_test(test_stat_collector),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,13 +4,31 @@
 // A and B that choose the points to compare. Handles rest only on stored profiles, because nothing
 // can be compared between them; they are sliders, so arrow keys step from profile to profile.
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
-import { bytes, clock, dateClock } from '../model/format.js';
+import { collectorAt } from '../model/collector.js';
+import { bytes, clock, count, dateClock } from '../model/format.js';
 import { nearestProfile, stepProfile } from '../model/history.js';
 import { TIME_LINE_PARTS } from '../model/parts.js';
 import { Swatch } from '../ui/basics.js';
 import { TimeLine } from './timeline.js';
 
 const EVENTS_SHOWN = 2;
+
+// Where the collector stood at a row: how many cycles it had made, and where the next one was due.
+function CollectorReadout({ row }) {
+  const collector = collectorAt(row);
+  return (
+    collector && (
+      <li>
+        collections <span class="mono">{count(collector.cycles)}</span>
+        {collector.goal !== null && (
+          <>
+            , next at <span class="mono">{bytes(collector.goal)}</span>
+          </>
+        )}
+      </li>
+    )
+  );
+}
 
 function Readout({ series, index, events, counts }) {
   const at = index >= 0 && index < series.times.length ? index : series.times.length - 1;
@@ -29,6 +47,7 @@ function Readout({ series, index, events, counts }) {
             {part.label} <span class="mono">{bytes(series.parts[i][at])}</span>
           </li>
         ))}
+        <CollectorReadout row={series.rows[at]} />
         {counts.gc > 0 && (
           <li>
             <span class="mark-up" aria-hidden="true">

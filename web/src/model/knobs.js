@@ -14,8 +14,9 @@ export const KNOBS = [
   {
     name: 'gc',
     label: 'Run a collection',
-    ask: 'Run one garbage collection. A program that only uses malloc and free has nothing to collect and merely publishes its numbers.',
+    ask: 'Run one garbage collection of the collected heap, and wait until what died is swept.',
     answer: (reply) => `Done; ${count(reply.gc_cycles_total)} collections so far.`,
+    offered: (process) => Boolean(process.collector),
   },
   {
     name: 'rate',
@@ -32,9 +33,10 @@ export const KNOBS = [
     parameter: 'percent',
     unit: 'percent of growth before a collection',
     ask: 'Change how much the heap may grow, in percent of what was live, before a collection begins. Smaller collects more often.',
-    answer: (reply) => `Done; it was ${count(reply.previous)} % before.`,
-    initial: (process) => process.knobs.gogc,
-    offered: (process) => typeof process.knobs?.gogc === 'number',
+    answer: (reply) =>
+      reply.previous < 0 ? 'Done; it was off before.' : `Done; it was ${count(reply.previous)} % before.`,
+    initial: (process) => process.knobs.gogc ?? '',
+    offered: (process) => Boolean(process.collector),
   },
   {
     name: 'memory-limit',

@@ -2,6 +2,7 @@
 //
 // Resident memory taken apart: one sentence, one bar, and the table of the same parts, which add up
 // to what the kernel says.
+import { collectorNumbers } from '../model/collector.js';
 import { bytes, count, percent } from '../model/format.js';
 import { describeParts } from '../model/parts.js';
 import { Link, Swatch } from '../ui/basics.js';
@@ -115,6 +116,20 @@ export function PartsTable({ rss }) {
 const perObject = (stats) =>
   stats.heap_objects > 0 ? bytes(stats.heap_alloc_bytes / stats.heap_objects) : '–';
 
+function NumberList({ numbers }) {
+  return (
+    <dl class="numbers">
+      {numbers.map(([name, value, note]) => (
+        <div key={name}>
+          <dt>{name}</dt>
+          <dd class="mono">{value}</dd>
+          <dd class="note">{note}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
 function Numbers({ process }) {
   const { stats } = process;
   const numbers = [
@@ -129,16 +144,18 @@ function Numbers({ process }) {
     ['samples', count(stats.samples_live), `live, one in ${bytes(process.rate_bytes)}`],
     ['foreign frees', count(stats.foreign_frees_total), 'of pointers Mallard never gave out'],
   ];
+  return <NumberList numbers={numbers} />;
+}
+
+function Collector({ process }) {
+  const numbers = collectorNumbers(process.collector);
   return (
-    <dl class="numbers">
-      {numbers.map(([name, value, note]) => (
-        <div key={name}>
-          <dt>{name}</dt>
-          <dd class="mono">{value}</dd>
-          <dd class="note">{note}</dd>
-        </div>
-      ))}
-    </dl>
+    numbers.length > 0 && (
+      <>
+        <h2>Collected heap</h2>
+        <NumberList numbers={numbers} />
+      </>
+    )
   );
 }
 
@@ -151,6 +168,7 @@ export function MemoryView({ process }) {
       <PartsTable rss={process.rss} />
       <h2>Numbers</h2>
       <Numbers process={process} />
+      <Collector process={process} />
       <Limits process={process} />
       <p class="next">
         <Link to={toView(route, 'heap')}>Who holds the live objects</Link>{' '}
