@@ -65,8 +65,8 @@ int mal_states_init(void) {
     return 0;
 }
 
-/* Atomic stores, because a reader may follow an entry here that it has loaded relaxed: it finds what
- * was stored before, since its second address comes from its first load. */
+/* Atomic stores, because a reader may follow an entry here that it has loaded relaxed: it finds
+ * what was stored before, since its second address comes from its first load. */
 static void copy(uint8_t *to, const uint8_t *from, size_t bytes) {
     for (size_t at = 0; at < bytes; at++)
         mal_store_relaxed(&to[at], from[at]);
