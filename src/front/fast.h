@@ -5,8 +5,8 @@
  *     malloc   size -> class (one load), charge the countdown (one instruction), pop this CPU's
  *              stack, clear the object's first word
  *     free     page map entry (one load) -> class and state byte, which must say that an object
- *              starts here, and a plain one; its first word must not say that it is free already;
- *              now it says so; push on this CPU's stack
+ *              starts here, and a plain one; it must not begin as a freed one does; its first
+ *              word says that it is freed; push on this CPU's stack
  *
  * Each has exactly one way out, into slow.c.
  */
@@ -39,7 +39,7 @@ MAL_FAST void mal_release(void *object) {
         return mal_free_unusual(object);
     uint64_t entry = mal_pagemap_entry(granule);
     uint8_t state = mal_load_relaxed(mal_entry_state(entry, granule));
-    if (MAL_UNLIKELY(state != mal_state_start(granule) || mal_is_freed(object)))
+    if (MAL_UNLIKELY(state != mal_state_start(granule) || mal_may_be_freed(object)))
         return mal_free_unusual(object);
     mal_mark_freed(object);
     if (MAL_UNLIKELY(!mal_percpu_push(mal_entry_class(entry), object)))

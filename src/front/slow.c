@@ -5,8 +5,9 @@
  * Path up: a request whose countdown is due first finds out what for (set-up, tick, sample), is
  * then served like any other, and if it was sampled (or is traced, front/object_trace.c) its state
  * byte says so from then on. Medium sizes pass through the CPU caches; above that an object is a
- * span of its own. Path down: a pointer at which no plain object starts, or one that is marked as
- * freed, is sampled, large, or wrong; a sampled one is reported and then freed like any other.
+ * span of its own. Path down: a pointer at which no plain object starts, or one that begins like a
+ * freed one, is sampled, large, wrong, or plain after all; a sampled one is reported and then freed
+ * like any other.
  *
  * A large object's `sampled` mark lies in its span, because it has no state byte.
  *
@@ -257,12 +258,16 @@ void mal_free_full(void *object) {
     mal_cache_free_slow(mal_entry_class(mal_pagemap_entry(mal_pagemap_granule(object))), object);
 }
 
-static void free_sampled(void *pointer, uint32_t class) {
-    set_state(pointer, mal_state_start(mal_pagemap_granule(pointer)));
-    report_free(pointer, mal_class[class].size_bytes);
+static void free_plain(void *pointer, uint32_t class) {
     mal_mark_freed(pointer);
     if (!mal_percpu_push(class, pointer))
         mal_cache_free_slow(class, pointer);
+}
+
+static void free_sampled(void *pointer, uint32_t class) {
+    set_state(pointer, mal_state_start(mal_pagemap_granule(pointer)));
+    report_free(pointer, mal_class[class].size_bytes);
+    free_plain(pointer, class);
 }
 
 void mal_free_unusual(void *pointer) {
@@ -270,6 +275,9 @@ void mal_free_unusual(void *pointer) {
         return;
     struct pointer_facts facts = facts_of(pointer);
     switch (facts.kind) {
+    case LIVE: /* only begins like a freed one */
+        free_plain(pointer, facts.class);
+        return;
     case SAMPLED:
         mal_init_check_fork();
         free_sampled(pointer, facts.class);

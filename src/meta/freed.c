@@ -4,8 +4,9 @@
  */
 #include "meta/freed.h"
 
-#define KEY_SET (1ull << 62 | 1)
-#define KEY_CLEAR (1ull << 63)
+/* Bits 62 and 63 differ, and the low byte is odd and within 0x81 .. 0xbf. */
+#define KEY_SET (1ull << 62 | 0x81)
+#define KEY_CLEAR (1ull << 63 | 0x40)
 
 uint64_t mal_freed_key = KEY_SET;
 
