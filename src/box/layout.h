@@ -277,8 +277,8 @@ struct mal_box_trace {
     char text[MAL_BOX_TRACE_BYTES];
 };
 
-/* One span. `live` counts objects in the program's hands, exactly; free objects in caches are not
- * among them. */
+/* One span. `live` counts objects that are handed out: in the program's hands, or in caches, which
+ * hold a bounded number of bytes. */
 struct mal_box_span {
     uint32_t page; /* number of its first page from `base_address` on */
     uint32_t pages;

@@ -118,6 +118,8 @@ static size_t span_take(struct central *central, struct mal_span *span, void **r
     span->touched_tick = mal_central_now();
     if (span->flags & MAL_SPAN_HOLED)
         mal_central_fill_holes(central, span, ret_objects, count);
+    if (span->flags & MAL_SPAN_UNMARKED)
+        mal_central_say_start(ret_objects, count);
     return count;
 }
 
@@ -241,11 +243,14 @@ static unsigned index_of(const struct mal_span *span, uint32_t class, const void
     return index;
 }
 
-/* What free itself did not notice, because the object was written into between its two frees. */
+/* What free itself did not notice, because the object was written into between its two frees. A
+ * handler of SIGABRT may allocate: the lock is given up first, and the counts err on the safe side.
+ */
 static MAL_SLOW _Noreturn void die_of_second_free(const struct mal_span *span, unsigned word,
                                                   uint64_t bits) {
     uint32_t size_bytes = mal_class[span->class].size_bytes;
     unsigned index = word * 64 + (unsigned)__builtin_ctzll(bits);
+    mal_unlock(&centrals[span->class].lock);
     mal_die("free(%p): double free of an object of size class %u, written into in between",
             (void *)(span->base + (size_t)index * size_bytes), size_bytes);
 }

@@ -50,4 +50,7 @@ void mal_central_count_holes(struct central *central, int64_t change_bytes);
 void mal_central_fill_holes(struct central *central, struct mal_span *span, void **objects,
                             size_t count);
 
+/* Objects leave a span whose free objects' state bytes say that nothing starts there. */
+void mal_central_say_start(void **objects, size_t count);
+
 #endif

@@ -193,10 +193,34 @@ static bool is_idle(const struct mal_span *span, uint32_t idle_ticks) {
     return (uint8_t)(mal_central_now() - span->touched_tick) >= idle_ticks;
 }
 
+static void say(void *object, uint8_t state) {
+    mal_store_relaxed(mal_pagemap_state(object), state);
+}
+
+void mal_central_say_start(void **objects, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        say(objects[i], mal_state_start(mal_pagemap_granule(objects[i])));
+}
+
+/* What lies in a hole loses the mark that says it is free (meta/freed.h), so the state bytes of the
+ * span's free objects say it instead, until they are taken. False when memory is short. */
+static bool say_free(struct mal_span *span) {
+    size_t size_bytes = mal_class[span->class].size_bytes;
+    if (!mal_pageheap_own_states(span))
+        return false;
+    span->flags |= MAL_SPAN_UNMARKED;
+    for (unsigned word = 0; word < MAL_COUNT_OF(span->free_bits); word++)
+        for (uint64_t bits = span->free_bits[word]; bits != 0; bits &= bits - 1) {
+            unsigned index = word * 64 + (unsigned)__builtin_ctzll(bits);
+            say(span->base + index * size_bytes, 0);
+        }
+    return true;
+}
+
 /* Makes holes in a span whose class is locked; drops and takes the lock. Returns the bytes. */
 static uint64_t treat(struct central *central, struct mal_span *span) {
     uint64_t bits[MAL_SPAN_HOLES_MAX / 64];
-    if (find_units(span, bits) == 0)
+    if (find_units(span, bits) == 0 || !say_free(span))
         return 0;
     mal_central_unlist(central, span);
     span->flags |= MAL_SPAN_BUSY;

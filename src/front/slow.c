@@ -70,7 +70,8 @@ static void *take(uint32_t class) {
 /* What could not be recognised when it is freed is not recorded either. */
 static void *take_and_record(uint32_t class, enum mal_due due, uint64_t rate) {
     void *object = take(class);
-    if (!object || !mal_pageheap_own_states(mal_pagemap_span_at(object)))
+    bool wanted = due != MAL_DUE_NOTHING || mal_object_trace_is_on();
+    if (!object || !wanted || !mal_pageheap_own_states(mal_pagemap_span_at(object)))
         return object;
     uint64_t size = mal_class[class].size_bytes;
     bool sampled = due != MAL_DUE_NOTHING && record(object, size, due, rate);
@@ -185,9 +186,10 @@ static enum pointer_kind kind_in_class_span(const void *pointer, const struct ma
     uint32_t size = mal_class[span->class].size_bytes;
     if (offset % size != 0 || offset / size >= span->object_count)
         return INTERIOR;
-    if (mal_state_is_sampled(mal_load_relaxed(mal_pagemap_state(pointer))))
+    uint8_t state = mal_load_relaxed(mal_pagemap_state(pointer));
+    if (mal_state_is_sampled(state))
         return SAMPLED;
-    return mal_is_freed(pointer) ? FREED : LIVE;
+    return !mal_state_is_start(state) || mal_is_freed(pointer) ? FREED : LIVE;
 }
 
 static struct pointer_facts facts_of(const void *pointer) {

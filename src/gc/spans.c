@@ -127,6 +127,9 @@ static struct mal_span *obtain(size_t pages) {
     if (span)
         return span;
     mal_central_give_up_unused((uint64_t)pages << MAL_PAGE_SHIFT);
+    span = mal_pageheap_new_gc_span(pages, MAL_GROWTH_REFUSED);
+    if (span)
+        return span;
     mal_central_before_growth((uint64_t)pages << MAL_PAGE_SHIFT);
     return mal_pageheap_new_gc_span(pages, MAL_GROWTH_ALLOWED);
 }

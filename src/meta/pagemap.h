@@ -15,7 +15,7 @@
  *                spans that hold more than one object
  *
  * So the state byte of an object is at states + (its granule >> shift):
- *     0                     not the start of an object
+ *     0                     not the start of an object; or of a free one that has lost its mark
  *     START | g             the start of one; g = low seven bits of the start's granule
  *     SAMPLED | g           one known to the profiler; g = its low three bits
  * Bytes of one class are never shared by two objects, and g tells apart the starts within one

@@ -31,6 +31,8 @@ enum mal_span_flags {
     MAL_SPAN_MOVED = 1u << 4,  /* LARGE: its memory came from elsewhere: a mapping of its own */
     MAL_SPAN_GONE = 1u << 5,   /* LARGE: its memory went elsewhere: nothing is resident */
     MAL_SPAN_ARENA = 1u << 6,  /* a chunk of an arena, gc/arena.c */
+    MAL_SPAN_UNMARKED =
+        1u << 7, /* CENTRAL: some free objects lost their marks, their states say no start */
 };
 
 /* What the collected heap keeps of a span. Its owner is whoever took it off the lists of its class;

@@ -6,8 +6,8 @@
  * class: what says "an object starts here" is one array per class, filled once and never written
  * again. All CPUs may keep its lines, however often objects come and go; a byte per object that
  * malloc and free write would make neighbours on other CPUs wait for each other. Only a span in
- * which an object is sampled gets an array of its own, a copy in which that object's byte may
- * differ; it keeps it until it ends.
+ * which an object is sampled, or whose free memory goes back to the OS (central/holes.c), gets an
+ * array of its own, a copy in which bytes may differ; it keeps it until it ends.
  *
  *     bytes of a span's array = pages * (granules per page >> shift), in units of a cache line
  *
