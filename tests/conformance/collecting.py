@@ -13,6 +13,7 @@ import re
 import statistics
 import subprocess
 import sys
+import time
 
 import daemon_scene
 import live
@@ -142,8 +143,16 @@ def check_gogc(checks, watched):
     checks.check("now it does, and nobody forced it", on["cycles"] > off["cycles"] and on["forced_cycles"] == off["forced_cycles"], (off, on))
 
 
+def settled(watched):
+    """Whether the cycle that was under way, if one was, has ended: the figures stand still."""
+    before = watched.collector()
+    time.sleep(0.5)
+    return watched.collector() == before
+
+
 def check_agreement(checks, watched):
     """Everything that tells of the collector tells the same."""
+    checks.check("no cycle is under way", live.wait_until(lambda: settled(watched), 20))
     stats = json.loads(watched.stat("--json"))
     collector, metrics, text, page = watched.collector(), watched.metrics(), watched.stat(), watched.page()
     cycles = collector["cycles"]
