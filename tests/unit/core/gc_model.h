@@ -49,7 +49,7 @@ static uintptr_t model_address(size_t index) {
 
 static bool model_find(uintptr_t address, uintptr_t *ret_object, size_t *ret_bytes) {
     size_t index = model_index(address);
-    if (index >= MODEL_SLOTS || !model_slot[index].allocated)
+    if (index >= MODEL_SLOTS || !mal_load_relaxed(&model_slot[index].allocated))
         return false;
     *ret_object = model_address(index);
     *ret_bytes = MODEL_SLOT_BYTES;
@@ -241,7 +241,7 @@ static MAL_UNUSED void model_sweep(void) {
     for (size_t i = 0; i < MODEL_SLOTS; i++) {
         if (model_slot[i].allocated && !model_slot[i].marked)
             memset((void *)model_address(i), 0xdb, MODEL_SLOT_BYTES);
-        model_slot[i].allocated = model_slot[i].marked;
+        mal_store_relaxed(&model_slot[i].allocated, model_slot[i].marked);
         model_slot[i].marked = false;
     }
 }
