@@ -8,6 +8,7 @@
 #ifndef MAL_CENTRAL_CENTRAL_H
 #define MAL_CENTRAL_CENTRAL_H
 
+#include "pageheap/pageheap.h"
 #include "pageheap/scavenger.h"
 
 #include <stdbool.h>
@@ -29,15 +30,16 @@ void mal_central_flush(uint32_t class);
 /* Gives all spans without an object out to the page heap, so that others can use their pages. */
 void mal_central_release_empty(void);
 
-/* Nothing in the heap fits a span of `bytes`: what classes did not use lately goes back into its
- * spans, and spans that hold nothing give up their pages. No lock held. */
-void mal_central_give_up_unused(uint64_t bytes);
+/* Nothing in the heap fits a span of `bytes`: makes room for it, in steps, until one helps. Returns
+ * what to ask the page heap for after the step. No lock held.
+ *     0   what classes did not use lately goes back into its spans, and spans that hold nothing
+ *         give up their pages; the heap stays as large as it is
+ *     1   the heap is about to grow: where much lies free inside spans that stay, as much of it
+ *         goes back to the OS as the heap grows by */
+#define MAL_CENTRAL_ROOM_STEPS 2u
+enum mal_growth mal_central_make_room(unsigned step, uint64_t bytes);
 
-/* That did not help, and the heap is about to grow: where much lies free inside spans that stay, as
- * much of it goes back to the OS as the heap grows by. No lock held. */
-void mal_central_before_growth(uint64_t bytes);
-
-/* Bytes of such spans; any thread, a relaxed snapshot. */
+/* Bytes of spans without an object out; any thread, a relaxed snapshot. */
 uint64_t mal_central_empty_bytes(void);
 
 /* The same as flush, if nothing was taken since the last call for this class: of the background

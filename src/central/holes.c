@@ -193,13 +193,9 @@ static bool is_idle(const struct mal_span *span, uint32_t idle_ticks) {
     return (uint8_t)(mal_central_now() - span->touched_tick) >= idle_ticks;
 }
 
-static void say(void *object, uint8_t state) {
-    mal_store_relaxed(mal_pagemap_state(object), state);
-}
-
 void mal_central_say_start(void **objects, size_t count) {
     for (size_t i = 0; i < count; i++)
-        say(objects[i], mal_state_start(mal_pagemap_granule(objects[i])));
+        mal_pagemap_say_start(objects[i]);
 }
 
 /* What lies in a hole loses the mark that says it is free (meta/freed.h), so the state bytes of the
@@ -212,7 +208,7 @@ static bool say_free(struct mal_span *span) {
     for (unsigned word = 0; word < MAL_COUNT_OF(span->free_bits); word++)
         for (uint64_t bits = span->free_bits[word]; bits != 0; bits &= bits - 1) {
             unsigned index = word * 64 + (unsigned)__builtin_ctzll(bits);
-            say(span->base + index * size_bytes, 0);
+            mal_pagemap_set_state(span->base + index * size_bytes, 0);
         }
     return true;
 }
@@ -293,14 +289,14 @@ uint64_t mal_central_make_holes(const struct mal_hole_request *request, size_t *
     return released;
 }
 
-void mal_central_give_up_unused(uint64_t bytes) {
+static void give_up_unused(uint64_t bytes) {
     for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++)
         mal_central_trim_for_growth(class);
     if (mal_central_empty_bytes() >= mal_min(bytes, EMPTY_WORTH_BYTES))
         mal_central_release_empty();
 }
 
-void mal_central_before_growth(uint64_t bytes) {
+static void give_back_as_much(uint64_t bytes) {
     static size_t cursor_page; /* a hint; whoever works moves it */
     uint64_t heap_bytes = mal_pageheap_stats().inuse_pages << MAL_PAGE_SHIFT;
     if (mal_central_reclaimable_bytes() < heap_bytes / GROWTH_SHARE)
@@ -308,6 +304,15 @@ void mal_central_before_growth(uint64_t bytes) {
     struct mal_hole_request request = {mal_max(bytes, GROWTH_BYTES),
                                        mal_clock_mono_ns() + GROWTH_NS, 0, MAL_SCAVENGE_EAGER};
     mal_central_make_holes(&request, &cursor_page);
+}
+
+enum mal_growth mal_central_make_room(unsigned step, uint64_t bytes) {
+    bool is_last = step + 1 == MAL_CENTRAL_ROOM_STEPS;
+    if (is_last)
+        give_back_as_much(bytes);
+    else
+        give_up_unused(bytes);
+    return is_last ? MAL_GROWTH_ALLOWED : MAL_GROWTH_REFUSED;
 }
 
 /* The thread that made holes exists in the parent only, unless it is the one that forked, in a

@@ -49,10 +49,6 @@ static bool record(void *object, uint64_t size_bytes, enum mal_due due, uint64_t
     return recorded;
 }
 
-static void set_state(void *object, uint8_t state) {
-    mal_store_relaxed(mal_pagemap_state(object), state);
-}
-
 static void *fail(void) {
     errno = ENOMEM;
     return NULL;
@@ -76,7 +72,7 @@ static void *take_and_record(uint32_t class, enum mal_due due, uint64_t rate) {
     uint64_t size = mal_class[class].size_bytes;
     bool sampled = due != MAL_DUE_NOTHING && record(object, size, due, rate);
     if (mal_object_trace_alloc(object, size) || sampled)
-        set_state(object, mal_state_sampled(mal_pagemap_granule(object)));
+        mal_pagemap_set_state(object, mal_state_sampled(mal_pagemap_granule(object)));
     return object;
 }
 
@@ -127,14 +123,9 @@ static void count_and_charge_large(struct mal_span *span) {
  * in others. */
 static struct mal_span *new_large(size_t bytes, size_t alignment) {
     struct mal_span *span = mal_pageheap_new_large_span(bytes, alignment, MAL_GROWTH_REFUSED);
-    if (span)
-        return span;
-    mal_central_give_up_unused(bytes);
-    span = mal_pageheap_new_large_span(bytes, alignment, MAL_GROWTH_REFUSED);
-    if (span)
-        return span;
-    mal_central_before_growth(bytes);
-    return mal_pageheap_new_large_span(bytes, alignment, MAL_GROWTH_ALLOWED);
+    for (unsigned step = 0; !span && step < MAL_CENTRAL_ROOM_STEPS; step++)
+        span = mal_pageheap_new_large_span(bytes, alignment, mal_central_make_room(step, bytes));
+    return span;
 }
 
 static void *alloc_large(size_t bytes, size_t alignment) {
@@ -267,7 +258,7 @@ static void free_plain(void *pointer, uint32_t class) {
 }
 
 static void free_sampled(void *pointer, uint32_t class) {
-    set_state(pointer, mal_state_start(mal_pagemap_granule(pointer)));
+    mal_pagemap_say_start(pointer);
     report_free(pointer, mal_class[class].size_bytes);
     free_plain(pointer, class);
 }

@@ -23,6 +23,7 @@
 #include "gc/links.h"
 
 #include "base/attr.h"
+#include "base/bits.h"
 #include "gc/arena.h"
 #include "gc/heap.h"
 #include "gc/specials_table.h"
@@ -61,8 +62,7 @@ static struct link **bucket_of_locked(void **place) {
         return NULL;
     if (mal_table_commit(&bucket, bytes) != 0)
         return NULL;
-    size_t at = (size_t)(((uintptr_t)place >> 3) * 0x9E3779B97F4A7C15u >> 48);
-    return (struct link **)(void *)bucket.base + at % BUCKETS;
+    return (struct link **)(void *)bucket.base + mal_mix((uintptr_t)place) % BUCKETS;
 }
 
 /* Where the link hangs, or the end of its chain. */

@@ -124,14 +124,10 @@ bool mal_gc_span_is_unswept(const struct mal_span *span) {
 
 static struct mal_span *obtain(size_t pages) {
     struct mal_span *span = mal_pageheap_new_gc_span(pages, MAL_GROWTH_REFUSED);
-    if (span)
-        return span;
-    mal_central_give_up_unused((uint64_t)pages << MAL_PAGE_SHIFT);
-    span = mal_pageheap_new_gc_span(pages, MAL_GROWTH_REFUSED);
-    if (span)
-        return span;
-    mal_central_before_growth((uint64_t)pages << MAL_PAGE_SHIFT);
-    return mal_pageheap_new_gc_span(pages, MAL_GROWTH_ALLOWED);
+    for (unsigned step = 0; !span && step < MAL_CENTRAL_ROOM_STEPS; step++)
+        span = mal_pageheap_new_gc_span(
+            pages, mal_central_make_room(step, (uint64_t)pages << MAL_PAGE_SHIFT));
+    return span;
 }
 
 static void describe(struct mal_span *span, unsigned span_class, uint64_t bytes) {

@@ -136,6 +136,15 @@ static inline uint8_t *mal_pagemap_state(const void *object) {
     return mal_entry_state(mal_pagemap_entry(granule), granule);
 }
 
+/* By whoever owns the object, in a span whose states are its own (pageheap/states.c). */
+static inline void mal_pagemap_set_state(void *object, uint8_t state) {
+    mal_store_relaxed(mal_pagemap_state(object), state);
+}
+
+static inline void mal_pagemap_say_start(void *object) {
+    mal_pagemap_set_state(object, mal_state_start(mal_pagemap_granule(object)));
+}
+
 /* The span that holds the address, NULL when none does. Any pointer, even a wild one. Walks back
  * over the pages of a large object: for diagnostics and slow paths. */
 struct mal_span *mal_pagemap_span_of(const void *address);
