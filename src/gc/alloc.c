@@ -34,6 +34,15 @@ static void *fail(void) {
     return NULL;
 }
 
+/* What holds of an object when its critical section ends: a marker that meets a pointer to it finds
+ * it, and does not have to while there is a mark. */
+static bool is_ready(uintptr_t object) {
+    uint64_t offset;
+    uint32_t page;
+    return mal_gc_resolve(object, &offset, &page) && offset == mal_gc_offset(object) &&
+           (mal_gc_phase == MAL_GC_OFF || mal_gc_heap_is_marked(object));
+}
+
 /* ---- slow ---- */
 
 /* A thread may be registered before there is a heap: libmallard-gc.so does so as soon as it is
@@ -127,6 +136,7 @@ static uintptr_t take_object(struct mal_gc_thread *thread, const struct mal_gc_r
     uintptr_t object = take_slot(&thread->cache, bin, ret_rate);
     if (object && request->layout != MAL_GC_LAYOUT_NOSCAN)
         write_bits(bin, object, request);
+    MAL_ASSERT(!object || is_ready(object));
     MAL_CRITICAL_PIN(object);
     mal_critical_leave();
     return object;
@@ -183,6 +193,7 @@ static MAL_SLOW void *park_with(void *object) {
 }
 
 MAL_FAST void *leave_with(uintptr_t object) {
+    MAL_ASSERT(is_ready(object));
     MAL_CRITICAL_PIN(object);
     return MAL_UNLIKELY(mal_critical_leave_is_due()) ? park_with((void *)object) : (void *)object;
 }

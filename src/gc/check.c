@@ -7,9 +7,13 @@
  * be marked; the first object that is not ends the process with a sentence that says where the
  * pointer to it lies. Then what must hold of the tables at that moment:
  *
- *     a mark bit is set             =>  its alloc bit is set
- *     an alloc bit is set           =>  its page has an entry
- *     a special hangs on an object  =>  that object is allocated, and begins there
+ *     a mark bit is set             =>  its alloc bit is set, and what its object leads to is
+ * marked an alloc bit is set           =>  its page has an entry a page has an entry           =>
+ * the page map has a collected span of the same class there a special hangs on an object  =>  that
+ * object is allocated, and begins there
+ *
+ * That marks are closed says more than the trace: an object that died while marking went on proves
+ * as well as a live one that a page was scanned before it was cleared, or not at all.
  *
  * Path up: two mappings, for as long as it runs. Path down: unmapped.
  *
@@ -49,6 +53,13 @@ static bool find(uintptr_t address, struct object *ret_object) {
     return mal_gc_line_at(ret_object->offset)->alloc & mal_gc_bit_at(ret_object->offset);
 }
 
+static void require_mark(struct object object, uintptr_t from) {
+    if (!(mal_gc_line_at(object.offset)->mark & mal_gc_bit_at(object.offset)))
+        mal_die("checkmark: an object of %llu bytes at %p is reachable through %p and not marked",
+                (unsigned long long)object.bytes, (void *)(mal_gc_tables.base + object.offset),
+                (void *)from);
+}
+
 static void reach(struct mal_gc_check *check, uintptr_t word, uintptr_t from) {
     struct object object;
     if (!find(word, &object))
@@ -58,18 +69,19 @@ static void reach(struct mal_gc_check *check, uintptr_t word, uintptr_t from) {
     if (check->seen[granule >> 3] & bit)
         return;
     check->seen[granule >> 3] |= bit;
-    if (!(mal_gc_line_at(object.offset)->mark & mal_gc_bit_at(object.offset)))
-        mal_die("checkmark: an object of %llu bytes at %p is reachable through %p and not marked",
-                (unsigned long long)object.bytes, (void *)(mal_gc_tables.base + object.offset),
-                (void *)from);
+    require_mark(object, from);
     if (!(mal_gc_page_at(object.offset) & MAL_GC_PAGE_NOSCAN))
         check->stack[check->depth++] = object.offset;
+}
+
+static bool is_pointer_word(uint64_t at) {
+    return *mal_gc_pointer_word(at) >> (at / sizeof(uintptr_t) & 63) & 1;
 }
 
 void mal_gc_check_contents(struct mal_gc_check *check, uint64_t from, uint64_t to) {
     for (uint64_t at = from; at < to; at += sizeof(uintptr_t)) {
         uintptr_t *word = (uintptr_t *)(mal_gc_tables.base + at);
-        if (*mal_gc_pointer_word(at) >> (at / sizeof(uintptr_t) & 63) & 1)
+        if (is_pointer_word(at))
             reach(check, *word, (uintptr_t)word);
     }
 }
@@ -119,6 +131,34 @@ static void check_line(uint64_t offset) {
                 (unsigned long long)line->alloc, (void *)(mal_gc_tables.base + offset));
 }
 
+static void check_page(uint64_t offset) {
+    uint32_t page = mal_gc_page_at(offset);
+    const struct mal_span *span = mal_pagemap.span[offset >> MAL_PAGE_SHIFT];
+    if (page && (!span || span->state != MAL_SPAN_GC ||
+                 span->gc.span_class != mal_gc_page_span_class(page)))
+        mal_die("checkmark: page %p has entry %x, and another span in the page map",
+                (void *)(mal_gc_tables.base + offset), page);
+}
+
+static void check_leads(uint64_t offset) {
+    struct object object = {0, 0};
+    struct object other;
+    find(mal_gc_tables.base + offset, &object);
+    for (uint64_t at = offset; at < offset + object.bytes; at += sizeof(uintptr_t)) {
+        uintptr_t *word = (uintptr_t *)(mal_gc_tables.base + at);
+        if (is_pointer_word(at) && find(*word, &other))
+            require_mark(other, (uintptr_t)word);
+    }
+}
+
+static void check_closed(uint64_t offset) {
+    uint64_t marks = mal_gc_line_at(offset)->mark;
+    if (mal_gc_page_at(offset) & MAL_GC_PAGE_NOSCAN)
+        return;
+    for (; marks; marks &= marks - 1)
+        check_leads(offset + ((uint64_t)__builtin_ctzll(marks) << MAL_GRANULE_SHIFT));
+}
+
 static void check_special(struct mal_special *special, void *unused) {
     (void)unused;
     struct object object;
@@ -128,8 +168,12 @@ static void check_special(struct mal_special *special, void *unused) {
 }
 
 static void check_tables(void) {
-    for (uint64_t offset = 0; offset < mal_gc_tables.limit; offset += MAL_GC_WINDOW_BYTES)
+    for (uint64_t offset = 0; offset < mal_gc_tables.limit; offset += MAL_PAGE_BYTES)
+        check_page(offset);
+    for (uint64_t offset = 0; offset < mal_gc_tables.limit; offset += MAL_GC_WINDOW_BYTES) {
         check_line(offset);
+        check_closed(offset);
+    }
     mal_special_each(check_special, NULL);
 }
 

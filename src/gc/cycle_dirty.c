@@ -19,6 +19,7 @@
 
 #include "base/atomic.h"
 #include "base/bits.h"
+#include "base/check.h"
 #include "gc/arena.h"
 #include "gc/heap.h"
 #include "gc/mark.h"
@@ -59,6 +60,7 @@ static struct stretch *list;   /* LIST_MOST entries; NULL until needed */
 static uint32_t listed;        /* the owner's */
 static uint32_t taken;         /* atomic */
 static uintptr_t watched_high; /* the heap is watched up to here; the owner's */
+static uint32_t cleared_for;   /* the cycle for whose mark all pages were cleared; the owner's */
 
 static void each_range(uint64_t gap_most_pages, mal_gc_dirty_visit *visit, struct pass *pass) {
     pass->where = HEAP;
@@ -83,6 +85,7 @@ static int watch_heap(const struct mal_gc_dirty *dirty) {
 
 /* Parts of the heap are mapped anew at times, and are watched no more then. */
 static int clear_or_watch(const struct mal_gc_dirty *dirty, uintptr_t low, uintptr_t high) {
+    MAL_ASSERT(mal_load_relaxed(&mal_gc_phase) == MAL_GC_OFF); /* what was written is dropped */
     if (dirty->clear(low, high, NULL, NULL) == 0)
         return 0;
     int error = dirty->add(low, high);
@@ -104,7 +107,13 @@ bool mal_gc_dirty_protect(struct mal_gc_run *run) {
     pass.error = watch_heap(run->dirty);
     if (pass.error == 0)
         each_range(PROTECTED_GAP_PAGES, protect, &pass);
+    cleared_for = pass.error == 0 ? mal_gc_cycle + 1 : 0;
     return pass.error == 0;
+}
+
+/* Every page was cleared before the first object of this mark was scanned or black. */
+static bool is_cleared_for_this_mark(void) {
+    return mal_gc_phase == MAL_GC_MARK && cleared_for == mal_gc_cycle;
 }
 
 /* ---- rounds ---- */
@@ -138,6 +147,7 @@ static void clear_and_rescan(uintptr_t low, uintptr_t high, void *context) {
 
 uint64_t mal_gc_dirty_round(struct mal_gc_run *run, struct mal_gc_worker *worker) {
     struct pass pass = {.run = run, .worker = worker};
+    MAL_ASSERT(is_cleared_for_this_mark());
     watch_heap(run->dirty);
     each_range(PROTECTED_GAP_PAGES, clear_and_rescan, &pass);
     return pass.bytes / mal_vm_page_bytes();
@@ -155,17 +165,25 @@ static void put(uintptr_t low, uintptr_t high, void *context) {
     list[listed++] = (struct stretch){low, high, pass->where};
 }
 
+/* Whether a page that was not reported is one that was not written to. */
+static bool is_watched(const struct pass *pass, uintptr_t high) {
+    return pass->where == ARENAS || high <= watched_high;
+}
+
 static void look(uintptr_t low, uintptr_t high, void *context) {
     struct pass *pass = context;
     for (; low < high; low += mal_min(high - low, CHUNK_BYTES)) {
         uintptr_t end = low + mal_min(high - low, CHUNK_BYTES);
         if (pass->run->dirty->look(low, end, put, pass) != 0)
             put(low, end, pass);
+        else
+            MAL_ASSERT(is_watched(pass, end));
     }
 }
 
 uint64_t mal_gc_dirty_look(struct mal_gc_run *run, struct mal_gc_worker *worker) {
     struct pass pass = {.run = run, .worker = worker};
+    MAL_ASSERT(is_cleared_for_this_mark());
     if (!list)
         list = mal_meta_map(LIST_MOST * sizeof *list, MAL_META_GC);
     listed = 0;
@@ -193,6 +211,7 @@ static void unprotect(uintptr_t low, uintptr_t high, void *context) {
 
 void mal_gc_dirty_unprotect(struct mal_gc_run *run) {
     struct pass pass = {.run = run};
+    MAL_ASSERT(mal_load_relaxed(&mal_gc_phase) == MAL_GC_OFF); /* what was written is dropped */
     each_range(FREED_GAP_PAGES, unprotect, &pass);
 }
 

@@ -12,6 +12,7 @@
 
 #include "base/atomic.h"
 #include "base/bits.h"
+#include "base/check.h"
 #include "gc/assist.h"
 #include "gc/heap.h"
 #include "gc/limiter.h"
@@ -67,6 +68,7 @@ static double double_of(uint64_t bits) {
 static void publish_locked(void) {
     mal_store_relaxed(&goal, mal_gc_pacer_goal(&pacer));
     mal_store_relaxed(&trigger, mal_gc_pacer_trigger(&pacer));
+    MAL_ASSERT(trigger <= goal);
 }
 
 /* The limit's own place is the page heap; here it is looked at whenever it matters. */
@@ -192,6 +194,7 @@ void mal_gc_pace_end(struct mal_gc_run *run) {
     stack_bytes = run->stack_bytes;
     globals_bytes = run->globals_bytes;
     struct mal_gc_pacer_heap heap = heap_now();
+    MAL_ASSERT(run->marked_bytes <= heap.mapped_ready_bytes);
     heap.live_bytes = run->live_end_bytes;
     uint64_t again = mal_min(run->rescanned_bytes, run->scanned_bytes);
     struct mal_gc_pacer_end end = {

@@ -85,9 +85,20 @@ static void flush_thread(struct mal_gc_thread *thread, void *context) {
     mal_gc_heap_flush(&thread->cache);
 }
 
+/* Spans that marks are still to be turned into alloc bits of are on the other turn's lists. */
+static bool are_all_swept(void) {
+    unsigned other = ~mal_gc_turn & 1;
+    for (unsigned i = 0; i < MAL_GC_SPAN_CLASSES; i++)
+        if (mal_gc_central[i].list[MAL_GC_PARTIAL + other] ||
+            mal_gc_central[i].list[MAL_GC_FULL + other])
+            return false;
+    return true;
+}
+
 void mal_gc_heap_start_mark(void) {
     MAL_CHECK(mal_gc_phase == MAL_GC_OFF && mal_load_relaxed(&mal_gc_totals.unswept_pages) == 0,
               "a mark began before the last sweep had ended");
+    MAL_ASSERT(are_all_swept());
     mal_gc_thread_each(flush_thread, NULL);
     mal_store_relaxed(&mal_gc_totals.marked_bytes, 0ull);
     mal_store_relaxed(&mal_gc_totals.marked_scan_bytes, 0ull);

@@ -35,7 +35,6 @@
 #include "os/critical.h"
 #include "os/futex.h"
 #include "os/lock.h"
-#include "os/thread.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -90,12 +89,6 @@ static uint32_t turn(void) {
     return mal_gc_turn;
 }
 
-static void become_program(void) {
-    mal_thread_forget_own();
-    mal_gc_thread_register();
-    mal_gc_signal_unblock();
-}
-
 static const struct mal_gc_collector collector = {
     .find = mal_gc_heap_find,
     .new_noscan = mallard_gc_alloc_noscan,
@@ -114,7 +107,7 @@ static const struct mal_gc_collector collector = {
     .chunk_charge = mal_gc_chunk_charge,
     .chunk_end = mal_gc_chunk_end,
     .chunk_discount = mal_gc_chunk_discount,
-    .become_program = become_program,
+    .become_program = mal_gc_world_become_program,
     .blocking_begin = mallard_gc_blocking_begin,
     .blocking_end = mallard_gc_blocking_end,
 };

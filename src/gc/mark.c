@@ -118,6 +118,7 @@ struct mal_gc_worker *mal_gc_worker_take(void) {
     struct mal_gc_worker *worker;
     while (!(worker = try_take()))
         mal_futex_wait(&never_changes, 0, WORKER_WAIT_NS);
+    worker->cycle = mal_load_relaxed(&mal_gc_cycle);
     worker->buffer = mal_gc_work_get_empty();
     if (!worker->buffer)
         worker->buffer = &worker->own;
@@ -131,6 +132,17 @@ static void publish_counts(struct mal_gc_worker *worker) {
     mal_add_relaxed(&mal_gc_totals.marked_bytes, worker->marked_bytes);
     mal_add_relaxed(&mal_gc_totals.marked_scan_bytes, worker->marked_scan_bytes);
     worker->scanned_bytes = worker->marked_bytes = worker->marked_scan_bytes = 0;
+}
+
+/* A mark that is set in another cycle would outlive its object. */
+static inline bool may_mark(const struct mal_gc_worker *worker) {
+    return worker->cycle == mal_load_relaxed(&mal_gc_cycle) &&
+           mal_load_relaxed(&mal_gc_phase) == MAL_GC_MARK;
+}
+
+static inline bool holds_scan_objects(uint64_t offset) {
+    uint32_t page = mal_gc_page_at(offset);
+    return page != 0 && !(page & MAL_GC_PAGE_NOSCAN);
 }
 
 /* ---- items ---- */
@@ -198,6 +210,7 @@ static uint32_t mark_items(struct mal_gc_worker *worker, uint64_t *item, uint32_
             white += (alloc & ~seen & ~bits & bit) != 0;
             bits |= alloc & ~seen & bit;
         } while (i < count && !(item[i] & MAL_GC_ITEM_FLAGS) && line_of(item[i]) == line);
+        MAL_ASSERT(!bits || may_mark(worker));
         if (bits)
             kept += mark_window(worker, item + kept, white - kept, set_marks(line, seen, bits),
                                 item + kept);
@@ -273,6 +286,7 @@ static inline uint64_t pointer_bits(uint64_t from, uint64_t to) {
 
 /* The words of [from, to) that may be pointers, by the bits of their object. */
 static void scan(struct mal_gc_worker *worker, uint64_t from, uint64_t to) {
+    MAL_ASSERT(from >= to || holds_scan_objects(from));
     worker->scanned_bytes += to - from;
     while (from < to) {
         uint64_t end = mal_min(to, (from | (MAL_GC_MASK_BYTES - 1)) + 1);
@@ -286,6 +300,7 @@ static inline void scan_small(struct mal_gc_worker *worker, uint64_t from, uint6
         scan(worker, from, from + bytes);
         return;
     }
+    MAL_ASSERT(holds_scan_objects(from));
     worker->scanned_bytes += bytes;
     scan_words(worker, from, pointer_bits(from, from + bytes));
 }

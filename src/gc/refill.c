@@ -207,6 +207,14 @@ static struct mal_span *find_span(unsigned span_class) {
     return span ? span : mal_gc_span_new(span_class, 0);
 }
 
+static bool has_marks(const struct mal_span *span) {
+    const struct mal_gc_line *line = mal_gc_line_at(mal_gc_span_offset(span));
+    for (size_t i = 0; i < span->pages * MAL_GC_WINDOWS_PER_PAGE; i++)
+        if (mal_load_relaxed(&line[i].mark))
+            return true;
+    return false;
+}
+
 uint64_t mal_gc_bin_refill(struct mal_gc_cache *cache, struct mal_gc_bin *bin,
                            unsigned span_class) {
     uint64_t bytes = 0;
@@ -214,6 +222,7 @@ uint64_t mal_gc_bin_refill(struct mal_gc_cache *cache, struct mal_gc_bin *bin,
     mal_gc_bin_flush(cache, bin);
     struct mal_span *span = find_span(span_class);
     if (span) {
+        MAL_SLOW_ASSERT(mal_gc_phase == MAL_GC_MARK || !has_marks(span));
         bytes = span->gc.free_count * span->gc.object_bytes;
         mal_store_relaxed(&span->gc.charged_count, span->gc.free_count);
         span->gc.handed_count = 0;

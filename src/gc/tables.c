@@ -119,6 +119,7 @@ void mal_gc_tables_enter(uint64_t offset, size_t pages, unsigned span_class) {
     mal_lock(&tables_lock);
     for (size_t i = 0; i < pages; i++) {
         uint32_t distance = (uint32_t)mal_min(i, MAL_GC_PAGE_OFFSET_MAX);
+        MAL_ASSERT(mal_load_relaxed(&page[i]) == 0);
         mal_store_release(&page[i],
                           distance << MAL_GC_PAGE_OFFSET_SHIFT | MAL_GC_PAGE_VALID | span_class);
     }

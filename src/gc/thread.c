@@ -218,6 +218,7 @@ static struct bounds own_stack(void) {
  * a word: only the cache of that one is left. */
 static void begin_anew(struct mal_gc_thread *thread, uintptr_t thread_pointer) {
     thread->stack_low = thread->stack_high = 0;
+    thread->critical = NULL;
     thread->thread_pointer = thread_pointer;
     thread->blocking_depth = thread->exit_rounds = 0;
     mal_store_seq_cst(&thread->state, (uint32_t)MAL_GC_RUNNING);
@@ -240,6 +241,7 @@ static struct mal_gc_thread *take_record(struct bounds stack) {
         thread->stack_low = stack.low;
         thread->stack_high = stack.high;
         thread->thread_pointer = mal_thread_pointer();
+        thread->critical = &mal_critical;
         mal_gc_self = thread;
     }
     mal_unlock(&registry_lock);
@@ -374,6 +376,7 @@ struct mal_gc_thread *mal_gc_thread_claim(void) {
         if (meetings[i].tid != tid || meetings[i].thread->tid != tid)
             continue;
         begin_anew(meetings[i].thread, mal_thread_pointer());
+        meetings[i].thread->critical = &mal_critical;
         mal_gc_self = meetings[i].thread;
         return mal_gc_self;
     }

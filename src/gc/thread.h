@@ -12,6 +12,7 @@
 
 #include "base/attr.h"
 #include "gc/heap.h"
+#include "os/critical.h"
 #include "os/registers.h"
 
 #include <stdbool.h>
@@ -35,8 +36,9 @@ struct mal_gc_thread {
 
     /* Home stack, high end excluded; 0: the thread was adopted and has not said yet. The thread. */
     uintptr_t stack_low, stack_high;
-    uintptr_t thread_pointer; /* likewise; 0: not known yet */
-    pid_t tid;                /* constant while registered */
+    uintptr_t thread_pointer;            /* likewise; 0: not known yet */
+    const struct mal_critical *critical; /* likewise; NULL: not known yet */
+    pid_t tid;                           /* constant while registered */
 
     struct mal_gc_cache cache; /* gc/heap.h; owner, or the collector while the world is stopped */
     int64_t assist_debt_bytes; /* owner: bytes allocated in this cycle and not yet paid for */

@@ -33,6 +33,7 @@
 #include "gc/world.h"
 
 #include "base/atomic.h"
+#include "base/check.h"
 #include "base/format.h"
 #include "gc/handles.h"
 #include "gc/roots.h"
@@ -42,6 +43,7 @@
 #include "os/clock.h"
 #include "os/critical.h"
 #include "os/futex.h"
+#include "os/lock.h"
 #include "os/say.h"
 #include "os/tasks.h"
 #include "os/thread.h"
@@ -273,7 +275,27 @@ static void begin_stop(struct round *round) {
     } while (adopt_unknown(round) || mal_gc_thread_generation() != generation);
 }
 
+/* In a critical section a thread may hold a lock, or an object that it has not made to the end. */
+static bool is_outside_sections(const struct mal_gc_thread *thread) {
+    return !thread->critical || mal_load_relaxed(&thread->critical->depth) == 0;
+}
+
+static void assert_stopped(struct mal_gc_thread *thread, void *context) {
+    const struct round *round = context;
+    if (thread == round->self)
+        return;
+    MAL_ASSERT(mal_gc_thread_is_stopped(thread, round->epoch));
+    MAL_ASSERT(is_outside_sections(thread));
+}
+
+/* Where the stop begins and where it ends: whoever has come or gone on between is found too. */
+static void assert_world_stopped(struct round *round) {
+    if (MAL_DEBUG > 0)
+        mal_gc_thread_each(assert_stopped, round);
+}
+
 static void end_stop(struct round *round) {
+    assert_world_stopped(round);
     mal_gc_thread_end_meetings();
     mal_store_seq_cst(&mal_gc_stop_epoch, round->epoch + 1);
     mal_futex_wake(&mal_gc_stop_epoch, INT32_MAX);
@@ -292,6 +314,7 @@ static int stop_and_run(struct dl_phdr_info *object, size_t bytes, void *context
     struct request *request = context;
     struct round round = {.self = request->self};
     begin_stop(&round);
+    assert_world_stopped(&round);
     if (request->ret_stop) {
         request->ret_stop->stopped_ns = mal_clock_mono_ns();
         request->ret_stop->threads = mal_gc_thread_count();
@@ -315,6 +338,7 @@ static struct mal_gc_thread *publish_self(uintptr_t sp) {
 void mal_gc_world_stopped(void (*body)(void *context), void *context,
                           struct mal_gc_stop *ret_stop) {
     uintptr_t registers[MAL_SAVED_REGISTERS];
+    MAL_ASSERT(mal_lock_holds_none()); /* whom it waits for may need any of ours */
     int cancel = mal_thread_forbid_cancel();
     mal_registers_save(registers);
     struct request request = {body, context, ret_stop, publish_self(mal_stack_pointer())};
@@ -338,6 +362,16 @@ int mal_gc_world_init(void) {
 void mal_gc_world_become_own(void) {
     mal_gc_thread_leave();
     mal_thread_note_own();
+}
+
+/* What it touches afterwards it must not touch while the world is stopped, and nobody waits for it
+ * who has counted it as an own one. */
+void mal_gc_world_become_program(void) {
+    mal_gc_stop_lock_take();
+    mal_thread_forget_own();
+    mal_gc_thread_register();
+    mal_gc_stop_lock_give();
+    mal_gc_signal_unblock();
 }
 
 static bool held_for_fork; /* stop lock */

@@ -46,8 +46,9 @@ void mal_gc_world_each_explicit(mal_gc_range_visit *visit, void *context); /* ro
  * mal_thread_start begin so. Needed is it only for others. */
 void mal_gc_world_become_own(void);
 
-/* The calling thread can be stopped: it was born with all signals blocked. */
-void mal_gc_signal_unblock(void);
+/* The calling thread, one of Mallard's own and born with all signals blocked, is one of the
+ * program's from here on: registered, and can be stopped. Waits while the world is stopped. */
+void mal_gc_world_become_program(void);
 
 /* fork: from before_fork on no stop can begin; the child's registry holds the caller only. */
 void mal_gc_world_before_fork(void);

@@ -33,6 +33,9 @@ int mal_gc_signal(void);
 /* Makes `handler` its handler. 0 or a negative errno. */
 int mal_gc_signal_install(void (*handler)(int));
 
+/* The calling thread takes it from here on. */
+void mal_gc_signal_unblock(void);
+
 /* The handler; threads' half of mal_gc_world_init. */
 void mal_gc_park_on_signal(int signal_number);
 void mal_gc_park_deferred(void);

@@ -70,6 +70,10 @@ void mal_lock_check_released(const struct mal_lock *lock) {
     held_ranks &= ~(1u << mal_load_relaxed(&lock->rank));
 }
 
+bool mal_lock_holds_none(void) {
+    return held_ranks == 0;
+}
+
 void mal_lock_forget_ranks(void) {
     held_ranks = 0;
 }

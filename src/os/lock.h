@@ -50,6 +50,9 @@ static inline void mal_lock_note_released(const struct mal_lock *lock) {
         mal_lock_check_released(lock);
 }
 
+/* Whether the calling thread holds no lock. Builds that do not check ranks always say so. */
+bool mal_lock_holds_none(void);
+
 /* fork's child forgets what its lost siblings held. */
 void mal_lock_forget_ranks(void);
 

@@ -9,8 +9,11 @@
 
 #include "mallard/mallard.h"
 
+#include "os/thread.h"
+
 #include <dlfcn.h>
 #include <limits.h>
+#include <link.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/syscall.h>
@@ -387,6 +390,63 @@ static void test_silent_end(void) {
     judge(mal_gc_thread_count() == 1, "and is dropped by the next stop");
 }
 
+/* ---- what has to wait until the world goes on ---- */
+
+/* Of one of Mallard's own threads, which no stop concerns. */
+static uint32_t born, may_try, trying, done;
+
+static void try_when_told(void (*what)(void)) {
+    mal_store_release(&born, 1u);
+    while (!mal_load_acquire(&may_try))
+        poll(NULL, 0, 1);
+    mal_store_release(&trying, 1u);
+    what();
+    mal_store_release(&done, 1u);
+}
+
+static void try_to_join(void) {
+    try_when_told(mal_gc_world_become_program);
+}
+
+static int look_at_one(struct dl_phdr_info *object, size_t bytes, void *unused) {
+    (void)object;
+    (void)bytes;
+    (void)unused;
+    return 1;
+}
+
+static void walk_objects(void) {
+    dl_iterate_phdr(look_at_one, NULL);
+}
+
+static void try_to_walk(void) {
+    try_when_told(walk_objects);
+}
+
+static void watch_it_wait(void *ret_waits) {
+    uint64_t end_ns = now_ns() + 5000000000ull;
+    mal_store_release(&may_try, 1u);
+    while (!mal_load_acquire(&trying) && now_ns() < end_ns)
+        ;
+    for (end_ns = now_ns() + 30000000u; now_ns() < end_ns;)
+        ;
+    *(bool *)ret_waits = mal_load_acquire(&trying) && !mal_load_acquire(&done);
+}
+
+static void test_waits(void (*body)(void), const char *what) {
+    const struct mal_own_thread own = {"own", body, 1 << 20};
+    bool waits = false;
+    born = may_try = trying = done = 0;
+    must(mal_thread_start(&own) == 0, "mal_thread_start");
+    while (!mal_load_acquire(&born))
+        poll(NULL, 0, 1);
+    stop_once(watch_it_wait, &waits);
+    uint64_t end_ns = now_ns() + 5000000000ull;
+    while (!mal_load_acquire(&done) && now_ns() < end_ns)
+        poll(NULL, 0, 1);
+    judge(waits && mal_load_acquire(&done), what);
+}
+
 static void *stop_after_first(void *first) {
     uint64_t sum = 0;
     uint64_t took_ns = 0;
@@ -425,6 +485,8 @@ int main(int argc, char **argv) {
     test_silent_end();
     test_idle();
     test_watchdog();
+    test_waits(try_to_join, "one of Mallard's threads joins the program between stops only");
+    test_waits(try_to_walk, "the list of loaded objects is locked while the world is stopped");
     test_first_thread_leaves();
     return end_of_tests();
 }
