@@ -115,6 +115,7 @@ $(WORLD_PROGRAMS): $(UNIT_CORE_OBJ) $(GCLIB_OBJ) tests/stress/gc_world.h $(OUT)/
 $(OUT)/tests/bin/stress/lib/gc_tls.so: tests/stress/lib/gc_tls.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) -O2 -g -fPIC -shared -Wall -Wextra $< -o $@
+$(OUT)/tests/bin/stress/gc_hardships: $(OUT)/tests/bin/stress/lib/gc_tls.so
 $(OUT)/tests/bin/stress/torture: tests/stress/model.h
 
 # What drives the browser.
@@ -167,7 +168,7 @@ CONFORMANCE_RUNS = \
   death='python3 tests/conformance/death.py $(CORE_SO) $(OUT)/tests/bin/conformance/death' \
   truth='python3 tests/conformance/truth.py $(CORE_SO) $(OUT)/tests/bin/conformance' \
   memstats='LD_PRELOAD=$(CORE_SO) $(OUT)/tests/bin/conformance/memstats' \
-  gc_torture='$(call GC_TORTURE,uffd) && $(call GC_TORTURE,none)' \
+  $(foreach m,both swap append,gc_torture_$m='$(call GC_TORTURE,uffd,$m) && $(call GC_TORTURE,none,$m)') \
   collecting='python3 tests/conformance/collecting.py $(OUT)' \
   gc_trace='python3 tests/conformance/gc_trace.py $(OUT) $(OUT)/tests/bin/conformance/gc_cycles' \
   gc_hardships='GC_HARDSHIPS_WAYS=1 LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/stress/gc_hardships' \
@@ -208,7 +209,7 @@ CONFORMANCE_RUNS = \
   gc_example='python3 tests/programs/gc_example.py $(OUT)' \
   instructions="$(INSTRUCTIONS)" \
   example='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/programs/example $(OUT)/tests/example.pb.gz && go tool pprof -top $(OUT)/tests/example.pb.gz >/dev/null'
-GC_TORTURE = GC_TORTURE_SECONDS=6 GC_TORTURE_MIB=32 GC_TORTURE_FORKS=1 MALLARD_DEBUG=gccheckmark=1,gcdirty=$(1) LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/stress/gc_torture
+GC_TORTURE = GC_TORTURE_SECONDS=4 GC_TORTURE_MIB=32 GC_TORTURE_FORKS=1 GC_TORTURE_MUTATOR=$(2) MALLARD_DEBUG=gccheckmark=1,gcdirty=$(1) LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/stress/gc_torture
 INSTRUCTIONS = python3 tests/bench/instructions.py $(OUT)/tests/bin/bench/count $(CORE_SO) --compiler '$(CC) $(CFLAGS)'
 # The page's models, where there is something to run them.
 PAGE_RUNS = $(if $(shell command -v node),page='cd web && npm test --silent')
@@ -262,10 +263,11 @@ torture: ## every object owned by a model, under signals, migration, forks, ends
 	@$(MAKE) --no-print-directory -s all $(OUT)/tests/bin/stress/torture
 	@python3 tests/stress/torture.py $(OUT)
 
-gc-torture: ## adversarial mutators on the collected heap, each way of marking; GC_TORTURE_SECONDS=600 _THREADS=3 _MIB=64 _SEED= _FORKS=
+gc-torture: ## adversarial mutators on the collected heap, each one each way of marking; GC_TORTURE_SECONDS=600 _THREADS=3 _MIB=64 _SEED= _FORKS=
 	@$(MAKE) --no-print-directory core $(OUT)/tests/bin/stress/gc_torture $(OUT)/tests/bin/stress/gc_hardships
-	@for way in uffd none; do echo "== $$way"; MALLARD_DEBUG=gccheckmark=1,gcdirty=$$way LD_LIBRARY_PATH=$(OUT) \
-	  GC_TORTURE_SECONDS=$${GC_TORTURE_SECONDS:-600} $(OUT)/tests/bin/stress/gc_torture || exit 1; done
+	@for mutator in swap append; do for way in uffd none; do echo "== $$mutator, $$way"; \
+	  MALLARD_DEBUG=gccheckmark=1,gcdirty=$$way LD_LIBRARY_PATH=$(OUT) GC_TORTURE_MUTATOR=$$mutator \
+	  GC_TORTURE_SECONDS=$${GC_TORTURE_SECONDS:-600} $(OUT)/tests/bin/stress/gc_torture || exit 1; done; done
 	@LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/stress/gc_hardships
 
 soak: ## mallardd among 50 short-lived processes a second; SOAK_SECONDS=120 SOAK_RATE=50 SOAK_SEED=

@@ -113,6 +113,20 @@ static void collect_and_reuse(void) {
     }
 }
 
+static __attribute__((noinline)) void clear_stack(void) {
+    volatile char old[4096];
+    memset((char *)old, 0, sizeof old);
+}
+
+static void hold_and_collect(void *(*hold)(void *)) {
+    pthread_t thread;
+    pthread_create(&thread, NULL, hold, NULL);
+    await_stage(1);
+    collect_and_reuse();
+    atomic_store(&stage, 2);
+    pthread_join(thread, NULL);
+}
+
 #if defined(__x86_64__)
 static uintptr_t hidden; /* complemented: no pointer */
 
@@ -120,43 +134,51 @@ static __attribute__((noinline)) void hide_list(void) {
     hidden = ~(uintptr_t)new_list(LENGTH);
 }
 
-static __attribute__((noinline)) void clear_stack(void) {
-    volatile char old[4096];
-    memset((char *)old, 0, sizeof old);
-}
+/* The pointer is in the one register until the stage is 2. */
+#define HOLD_IN(register_)                                                                         \
+    __asm__ volatile("movq %[hidden], %%rax\n\t"                                                   \
+                     "notq %%rax\n\t"                                                              \
+                     "movq %%rax, %%" register_ "\n\t"                                             \
+                     "movq $0, %[hidden]\n\t"                                                      \
+                     "xorl %%eax, %%eax\n\t"                                                       \
+                     "movl $1, %[stage]\n"                                                         \
+                     "1: pause\n\t"                                                                \
+                     "cmpl $2, %[stage]\n\t"                                                       \
+                     "jne 1b\n\t"                                                                  \
+                     "movq %%" register_ ", %%rax\n\t"                                             \
+                     "notq %%rax\n\t"                                                              \
+                     "movq %%rax, %[hidden]\n\t"                                                   \
+                     : [hidden] "+m"(hidden), [stage] "+m"(stage)                                  \
+                     :                                                                             \
+                     : "rax", register_, "memory", "cc")
 
 static void *hold_in_vector_register(void *unused) {
     (void)unused;
     hide_list();
     clear_stack();
-    __asm__ volatile("movq %[hidden], %%rax\n\t"
-                     "notq %%rax\n\t"
-                     "movq %%rax, %%xmm15\n\t"
-                     "movq $0, %[hidden]\n\t"
-                     "xorl %%eax, %%eax\n\t"
-                     "movl $1, %[stage]\n"
-                     "1: pause\n\t"
-                     "cmpl $2, %[stage]\n\t"
-                     "jne 1b\n\t"
-                     "movq %%xmm15, %%rax\n\t"
-                     "notq %%rax\n\t"
-                     "movq %%rax, %[hidden]\n\t"
-                     : [hidden] "+m"(hidden), [stage] "+m"(stage)
-                     :
-                     : "rax", "xmm15", "memory", "cc");
+    HOLD_IN("xmm15");
     check_list((struct cell *)~hidden, LENGTH);
     return NULL;
 }
 
+static void *hold_in_register(void *unused) {
+    (void)unused;
+    hide_list();
+    clear_stack();
+    HOLD_IN("r13");
+    check_list((struct cell *)~hidden, LENGTH);
+    return NULL;
+}
+
+static void in_register(void) {
+    hold_and_collect(hold_in_register);
+}
+
 static void in_vector_register(void) {
-    pthread_t thread;
-    pthread_create(&thread, NULL, hold_in_vector_register, NULL);
-    await_stage(1);
-    collect_and_reuse();
-    atomic_store(&stage, 2);
-    pthread_join(thread, NULL);
+    hold_and_collect(hold_in_vector_register);
 }
 #else
+static void in_register(void) {}
 static void in_vector_register(void) {}
 #endif
 
@@ -179,6 +201,40 @@ static void in_tls(void) {
     check_list(in_block, LENGTH);
     atomic_store(&stage, 2);
     pthread_join(thread, NULL);
+}
+
+/* Of a library that is loaded while the thread runs: its block is allocated at the first use. */
+static void **dynamic_block(void) {
+    static void *library;
+    char path[512];
+    ssize_t bytes = readlink("/proc/self/exe", path, sizeof path - 32);
+    REQUIRE(bytes > 0);
+    path[bytes] = 0;
+    memcpy(strrchr(path, '/'), "/lib/gc_tls.so", sizeof "/lib/gc_tls.so");
+    if (!library)
+        library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    REQUIRE(library);
+    void *(*word)(void) = (void *(*)(void))dlsym(library, "gc_tls_word");
+    REQUIRE(word);
+    return word();
+}
+
+static void *hold_in_dynamic_tls(void *unused) {
+    (void)unused;
+    void **place = dynamic_block();
+    *place = new_list(LENGTH);
+    clear_stack();
+    atomic_store(&stage, 1);
+    await_stage(2);
+    check_list(*place, LENGTH);
+    return NULL;
+}
+
+static void in_dynamic_tls(void) {
+    *dynamic_block() = new_list(LENGTH);
+    clear_stack();
+    hold_and_collect(hold_in_dynamic_tls);
+    check_list(*dynamic_block(), LENGTH);
 }
 
 static void hold_in_handler(int number) {
@@ -325,6 +381,35 @@ static void move_pointers(void) {
 
 static void copied_by_memcpy(void) {
     with_collector(move_pointers);
+}
+
+struct row {
+    uint64_t count;
+    struct cell *cell[];
+};
+MALLARD_GC_TYPE_POINTERS(row_type, struct row, (), cell);
+
+/* From one size class to the next and to spans of its own: each step copies, the old one dies. */
+static struct row *grow_row(struct row *row, size_t most) {
+    for (size_t count = row->count + 1; count < most; count += 1 + count / 3) {
+        row = mallard_gc_resize_flex(row, &row_type, count);
+        REQUIRE(row);
+        for (; row->count < count; row->count++)
+            row->cell[row->count] = new_cell(row->count, NULL);
+    }
+    return row;
+}
+
+static void resize_often(void) {
+    for (size_t i = 0; i < 300; i++) {
+        struct row *row = grow_row(mallard_gc_new_flex(&row_type, 0), 100 + i * 37 % 9000);
+        for (uint64_t k = 0; k < row->count; k++)
+            REQUIRE(row->cell[k]->number == k && row->cell[k]->check == mix(k));
+    }
+}
+
+static void resized_meanwhile(void) {
+    with_collector(resize_often);
 }
 
 /* ---- threads, forks, libraries, signals ---- */
@@ -563,13 +648,16 @@ static const struct hardship {
     void (*run)(void);
     enum condition condition;
 } hardships[] = {
+    {"register", in_register, PLAIN},
     {"vector register", in_vector_register, PLAIN},
     {"thread-local", in_tls, PLAIN},
+    {"dynamic thread-local", in_dynamic_tls, PLAIN},
     {"alternate stack", on_altstack, PLAIN},
     {"coroutine", in_coroutine, PLAIN},
     {"segments and roots", in_segments, PLAIN},
     {"read(2)", read_from_kernel, PLAIN},
     {"memcpy", copied_by_memcpy, PLAIN},
+    {"realloc", resized_meanwhile, PLAIN},
     {"threads that end", threads_that_end, PLAIN},
     {"fork storm", fork_storm, PLAIN},
     {"spawned programs", spawned_programs, PLAIN},

@@ -14,8 +14,13 @@
  *     malloc   the other heap beside it, with its own contents checked
  *     walk     checks a tree
  *
+ * Swaps write to all pages again and again, so that a page that was watched too late is found
+ * written all the same; splices alone write to each once. So each of the two can be had without the
+ * other.
+ *
  * Options, from the environment: GC_TORTURE_SECONDS, _THREADS, _SEED, _MIB (of live heap),
- * _FORKS=1 (forks now and then, the child checks everything and collects).
+ * _MUTATOR=swap or append (without the other; else both), _FORKS=1 (forks now and then, the child
+ * checks everything and collects).
  * Prints the seed; "FAIL ..." and exit 1 on the first difference.
  */
 #include "mallard/gc.h"
@@ -287,13 +292,29 @@ static void use_malloc(struct mutator *m) {
         block[k] = (unsigned char)(i + k);
 }
 
+/* Swaps allocate nothing: without splices it is this that makes cycles. */
+static void drop_one(struct mutator *m) {
+    if (!mallard_gc_alloc_noscan(16 + next(&m->random) % 200))
+        fail("out of memory", NULL, 0, 0);
+}
+
+static void swap_and_drop(struct mutator *m) {
+    swap(m);
+    drop_one(m);
+}
+
+enum mutators { BOTH, SWAP, APPEND };
+static void (*const mutators[][2])(struct mutator *) = {
+    [BOTH] = {swap, splice}, [SWAP] = {swap, swap_and_drop}, [APPEND] = {splice, splice}};
+static enum mutators chosen;
+
 static void step(struct mutator *m) {
     switch (next(&m->random) % 64) {
     case 0 ... 27:
-        swap(m);
+        mutators[chosen][0](m);
         break;
     case 28 ... 55:
-        splice(m);
+        mutators[chosen][1](m);
         break;
     case 56 ... 61:
         use_malloc(m);
@@ -351,6 +372,15 @@ static unsigned number(const char *name, unsigned otherwise) {
     return text ? (unsigned)strtoul(text, NULL, 10) : otherwise;
 }
 
+static enum mutators mutators_wanted(void) {
+    const char *text = getenv("GC_TORTURE_MUTATOR");
+    if (!text || strcmp(text, "both") == 0)
+        return BOTH;
+    if (strcmp(text, "swap") != 0 && strcmp(text, "append") != 0)
+        fail("GC_TORTURE_MUTATOR is none of swap, append, both", NULL, 0, 0);
+    return strcmp(text, "swap") == 0 ? SWAP : APPEND;
+}
+
 static void *mutate(void *argument) {
     struct mutator m = {.random = mix(run_seed + (uintptr_t)argument)};
     uint64_t end_ns = now_ns() + (uint64_t)(1 + next(&m.random) % 4) * 1000000000u;
@@ -395,9 +425,11 @@ int main(void) {
     run_seed = number("GC_TORTURE_SEED", (unsigned)(now.tv_nsec ^ now.tv_sec));
     unsigned threads = number("GC_TORTURE_THREADS", 3);
     unsigned seconds = number("GC_TORTURE_SECONDS", 15);
+    chosen = mutators_wanted();
     threads = threads < 1 ? 1 : threads > THREADS_MAX ? THREADS_MAX : threads;
     nodes_most = ((uint64_t)number("GC_TORTURE_MIB", 64) << 20) / threads / sizeof(struct node) / 2;
-    printf("seed %llu, %u threads, %u s\n", (unsigned long long)run_seed, threads, seconds);
+    printf("seed %llu, %u threads, %u s, %s\n", (unsigned long long)run_seed, threads, seconds,
+           (const char *const[]){"both", "swap", "append"}[chosen]);
     fflush(stdout);
     run(threads, now_ns() + (uint64_t)seconds * 1000000000u);
     struct mallard_gc_stats stats = {.size = sizeof stats};
