@@ -459,7 +459,9 @@ static void *stop_after_first(void *first) {
 static void test_first_thread_leaves(void) {
     pid_t pid = fork();
     if (pid == 0) {
-        pthread_t self = pthread_self();
+        static pthread_t self; /* its stack goes on to be used */
+        self = pthread_self();
+        signal(SIGALRM, SIG_DFL);
         alarm(20);
         start(stop_after_first, &self);
         pthread_exit(NULL);
