@@ -213,11 +213,11 @@ $(OUT)/mallardd: $(DAEMON_OBJ) $(PLANE_OBJ)
 include deploy/install.mk
 
 .PHONY: clean help debug asan tsan compile_commands.json
-debug: ## unit and conformance tests with every assertion on
+debug: ## unit tests and the collector's mutators with every assertion on
 	$(Q)$(MAKE) --no-print-directory VARIANT=debug check-unit
-asan: ## unit and conformance tests under AddressSanitizer and UBSan
+asan: ## the same under AddressSanitizer and UBSan
 	$(Q)$(MAKE) --no-print-directory VARIANT=asan CC=clang check-unit
-tsan: ## unit and conformance tests under ThreadSanitizer
+tsan: ## the same under ThreadSanitizer
 	$(Q)$(MAKE) --no-print-directory VARIANT=tsan CC=clang check-unit
 compile_commands.json: ## for editors and clang-tidy (needs bear)
 	bear -- $(MAKE) -B all

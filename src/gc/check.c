@@ -22,6 +22,7 @@
  * Must never set a mark bit.
  */
 #include "base/check.h"
+#include "base/attr.h"
 #include "base/bits.h"
 #include "gc/mark.h"
 #include "gc/spans.h"
@@ -92,7 +93,8 @@ static void look_into(struct mal_gc_check *check, uint64_t offset) {
     mal_gc_check_contents(check, offset, offset + object.bytes);
 }
 
-void mal_gc_check_range(struct mal_gc_check *check, uintptr_t low, uintptr_t high) {
+MAL_READS_ANYTHING void mal_gc_check_range(struct mal_gc_check *check, uintptr_t low,
+                                           uintptr_t high) {
     low = mal_round_up(low, sizeof(uintptr_t));
     for (; low < high && high - low >= sizeof(uintptr_t); low += sizeof(uintptr_t))
         reach(check, *(uintptr_t *)low, low);

@@ -506,7 +506,8 @@ void mal_gc_mark_word(struct mal_gc_worker *worker, uintptr_t word) {
     mal_critical_leave();
 }
 
-void mal_gc_mark_range(struct mal_gc_worker *worker, uintptr_t low, uintptr_t high) {
+MAL_READS_ANYTHING void mal_gc_mark_range(struct mal_gc_worker *worker, uintptr_t low,
+                                          uintptr_t high) {
     if (worker->check) {
         mal_gc_check_range(worker->check, low, high);
         return;

@@ -145,11 +145,12 @@ static struct node *build(uint64_t *random, unsigned depth) {
     return node;
 }
 
+static __thread const struct node **stack;
+static __thread size_t room; /* on it */
+
 /* Depth first with the way back on an explicit stack in malloc's heap: what is on it is reachable
  * through the tree. Returns how many nodes there are. */
 static uint64_t walk(const struct node *root, uint64_t seed) {
-    static __thread const struct node **stack;
-    static __thread size_t room;
     size_t depth = 0;
     uint64_t count = 0;
     if (!root)
@@ -398,6 +399,7 @@ static void *mutate(void *argument) {
     check_all(&m);
     for (unsigned i = 0; i < 256; i++)
         free(m.block[i]);
+    free(stack);
     in_tls = NULL;
     return NULL;
 }
