@@ -234,13 +234,17 @@ check: ## install what is missing, build, run every test, end with the counts
 	@$(MAKE) --no-print-directory all tests $(CONTAINERFILE_TOOLS) $(foreach f,$(FUZZERS),$(OUT)/tests/replay_$(f))
 	@$(RUNNER) $(call unit_runs,$(UNIT_CORE) $(UNIT_PLANE)) $(CONFORMANCE_RUNS) $(PAGE_RUNS) $(REPLAYS) $(LINT_RUNS)
 
-# Stacks are looked at where they are, so locals must lie there.
-INSIDE_RUNS = $(foreach w,uffd none,gc_torture_$w='GC_TORTURE_SECONDS=5 GC_TORTURE_MIB=16 GC_TORTURE_FORKS=1 \
-  MALLARD_DEBUG=gccheckmark=1$(comma)gcdirty=$w ASAN_OPTIONS=detect_stack_use_after_return=0 $(TORTURE_INSIDE)')
+# AddressSanitizer: locals must lie on the stacks that are looked at, and forks of a program with
+# threads leave its own locks taken. ThreadSanitizer: none, its thread takes no signals, so no
+# collection could stop the world.
+INSIDE = GC_TORTURE_SECONDS=5 GC_TORTURE_MIB=16 GC_TORTURE_FORKS=$(if $(filter asan,$(VARIANT)),0,1) \
+  ASAN_OPTIONS=detect_stack_use_after_return=0
+INSIDE_RUNS = $(if $(filter tsan,$(VARIANT)),,$(foreach w,uffd none,\
+  gc_torture_$w='$(INSIDE) MALLARD_DEBUG=gccheckmark=1$(comma)gcdirty=$w $(TORTURE_INSIDE)'))
 
-check-unit: ## unit tests of this VARIANT, and the collector's mutators
+check-unit: ## unit tests of this VARIANT, and where it can be the collector's mutators
 	@$(DEPS) build test
-	@$(MAKE) --no-print-directory $(UNIT_CORE) $(UNIT_PLANE) $(TORTURE_INSIDE)
+	@$(MAKE) --no-print-directory $(UNIT_CORE) $(UNIT_PLANE) $(if $(INSIDE_RUNS),$(TORTURE_INSIDE))
 	@$(RUNNER) $(call unit_runs,$(UNIT_CORE) $(UNIT_PLANE)) $(INSIDE_RUNS)
 
 check-programs: ## real programs with and without the library, outputs compared

@@ -371,8 +371,9 @@ void mal_gc_thread_replace(struct mal_gc_thread *thread) {
 
 struct mal_gc_thread *mal_gc_thread_claim(void) {
     pid_t tid = gettid();
+    uint32_t count = mal_load_acquire(&meeting_count); /* before the table, which it publishes */
     const struct meeting *meetings = (const void *)meeting_table.base;
-    for (uint32_t i = mal_load_acquire(&meeting_count); i-- > 0;) {
+    for (uint32_t i = count; i-- > 0;) {
         if (meetings[i].tid != tid || meetings[i].thread->tid != tid)
             continue;
         begin_anew(meetings[i].thread, mal_thread_pointer());
