@@ -9,7 +9,7 @@
  * that hang on one handle; a record hides its object while that is alive, and holds it once it has
  * arrived.
  *
- * SYNCHRONIZATION: `lock` guards table and queue. Procedures run without it.
+ * SYNCHRONIZATION: the lock FINALIZERS guards table and queue. Procedures run without it.
  *
  * Must never run a procedure inside another one, nor on the collector's thread.
  */
@@ -17,7 +17,6 @@
 
 #include "mallard/gc.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 
 #define BUCKETS 4096u
@@ -35,8 +34,7 @@ struct tables {
     struct record *first_waiting, *last_waiting;
 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct mallard_gc_handle *handle; /* of the tables; lock */
+static struct mallard_gc_handle *handle; /* of the tables; FINALIZERS */
 static GC_finalizer_notifier_proc notifier;
 static __thread int running;
 
@@ -65,7 +63,7 @@ static struct record **place_locked(struct tables *tables, const void *object) {
 
 /* Called by the collector: the object is dead but for us. */
 static void arrive(void *object) {
-    pthread_mutex_lock(&lock);
+    bdwgc_lock(BDWGC_FINALIZERS);
     struct tables *tables = tables_locked();
     struct record **place = tables ? place_locked(tables, object) : NULL;
     struct record *record = place ? *place : NULL;
@@ -78,13 +76,13 @@ static void arrive(void *object) {
         __atomic_store_n(&bdwgc_finalizers_wait, 1, __ATOMIC_RELAXED);
     }
     GC_finalizer_notifier_proc notify = record && GC_finalize_on_demand ? notifier : NULL;
-    pthread_mutex_unlock(&lock);
+    bdwgc_unlock(BDWGC_FINALIZERS);
     if (notify)
         notify();
 }
 
 static struct record *next_waiting(void) {
-    pthread_mutex_lock(&lock);
+    bdwgc_lock(BDWGC_FINALIZERS);
     struct tables *tables = tables_locked();
     struct record *record = tables ? tables->first_waiting : NULL;
     if (record) {
@@ -94,7 +92,7 @@ static struct record *next_waiting(void) {
     }
     if (!record || !record->next)
         __atomic_store_n(&bdwgc_finalizers_wait, 0, __ATOMIC_RELAXED);
-    pthread_mutex_unlock(&lock);
+    bdwgc_unlock(BDWGC_FINALIZERS);
     return record;
 }
 
@@ -116,7 +114,7 @@ void bdwgc_finalize_some(void) {
 
 /* Takes the record of an object out of the table, or makes one. */
 static struct record *exchange(void *object, struct record *fresh) {
-    pthread_mutex_lock(&lock);
+    bdwgc_lock(BDWGC_FINALIZERS);
     struct tables *tables = fresh ? make_tables_locked() : tables_locked();
     struct record *before = NULL;
     if (tables) {
@@ -130,7 +128,7 @@ static struct record *exchange(void *object, struct record *fresh) {
             *place = fresh;
         }
     }
-    pthread_mutex_unlock(&lock);
+    bdwgc_unlock(BDWGC_FINALIZERS);
     return before;
 }
 

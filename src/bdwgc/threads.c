@@ -10,7 +10,6 @@
 
 #include <dlfcn.h>
 
-static pthread_mutex_t allocation_lock = PTHREAD_MUTEX_INITIALIZER; /* for programs, not for us */
 static __thread int registered;
 
 BDWGC_PUBLIC int GC_get_stack_base(struct GC_stack_base *ret_base) {
@@ -83,9 +82,9 @@ BDWGC_PUBLIC void *GC_dlopen(const char *path, int mode) {
 }
 
 BDWGC_PUBLIC void *GC_call_with_alloc_lock(GC_fn_type function, void *data) {
-    pthread_mutex_lock(&allocation_lock);
+    bdwgc_lock(BDWGC_ALLOCATION);
     void *result = mallard_gc_link_call(function, data);
-    pthread_mutex_unlock(&allocation_lock);
+    bdwgc_unlock(BDWGC_ALLOCATION);
     return result;
 }
 

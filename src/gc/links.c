@@ -158,19 +158,9 @@ void *mallard_gc_link_call(void *(*function)(void *data), void *data) {
 
 /* ---- in the stop ---- */
 
-static bool has_finalizer(uintptr_t object) {
-    struct mal_special_shard *shard = mal_special_lock(object);
-    struct mal_special **chain = mal_special_chain(shard, object);
-    struct mal_special *special = chain ? *chain : NULL;
-    while (special && (special->object != object || special->kind != MAL_SPECIAL_FINALIZER))
-        special = special->next;
-    mal_special_unlock(shard);
-    return special != NULL;
-}
-
 static bool is_dead(const struct link *link) {
     return !mal_gc_heap_is_marked(link->object) &&
-           !(link->kind == LINK_LONG && has_finalizer(link->object));
+           !(link->kind == LINK_LONG && mal_special_has_finalizer(link->object));
 }
 
 /* Whether the word lies in an object that dies too. */

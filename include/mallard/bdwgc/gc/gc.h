@@ -140,8 +140,6 @@ void GC_remove_roots(void *low, void *above);
 void GC_clear_roots(void); /* what GC_add_roots added; segments stay roots */
 void GC_exclude_static_roots(void *low, void *above); /* stays a root */
 void GC_set_no_dls(int value);                        /* libraries stay roots */
-void *GC_least_plausible_heap_addr(void);
-void *GC_greatest_plausible_heap_addr(void);
 void GC_reachable_here(const void *object);
 
 /* ---- finalizers, links that disappear ---- */
