@@ -274,7 +274,7 @@ BDWGC_PUBLIC GC_start_callback_proc GC_get_start_callback(void) {
 BDWGC_PUBLIC void GC_dump(void) {}
 
 BDWGC_PUBLIC int GC_get_suspend_signal(void) {
-    return -1;
+    return mallard_gc_signal();
 }
 
 BDWGC_PUBLIC int GC_get_thr_restart_signal(void) {

@@ -35,6 +35,9 @@ void mallard_gc_procedure_of_roots(mallard_gc_procedure *function);
 void mallard_gc_marker_word(struct mallard_gc_marker *marker, uintptr_t word);
 void mallard_gc_marker_range(struct mallard_gc_marker *marker, uintptr_t low, uintptr_t high);
 
+/* The number of the signal that stops threads; 0: there is none to be had. */
+int mallard_gc_signal(void);
+
 /* Waits until finalizers and cleanups that are due have run, at most so long. */
 void mallard_gc_callbacks_await(uint64_t most_ns);
 

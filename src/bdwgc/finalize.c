@@ -23,8 +23,9 @@
 
 struct record {
     struct record *next;
-    uintptr_t hidden; /* ~object */
-    void *object;     /* once it has arrived */
+    uintptr_t hidden; /* ~ the object's start */
+    size_t offset;    /* of the pointer that was registered: some have a tag */
+    void *object;     /* that pointer, once it has arrived */
     GC_finalization_proc function;
     void *data;
 };
@@ -70,7 +71,7 @@ static void arrive(void *object) {
     if (record) {
         *place = record->next;
         record->next = NULL;
-        record->object = object;
+        record->object = (char *)object + record->offset;
         *(tables->last_waiting ? &tables->last_waiting->next : &tables->first_waiting) = record;
         tables->last_waiting = record;
         __atomic_store_n(&bdwgc_finalizers_wait, 1, __ATOMIC_RELAXED);
@@ -132,20 +133,23 @@ static struct record *exchange(void *object, struct record *fresh) {
     return before;
 }
 
-static struct record *new_record(void *object, GC_finalization_proc function, void *data) {
+static struct record *new_record(void *start, const void *object, GC_finalization_proc function,
+                                 void *data) {
     struct record *record = function ? mallard_gc_alloc(sizeof *record, NULL) : NULL;
+    size_t offset = (uintptr_t)object - (uintptr_t)start;
     if (record)
-        *record = (struct record){NULL, ~(uintptr_t)object, NULL, function, data};
+        *record = (struct record){NULL, ~(uintptr_t)start, offset, NULL, function, data};
     return record;
 }
 
 BDWGC_PUBLIC void GC_register_finalizer(void *object, GC_finalization_proc function, void *data,
                                         GC_finalization_proc *ret_function, void **ret_data) {
     struct record *before = NULL;
-    if (object && mallard_gc_base(object) == object) {
-        before = exchange(object, new_record(object, function, data));
+    void *start = mallard_gc_base(object);
+    if (start) {
+        before = exchange(start, new_record(start, object, function, data));
         if (!before || !function)
-            mallard_gc_finalizer_set(object, function ? arrive : NULL);
+            mallard_gc_finalizer_set(start, function ? arrive : NULL);
     }
     if (ret_function)
         *ret_function = before ? before->function : NULL;

@@ -27,6 +27,7 @@
 #include "gc/arena.h"
 #include "gc/heap.h"
 #include "gc/specials_table.h"
+#include "gc/world.h"
 #include "meta/memory.h"
 #include "os/critical.h"
 #include "os/lock.h"
@@ -147,12 +148,15 @@ int mallard_gc_link_move(void **place, void **to, unsigned kind) {
     return result;
 }
 
-/* The function must be short, must not allocate, and must wait for nobody who can be stopped. */
+/* The function must be short, must not allocate, and must wait for nobody who can be stopped.
+ * Callers that it tells something may have to write that down before they are stopped: Guile's
+ * virtual machine, that its stack has moved. So this is no place to stop at. */
 void *mallard_gc_link_call(void *(*function)(void *data), void *data) {
     mal_critical_enter();
     void *result = function(data);
     MAL_CRITICAL_PIN(result);
-    mal_critical_leave();
+    if (mal_critical_leave_is_due())
+        mal_gc_park_later();
     return result;
 }
 

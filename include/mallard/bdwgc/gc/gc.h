@@ -119,9 +119,9 @@ void GC_set_time_limit(unsigned long milliseconds);
 typedef void (*GC_start_callback_proc)(void);
 void GC_set_start_callback(GC_start_callback_proc callback); /* before GC_gcollect's only */
 GC_start_callback_proc GC_get_start_callback(void);
-void GC_dump(void);              /* prints nothing; gctrace=1 does */
-int GC_get_suspend_signal(void); /* -1: none that concerns the program */
-int GC_get_thr_restart_signal(void);
+void GC_dump(void);                  /* prints nothing; gctrace=1 does */
+int GC_get_suspend_signal(void);     /* no thread of the program may block it */
+int GC_get_thr_restart_signal(void); /* -1: none */
 #define GC_TIME_UNLIMITED 999999
 
 GC_word GC_get_gc_no(void);
