@@ -27,6 +27,7 @@ static int enabled_percent; /* what GC_enable goes back to; SETTINGS */
 static GC_warn_proc warn_procedure = GC_ignore_warn_proc;
 static GC_oom_func oom_procedure;
 static GC_start_callback_proc start_procedure;
+static int collecting; /* threads in GC_gcollect; atomic */
 
 void *bdwgc_no_memory(size_t bytes) {
     return oom_procedure ? oom_procedure(bytes) : NULL;
@@ -52,9 +53,11 @@ static void note_told(void) {
 }
 
 /* A cycle that began by itself: now there is a thread of the program's for the callback. Not while
- * collection is disabled, when programs are not prepared for it. */
+ * collection is disabled, when programs are not prepared for it; not for a cycle that somebody
+ * asked for, and was told of; and not by a finalizer, whose thread may do nothing else. */
 void bdwgc_tell_cycle(void) {
-    if (GC_is_disabled())
+    if (GC_is_disabled() || bdwgc_is_finalizing() ||
+        __atomic_load_n(&collecting, __ATOMIC_RELAXED) > 0)
         return;
     note_told();
     if (start_procedure)
@@ -66,9 +69,11 @@ BDWGC_PUBLIC void GC_gcollect(void) {
     if (!GC_is_disabled()) {
         if (start_procedure)
             start_procedure();
+        __atomic_add_fetch(&collecting, 1, __ATOMIC_RELAXED);
         mallard_gc_collect();
         mallard_gc_callbacks_await(AWAIT_MOST_NS);
         note_told();
+        __atomic_sub_fetch(&collecting, 1, __ATOMIC_RELAXED);
     }
     bdwgc_finalize_some();
 }

@@ -108,6 +108,10 @@ BDWGC_PUBLIC int GC_invoke_finalizers(void) {
     return count;
 }
 
+int bdwgc_is_finalizing(void) {
+    return running;
+}
+
 void bdwgc_finalize_some(void) {
     if (!GC_finalize_on_demand && !running)
         GC_invoke_finalizers();

@@ -32,6 +32,7 @@ void *bdwgc_no_memory(size_t bytes);
 /* Runs finalizers that wait, unless the program wants to do it itself or one is running here. */
 void bdwgc_finalize_some(void);
 extern int bdwgc_finalizers_wait; /* atomic; a hint */
+int bdwgc_is_finalizing(void);    /* the calling thread, at this moment */
 
 /* The number of the last cycle, and of the one that the program was told of; atomic. */
 extern GC_word bdwgc_cycle, bdwgc_cycle_told;

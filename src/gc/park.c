@@ -73,7 +73,6 @@
 
 uint32_t mal_gc_stop_epoch;
 uint32_t mal_gc_acks_missing = MAL_GC_ACKS_MANY;
-uint32_t mal_gc_put_off;
 
 static bool is_on(uint32_t epoch) {
     return epoch & 1;
@@ -140,6 +139,7 @@ void mal_gc_park_deferred(void) {
         mal_task_signal(gettid(), mal_gc_signal());
 }
 
+/* No system call: the thread is to be gone from here when the signal comes. */
 void mal_gc_park_later(void) {
     struct mal_gc_thread *self = mal_gc_self;
     uint32_t epoch = mal_load_acquire(&mal_gc_stop_epoch);
@@ -148,10 +148,7 @@ void mal_gc_park_later(void) {
         return;
     }
     mal_critical.stop_pending = 0;
-    mal_store_relaxed(&self->put_off_epoch, epoch);
-    mal_store_release(&mal_gc_put_off, 1u);
-    if (is_on(epoch))
-        mal_futex_wake(&mal_gc_acks_missing, 1);
+    mal_store_release(&self->put_off_epoch, epoch);
 }
 
 /* Any system call lets a pending signal in on its way back; this one does nothing else. */

@@ -142,7 +142,6 @@ static bool ask_thread(struct mal_gc_thread *thread, void *context) {
  * True when all were stopped already. */
 static bool ask_and_wait(struct round *round, uint64_t patience_ns) {
     round->unstopped = 0;
-    mal_exchange_acquire(&mal_gc_put_off, 0u);
     mal_store_seq_cst(&mal_gc_acks_missing, MAL_GC_ACKS_MANY);
     mal_gc_thread_sift(ask_thread, round);
     if (round->unstopped == 0)
@@ -151,7 +150,7 @@ static bool ask_and_wait(struct round *round, uint64_t patience_ns) {
                                           __ATOMIC_ACQ_REL);
     uint64_t began_ns = mal_clock_mono_ns();
     uint64_t passed_ns = 0;
-    while ((int32_t)missing > 0 && passed_ns < patience_ns && !mal_load_relaxed(&mal_gc_put_off)) {
+    while ((int32_t)missing > 0 && passed_ns < patience_ns) {
         mal_futex_wait(&mal_gc_acks_missing, missing, patience_ns - passed_ns);
         missing = mal_load_acquire(&mal_gc_acks_missing);
         passed_ns = mal_clock_mono_ns() - began_ns;

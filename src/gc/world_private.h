@@ -19,10 +19,6 @@ extern MAL_HIDDEN uint32_t mal_gc_stop_epoch;
 extern MAL_HIDDEN uint32_t mal_gc_acks_missing;
 #define MAL_GC_ACKS_MANY (1u << 30)
 
-/* Some thread has put off its stop and wants the signal again; threads set it, the stopping thread
- * clears it. */
-extern MAL_HIDDEN uint32_t mal_gc_put_off;
-
 /* Whether the thread touches nothing of the program's until the stop `epoch` is over. Acquire: what
  * it did before is seen. */
 bool mal_gc_thread_is_stopped(const struct mal_gc_thread *thread, uint32_t epoch);

@@ -42,6 +42,13 @@ int main(void) {
     return 0;
 }
 """
+
+
+def beside(name):
+    with open(os.path.join(ROOT, "tests", "programs", name), encoding="utf-8") as file:
+        return file.read()
+
+
 # What it is, the command, the file it reads.
 DEBIANS = (
     ("w3m", ["w3m", "-dump", "-cols", "80", "page.html"], PAGE),
@@ -49,6 +56,8 @@ DEBIANS = (
     ("parser3", ["parser3", "many.p"], PARSER),
     ("nix", ["nix-instantiate", "--eval", "--strict", "many.nix"], NIX),
     ("poke", ["poke", "-q", "--no-init-file", "-L", "many.pk"], POKE),
+    ("guile", ["guile", "--no-auto-compile", "many.scm"], beside("bdwgc.scm")),
+    ("ecl", ["ecl", "-norc", "--shell", "many.lisp"], beside("bdwgc.lisp")),
 )
 
 
