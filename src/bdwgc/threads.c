@@ -73,8 +73,14 @@ BDWGC_PUBLIC void GC_pthread_exit(void *value) {
     pthread_exit(value);
 }
 
+/* The signal that stops threads stays out of it: ECL's threads are born with all others blocked,
+ * and wait so for the one that made them. */
 BDWGC_PUBLIC int GC_pthread_sigmask(int how, const sigset_t *set, sigset_t *old) {
-    return pthread_sigmask(how, set, old);
+    if (!set || how == SIG_UNBLOCK)
+        return pthread_sigmask(how, set, old);
+    sigset_t without = *set;
+    sigdelset(&without, mallard_gc_signal());
+    return pthread_sigmask(how, &without, old);
 }
 
 BDWGC_PUBLIC void *GC_dlopen(const char *path, int mode) {

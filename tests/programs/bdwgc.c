@@ -496,6 +496,27 @@ static void *nothing(void *data) {
     return data;
 }
 
+/* As ECL makes its threads. */
+static void *born_deaf(void *flag) {
+    while (!__atomic_load_n((int *)flag, __ATOMIC_ACQUIRE))
+        ;
+    return flag;
+}
+
+static void check_signal_mask(void) {
+    sigset_t all, before;
+    pthread_t thread;
+    int flag = 0;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_create(&thread, NULL, born_deaf, &flag);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    GC_gcollect();
+    __atomic_store_n(&flag, 1, __ATOMIC_RELEASE);
+    pthread_join(thread, NULL);
+    check("a thread that blocks all signals can be stopped", 1);
+}
+
 static void *use_locks(void *unused) {
     while (__atomic_load_n(&forking, __ATOMIC_RELAXED)) {
         GC_call_with_alloc_lock(nothing, NULL);
@@ -585,6 +606,7 @@ int main(void) {
     check_start_callback();
     check_threads();
     check_disabling();
+    check_signal_mask();
     check_fork();
     return 0;
 }

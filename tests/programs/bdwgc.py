@@ -100,9 +100,10 @@ def debian_programs(checks, folder):
         if name == "neko":
             subprocess.run(["nekoc", source], cwd=folder, check=True, capture_output=True)
         compare(checks, name, argv, folder)
-    if shutil.which("w3m"):
-        done = run(DEBIANS[0][1], folder, True, preload=True)
-        checks.check("w3m with malloc and the wrappers before it too", done.returncode == 0 and done.stdout == run(DEBIANS[0][1], folder, False).stdout, done)
+    for name, argv, _ in DEBIANS:
+        if name in ("w3m", "guile", "ecl") and shutil.which(argv[0]):
+            done = run(argv, folder, True, preload=True)
+            checks.check(f"{name} with malloc and the wrappers before it too", done.returncode == 0 and done.stdout == run(argv, folder, False).stdout, done)
 
 
 def library_user(checks, folder):
