@@ -17,6 +17,7 @@
  *   GC_STATS    numbers of finished cycles, gc/stats.c
  *   GC_ARENAS   all arenas of the collected heap, gc/arena.c
  *   GC_LINKS    links that disappear, gc/links.c
+ *   GC_PROCEDURES mark procedures of the program's, gc/procedures.c
  *   GC_SPECIALS one shard of what hangs on collected objects, gc/specials.c (never two)
  *   GC_POOLS    the list of pools, gc/pool.c
  *   GC_POOL     one CPU's shard of a pool, gc/pool.c (never two)
@@ -49,6 +50,7 @@ enum mal_lock_rank {
     MAL_RANK_GC_STATS,
     MAL_RANK_GC_ARENAS,
     MAL_RANK_GC_LINKS,
+    MAL_RANK_GC_PROCEDURES,
     MAL_RANK_GC_SPECIALS,
     MAL_RANK_GC_POOLS,
     MAL_RANK_GC_POOL,

@@ -9,6 +9,7 @@
  *
  * Must never hand out memory that is not zeroed: old programs rely on it even for atomic objects.
  */
+#include "bdwgc/engine.h"
 #include "bdwgc/private.h"
 
 #include "mallard/gc.h"
@@ -22,9 +23,16 @@
 
 enum kind { SCANNED, ATOMIC };
 
-static void *allocate(size_t bytes, enum kind kind) {
+void bdwgc_before_allocating(void) {
     if (__atomic_load_n(&bdwgc_finalizers_wait, __ATOMIC_RELAXED))
         bdwgc_finalize_some();
+    if (__atomic_load_n(&bdwgc_cycle, __ATOMIC_RELAXED) !=
+        __atomic_load_n(&bdwgc_cycle_told, __ATOMIC_RELAXED))
+        bdwgc_tell_cycle();
+}
+
+static void *allocate(size_t bytes, enum kind kind) {
+    bdwgc_before_allocating();
     void *object = kind == ATOMIC ? mallard_gc_alloc_noscan(bytes) : mallard_gc_alloc(bytes, NULL);
     return object ? object : bdwgc_no_memory(bytes);
 }
@@ -73,12 +81,15 @@ BDWGC_PUBLIC void GC_free(void *object) {
         return;
     void *start = mallard_gc_base(object);
     bdwgc_forget_uncollectable(start);
+    mallard_gc_procedure_remove(start);
     mallard_gc_free(start);
 }
 
-/* What an object is scanned for stays what it was. */
+/* What an object is scanned for stays what it was; one with a mark procedure shares no block. */
 static void *allocate_like(const void *object, size_t bytes) {
-    return mallard_gc_is_noscan(object) ? GC_malloc_atomic(bytes) : GC_malloc(bytes);
+    if (!mallard_gc_is_noscan(object))
+        return GC_malloc(bytes);
+    return GC_malloc_atomic(bytes < ALIGNED_ALWAYS ? ALIGNED_ALWAYS : bytes);
 }
 
 BDWGC_PUBLIC void *GC_realloc(void *object, size_t bytes) {
@@ -96,6 +107,8 @@ BDWGC_PUBLIC void *GC_realloc(void *object, size_t bytes) {
     if (!moved)
         return NULL;
     memcpy(moved, object, bytes < had_bytes ? bytes : had_bytes);
+    if (mallard_gc_procedure_move(object, moved) == -ENOMEM)
+        return bdwgc_no_memory(bytes);
     mallard_gc_free(object);
     return moved;
 }
@@ -156,30 +169,4 @@ BDWGC_PUBLIC void GC_end_stubborn_change(const void *object) {
 
 BDWGC_PUBLIC void GC_reachable_here(const void *object) {
     mallard_gc_keepalive(object);
-}
-
-/* ---- typed ---- */
-
-enum { DESCRIPTOR_ATOMIC = 1, DESCRIPTOR_SCANNED = 2 };
-
-BDWGC_PUBLIC GC_descr GC_make_descriptor(const GC_word *bitmap, size_t words) {
-    for (size_t i = 0; i < words; i++)
-        if (GC_get_bit(bitmap, i))
-            return DESCRIPTOR_SCANNED;
-    return DESCRIPTOR_ATOMIC;
-}
-
-BDWGC_PUBLIC void *GC_malloc_explicitly_typed(size_t bytes, GC_descr descriptor) {
-    return allocate(bytes, descriptor == DESCRIPTOR_ATOMIC ? ATOMIC : SCANNED);
-}
-
-BDWGC_PUBLIC void *GC_malloc_explicitly_typed_ignore_off_page(size_t bytes, GC_descr descriptor) {
-    return GC_malloc_explicitly_typed(bytes, descriptor);
-}
-
-BDWGC_PUBLIC void *GC_calloc_explicitly_typed(size_t count, size_t bytes, GC_descr descriptor) {
-    size_t total;
-    if (__builtin_mul_overflow(count, bytes, &total))
-        return bdwgc_no_memory(SIZE_MAX);
-    return GC_malloc_explicitly_typed(total, descriptor);
 }

@@ -6,14 +6,15 @@
  * those that say what the program wants are translated: a free space divisor becomes a percentage
  * of growth, a largest heap a memory limit.
  */
+#include "bdwgc/engine.h"
 #include "bdwgc/private.h"
 
 #include "mallard/gc.h"
 #include "mallard/mallard.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 
+#define AWAIT_MOST_NS 1000000000u
 #define DIVISOR_DEFAULT 3 /* which is our default, 100 % */
 
 BDWGC_PUBLIC int GC_dont_gc;
@@ -21,12 +22,12 @@ BDWGC_PUBLIC int GC_all_interior_pointers = 1, GC_java_finalization, GC_no_dls, 
                  GC_find_leak, GC_dont_expand, GC_full_freq;
 BDWGC_PUBLIC GC_word GC_free_space_divisor = DIVISOR_DEFAULT;
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static int enabled_percent; /* what GC_enable goes back to; lock */
+static int enabled_percent; /* what GC_enable goes back to; SETTINGS */
 
 static GC_warn_proc warn_procedure = GC_ignore_warn_proc;
 static GC_oom_func oom_procedure;
 static GC_start_callback_proc start_procedure;
+static int collecting; /* threads in GC_gcollect; atomic */
 
 void *bdwgc_no_memory(size_t bytes) {
     return oom_procedure ? oom_procedure(bytes) : NULL;
@@ -46,11 +47,33 @@ BDWGC_PUBLIC unsigned GC_get_version(void) {
 
 /* ---- collecting ---- */
 
+static void note_told(void) {
+    __atomic_store_n(&bdwgc_cycle_told, __atomic_load_n(&bdwgc_cycle, __ATOMIC_RELAXED),
+                     __ATOMIC_RELAXED);
+}
+
+/* A cycle that began by itself: now there is a thread of the program's for the callback. Not while
+ * collection is disabled, when programs are not prepared for it; not for a cycle that somebody
+ * asked for, and was told of; and not by a finalizer, whose thread may do nothing else. */
+void bdwgc_tell_cycle(void) {
+    if (GC_is_disabled() || bdwgc_is_finalizing() ||
+        __atomic_load_n(&collecting, __ATOMIC_RELAXED) > 0)
+        return;
+    note_told();
+    if (start_procedure)
+        start_procedure();
+}
+
+/* When it returns, what it has found dead waits to be finalized. */
 BDWGC_PUBLIC void GC_gcollect(void) {
     if (!GC_is_disabled()) {
         if (start_procedure)
             start_procedure();
+        __atomic_add_fetch(&collecting, 1, __ATOMIC_RELAXED);
         mallard_gc_collect();
+        mallard_gc_callbacks_await(AWAIT_MOST_NS);
+        note_told();
+        __atomic_sub_fetch(&collecting, 1, __ATOMIC_RELAXED);
     }
     bdwgc_finalize_some();
 }
@@ -80,17 +103,17 @@ BDWGC_PUBLIC int GC_is_incremental_mode(void) {
 }
 
 BDWGC_PUBLIC void GC_disable(void) {
-    pthread_mutex_lock(&lock);
+    bdwgc_lock(BDWGC_SETTINGS);
     if (__atomic_fetch_add(&GC_dont_gc, 1, __ATOMIC_RELAXED) == 0)
         enabled_percent = mallard_gc_set_percent(-1);
-    pthread_mutex_unlock(&lock);
+    bdwgc_unlock(BDWGC_SETTINGS);
 }
 
 BDWGC_PUBLIC void GC_enable(void) {
-    pthread_mutex_lock(&lock);
+    bdwgc_lock(BDWGC_SETTINGS);
     if (GC_dont_gc > 0 && __atomic_fetch_sub(&GC_dont_gc, 1, __ATOMIC_RELAXED) == 1)
         mallard_gc_set_percent(enabled_percent);
-    pthread_mutex_unlock(&lock);
+    bdwgc_unlock(BDWGC_SETTINGS);
 }
 
 BDWGC_PUBLIC int GC_is_disabled(void) {
@@ -111,12 +134,12 @@ BDWGC_PUBLIC void GC_set_free_space_divisor(GC_word divisor) {
         return;
     GC_free_space_divisor = divisor;
     int percent = divisor < 100 * DIVISOR_DEFAULT ? (int)(100 * DIVISOR_DEFAULT / divisor) : 1;
-    pthread_mutex_lock(&lock);
+    bdwgc_lock(BDWGC_SETTINGS);
     if (GC_dont_gc > 0)
         enabled_percent = percent;
     else
         mallard_gc_set_percent(percent);
-    pthread_mutex_unlock(&lock);
+    bdwgc_unlock(BDWGC_SETTINGS);
 }
 
 BDWGC_PUBLIC GC_word GC_get_free_space_divisor(void) {
@@ -243,8 +266,8 @@ BDWGC_PUBLIC void GC_set_no_dls(int value) {
     GC_no_dls = value;
 }
 
-/* What begins by itself begins on a thread of the collector's, where no procedure of the program's
- * has any business. */
+/* What begins by itself begins on a thread of the collector's, where the callback has no business:
+ * see bdwgc_tell_cycle. */
 BDWGC_PUBLIC void GC_set_start_callback(GC_start_callback_proc callback) {
     start_procedure = callback;
 }
@@ -256,7 +279,7 @@ BDWGC_PUBLIC GC_start_callback_proc GC_get_start_callback(void) {
 BDWGC_PUBLIC void GC_dump(void) {}
 
 BDWGC_PUBLIC int GC_get_suspend_signal(void) {
-    return -1;
+    return mallard_gc_signal();
 }
 
 BDWGC_PUBLIC int GC_get_thr_restart_signal(void) {

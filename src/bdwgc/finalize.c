@@ -9,7 +9,7 @@
  * that hang on one handle; a record hides its object while that is alive, and holds it once it has
  * arrived.
  *
- * SYNCHRONIZATION: `lock` guards table and queue. Procedures run without it.
+ * SYNCHRONIZATION: the lock FINALIZERS guards table and queue. Procedures run without it.
  *
  * Must never run a procedure inside another one, nor on the collector's thread.
  */
@@ -17,15 +17,15 @@
 
 #include "mallard/gc.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 
 #define BUCKETS 4096u
 
 struct record {
     struct record *next;
-    uintptr_t hidden; /* ~object */
-    void *object;     /* once it has arrived */
+    uintptr_t hidden; /* ~ the object's start */
+    size_t offset;    /* of the pointer that was registered: some have a tag */
+    void *object;     /* that pointer, once it has arrived */
     GC_finalization_proc function;
     void *data;
 };
@@ -35,8 +35,7 @@ struct tables {
     struct record *first_waiting, *last_waiting;
 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct mallard_gc_handle *handle; /* of the tables; lock */
+static struct mallard_gc_handle *handle; /* of the tables; FINALIZERS */
 static GC_finalizer_notifier_proc notifier;
 static __thread int running;
 
@@ -65,26 +64,26 @@ static struct record **place_locked(struct tables *tables, const void *object) {
 
 /* Called by the collector: the object is dead but for us. */
 static void arrive(void *object) {
-    pthread_mutex_lock(&lock);
+    bdwgc_lock(BDWGC_FINALIZERS);
     struct tables *tables = tables_locked();
     struct record **place = tables ? place_locked(tables, object) : NULL;
     struct record *record = place ? *place : NULL;
     if (record) {
         *place = record->next;
         record->next = NULL;
-        record->object = object;
+        record->object = (char *)object + record->offset;
         *(tables->last_waiting ? &tables->last_waiting->next : &tables->first_waiting) = record;
         tables->last_waiting = record;
         __atomic_store_n(&bdwgc_finalizers_wait, 1, __ATOMIC_RELAXED);
     }
     GC_finalizer_notifier_proc notify = record && GC_finalize_on_demand ? notifier : NULL;
-    pthread_mutex_unlock(&lock);
+    bdwgc_unlock(BDWGC_FINALIZERS);
     if (notify)
         notify();
 }
 
 static struct record *next_waiting(void) {
-    pthread_mutex_lock(&lock);
+    bdwgc_lock(BDWGC_FINALIZERS);
     struct tables *tables = tables_locked();
     struct record *record = tables ? tables->first_waiting : NULL;
     if (record) {
@@ -94,7 +93,7 @@ static struct record *next_waiting(void) {
     }
     if (!record || !record->next)
         __atomic_store_n(&bdwgc_finalizers_wait, 0, __ATOMIC_RELAXED);
-    pthread_mutex_unlock(&lock);
+    bdwgc_unlock(BDWGC_FINALIZERS);
     return record;
 }
 
@@ -109,6 +108,10 @@ BDWGC_PUBLIC int GC_invoke_finalizers(void) {
     return count;
 }
 
+int bdwgc_is_finalizing(void) {
+    return running;
+}
+
 void bdwgc_finalize_some(void) {
     if (!GC_finalize_on_demand && !running)
         GC_invoke_finalizers();
@@ -116,7 +119,7 @@ void bdwgc_finalize_some(void) {
 
 /* Takes the record of an object out of the table, or makes one. */
 static struct record *exchange(void *object, struct record *fresh) {
-    pthread_mutex_lock(&lock);
+    bdwgc_lock(BDWGC_FINALIZERS);
     struct tables *tables = fresh ? make_tables_locked() : tables_locked();
     struct record *before = NULL;
     if (tables) {
@@ -130,24 +133,27 @@ static struct record *exchange(void *object, struct record *fresh) {
             *place = fresh;
         }
     }
-    pthread_mutex_unlock(&lock);
+    bdwgc_unlock(BDWGC_FINALIZERS);
     return before;
 }
 
-static struct record *new_record(void *object, GC_finalization_proc function, void *data) {
+static struct record *new_record(void *start, const void *object, GC_finalization_proc function,
+                                 void *data) {
     struct record *record = function ? mallard_gc_alloc(sizeof *record, NULL) : NULL;
+    size_t offset = (uintptr_t)object - (uintptr_t)start;
     if (record)
-        *record = (struct record){NULL, ~(uintptr_t)object, NULL, function, data};
+        *record = (struct record){NULL, ~(uintptr_t)start, offset, NULL, function, data};
     return record;
 }
 
 BDWGC_PUBLIC void GC_register_finalizer(void *object, GC_finalization_proc function, void *data,
                                         GC_finalization_proc *ret_function, void **ret_data) {
     struct record *before = NULL;
-    if (object && mallard_gc_base(object) == object) {
-        before = exchange(object, new_record(object, function, data));
+    void *start = mallard_gc_base(object);
+    if (start) {
+        before = exchange(start, new_record(start, object, function, data));
         if (!before || !function)
-            mallard_gc_finalizer_set(object, function ? arrive : NULL);
+            mallard_gc_finalizer_set(start, function ? arrive : NULL);
     }
     if (ret_function)
         *ret_function = before ? before->function : NULL;

@@ -10,7 +10,6 @@
 
 #include <dlfcn.h>
 
-static pthread_mutex_t allocation_lock = PTHREAD_MUTEX_INITIALIZER; /* for programs, not for us */
 static __thread int registered;
 
 BDWGC_PUBLIC int GC_get_stack_base(struct GC_stack_base *ret_base) {
@@ -74,8 +73,14 @@ BDWGC_PUBLIC void GC_pthread_exit(void *value) {
     pthread_exit(value);
 }
 
+/* The signal that stops threads stays out of it: ECL's threads are born with all others blocked,
+ * and wait so for the one that made them. */
 BDWGC_PUBLIC int GC_pthread_sigmask(int how, const sigset_t *set, sigset_t *old) {
-    return pthread_sigmask(how, set, old);
+    if (!set || how == SIG_UNBLOCK)
+        return pthread_sigmask(how, set, old);
+    sigset_t without = *set;
+    sigdelset(&without, mallard_gc_signal());
+    return pthread_sigmask(how, &without, old);
 }
 
 BDWGC_PUBLIC void *GC_dlopen(const char *path, int mode) {
@@ -83,9 +88,9 @@ BDWGC_PUBLIC void *GC_dlopen(const char *path, int mode) {
 }
 
 BDWGC_PUBLIC void *GC_call_with_alloc_lock(GC_fn_type function, void *data) {
-    pthread_mutex_lock(&allocation_lock);
+    bdwgc_lock(BDWGC_ALLOCATION);
     void *result = mallard_gc_link_call(function, data);
-    pthread_mutex_unlock(&allocation_lock);
+    bdwgc_unlock(BDWGC_ALLOCATION);
     return result;
 }
 

@@ -5,13 +5,12 @@
  * Each has a handle, which is a root; the table here finds the handle of an object, by open
  * addressing, at most half full. It lies in malloc's memory, which the collector does not look at.
  *
- * SYNCHRONIZATION: `lock` guards the table.
+ * SYNCHRONIZATION: the lock UNCOLLECTABLE guards the table.
  */
 #include "bdwgc/private.h"
 
 #include "mallard/gc.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 
 struct entry {
@@ -19,9 +18,8 @@ struct entry {
     struct mallard_gc_handle *handle;
 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct entry *table; /* lock */
-static size_t room, used;   /* lock; room is a power of two */
+static struct entry *table; /* UNCOLLECTABLE */
+static size_t room, used;   /* UNCOLLECTABLE; room is a power of two */
 
 static size_t slot_of(const void *object) {
     return (size_t)(((uintptr_t)object >> 4) * 0x9E3779B97F4A7C15u >> 20) & (room - 1);
@@ -68,13 +66,13 @@ static int remember(void *object) {
     struct mallard_gc_handle *handle = mallard_gc_handle_new(object);
     if (!handle)
         return 0;
-    pthread_mutex_lock(&lock);
+    bdwgc_lock(BDWGC_UNCOLLECTABLE);
     int kept = make_room_locked();
     if (kept) {
         *find_locked(object) = (struct entry){object, handle};
         used++;
     }
-    pthread_mutex_unlock(&lock);
+    bdwgc_unlock(BDWGC_UNCOLLECTABLE);
     if (!kept)
         mallard_gc_handle_free(handle);
     return kept;
@@ -82,7 +80,7 @@ static int remember(void *object) {
 
 int bdwgc_forget_uncollectable(void *object) {
     struct mallard_gc_handle *handle = NULL;
-    pthread_mutex_lock(&lock);
+    bdwgc_lock(BDWGC_UNCOLLECTABLE);
     struct entry *entry = room && object ? find_locked(object) : NULL;
     if (entry && entry->object) {
         handle = entry->handle;
@@ -90,7 +88,7 @@ int bdwgc_forget_uncollectable(void *object) {
         used--;
         close_gap_locked((size_t)(entry - table));
     }
-    pthread_mutex_unlock(&lock);
+    bdwgc_unlock(BDWGC_UNCOLLECTABLE);
     if (handle)
         mallard_gc_handle_free(handle);
     return handle != NULL;

@@ -23,7 +23,10 @@
  */
 #include "gc/callbacks.h"
 
+#include "base/atomic.h"
+#include "base/attr.h"
 #include "gc/collector.h"
+#include "os/clock.h"
 #include "os/critical.h"
 #include "os/futex.h"
 #include "os/lock.h"
@@ -32,6 +35,10 @@
 #include <stddef.h>
 
 #define STACK_BYTES (1u << 20)
+#define AWAIT_NAP_NS 50000u
+
+/* For libmallard-bdwgc.so: see bdwgc/engine.h. */
+MAL_PUBLIC void mallard_gc_callbacks_await(uint64_t most_ns);
 
 enum thread_state { NONE, STARTED };
 
@@ -137,6 +144,14 @@ void mal_gc_callbacks_mark_roots(struct mal_gc_worker *worker) {
 struct mal_gc_callbacks_counts mal_gc_callbacks_counts(void) {
     uint64_t done = mal_load_acquire(&executed);
     return (struct mal_gc_callbacks_counts){mal_load_relaxed(&pushed), done};
+}
+
+void mallard_gc_callbacks_await(uint64_t most_ns) {
+    static const uint32_t never_changes;
+    uint64_t from_ns = mal_clock_mono_ns(), due = mal_load_relaxed(&pushed);
+    mal_gc_callbacks_kick();
+    while (mal_load_acquire(&executed) < due && mal_clock_mono_ns() - from_ns < most_ns)
+        mal_futex_wait(&never_changes, 0, AWAIT_NAP_NS);
 }
 
 unsigned mal_gc_callbacks_threads(void) {

@@ -40,6 +40,7 @@
 #include "gc/malloc_roots.h"
 #include "gc/mark.h"
 #include "gc/pool.h"
+#include "gc/procedures.h"
 #include "gc/steps.h"
 #include "gc/workers.h"
 #include "os/clock.h"
@@ -188,6 +189,16 @@ static void first_stop(void *unused) {
     mal_gc_worker_give(own);
 }
 
+/* Procedures of the program's mark what may lead to objects with procedures. */
+static bool drain_stopped(uint64_t deadline_ns) {
+    mal_gc_procedures_begin();
+    do
+        if (!mal_gc_workers_finish(own, mal_gc_dirty_share, deadline_ns))
+            return false;
+    while (mal_gc_procedures_call(own, deadline_ns));
+    return true;
+}
+
 /* Marks what is left; false when the time was up before all was done. */
 static bool mark_stopped(uint64_t deadline_ns) {
     if (mal_gc_wants(MAL_GC_DEBUG_MALLOC_ROOTS))
@@ -198,7 +209,7 @@ static bool mark_stopped(uint64_t deadline_ns) {
         mal_gc_roots_mark_moving(own);
     else
         mal_gc_roots_mark_others(own);
-    return mal_gc_workers_finish(own, mal_gc_dirty_share, deadline_ns);
+    return drain_stopped(deadline_ns);
 }
 
 static uint64_t deadline(uint64_t from_ns) {

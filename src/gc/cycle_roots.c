@@ -14,6 +14,7 @@
 #include "gc/malloc_roots.h"
 #include "gc/mark.h"
 #include "gc/pool.h"
+#include "gc/procedures.h"
 #include "gc/specials.h"
 #include "gc/world.h"
 
@@ -59,6 +60,7 @@ void mal_gc_roots_mark_all(struct mal_gc_worker *worker) {
     mal_gc_roots_mark_stacks(worker);
     mal_gc_roots_mark_globals(worker);
     mal_gc_roots_mark_others(worker);
+    mal_gc_procedures_call_again(worker);
     if (mal_gc_wants(MAL_GC_DEBUG_MALLOC_ROOTS))
         mal_gc_malloc_roots_mark(worker);
 }

@@ -18,6 +18,7 @@
 #include "gc/alloc.h"
 #include "gc/links.h"
 #include "gc/mark.h"
+#include "gc/procedures.h"
 #include "gc/spans.h"
 #include "gc/thread.h"
 #include "meta/pagemap.h"
@@ -122,6 +123,7 @@ void mal_gc_heap_end_mark(void) {
               "a mark ended before everything was marked");
     mal_gc_thread_each(flush_thread, NULL);
     mal_gc_links_end_mark();
+    mal_gc_procedures_end_mark();
     MAL_SLOW_ASSERT(mal_gc_check_marked_bytes() == mal_load_relaxed(&mal_gc_totals.marked_bytes));
     mal_gc_phase = MAL_GC_OFF;
     mal_gc_turn++;

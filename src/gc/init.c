@@ -26,6 +26,7 @@
 #include "gc/links.h"
 #include "gc/mark.h"
 #include "gc/pool.h"
+#include "gc/procedures.h"
 #include "gc/spans.h"
 #include "gc/specials.h"
 #include "gc/steps.h"
@@ -246,11 +247,13 @@ static void lock_collector(void) {
     mal_gc_stats_before_fork();
     mal_gc_arenas_before_fork();
     mal_gc_links_before_fork();
+    mal_gc_procedures_before_fork();
     mal_gc_specials_before_fork();
 }
 
 static void unlock_collector(bool child) {
     mal_gc_specials_after_fork(child);
+    mal_gc_procedures_after_fork();
     mal_gc_links_after_fork();
     mal_gc_arenas_after_fork(child);
     mal_gc_stats_after_fork();

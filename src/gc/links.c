@@ -27,6 +27,7 @@
 #include "gc/arena.h"
 #include "gc/heap.h"
 #include "gc/specials_table.h"
+#include "gc/world.h"
 #include "meta/memory.h"
 #include "os/critical.h"
 #include "os/lock.h"
@@ -147,30 +148,23 @@ int mallard_gc_link_move(void **place, void **to, unsigned kind) {
     return result;
 }
 
-/* The function must be short, must not allocate, and must wait for nobody who can be stopped. */
+/* The function must be short, must not allocate, and must wait for nobody who can be stopped.
+ * Callers that it tells something may have to write that down before they are stopped: Guile's
+ * virtual machine, that its stack has moved. So this is no place to stop at. */
 void *mallard_gc_link_call(void *(*function)(void *data), void *data) {
     mal_critical_enter();
     void *result = function(data);
     MAL_CRITICAL_PIN(result);
-    mal_critical_leave();
+    if (mal_critical_leave_is_due())
+        mal_gc_park_later();
     return result;
 }
 
 /* ---- in the stop ---- */
 
-static bool has_finalizer(uintptr_t object) {
-    struct mal_special_shard *shard = mal_special_lock(object);
-    struct mal_special **chain = mal_special_chain(shard, object);
-    struct mal_special *special = chain ? *chain : NULL;
-    while (special && (special->object != object || special->kind != MAL_SPECIAL_FINALIZER))
-        special = special->next;
-    mal_special_unlock(shard);
-    return special != NULL;
-}
-
 static bool is_dead(const struct link *link) {
     return !mal_gc_heap_is_marked(link->object) &&
-           !(link->kind == LINK_LONG && has_finalizer(link->object));
+           !(link->kind == LINK_LONG && mal_special_has_finalizer(link->object));
 }
 
 /* Whether the word lies in an object that dies too. */

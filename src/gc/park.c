@@ -59,6 +59,7 @@
  * Must never allocate, take a lock or change errno: this runs in a signal handler.
  */
 #include "base/atomic.h"
+#include "gc/world.h"
 #include "gc/world_private.h"
 #include "os/critical.h"
 #include "os/futex.h"
@@ -136,6 +137,18 @@ void mal_gc_park_deferred(void) {
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     if (is_on(mal_load_acquire(&mal_gc_stop_epoch)))
         mal_task_signal(gettid(), mal_gc_signal());
+}
+
+/* No system call: the thread is to be gone from here when the signal comes. */
+void mal_gc_park_later(void) {
+    struct mal_gc_thread *self = mal_gc_self;
+    uint32_t epoch = mal_load_acquire(&mal_gc_stop_epoch);
+    if (!self || mal_load_relaxed(&self->put_off_epoch) == epoch) {
+        mal_gc_park_deferred();
+        return;
+    }
+    mal_critical.stop_pending = 0;
+    mal_store_release(&self->put_off_epoch, epoch);
 }
 
 /* Any system call lets a pending signal in on its way back; this one does nothing else. */

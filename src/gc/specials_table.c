@@ -151,6 +151,18 @@ bool mal_special_have_any(void) {
     return mal_load_relaxed(&bit_words) > 0;
 }
 
+bool mal_special_has_finalizer(uintptr_t object) {
+    if (!mal_special_have_any())
+        return false;
+    struct mal_special_shard *shard = mal_special_lock(object);
+    struct mal_special **chain = mal_special_chain(shard, object);
+    struct mal_special *special = chain ? *chain : NULL;
+    while (special && (special->object != object || special->kind != MAL_SPECIAL_FINALIZER))
+        special = special->next;
+    mal_special_unlock(shard);
+    return special != NULL;
+}
+
 /* ---- records ---- */
 
 struct mal_special *mal_special_add(struct mal_special_shard *shard, uintptr_t object,

@@ -71,6 +71,8 @@ void mal_special_recycle(struct mal_special_shard *shard, struct mal_special *sp
 uintptr_t mal_special_next_page(uintptr_t low, uintptr_t high);
 /* False: there has never been a record. */
 bool mal_special_have_any(void);
+/* Whether a finalizer hangs on the object. No shard locked. */
+bool mal_special_has_finalizer(uintptr_t object);
 /* No record lies on the page any more. */
 void mal_special_clear_page(struct mal_special_shard *shard, uintptr_t page_address);
 

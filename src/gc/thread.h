@@ -40,6 +40,10 @@ struct mal_gc_thread {
     const struct mal_critical *critical; /* likewise; NULL: not known yet */
     pid_t tid;                           /* constant while registered */
 
+    /* A stop that came when the thread was not to be found: mal_gc_park_later. */
+    uint32_t put_off_epoch; /* last stop that it put off, once; the thread; relaxed atomic */
+    uint32_t again_epoch;   /* and was sent the signal for again; stopping thread */
+
     struct mal_gc_cache cache; /* gc/heap.h; owner, or the collector while the world is stopped */
     int64_t assist_debt_bytes; /* owner: bytes allocated in this cycle and not yet paid for */
     uint32_t assist_cycle;     /* owner: which cycle the debt is of */

@@ -131,6 +131,11 @@ static bool ask_thread(struct mal_gc_thread *thread, void *context) {
         return true; /* adopted before it could say so */
     if (thread->signalled_epoch != round->epoch)
         return signal_thread(thread, round);
+    if (mal_load_relaxed(&thread->put_off_epoch) == round->epoch &&
+        thread->again_epoch != round->epoch) {
+        thread->again_epoch = round->epoch;
+        return signal_thread(thread, round);
+    }
     round->unstopped++;
     return false;
 }

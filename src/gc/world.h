@@ -54,4 +54,10 @@ void mal_gc_world_become_program(void);
 void mal_gc_world_before_fork(void);
 void mal_gc_world_after_fork(bool child);
 
+/* The end of a critical section, left but for the stop that is due: the caller has a few
+ * instructions to go before it may be found stopped, so the signal comes once more, when
+ * the stopping thread has waited for a while (up to a millisecond). Only once per stop; then it is
+ * stopped here. */
+void mal_gc_park_later(void);
+
 #endif

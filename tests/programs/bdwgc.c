@@ -7,11 +7,15 @@
 #include <gc/gc.h>
 #include <gc/gc_inline.h>
 #include <gc/gc_mark.h>
+#include <gc/gc_typed.h>
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 enum { NODES = 20000, ROUNDS = 30, FINALIZED = 200, THREADS = 4 };
 
@@ -252,6 +256,305 @@ static void check_new_kinds(void) {
     check("and one that is not scanned is there", strcmp(text, "text") == 0 && many != NULL);
 }
 
+/* ---- bitmaps ---- */
+
+struct typed {
+    struct node *held;
+    struct node *weak; /* a plain pointer, which the bitmap leaves out */
+};
+
+static GC_descr typed_descriptor(void) {
+    GC_word bitmap[GC_BITMAP_SIZE(struct typed)] = {0};
+    GC_set_bit(bitmap, GC_WORD_OFFSET(struct typed, held));
+    return GC_make_descriptor(bitmap, GC_WORD_LEN(struct typed));
+}
+
+static __attribute__((noinline)) void fill_typed(struct typed *typed, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        typed[i].held = GC_NEW(struct node);
+        typed[i].held->number = i;
+        typed[i].weak = GC_NEW(struct node);
+        GC_general_register_disappearing_link((void **)&typed[i].weak, typed[i].weak);
+    }
+}
+
+static size_t count_weak(const struct typed *typed, size_t count, size_t *ret_wrong) {
+    size_t weak = 0;
+    *ret_wrong = 0;
+    for (size_t i = 0; i < count; i++) {
+        weak += typed[i].weak != NULL;
+        *ret_wrong += typed[i].held->number != i;
+    }
+    return weak;
+}
+
+static void check_descriptors(void) {
+    struct typed *many = GC_calloc_explicitly_typed(LINKS, sizeof *many, typed_descriptor());
+    struct typed *one = GC_malloc_explicitly_typed(sizeof *one + 1000, typed_descriptor());
+    size_t wrong;
+    fill_typed(many, LINKS);
+    fill_typed(one, 1);
+    for (int i = 0; i < 5; i++) {
+        list(NODES);
+        GC_gcollect();
+    }
+    check("words that a bitmap leaves out hold nothing",
+          count_weak(many, LINKS, &wrong) < LINKS / 10);
+    check("and the others do", wrong == 0 && one->held->number == 0);
+    check("one descriptor for equal bitmaps", typed_descriptor() == typed_descriptor());
+}
+
+/* ---- mark procedures ---- */
+
+enum { MAGIC = 0x6d61726b, ENVIRONMENT = 4711, CHAIN = 1000 };
+
+struct marked {
+    struct node *weak; /* passed over; the first word of what is free may be anything */
+    size_t magic;
+    struct node *held;
+    struct node **outside; /* in malloc's memory */
+    struct marked **next;  /* through an object that is scanned */
+};
+
+static GC_word seen_environment;
+static size_t seen_times;
+
+static struct GC_ms_entry *mark_marked(GC_word *object, struct GC_ms_entry *top,
+                                       struct GC_ms_entry *limit, GC_word environment) {
+    struct marked *marked = (struct marked *)object;
+    if (marked->magic != MAGIC)
+        return top;
+    seen_environment = environment;
+    seen_times++;
+    top = GC_MARK_AND_PUSH(marked->held, top, limit, (void **)&marked->held);
+    if (marked->outside)
+        top = GC_MARK_AND_PUSH(*marked->outside, top, limit, (void **)marked->outside);
+    return GC_MARK_AND_PUSH(marked->next, top, limit, (void **)&marked->next);
+}
+
+struct new_kind {
+    unsigned procedure, kind;
+};
+
+static void *make_kind(void *data) {
+    struct new_kind *made = data;
+    made->procedure = GC_new_proc_inner(mark_marked);
+    made->kind = GC_new_kind_inner(GC_new_free_list_inner(),
+                                   GC_MAKE_PROC(made->procedure, (GC_word)ENVIRONMENT), 0, 1);
+    return NULL;
+}
+
+static struct marked *new_marked(unsigned kind, struct marked *next) {
+    struct marked *marked = GC_generic_malloc(sizeof *marked, (int)kind);
+    marked->held = GC_NEW(struct node);
+    marked->held->number = MAGIC;
+    marked->next = GC_MALLOC(sizeof *marked->next);
+    *marked->next = next;
+    marked->magic = MAGIC;
+    return marked;
+}
+
+static __attribute__((noinline)) void drop_weak(struct marked **many, unsigned kind) {
+    for (int i = 0; i < LINKS; i++) {
+        many[i] = new_marked(kind, NULL);
+        many[i]->weak = GC_NEW(struct node);
+        GC_general_register_disappearing_link((void **)&many[i]->weak, many[i]->weak);
+    }
+}
+
+static struct marked *chain(unsigned kind) {
+    struct marked *head = NULL;
+    for (int i = 0; i < CHAIN; i++)
+        head = new_marked(kind, head);
+    return head;
+}
+
+static int is_chain_whole(const struct marked *marked) {
+    int length = 0;
+    for (; marked; marked = *marked->next)
+        length += marked->magic == MAGIC && marked->held->number == MAGIC;
+    return length == CHAIN;
+}
+
+static void check_mark_procedures(void) {
+    struct new_kind other = {0}, made = {GC_new_proc(mark_marked), 0};
+    made.kind =
+        GC_new_kind(GC_new_free_list(), GC_MAKE_PROC(made.procedure, (GC_word)ENVIRONMENT), 0, 1);
+    GC_call_with_alloc_lock(make_kind, &other);
+    struct marked **many = GC_MALLOC(LINKS * sizeof *many), *kept = new_marked(made.kind, NULL);
+    struct marked *chained = chain(other.kind);
+    kept->outside = malloc(sizeof *kept->outside);
+    *kept->outside = list(NODES);
+    drop_weak(many, made.kind);
+    int weak = 0;
+    for (int i = 0; i < 5; i++) {
+        list(NODES);
+        GC_gcollect();
+    }
+    for (int i = 0; i < LINKS; i++)
+        weak += many[i]->weak != NULL;
+    check("a mark procedure is called, with its environment",
+          seen_times >= LINKS && seen_environment == ENVIRONMENT);
+    check("what it passes over is not held", weak < LINKS / 10);
+    check("what it marks is, outside the heap too",
+          is_whole(*kept->outside, NODES) && kept->held->number == MAGIC);
+    check("procedures find objects with procedures", is_chain_whole(chained));
+    free(kept->outside);
+    kept->outside = NULL;
+}
+
+/* What dies with a finalizer is whole when that runs. */
+static size_t finalized_whole;
+
+static void finalize_marked(void *object, void *data) {
+    (void)data;
+    const struct marked *marked = object;
+    finalized_whole += marked->magic == MAGIC && marked->held->number == MAGIC;
+}
+
+static __attribute__((noinline)) void drop_marked(unsigned kind) {
+    for (int i = 0; i < FINALIZED; i++)
+        GC_register_finalizer(new_marked(kind, NULL), finalize_marked, NULL, NULL, NULL);
+}
+
+static void check_marked_finalizers(void) {
+    struct new_kind made;
+    GC_call_with_alloc_lock(make_kind, &made);
+    drop_marked(made.kind);
+    for (int i = 0; i < 20 && finalized_whole < FINALIZED * 9 / 10; i++) {
+        list(NODES);
+        GC_gcollect();
+        GC_invoke_finalizers();
+    }
+    check("an object with a mark procedure is finalized whole",
+          finalized_whole >= FINALIZED * 9 / 10);
+}
+
+/* ---- pushed roots ---- */
+
+struct outside {
+    struct node *all, *conditional;
+    char *single;
+};
+
+static struct outside *outside; /* in malloc's memory, and disguised */
+static GC_push_other_roots_proc pushed_before;
+
+static void push_outside(void) {
+    struct outside *real = (struct outside *)GC_REVEAL_POINTER((GC_word)outside);
+    GC_push_all(&real->all, &real->all + 1);
+    GC_push_conditional(&real->conditional, &real->conditional + 1, 1);
+    GC_set_mark_bit(real->single);
+    pushed_before();
+}
+
+static __attribute__((noinline)) void fill_outside(struct outside *real) {
+    real->all = list(NODES);
+    real->conditional = list(NODES);
+    real->single = GC_STRDUP("a string");
+}
+
+static void check_pushed_roots(void) {
+    struct outside *real = malloc(sizeof *real);
+    outside = (struct outside *)GC_HIDE_POINTER(real);
+    memset(real, 0, sizeof *real);
+    pushed_before = GC_get_push_other_roots();
+    GC_disable();
+    fill_outside(real);
+    GC_set_push_other_roots(push_outside);
+    GC_enable();
+    for (int i = 0; i < ROUNDS; i++)
+        list(NODES);
+    GC_gcollect();
+    check("the procedure is the one that was set", GC_get_push_other_roots() == push_outside);
+    check("what it pushes is held", is_whole(real->all, NODES));
+    check("on a condition too", is_whole(real->conditional, NODES));
+    check("and what it marks", strcmp(real->single, "a string") == 0);
+    GC_set_push_other_roots(pushed_before);
+    free(real);
+}
+
+static int started;
+
+static void count_start(void) {
+    __atomic_add_fetch(&started, 1, __ATOMIC_RELAXED);
+}
+
+static void check_start_callback(void) {
+    GC_set_start_callback(count_start);
+    for (int i = 0; i < 20 * ROUNDS && started < 2; i++)
+        list(NODES);
+    check("the callback is told of collections that begin by themselves", started >= 2);
+    GC_set_start_callback(NULL);
+}
+
+/* ---- fork ---- */
+
+static int forking = 1;
+
+static void *nothing(void *data) {
+    return data;
+}
+
+/* As ECL makes its threads. */
+static void *born_deaf(void *flag) {
+    while (!__atomic_load_n((int *)flag, __ATOMIC_ACQUIRE))
+        ;
+    return flag;
+}
+
+static void check_signal_mask(void) {
+    sigset_t all, before;
+    pthread_t thread;
+    int flag = 0;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_create(&thread, NULL, born_deaf, &flag);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    GC_gcollect();
+    __atomic_store_n(&flag, 1, __ATOMIC_RELEASE);
+    pthread_join(thread, NULL);
+    check("a thread that blocks all signals can be stopped", 1);
+}
+
+static void *use_locks(void *unused) {
+    while (__atomic_load_n(&forking, __ATOMIC_RELAXED)) {
+        GC_call_with_alloc_lock(nothing, NULL);
+        GC_FREE(GC_MALLOC_UNCOLLECTABLE(64));
+        GC_register_finalizer(GC_MALLOC(64), finalize, NULL, NULL, NULL);
+    }
+    return unused;
+}
+
+static void be_child(const struct node *kept) {
+    alarm(60);
+    GC_call_with_alloc_lock(nothing, NULL);
+    GC_FREE(GC_MALLOC_UNCOLLECTABLE(64));
+    GC_register_finalizer(GC_MALLOC(64), finalize, NULL, NULL, NULL);
+    for (int i = 0; i < 5; i++)
+        list(NODES);
+    GC_gcollect();
+    _exit(is_whole(kept, NODES) ? 7 : 1);
+}
+
+static void check_fork(void) {
+    struct node *kept = list(NODES);
+    pthread_t thread;
+    int good = 0;
+    pthread_create(&thread, NULL, use_locks, NULL);
+    for (int i = 0; i < 10; i++) {
+        int status = 0;
+        pid_t child = fork();
+        if (child == 0)
+            be_child(kept);
+        waitpid(child, &status, 0);
+        good += WIFEXITED(status) && WEXITSTATUS(status) == 7;
+    }
+    __atomic_store_n(&forking, 0, __ATOMIC_RELAXED);
+    pthread_join(thread, NULL);
+    check("forked children collect, whatever the other thread was doing", good == 10);
+}
+
 static void *thread_body(void *argument) {
     struct node *kept = list(NODES);
     for (int i = 0; i < 5; i++)
@@ -286,6 +589,7 @@ static void check_disabling(void) {
 
 int main(void) {
     setvbuf(stdout, NULL, _IOLBF, 0);
+    GC_set_handle_fork(1);
     GC_INIT();
     check_lists();
     check_kinds();
@@ -295,7 +599,14 @@ int main(void) {
     check_long_links();
     check_links_of_threads();
     check_new_kinds();
+    check_descriptors();
+    check_mark_procedures();
+    check_marked_finalizers();
+    check_pushed_roots();
+    check_start_callback();
     check_threads();
     check_disabling();
+    check_signal_mask();
+    check_fork();
     return 0;
 }

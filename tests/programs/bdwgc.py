@@ -42,6 +42,13 @@ int main(void) {
     return 0;
 }
 """
+
+
+def beside(name):
+    with open(os.path.join(ROOT, "tests", "programs", name), encoding="utf-8") as file:
+        return file.read()
+
+
 # What it is, the command, the file it reads.
 DEBIANS = (
     ("w3m", ["w3m", "-dump", "-cols", "80", "page.html"], PAGE),
@@ -49,6 +56,8 @@ DEBIANS = (
     ("parser3", ["parser3", "many.p"], PARSER),
     ("nix", ["nix-instantiate", "--eval", "--strict", "many.nix"], NIX),
     ("poke", ["poke", "-q", "--no-init-file", "-L", "many.pk"], POKE),
+    ("guile", ["guile", "--no-auto-compile", "many.scm"], beside("bdwgc.scm")),
+    ("ecl", ["ecl", "-norc", "--shell", "many.lisp"], beside("bdwgc.lisp")),
 )
 
 
@@ -91,9 +100,10 @@ def debian_programs(checks, folder):
         if name == "neko":
             subprocess.run(["nekoc", source], cwd=folder, check=True, capture_output=True)
         compare(checks, name, argv, folder)
-    if shutil.which("w3m"):
-        done = run(DEBIANS[0][1], folder, True, preload=True)
-        checks.check("w3m with malloc and the wrappers before it too", done.returncode == 0 and done.stdout == run(DEBIANS[0][1], folder, False).stdout, done)
+    for name, argv, _ in DEBIANS:
+        if name in ("w3m", "guile", "ecl") and shutil.which(argv[0]):
+            done = run(argv, folder, True, preload=True)
+            checks.check(f"{name} with malloc and the wrappers before it too", done.returncode == 0 and done.stdout == run(argv, folder, False).stdout, done)
 
 
 def library_user(checks, folder):

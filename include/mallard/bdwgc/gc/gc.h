@@ -17,19 +17,17 @@
  *     collecting    GC_gcollect, enable, disable, incremental, largest heap, free space divisor
  *     finalizers    GC_register_finalizer in all orders, on demand, notifier
  *     links         that disappear, short and long: register, move, unregister
- *     kinds         GC_new_kind, GC_generic_malloc and _many: scanned word by word, or not at all
- *                   (gc/gc_mark.h)
- *     roots         GC_add_roots, remove, clear
+ *     kinds         GC_new_kind, GC_generic_malloc and _many: scanned word by word, not at all, or
+ *                   by mark procedures of the program's, GC_new_proc (gc/gc_mark.h)
+ *     roots         GC_add_roots, remove, clear; pushed while marking, GC_push_all (gc/gc_mark.h)
  *     threads       the pthread redirections, registering, blocking regions, fork
  *     words         out-of-memory, warning and abort procedures
  * Not there, because the collector works otherwise:
- *     mark procedures of the program's own (GC_new_proc, GC_mark_and_push)
- *     pushed roots  (GC_push_all, GC_push_conditional, GC_push_other_roots), marks set by hand
- *                   (GC_set_mark_bit), GC_enumerate_reachable_objects_inner
+ *     GC_enumerate_reachable_objects_inner, asking for marks and taking them back
  *     setting suspend and restart signals, leak detection, cords, the C++ header
  * A program that calls one of these does not link: nothing is silently ignored that could lose an
- * object. Guile (mark procedures) and ECL (pushed roots) are such programs; asymptote, chase,
- * debfoster, fauhdlc, homfly, mmv, neko, nix, parser3, poke and w3m are none.
+ * object. Asymptote, chase, debfoster, ecl, fauhdlc, guile, homfly, mmv, neko, nix, parser3, poke
+ * and w3m are none of these.
  *
  * Where it behaves differently, the difference is on the safe side and stands beside the function.
  */
@@ -117,11 +115,13 @@ void GC_set_dont_expand(int value);
 void GC_set_full_freq(int value);
 void GC_set_time_limit(unsigned long milliseconds);
 typedef void (*GC_start_callback_proc)(void);
-void GC_set_start_callback(GC_start_callback_proc callback); /* before GC_gcollect's only */
+/* Called before GC_gcollect collects; for a collection that begins by itself once, by the thread of
+ * the program that allocates next. */
+void GC_set_start_callback(GC_start_callback_proc callback);
 GC_start_callback_proc GC_get_start_callback(void);
-void GC_dump(void);              /* prints nothing; gctrace=1 does */
-int GC_get_suspend_signal(void); /* -1: none that concerns the program */
-int GC_get_thr_restart_signal(void);
+void GC_dump(void);                  /* prints nothing; gctrace=1 does */
+int GC_get_suspend_signal(void);     /* no thread of the program may block it */
+int GC_get_thr_restart_signal(void); /* -1: none */
 #define GC_TIME_UNLIMITED 999999
 
 GC_word GC_get_gc_no(void);
@@ -140,8 +140,6 @@ void GC_remove_roots(void *low, void *above);
 void GC_clear_roots(void); /* what GC_add_roots added; segments stay roots */
 void GC_exclude_static_roots(void *low, void *above); /* stays a root */
 void GC_set_no_dls(int value);                        /* libraries stay roots */
-void *GC_least_plausible_heap_addr(void);
-void *GC_greatest_plausible_heap_addr(void);
 void GC_reachable_here(const void *object);
 
 /* ---- finalizers, links that disappear ---- */
@@ -208,6 +206,7 @@ int GC_pthread_detach(pthread_t thread);
 int GC_pthread_cancel(pthread_t thread);
 void GC_pthread_exit(void *value) __attribute__((noreturn));
 #ifdef SIG_BLOCK /* a strictly ISO C program has no sets of signals */
+/* Never blocks the signal that stops threads. */
 int GC_pthread_sigmask(int how, const sigset_t *set, sigset_t *old);
 #endif
 void *GC_dlopen(const char *path, int mode);
@@ -253,7 +252,8 @@ typedef GC_word GC_descr;
 #define GC_set_bit(map, index) ((map)[(index) / GC_WORDSZ] |= (GC_word)1 << ((index) % GC_WORDSZ))
 #define GC_WORD_OFFSET(type, field) (offsetof(type, field) / sizeof(GC_word))
 #define GC_WORD_LEN(type) (sizeof(type) / sizeof(GC_word))
-/* All words are scanned but for types without any pointer. */
+/* The bit of a word says whether it may be a pointer; words behind the last bit are none. After 256
+ * different descriptors all words are scanned. */
 GC_descr GC_make_descriptor(const GC_word *bitmap, size_t words);
 void *GC_malloc_explicitly_typed(size_t bytes, GC_descr descriptor);
 void *GC_malloc_explicitly_typed_ignore_off_page(size_t bytes, GC_descr descriptor);
