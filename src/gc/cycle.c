@@ -272,23 +272,20 @@ static void run_beside(void) {
     stop(first_stop, &run.first_stop);
     run.mark_ns = mal_clock_mono_ns();
     mal_gc_request_note_marking();
-    run.pause_ns = run.mark_ns - run.sweep_term_ns;
     for (bool first_time = true;; first_time = false, run.restarts++) {
         mark_beside(first_time);
         run.mark_term_ns = mal_clock_mono_ns();
         stop(second_stop, &run.last_stop);
         if (drained)
             break;
-        run.pause_ns += mal_clock_mono_ns() - run.mark_term_ns;
+        run.given_up_ns += mal_clock_mono_ns() - run.mark_term_ns;
         run.rounds = (unsigned)mal_min(run.rounds, MAL_GC_ROUNDS_MAX - 1);
     }
-    run.pause_ns += run.end_ns - run.mark_term_ns;
 }
 
 static void run_stopped(void) {
     stop(only_stop, &run.last_stop);
     run.first_stop = run.last_stop;
-    run.pause_ns = run.end_ns - run.sweep_term_ns;
     mal_gc_request_note_marking();
 }
 
@@ -302,17 +299,20 @@ static void learn_speed(void) {
     ns_per_kib = (3 * ns_per_kib + now) / 4;
 }
 
+/* A stop that was given up is one as any other: what it took belongs to the last phase, in the line
+ * as in the statistics. */
 static struct mal_gc_trace trace_of_run(void) {
     uint64_t procs = mal_gc_cpus();
+    uint64_t sweep_term_ns = run.mark_ns - run.sweep_term_ns;
+    uint64_t mark_term_ns = run.end_ns - run.mark_term_ns + run.given_up_ns;
     struct mal_gc_trace trace = {
         .since_start_ns = mal_gc_stats_since_start_ns(run.sweep_term_ns),
-        .clock_ns = {run.mark_ns - run.sweep_term_ns, run.mark_term_ns - run.mark_ns,
-                     run.end_ns - run.mark_term_ns},
-        .sweep_term_cpu_ns = procs * (run.mark_ns - run.sweep_term_ns),
+        .clock_ns = {sweep_term_ns, run.mark_term_ns - run.mark_ns - run.given_up_ns, mark_term_ns},
+        .sweep_term_cpu_ns = procs * sweep_term_ns,
         .assist_ns = run.assist_ns,
         .background_ns = mal_gc_workers_cpu().background_ns + run.own_ns + run.protect_ns,
         .idle_ns = run.idle_ns,
-        .mark_term_cpu_ns = procs * (run.end_ns - run.mark_term_ns),
+        .mark_term_cpu_ns = procs * mark_term_ns,
         .live_start_bytes = run.live_start_bytes,
         .live_end_bytes = run.live_end_bytes,
         .marked_bytes = run.marked_bytes,
@@ -329,7 +329,7 @@ static void report(void) {
     struct mal_gc_trace trace = trace_of_run();
     uint64_t cpu_ns =
         trace.sweep_term_cpu_ns + trace.assist_ns + trace.background_ns + trace.mark_term_cpu_ns;
-    trace.cpu_share = mal_gc_stats_count(&run, cpu_ns);
+    trace.cpu_share = mal_gc_stats_count(&run, trace.clock_ns[0] + trace.clock_ns[2], cpu_ns);
     trace.number = mal_gc_stats_cycles();
     mal_gc_sweeper_finish(&run, &trace);
 }
