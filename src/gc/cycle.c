@@ -257,7 +257,7 @@ static void stop(void (*body)(void *context), struct mal_gc_stop *ret_stop) {
 /* ---- the cycle ---- */
 
 static bool would_be_over_at_once(void) {
-    uint64_t kib = mal_gc_heap_levels().scan_bytes >> 10;
+    uint64_t kib = (mal_gc_heap_levels().scan_bytes + mal_gc_arenas_bytes().scan_bytes) >> 10;
     unsigned hands = mal_gc_workers_threads() > 0 ? mal_gc_cpus() : 1;
     return kib * ns_per_kib / hands <= MAL_GC_PAUSE_TARGET_NS;
 }
@@ -270,15 +270,16 @@ static bool can_mark_beside(void) {
 
 static void run_beside(void) {
     stop(first_stop, &run.first_stop);
-    run.mark_ns = mal_clock_mono_ns();
+    run.sweep_term_ns = run.first_stop.asked_ns;
+    run.mark_ns = run.first_stop.ended_ns;
     mal_gc_request_note_marking();
     for (bool first_time = true;; first_time = false, run.restarts++) {
         mark_beside(first_time);
-        run.mark_term_ns = mal_clock_mono_ns();
         stop(second_stop, &run.last_stop);
+        run.mark_term_ns = run.last_stop.asked_ns;
         if (drained)
             break;
-        run.given_up_ns += mal_clock_mono_ns() - run.mark_term_ns;
+        run.given_up_ns += run.last_stop.ended_ns - run.mark_term_ns;
         run.rounds = (unsigned)mal_min(run.rounds, MAL_GC_ROUNDS_MAX - 1);
     }
 }
@@ -286,6 +287,7 @@ static void run_beside(void) {
 static void run_stopped(void) {
     stop(only_stop, &run.last_stop);
     run.first_stop = run.last_stop;
+    run.sweep_term_ns = run.first_stop.asked_ns;
     mal_gc_request_note_marking();
 }
 
@@ -354,7 +356,6 @@ void mal_gc_cycle_run(uint32_t reasons, uint32_t ticket, const struct mal_gc_dir
     prepare();
     run.beside = can_mark_beside();
     run.protect_ns = mal_clock_thread_ns() - start_ns;
-    run.sweep_term_ns = mal_clock_mono_ns();
     if (run.beside)
         run_beside();
     else

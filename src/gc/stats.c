@@ -119,7 +119,7 @@ static void fill(struct mallard_gc_stats *stats) {
 /* The caller's structure may be older and shorter, or newer and longer, than ours. */
 MAL_PUBLIC int mallard_gc_read_stats(struct mallard_gc_stats *stats) {
     struct mallard_gc_stats full;
-    if (stats->size == 0)
+    if (!stats || stats->size == 0)
         return -EINVAL;
     memset(&full, 0, sizeof full);
     full.size = stats->size;

@@ -3,11 +3,12 @@
  * A program that collects: half of its lists die, some cycles are forced. Last of all it prints
  * what the collector says of itself, NAME=NUMBER a line, and the ring of pauses.
  *
- *     gc_cycles MIB FORCED [WRITTEN_MIB]
+ *     gc_cycles MIB FORCED [WRITTEN_MIB [ARENA_MIB]]
  *
  * WRITTEN_MIB of objects are written to without a pause meanwhile: the collector has to give stops
- * up.
+ * up. ARENA_MIB lie in an arena, to be scanned by each cycle.
  */
+#include "mallard/arena.h"
 #include "mallard/gc.h"
 #include "mallard/mallard.h"
 
@@ -34,6 +35,17 @@ static void *allocate(void *argument) {
         *head = cell;
     }
     return NULL;
+}
+
+static struct mallard_arena *arena;
+
+static void fill_arena(unsigned long mib) {
+    arena = mallard_arena_new();
+    for (unsigned long i = 0; i < mib << 4; i++) {
+        void **piece = mallard_arena_alloc(arena, 65536, NULL);
+        for (size_t word = 0; word < 65536 / sizeof *piece; word += 64)
+            piece[word] = piece;
+    }
 }
 
 struct written {
@@ -72,6 +84,8 @@ int main(int count, char **argument) {
     int forced = count > 2 ? atoi(argument[2]) : 3;
     static struct written written;
     pthread_t thread, writer;
+    if (count > 4)
+        fill_arena(strtoul(argument[4], NULL, 10));
     written.count = (count > 3 ? strtoul(argument[3], NULL, 10) << 20 : 0) / sizeof(void *);
     if (written.count > 0) {
         written.words = mallard_gc_alloc(written.count * sizeof(void *), NULL);
@@ -93,6 +107,7 @@ int main(int count, char **argument) {
     mallard_gc_set_percent(-1); /* what is read next is of one moment */
     mallard_gc_read_stats(&stats);
     mallard_read_memstats(&memory);
+    mallard_gc_keepalive(arena);
     print(&stats, &memory);
     return 0;
 }

@@ -118,6 +118,20 @@ def equations(checks, name, v):
     checks.check(f"{name}: all 200 MiB were counted", v["total_alloc"] >= 190 * MB, str(v["total_alloc"]))
 
 
+def arenas_are_expected(checks, folder, program):
+    """An arena is scanned in each cycle: the pacer knows it, and no cycle stops the world for it."""
+    mib = 256
+    _, errors = run(folder, [program, "400", "3", "0", str(mib)], MALLARD_DEBUG="gctrace=2,gcpacertrace=1")
+    work = [tuple(int(n) for n in re.search(r"for (\d+)\+(\d+)\+(\d+) B work \((\d+) B exp", line).groups())
+            for line in errors if line.startswith("pacer: ") and " exp.)" in line and "work" in line]
+    settled = [w for w in work if w[0] >= mib * MB][1:]
+    checks.check(f"arenas: {len(settled)} cycles scan all of one, as work", len(settled) >= 3, str(work))
+    checks.check("arenas: so much was expected", all(0.8 < w[3] / sum(w[:3]) < 1.25 for w in settled), str(settled))
+    rounds = [int(m[1]) for m in (re.match(r"dirty backend=uffd rounds=(\d+)", line) for line in errors) if m]
+    late = rounds[-len(settled):]
+    checks.check("arenas: none is scanned in a stop where pages can be watched", all(late), str(rounds))
+
+
 def main():
     folder, program = sys.argv[1:3]
     checks = Checks()
@@ -133,6 +147,7 @@ def main():
     _, errors = run(folder, [program, "100", "2"], MALLARD_DEBUG="gctrace=2")
     dirty = [line for line in errors if line.startswith("dirty ")]
     checks.check("gctrace=2: a second line for each", len(dirty) * 2 == len(errors) > 0, str(errors[:3]))
+    arenas_are_expected(checks, folder, program)
     _, errors = run(folder, [program, "100", "2"])
     checks.check("without the knob nothing is said", errors == [], str(errors[:3]))
     out, errors = run(folder, [program, "100", "2"], GOGC="off", GODEBUG="gctrace=1")
