@@ -68,7 +68,7 @@ PROGRAM_LIBS_example = -L$(OUT) -lmallard
 PROGRAM_LIBS_gc_example = -L$(OUT) -lmallard-gc -lmallard
 $(OUT)/tests/bin/programs/gc_example: $(GCLIB_SO)
 # Programs of the collected heap.
-GC_PROGRAMS := gc_extras gc_torture gc_hardships gc_cycles gc_strangers gc_uring collecting
+GC_PROGRAMS := gc_extras gc_misuse gc_signal gc_torture gc_hardships gc_cycles gc_strangers gc_uring collecting
 $(foreach p,$(GC_PROGRAMS),$(eval PROGRAM_LIBS_$(p) = -L$(OUT) -lmallard))
 PROGRAM_LIBS_gc_linked = -L$(OUT) -lmallard-gc -lmallard
 $(OUT)/tests/bin/stress/gc_linked: | $(GCLIB_SO)
@@ -179,6 +179,8 @@ CONFORMANCE_RUNS = \
   memstats='LD_PRELOAD=$(CORE_SO) $(OUT)/tests/bin/conformance/memstats' \
   $(foreach m,both swap append,gc_torture_$m='$(call GC_TORTURE,uffd,$m) && $(call GC_TORTURE,none,$m)') \
   collecting='python3 tests/conformance/collecting.py $(OUT)' \
+  gc_misuse='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/conformance/gc_misuse' \
+  gc_signal='python3 tests/conformance/gc_signal.py $(OUT) $(OUT)/tests/bin/conformance/gc_signal' \
   gc_trace='python3 tests/conformance/gc_trace.py $(OUT) $(OUT)/tests/bin/conformance/gc_cycles' \
   gc_hardships='GC_HARDSHIPS_WAYS=1 LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/stress/gc_hardships' \
   gc_linked='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/stress/gc_linked' \

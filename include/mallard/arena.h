@@ -22,9 +22,9 @@
  * the arena is freed: in the heap's goal and its trace line, in MemStats, and for the thread that
  * takes it, which may have to help a running cycle. It is sampled as such a one, with the stack of
  * the call that made it necessary and the label heap=gc; objects inside are not sampled one by one,
- * and neither counted. What is scanned of arenas in each cycle adds to its work but not to what the
- * pacer expects of it. Addresses of freed arenas count for nothing. Go: the same, with chunks of
- * 8 MiB.
+ * and neither counted. What is scanned of arenas in each cycle is work that the pacer expects, as
+ * that of collected objects is. Addresses of freed arenas count for nothing. Go: the same, with
+ * chunks of 8 MiB.
  *
  * C99 and C++. One arena is used by one thread at a time; different arenas, and these functions,
  * by any. None may be called from a signal handler. Go: package arena.

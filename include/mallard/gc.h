@@ -3,9 +3,10 @@
  * Mallard's collected heap: memory that is never freed by hand.
  *
  * Objects live as long as a root leads to them: stacks, registers and thread-local storage of every
- * thread, data segments of every loaded object, and what is added here. Collection runs beside the
- * program; no call is needed when pointers are stored. Memory from malloc is not looked at: a
- * pointer that lies only there keeps nothing alive (see mallard_gc_root_add).
+ * thread, data segments of every loaded object (of dlmopen's too), and what is added here.
+ * Collection runs beside the program; no call is needed when pointers are stored. Memory from
+ * malloc is not looked at: a pointer that lies only there keeps nothing alive (see
+ * mallard_gc_root_add).
  *
  * Link with -lmallard-gc. C99 and C++; MALLARD_GC_TYPE needs C11. Every function may be called by
  * any thread, none from a signal handler. Functions that can fail return NULL with errno ENOMEM, or
@@ -23,6 +24,11 @@
  * program that is not linked so is collected all the same, but its waiting calls may end with
  * EINTR, and a thread that calls exec during a collection may hand the stop signal on to the next
  * program, which that ends.
+ *
+ * Threads are stopped with one real-time signal: 40 (SIGRTMIN + 6), or the next one that has no
+ * handler when the collector comes up; MALLARD_DEBUG=gcsignal=N names another. The program gives it
+ * no handler (sigaction says EINVAL where it is linked with -lmallard-gc; set in another way, the
+ * next collection takes the signal back and says so) and does not block it.
  */
 #ifndef MALLARD_GC_H
 #define MALLARD_GC_H
@@ -41,15 +47,18 @@ struct mallard_gc_type; /* mallard/gc_type.h: made by MALLARD_GC_TYPE and its ki
 
 /* ---- allocation: zeroed, aligned to 16 bytes (HEAP) -------------------------------------------
  */
-/* One object of the type. Go: new(T). */
+/* One object of the type, which is not NULL (it faults). Of a type of no bytes, one of 16. Go:
+ * new(T). */
 void *mallard_gc_new(const struct mallard_gc_type *type);
 /* A structure with `count` elements in its flexible array. NULL with ENOMEM also where its size is
- * no number of bytes. A pointer one past the last element keeps it alive too. */
+ * no number of bytes. A pointer one past the last element keeps it alive too. Of a type without a
+ * flexible array, one object of the type, whatever the count. Dies with a sentence for NULL. */
 void *mallard_gc_new_flex(const struct mallard_gc_type *type, size_t count);
 /* The same object with `count` elements: where it is, when they fit (those cut off are zero if they
  * come back), else a new one with the old one's contents; the old one is not freed, whatever still
  * points to it stays valid. NULL object: a new one. NULL and ENOMEM: nothing has changed. The type
- * is the one it was made with. Go: append. */
+ * is the one it was made with. Dies with a sentence for an object that is not the start of a
+ * collected one, malloc's for instance. Go: append. */
 void *mallard_gc_resize_flex(void *object, const struct mallard_gc_type *type, size_t count);
 /* At least `bytes`, 0 included, up to PTRDIFF_MAX - 1. NULL type: every aligned word may be a
  * pointer. Else the type's layout, repeated to the end (an array of it), or for a type with a
@@ -74,16 +83,28 @@ void *mallard_gc_base(const void *pointer);
 
 /* ---- roots (WORLD) -----------------------------------------------------------------------------
  */
-int mallard_gc_root_add(const void *low, size_t bytes);    /* scanned as words in each cycle */
-int mallard_gc_root_remove(const void *low, size_t bytes); /* -ENOENT */
-struct mallard_gc_handle; /* keeps one object alive from anywhere */
+/* Aligned words of [low, low + bytes) are roots from now on: memory of malloc, or a mapping, that
+ * has to stay readable until it is removed. A range may be added more than once, and is removed as
+ * often. -EINVAL: NULL, no bytes, or no such range of addresses; -ENOMEM. */
+int mallard_gc_root_add(const void *low, size_t bytes);
+/* The very range that was added; when it returns, nobody reads there. -ENOENT: there is none. */
+int mallard_gc_root_remove(const void *low, size_t bytes);
+
+/* Keeps one object alive from anywhere. */
+struct mallard_gc_handle;
+/* NULL and errno ENOMEM. A handle of NULL is one that has no object. */
 struct mallard_gc_handle *mallard_gc_handle_new(void *object);
+/* The object. NULL for NULL; dies with a sentence when the handle was freed and is nobody else's.
+ */
 void *mallard_gc_handle_get(const struct mallard_gc_handle *handle);
+/* NULL is ignored; a second time, it dies with a sentence likewise. */
 void mallard_gc_handle_free(struct mallard_gc_handle *handle);
-int mallard_gc_stack_add(void *low, size_t bytes); /* a stack of a coroutine, scanned while known */
-int mallard_gc_stack_remove(void *low);
+
+/* The stack of a coroutine, scanned while it is known, whole. As mallard_gc_root_add. */
+int mallard_gc_stack_add(void *low, size_t bytes);
+int mallard_gc_stack_remove(void *low); /* -ENOENT: there is none that begins there */
 /* Between them the thread touches no collected memory and is never interrupted for a collection.
- * Both in the same function. */
+ * Both in the same function. They nest; an end without a beginning does nothing. */
 void mallard_gc_blocking_begin(void);
 void mallard_gc_blocking_end(void);
 /* The object is reachable up to here. */
@@ -96,7 +117,7 @@ static inline void mallard_gc_keepalive(const void *object) {
 void mallard_gc_collect(void); /* Go: runtime.GC */
 /* Growth of the heap between two collections, in percent of what is live; returns the old value.
  * Negative: none but by mallard_gc_collect and the memory limit, and a collection that is under way
- * is over when it returns. Go: debug.SetGCPercent. */
+ * is over when it returns; all negative ones are -1. Go: debug.SetGCPercent. */
 int mallard_gc_set_percent(int percent);
 
 struct mallard_gc_stats {
@@ -108,7 +129,8 @@ struct mallard_gc_stats {
     uint64_t mallocs, frees;                        /* objects of the collected heap */
     uint64_t pause_ns[256], pause_end_unix_ns[256]; /* ring: cycle N at (N + 255) % 256 */
 };
-int mallard_gc_read_stats(struct mallard_gc_stats *stats); /* Go: ReadGCStats and MemStats */
+int mallard_gc_read_stats(
+    struct mallard_gc_stats *stats); /* -EINVAL: NULL, or size is 0. Go: ReadGCStats and MemStats */
 
 /* ---- when objects die --------------------------------------------------------------------------
  *

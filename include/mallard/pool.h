@@ -65,7 +65,8 @@ void *mallard_pool_get(struct mallard_pool *pool);
 void mallard_pool_put(struct mallard_pool *pool, void *item);
 
 /* Ends the pool and destroys what it keeps, on the calling thread. Nobody may use it meanwhile or
- * afterwards. NULL is ignored. */
+ * afterwards; freed a second time, before another pool was made, it dies with a sentence. NULL is
+ * ignored. */
 void mallard_pool_free(struct mallard_pool *pool);
 
 struct mallard_pool_stats {
@@ -75,7 +76,7 @@ struct mallard_pool_stats {
     uint64_t refused;    /* puts of items that were too large or too many */
     uint64_t dropped;    /* items that nobody fetched in time */
 };
-/* A look at one moment, while others go on. -EINVAL: size is 0. */
+/* A look at one moment, while others go on. -EINVAL: NULL, or size is 0. */
 int mallard_pool_read_stats(struct mallard_pool *pool, struct mallard_pool_stats *stats);
 
 #ifdef __cplusplus

@@ -38,15 +38,20 @@ static const struct word_entry words[] = {
     {"gcdirty=uffd", FIELD(gc), MAL_GC_DEBUG_BESIDE, MAL_GC_DEBUG_NO_DIRTY},
 };
 
+/* Real-time signals; libc takes the first two for itself. */
+#define SIGNAL_FIRST 34
+#define SIGNAL_LAST 64
+
 struct number_entry {
     const char *name; /* NAME= */
     size_t field;
-    uint32_t most;
+    uint32_t least, most;
 };
 static const struct number_entry numbers[] = {
-    {"cpus=", FIELD(simulated_cpus), 1024},
-    {"gctrace=", FIELD(gc_trace), 2},
-    {"gcstress=", FIELD(gc_stress), 1000000},
+    {"cpus=", FIELD(simulated_cpus), 0, 1024},
+    {"gctrace=", FIELD(gc_trace), 0, 2},
+    {"gcstress=", FIELD(gc_stress), 0, 1000000},
+    {"gcsignal=", FIELD(gc_signal), SIGNAL_FIRST, SIGNAL_LAST},
 };
 
 static uint32_t *field_of(struct mal_debug *debug, size_t offset) {
@@ -64,7 +69,7 @@ static bool apply_word(const char *entry, size_t bytes, struct mal_debug *debug)
     return false;
 }
 
-static bool parse_number(const char *text, size_t bytes, uint32_t most, uint32_t *ret_number) {
+static bool parse_number(const char *text, size_t bytes, uint32_t *ret_number) {
     uint64_t number = 0;
     if (bytes == 0 || bytes > 9)
         return false;
@@ -74,7 +79,7 @@ static bool parse_number(const char *text, size_t bytes, uint32_t most, uint32_t
         number = number * 10 + (uint64_t)(text[i] - '0');
     }
     *ret_number = (uint32_t)number;
-    return number <= most;
+    return true;
 }
 
 static bool apply_number(const char *entry, size_t bytes, struct mal_debug *debug) {
@@ -82,7 +87,8 @@ static bool apply_number(const char *entry, size_t bytes, struct mal_debug *debu
         size_t name_bytes = strlen(numbers[i].name);
         uint32_t number;
         if (bytes <= name_bytes || strncmp(entry, numbers[i].name, name_bytes) != 0 ||
-            !parse_number(entry + name_bytes, bytes - name_bytes, numbers[i].most, &number))
+            !parse_number(entry + name_bytes, bytes - name_bytes, &number) ||
+            number < numbers[i].least || number > numbers[i].most)
             continue;
         *field_of(debug, numbers[i].field) = number;
         return true;

@@ -13,6 +13,7 @@ struct mal_debug {
     uint32_t simulated_cpus; /* 0: those there are */
     uint32_t gc;             /* enum mal_gc_debug */
     uint32_t gc_trace;       /* 0, 1, 2 */
+    uint32_t gc_signal;      /* that stops threads; 0: one that is free */
     uint32_t gc_stress;      /* a cycle at every so many'th refill; 0 off */
 };
 

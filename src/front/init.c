@@ -221,6 +221,7 @@ static void configure_gc(void) {
         .percent = mal_options.gogc_percent == MAL_GOGC_OFF ? -1 : (int)mal_options.gogc_percent,
         .debug = mal_options.debug.gc,
         .trace = mal_options.debug.gc_trace,
+        .signal = mal_options.debug.gc_signal,
         .stress_refills = mal_options.debug.gc_stress,
         .bring_up = mal_init,
         .become_own = mal_thread_become_own,

@@ -6,13 +6,15 @@
  * alias of it. Only this file sets errno. Sizes above PTRDIFF_MAX fail. malloc(0) gives an object
  * of its own. free and the frees inside realloc keep errno.
  *
- * Must never be called by Mallard itself.
+ * Must never be called by Mallard itself, but to free what it has kept for a while.
  */
 #include "base/bits.h"
 #include "front/fast.h"
 #include "front/init.h"
+#include "gc/thread.h"
 #include "mallard/mallard.h"
 #include "os/alias.h"
+#include "os/registers.h"
 #include "os/vm.h"
 
 #include <errno.h>
@@ -55,12 +57,18 @@ static int fits_in_place(size_t usable_bytes, size_t bytes) {
     return bytes <= usable_bytes && (bytes >= usable_bytes / 2 || usable_bytes <= 64);
 }
 
+/* The loader's, of the calling thread: a stop may still read it. */
+static bool is_own_table(const void *pointer) {
+    const union mal_tls_entry *table = mal_tls_table(mal_thread_pointer());
+    return table && pointer == &table[-1];
+}
+
 static void *move(void *pointer, size_t usable_bytes, size_t bytes) {
     void *moved = mal_alloc(bytes);
     if (!moved)
         return NULL;
     memcpy(moved, pointer, mal_min(usable_bytes, bytes));
-    mal_release(pointer);
+    mal_release(is_own_table(pointer) ? mal_gc_thread_keep_table(pointer) : pointer);
     return moved;
 }
 

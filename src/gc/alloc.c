@@ -349,6 +349,8 @@ static size_t flex_bytes(const struct mallard_gc_type *type, size_t count) {
 }
 
 MAL_PUBLIC void *mallard_gc_new_flex(const struct mallard_gc_type *type, size_t count) {
+    if (!type)
+        mal_die("mallard_gc_new_flex: the type is NULL");
     size_t bytes = flex_bytes(type, count);
     if (bytes >= PTRDIFF_MAX)
         return fail();
@@ -360,8 +362,12 @@ MAL_PUBLIC void *mallard_gc_resize_flex(void *object, const struct mallard_gc_ty
                                         size_t count) {
     if (!object)
         return mallard_gc_new_flex(type, count);
+    if (!type)
+        mal_die("mallard_gc_resize_flex: the type is NULL");
     size_t bytes = flex_bytes(type, count);
     size_t room = mallard_gc_size(object);
+    if (room == 0)
+        mal_die("mallard_gc_resize_flex(%p): this is not the start of a collected object", object);
     if (bytes < room) {
         memset((char *)object + bytes, 0, room - bytes);
         return object;

@@ -33,6 +33,7 @@
 #include "pageheap/span.h"
 
 #define PATIENCE_NS 100000000u
+#define PIECE_BYTES (1u << 20)
 
 struct list {
     struct mal_arena_chunk *first;
@@ -151,11 +152,18 @@ static bool holds_scan_objects(uintptr_t low, uintptr_t end) {
     return end > low + MAL_CHUNK_HEAD_BYTES;
 }
 
-/* The chunk's own mark makes it count. */
+/* The chunk's own mark makes it count. Allocating threads may be waiting for what is scanned here:
+ * they hear of it piece by piece. */
 static void mark_live(uintptr_t low, uintptr_t high, void *worker) {
-    mal_gc_collector_get()->mark_word(worker, low);
-    if (holds_scan_objects(low, high))
-        mal_gc_collector_get()->mark_range(worker, low, high);
+    const struct mal_gc_collector *collector = mal_gc_collector_get();
+    collector->mark_word(worker, low);
+    if (!holds_scan_objects(low, high))
+        return;
+    for (; low < high; low += mal_min(high - low, PIECE_BYTES)) {
+        uintptr_t end = low + mal_min(high - low, PIECE_BYTES);
+        collector->mark_range(worker, low, end);
+        collector->note_scanned(end - low);
+    }
 }
 
 void mal_gc_arenas_mark_roots(struct mal_gc_worker *worker) {
@@ -309,7 +317,8 @@ uintptr_t mal_arena_freed_at(uintptr_t address) {
 static uint64_t scan_bytes_locked(void) {
     uint64_t bytes = 0;
     for (const struct mal_arena_chunk *chunk = live.first; chunk; chunk = chunk->next)
-        bytes += mal_load_relaxed(&chunk->scan_end) - chunk->low;
+        if (holds_scan_objects(chunk->low, mal_load_relaxed(&chunk->scan_end)))
+            bytes += mal_load_relaxed(&chunk->scan_end) - chunk->low;
     return bytes;
 }
 

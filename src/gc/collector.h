@@ -34,6 +34,8 @@ struct mal_gc_collector {
     void (*worker_give)(struct mal_gc_worker *worker);
     void (*mark_word)(struct mal_gc_worker *worker, uintptr_t word);
     void (*mark_range)(struct mal_gc_worker *worker, uintptr_t low, uintptr_t high);
+    /* A range of so many bytes was marked that counts as the heap's, and not as globals. */
+    void (*note_scanned)(uint64_t bytes);
     /* Marks what the object's pointers within [low, high) lead to, and not the object. */
     void (*mark_contents)(struct mal_gc_worker *worker, uintptr_t object, uintptr_t low,
                           uintptr_t high);

@@ -268,7 +268,7 @@ static void stop(void (*body)(void *context), struct mal_gc_stop *ret_stop) {
 /* ---- the cycle ---- */
 
 static bool would_be_over_at_once(void) {
-    uint64_t kib = mal_gc_heap_levels().scan_bytes >> 10;
+    uint64_t kib = (mal_gc_heap_levels().scan_bytes + mal_gc_arenas_bytes().scan_bytes) >> 10;
     unsigned hands = mal_gc_workers_threads() > 0 ? mal_gc_cpus() : 1;
     return kib * ns_per_kib / hands <= MAL_GC_PAUSE_TARGET_NS;
 }
@@ -281,25 +281,24 @@ static bool can_mark_beside(void) {
 
 static void run_beside(void) {
     stop(first_stop, &run.first_stop);
-    run.mark_ns = mal_clock_mono_ns();
+    run.sweep_term_ns = run.first_stop.asked_ns;
+    run.mark_ns = run.first_stop.ended_ns;
     mal_gc_request_note_marking();
-    run.pause_ns = run.mark_ns - run.sweep_term_ns;
     for (bool first_time = true;; first_time = false, run.restarts++) {
         mark_beside(first_time);
-        run.mark_term_ns = mal_clock_mono_ns();
         stop(second_stop, &run.last_stop);
+        run.mark_term_ns = run.last_stop.asked_ns;
         if (drained)
             break;
-        run.pause_ns += mal_clock_mono_ns() - run.mark_term_ns;
+        run.given_up_ns += run.last_stop.ended_ns - run.mark_term_ns;
         run.rounds = (unsigned)mal_min(run.rounds, MAL_GC_ROUNDS_MAX - 1);
     }
-    run.pause_ns += run.end_ns - run.mark_term_ns;
 }
 
 static void run_stopped(void) {
     stop(only_stop, &run.last_stop);
     run.first_stop = run.last_stop;
-    run.pause_ns = run.end_ns - run.sweep_term_ns;
+    run.sweep_term_ns = run.first_stop.asked_ns;
     mal_gc_request_note_marking();
 }
 
@@ -313,17 +312,20 @@ static void learn_speed(void) {
     ns_per_kib = (3 * ns_per_kib + now) / 4;
 }
 
+/* A stop that was given up is one as any other: what it took belongs to the last phase, in the line
+ * as in the statistics. */
 static struct mal_gc_trace trace_of_run(void) {
     uint64_t procs = mal_gc_cpus();
+    uint64_t sweep_term_ns = run.mark_ns - run.sweep_term_ns;
+    uint64_t mark_term_ns = run.end_ns - run.mark_term_ns + run.given_up_ns;
     struct mal_gc_trace trace = {
         .since_start_ns = mal_gc_stats_since_start_ns(run.sweep_term_ns),
-        .clock_ns = {run.mark_ns - run.sweep_term_ns, run.mark_term_ns - run.mark_ns,
-                     run.end_ns - run.mark_term_ns},
-        .sweep_term_cpu_ns = procs * (run.mark_ns - run.sweep_term_ns),
+        .clock_ns = {sweep_term_ns, run.mark_term_ns - run.mark_ns - run.given_up_ns, mark_term_ns},
+        .sweep_term_cpu_ns = procs * sweep_term_ns,
         .assist_ns = run.assist_ns,
         .background_ns = mal_gc_workers_cpu().background_ns + run.own_ns + run.protect_ns,
         .idle_ns = run.idle_ns,
-        .mark_term_cpu_ns = procs * (run.end_ns - run.mark_term_ns),
+        .mark_term_cpu_ns = procs * mark_term_ns,
         .live_start_bytes = run.live_start_bytes,
         .live_end_bytes = run.live_end_bytes,
         .marked_bytes = run.marked_bytes,
@@ -340,7 +342,7 @@ static void report(void) {
     struct mal_gc_trace trace = trace_of_run();
     uint64_t cpu_ns =
         trace.sweep_term_cpu_ns + trace.assist_ns + trace.background_ns + trace.mark_term_cpu_ns;
-    trace.cpu_share = mal_gc_stats_count(&run, cpu_ns);
+    trace.cpu_share = mal_gc_stats_count(&run, trace.clock_ns[0] + trace.clock_ns[2], cpu_ns);
     trace.number = mal_gc_stats_cycles();
     mal_gc_sweeper_finish(&run, &trace);
 }
@@ -365,7 +367,6 @@ void mal_gc_cycle_run(uint32_t reasons, uint32_t ticket, const struct mal_gc_dir
     prepare();
     run.beside = can_mark_beside();
     run.protect_ns = mal_clock_thread_ns() - start_ns;
-    run.sweep_term_ns = mal_clock_mono_ns();
     if (run.beside)
         run_beside();
     else

@@ -26,6 +26,7 @@ struct mal_gc_config {
     int percent;              /* GOGC; negative: off */
     uint32_t debug;           /* enum mal_gc_debug */
     uint32_t trace;           /* 0 none, 1 Go's line, 2 our own line too */
+    uint32_t signal;          /* that stops threads; 0: one that is free */
     uint32_t stress_refills;  /* a cycle at every so many'th refill; 0 off */
     bool (*bring_up)(void);   /* the malloc side, idempotent */
     void (*become_own)(void); /* marks the calling thread as Mallard's */

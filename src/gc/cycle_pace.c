@@ -13,6 +13,7 @@
 #include "base/atomic.h"
 #include "base/bits.h"
 #include "base/check.h"
+#include "gc/arena.h"
 #include "gc/assist.h"
 #include "gc/heap.h"
 #include "gc/limiter.h"
@@ -30,6 +31,7 @@ static struct mal_gc_pacer pacer;
 static struct mal_gc_limiter limiter;
 static struct mal_gc_plan plan;
 static uint64_t stack_bytes, globals_bytes; /* as last scanned; pace_lock */
+static uint64_t arena_bytes;                /* to be scanned, as a cycle last saw them; pace_lock */
 
 static uint64_t trigger = UINT64_MAX, goal = UINT64_MAX; /* snapshots */
 static uint64_t work_per_byte, bytes_per_work;           /* bits of doubles */
@@ -41,7 +43,7 @@ static struct mal_gc_pacer_heap heap_now(void) {
     struct mal_pageheap_stats pages = mal_pageheap_stats();
     return (struct mal_gc_pacer_heap){
         .live_bytes = heap.live_bytes,
-        .scan_bytes = heap.scan_bytes,
+        .scan_bytes = heap.scan_bytes + arena_bytes,
         .stack_bytes = stack_bytes,
         .globals_bytes = globals_bytes,
         .mapped_ready_bytes = mal_limit_ready_bytes(),
@@ -152,7 +154,9 @@ static enum mal_gc_start_reason reason_of(const struct mal_gc_run *run) {
 }
 
 void mal_gc_pace_start(struct mal_gc_run *run) {
+    uint64_t arenas = mal_gc_arenas_bytes().scan_bytes;
     mal_lock(&pace_lock);
+    arena_bytes = arenas;
     struct mal_gc_pacer_heap heap = heap_now();
     plan = mal_gc_pacer_start(&pacer, &heap, reason_of(run));
     revise_locked(&heap);

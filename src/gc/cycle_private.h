@@ -63,7 +63,7 @@ struct mal_gc_run {
     const struct mal_gc_dirty *dirty;
     /* instants on CLOCK_MONOTONIC; phases as Go's line has them */
     uint64_t sweep_term_ns, mark_ns, mark_term_ns, end_ns;
-    uint64_t pause_ns;
+    uint64_t given_up_ns;      /* of stops that were given up, between mark_ns and mark_term_ns */
     uint64_t asked_live_bytes; /* live when the cycle was begun, before protecting */
     uint64_t protect_ns;       /* CPU before the first stop */
     uint64_t own_ns;           /* CPU of the owner while marking beside the program */
@@ -158,9 +158,9 @@ void mal_gc_sweeper_forget_in_child(void);
 
 /* ---- numbers (stats.c) ---- */
 
-/* World stopped, last thing: counts the cycle. Returns the share of CPU time that collecting took
- * since the start. */
-double mal_gc_stats_count(const struct mal_gc_run *run, uint64_t cpu_ns);
+/* Counts the cycle, in which the program stood still for `pause_ns`. Returns the share of CPU time
+ * that collecting took since the start. */
+double mal_gc_stats_count(const struct mal_gc_run *run, uint64_t pause_ns, uint64_t cpu_ns);
 uint64_t mal_gc_stats_cycles(void);
 uint64_t mal_gc_stats_since_start_ns(uint64_t mono_ns);
 uint64_t mal_gc_stats_last_end_ns(void); /* CLOCK_MONOTONIC; 0: none yet */

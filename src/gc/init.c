@@ -86,6 +86,11 @@ static bool is_marking(void) {
     return mal_gc_phase == MAL_GC_MARK;
 }
 
+static void note_scanned(uint64_t bytes) {
+    mal_gc_mark_note_scanned(bytes);
+    mal_gc_assist_credit(bytes);
+}
+
 static uint32_t turn(void) {
     return mal_gc_turn;
 }
@@ -101,6 +106,7 @@ static const struct mal_gc_collector collector = {
     .worker_give = mal_gc_worker_give,
     .mark_word = mal_gc_mark_word,
     .mark_range = mal_gc_mark_range,
+    .note_scanned = note_scanned,
     .mark_contents = mal_gc_mark_contents,
     .chunk_new = mal_gc_chunk_new,
     .chunk_take_mark = mal_gc_chunk_take_mark,

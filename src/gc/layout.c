@@ -52,7 +52,7 @@ static bool is_all_pointers(const struct mallard_gc_run *runs, uint32_t count, s
 /* The same runs again and again, every `step` bytes. */
 static void write_repeated(uint64_t from, uint64_t end, size_t step,
                            const struct mallard_gc_run *runs, uint32_t count) {
-    if (count == 0)
+    if (count == 0 || step == 0)
         return;
     if (is_all_pointers(runs, count, step)) {
         write_range(from, end, ~0ull);

@@ -489,6 +489,10 @@ bool mal_gc_mark_is_done(void) {
            mal_gc_work_full_head() == head && !mal_load_relaxed(&overflowed);
 }
 
+void mal_gc_mark_note_scanned(uint64_t bytes) {
+    mal_add_relaxed(&scanned_bytes, bytes);
+}
+
 uint64_t mal_gc_mark_scanned_bytes(void) {
     return mal_load_relaxed(&scanned_bytes);
 }

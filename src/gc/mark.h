@@ -45,6 +45,8 @@ void mal_gc_mark_rescan(struct mal_gc_worker *worker, uintptr_t low, uintptr_t h
 uint64_t mal_gc_drain(struct mal_gc_worker *worker, uint64_t bytes, const uint32_t *stop);
 /* No worker holds work and no buffer is queued. Exact while no worker runs. */
 bool mal_gc_mark_is_done(void);
+/* Work that was done by mal_gc_mark_range, where it is to count as scanned. */
+void mal_gc_mark_note_scanned(uint64_t bytes);
 /* Bytes scanned since the cycle began, by all. */
 uint64_t mal_gc_mark_scanned_bytes(void);
 

@@ -280,6 +280,7 @@ void mal_pool_recycle_locked(struct mallard_pool *pool) {
             mal_pool_give(&shards, pool->shard[cpu]);
         }
     mal_pool_deque_clear(&pool->doomed);
+    pool->state = MAL_POOL_FREED;
     pool->next = idle_pools;
     idle_pools = pool;
 }
@@ -308,8 +309,12 @@ MAL_PUBLIC void mallard_pool_free(struct mallard_pool *pool) {
     if (!pool)
         return;
     mal_lock(&mal_pools_lock);
-    unlink_pool_locked(pool);
+    bool was_freed = pool->state == MAL_POOL_FREED || pool->state == MAL_POOL_ENDED;
+    if (!was_freed)
+        unlink_pool_locked(pool);
     mal_unlock(&mal_pools_lock);
+    if (was_freed)
+        mal_die("mallard_pool_free(%p): the pool was freed before", (void *)pool);
     destroy_all(pool);
     mal_lock(&mal_pools_lock);
     if (pool->state == MAL_POOL_IDLE)

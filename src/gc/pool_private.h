@@ -42,6 +42,7 @@ enum mal_pool_state {
     MAL_POOL_IDLE,
     MAL_POOL_DESTROYING, /* its callback is queued, or running */
     MAL_POOL_ENDED,      /* as DESTROYING, and the pool was freed: the callback ends it */
+    MAL_POOL_FREED,      /* its memory waits for another pool */
 };
 
 struct mallard_pool {

@@ -61,7 +61,7 @@ static void insert_locked(struct mal_gc_ranges *ranges, struct mal_gc_range rang
 }
 
 int mal_gc_ranges_add(struct mal_gc_ranges *ranges, uintptr_t low, size_t bytes) {
-    if (bytes == 0 || low + bytes < low)
+    if (low == 0 || bytes == 0 || low + bytes < low || low + bytes > INTPTR_MAX)
         return -EINVAL;
     mal_lock(&ranges->lock);
     int error = make_room_locked(ranges);

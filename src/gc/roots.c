@@ -6,7 +6,7 @@
  * A segment's words may hold pointers wherever the program may still write: writable segments, less
  * what the dynamic linker makes read-only after relocation (RELRO). Our own library's segments are
  * left out, since they hold nothing of the program's; in a program that links the archive they
- * cannot be told apart and are scanned with the rest.
+ * cannot be told apart and are scanned with the rest. What dlmopen loaded counts too.
  *
  * SYNCHRONIZATION: the dynamic linker's lock is held while segments are visited, so none is
  * unmapped meanwhile. Ranges: gc/ranges.c.
@@ -17,6 +17,7 @@
 #include "gc/handles.h"
 #include "gc/world.h"
 #include "gc/world_private.h"
+#include "os/namespaces.h"
 #include "os/vm.h"
 
 #include <errno.h>
@@ -94,11 +95,10 @@ static uintptr_t end_of_relro(const struct dl_phdr_info *object) {
     return 0;
 }
 
-static int visit_object(struct dl_phdr_info *object, size_t bytes, void *context) {
+static void visit_object(const struct dl_phdr_info *object, void *context) {
     const struct visitor *visitor = context;
-    (void)bytes;
     if (is_our_library(object))
-        return 0;
+        return;
     uintptr_t relro_end = end_of_relro(object);
     for (size_t i = 0; i < object->dlpi_phnum; i++) {
         const ElfW(Phdr) *header = &object->dlpi_phdr[i];
@@ -111,7 +111,19 @@ static int visit_object(struct dl_phdr_info *object, size_t bytes, void *context
         if (low < high)
             visitor->visit(low, high, MAL_GC_ROOT_SEGMENT, visitor->context);
     }
+}
+
+static int visit_listed(struct dl_phdr_info *object, size_t bytes, void *context) {
+    (void)bytes;
+    visit_object(object, context);
     return 0;
+}
+
+static int visit_unlisted(struct dl_phdr_info *any, size_t bytes, void *context) {
+    (void)any;
+    (void)bytes;
+    mal_namespaces_each_object(visit_object, context);
+    return 1; /* the lock was all that was wanted */
 }
 
 void mal_gc_world_each_segment(mal_gc_range_visit *visit, void *context) {
@@ -119,7 +131,8 @@ void mal_gc_world_each_segment(mal_gc_range_visit *visit, void *context) {
     bool stopped = mal_load_acquire(&mal_gc_stop_epoch) & 1;
     if (!stopped)
         mal_gc_stop_lock_take();
-    dl_iterate_phdr(visit_object, &visitor);
+    dl_iterate_phdr(visit_listed, &visitor);
+    dl_iterate_phdr(visit_unlisted, &visitor);
     if (!stopped)
         mal_gc_stop_lock_give();
 }

@@ -63,6 +63,11 @@ static void set_callback(struct mal_special *special, void (*function)(void *arg
 
 /* ---- finalizers ---- */
 
+/* By objects that begin anywhere in it. */
+static bool may_be_shared(const struct target *target) {
+    return target->bytes == TINY_BYTES && mallard_gc_is_noscan((const void *)target->object);
+}
+
 static struct mal_special **find_finalizer(struct mal_special **link, uintptr_t object,
                                            const void *pointer) {
     for (; link && *link; link = &(*link)->next)
@@ -110,7 +115,7 @@ MAL_PUBLIC int mallard_gc_finalizer_set(void *object, void (*function)(void *obj
     struct target target;
     if (!find_target(object, &target))
         return -EINVAL;
-    if ((uintptr_t)object != target.object && target.bytes != TINY_BYTES)
+    if ((uintptr_t)object != target.object && !may_be_shared(&target))
         return -EINVAL;
     if (!function)
         return remove_finalizer(target.object, object);

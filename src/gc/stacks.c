@@ -8,10 +8,29 @@
  *                thread-local block and its own descriptor at the high end of the stack.
  *     registers  in a blocking region: `saved`
  *     elsewhere  sp outside the home stack (sigaltstack, coroutines): the whole home stack as far
- * as it was ever used, since how deep it was is not known, and the stack that sp is on: one that
- * the program registered, or a block of Mallard's malloc, or the mapping dynamic    the blocks that
- * the thread's table of modules leads to first      its static block is no part of its stack: the
- * mapping around its thread pointer
+ *                as it was ever used, since how deep it was is not known, and the stack that sp is
+ *                on: one that the program registered, or a block of Mallard's malloc, or the
+ * mapping dynamic    the blocks that the thread's table of modules leads to first      its static
+ * block is no part of its stack: the mapping around its thread pointer
+ *
+ * A THREAD MAY BE STOPPED WHILE ITS TABLE CHANGES, in the loader, which takes no lock for it. What
+ * it does there, and what a stop sees in between:
+ *
+ *     frees a block of a module that is gone, then clears its entry
+ *                a block that is free, or somebody else's: an object of malloc's all the same,
+ *                whose words are read as any
+ *     enlarges the table in place, says so in the counter, then clears the new entries
+ *                entries of any content: believed when they lead into an object of malloc's, and
+ *                into a mapping at least, and only as far as that goes
+ *     moves the table, then stores where it is
+ *                the old one, with all the blocks that there are. realloc does not free it before
+ *                the thread moves it once more, or ends: see mal_gc_thread_keep_table
+ *     makes a block, then stores it in its entry
+ *                no block; the program has not got it yet
+ *
+ * The table's own memory is read as far as its object or mapping goes, whatever its counter says.
+ * Where malloc is not Mallard's, realloc frees the old table as ever: its entries may be anything,
+ * and blocks may be missed.
  *
  * SYNCHRONIZATION: the world is stopped, and the stopping thread visits.
  *
@@ -22,6 +41,7 @@
 #include "gc/roots.h"
 #include "gc/thread.h"
 #include "gc/world.h"
+#include "meta/classes.h"
 #include "meta/pagemap.h"
 #include "os/maps.h"
 #include "os/registers.h"
@@ -122,14 +142,76 @@ static void visit_first_block(const struct mal_gc_thread *thread, struct visitor
     visitor->visit(low, high, MAL_GC_ROOT_TLS, visitor->context);
 }
 
-static void visit_thread(struct mal_gc_thread *thread, void *context) {
-    struct visitor *visitor = context;
-    if (thread->blocking_depth > 0)
-        visit_part((uintptr_t)thread->saved, (uintptr_t)(thread->saved + MAL_SAVED_REGISTERS),
-                   visitor);
-    visit_stack(thread, visitor);
-    if (is_first(thread))
-        visit_first_block(thread, visitor);
+/* ---- blocks of thread-local storage outside the stack ---- */
+
+/* The end of malloc's object that the address lies in; 0 when it lies in none. */
+static uintptr_t end_of_object(uintptr_t address) {
+    const struct mal_span *span = mal_pagemap_span_of((const void *)address);
+    if (span && span->state == MAL_SPAN_LARGE)
+        return (uintptr_t)span->base + (uintptr_t)span->pages * MAL_PAGE_BYTES;
+    if (!span || span->state != MAL_SPAN_CENTRAL)
+        return 0;
+    uintptr_t bytes = mal_class[span->class].size_bytes;
+    uintptr_t before = (address - (uintptr_t)span->base) / bytes * bytes;
+    return (uintptr_t)span->base + before + bytes;
+}
+
+struct table {
+    const union mal_tls_entry *entry;
+    size_t last; /* entry; entries from 1 on */
+};
+
+/* Of memory that is not malloc's, such as the first thread's before it grows: its mapping is looked
+ * up when the table is another one than at the last stop. */
+static uintptr_t end_of_foreign(struct mal_gc_thread *thread, const union mal_tls_entry *entry) {
+    uintptr_t low;
+    uintptr_t high = 0;
+    if (thread->seen_table == entry && thread->seen_last == entry[-1].counter)
+        return UINTPTR_MAX;
+    if (!mal_mapping_of((uintptr_t)entry, &low, &high))
+        return (uintptr_t)entry + sizeof *entry;
+    if ((high - (uintptr_t)entry) / sizeof *entry > entry[-1].counter) {
+        thread->seen_table = entry;
+        thread->seen_last = entry[-1].counter;
+    }
+    return high;
+}
+
+/* The table of the thread, as far as it is there. */
+static struct table table_of(struct mal_gc_thread *thread) {
+    const union mal_tls_entry *entry = NULL;
+    if (thread->thread_pointer != 0)
+        entry = mal_tls_table(thread->thread_pointer);
+    if (!entry)
+        return (struct table){NULL, 0};
+    uintptr_t end = end_of_object((uintptr_t)&entry[-1]);
+    if (!end)
+        end = end_of_foreign(thread, entry);
+    size_t most = (end - (uintptr_t)entry) / sizeof *entry - 1;
+    return (struct table){entry, mal_min(entry[-1].counter, most)};
+}
+
+/* 0: not made yet. */
+static uintptr_t block_at(const union mal_tls_entry *entry) {
+    return entry->module.block == UINTPTR_MAX ? 0 : entry->module.block;
+}
+
+/* Visited with its stack, or by visit_first_block. */
+static bool is_static(const struct mal_gc_thread *thread, uintptr_t block) {
+    if (thread->stack_high != 0 && !is_first(thread))
+        return is_in(block, thread->stack_low, thread->stack_high);
+    return block + STATIC_BLOCK_MOST_BYTES - thread->thread_pointer < 2 * STATIC_BLOCK_MOST_BYTES;
+}
+
+/* Those that came from malloc, of whatever module. */
+static void visit_table(struct mal_gc_thread *thread, struct visitor *visitor) {
+    struct table table = table_of(thread);
+    for (size_t i = 1; i <= table.last; i++) {
+        uintptr_t block = block_at(&table.entry[i]);
+        uintptr_t end = block && !is_static(thread, block) ? end_of_object(block) : 0;
+        if (end)
+            visitor->visit(block & ~(sizeof(void *) - 1), end, MAL_GC_ROOT_TLS, visitor->context);
+    }
 }
 
 struct module {
@@ -138,33 +220,19 @@ struct module {
     size_t bytes;
 };
 
-/* The module's block of the thread; 0 when it has none. The table may be behind: an entry may still
- * be that of a module that was unloaded, whose block may be smaller. Blocks come from malloc, whose
- * page map knows their ends. */
-static uintptr_t block_of(const struct mal_gc_thread *thread, const struct module *module,
-                          uintptr_t *ret_high) {
-    const union mal_tls_entry *table = mal_tls_table(thread->thread_pointer);
-    if (!table || module->number > table[-1].counter)
-        return 0;
-    uintptr_t block = table[module->number].module.block;
-    uintptr_t limit;
-    if (block == 0 || block == UINTPTR_MAX)
-        return 0;
-    *ret_high = block + module->bytes;
-    if (is_in_block(block, &limit))
-        *ret_high = mal_min(*ret_high, limit);
-    return block;
-}
-
+/* One that came from elsewhere, where malloc is not Mallard's. */
 static void visit_block(struct mal_gc_thread *thread, void *context) {
     const struct module *module = context;
-    uintptr_t high = 0;
-    if (thread->thread_pointer == 0)
+    struct table table = table_of(thread);
+    uintptr_t low;
+    uintptr_t high;
+    if (module->number > table.last)
         return;
-    uintptr_t low = block_of(thread, module, &high);
-    if (low != 0 && !is_in(low, thread->stack_low, thread->stack_high))
-        module->visitor.visit(low & ~(sizeof(void *) - 1), high, MAL_GC_ROOT_TLS,
-                              module->visitor.context);
+    uintptr_t block = block_at(&table.entry[module->number]);
+    if (block && !is_static(thread, block) && end_of_object(block) == 0 &&
+        mal_mapping_of(block, &low, &high))
+        module->visitor.visit(block & ~(sizeof(void *) - 1), mal_min(high, block + module->bytes),
+                              MAL_GC_ROOT_TLS, module->visitor.context);
 }
 
 static size_t tls_bytes(const struct dl_phdr_info *object) {
@@ -181,6 +249,17 @@ static int visit_module(struct dl_phdr_info *object, size_t bytes, void *context
     if (module.number != 0 && module.bytes != 0)
         mal_gc_thread_each(visit_block, &module);
     return 0;
+}
+
+static void visit_thread(struct mal_gc_thread *thread, void *context) {
+    struct visitor *visitor = context;
+    if (thread->blocking_depth > 0)
+        visit_part((uintptr_t)thread->saved, (uintptr_t)(thread->saved + MAL_SAVED_REGISTERS),
+                   visitor);
+    visit_stack(thread, visitor);
+    visit_table(thread, visitor);
+    if (is_first(thread))
+        visit_first_block(thread, visitor);
 }
 
 void mal_gc_world_each_stack(mal_gc_range_visit *visit, void *context) {

@@ -56,9 +56,9 @@ static void count_pause(uint64_t pause_ns) {
     numbers.pause_total_ns += pause_ns;
 }
 
-double mal_gc_stats_count(const struct mal_gc_run *run, uint64_t cpu_ns) {
+double mal_gc_stats_count(const struct mal_gc_run *run, uint64_t pause_ns, uint64_t cpu_ns) {
     mal_lock(&stats_lock);
-    count_pause(run->pause_ns);
+    count_pause(pause_ns);
     numbers.cycles++;
     numbers.forced += (run->reasons & MAL_GC_REASON_FORCED) != 0;
     numbers.cpu_ns += cpu_ns;
@@ -119,7 +119,7 @@ static void fill(struct mallard_gc_stats *stats) {
 /* The caller's structure may be older and shorter, or newer and longer, than ours. */
 MAL_PUBLIC int mallard_gc_read_stats(struct mallard_gc_stats *stats) {
     struct mallard_gc_stats full;
-    if (stats->size == 0)
+    if (!stats || stats->size == 0)
         return -EINVAL;
     memset(&full, 0, sizeof full);
     full.size = stats->size;

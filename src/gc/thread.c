@@ -30,6 +30,7 @@
 #include "gc/thread.h"
 
 #include "base/atomic.h"
+#include "mallard/mallard.h"
 #include "meta/memory.h"
 #include "os/clock.h"
 #include "os/lock.h"
@@ -173,6 +174,16 @@ static void unregister(struct mal_gc_thread *thread) {
     mal_unlock(&registry_lock);
 }
 
+void *mal_gc_thread_keep_table(void *table) {
+    if (mal_gc_thread_generation() == 0)
+        return table;
+    if (!mal_gc_self)
+        return NULL;
+    void *before = mal_gc_self->kept_table;
+    mal_gc_self->kept_table = table;
+    return before;
+}
+
 /* Other destructors may run after this one and use the heap: asks for another round while there is
  * one. A region that the thread never left ends here: its cache must not be taken back while the
  * world is stopped. */
@@ -182,6 +193,8 @@ static void at_thread_exit(void *argument) {
         mallard_gc_blocking_end();
     if (++thread->exit_rounds < DESTRUCTOR_ROUNDS && pthread_setspecific(exit_key, thread) == 0)
         return;
+    mallard_free(thread->kept_table);
+    thread->kept_table = NULL;
     leave(thread);
 }
 
@@ -221,6 +234,7 @@ static void begin_anew(struct mal_gc_thread *thread, uintptr_t thread_pointer) {
     thread->critical = NULL;
     thread->thread_pointer = thread_pointer;
     thread->blocking_depth = thread->exit_rounds = 0;
+    thread->seen_table = NULL;
     mal_store_seq_cst(&thread->state, (uint32_t)MAL_GC_RUNNING);
 }
 

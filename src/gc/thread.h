@@ -48,9 +48,12 @@ struct mal_gc_thread {
     int64_t assist_debt_bytes; /* owner: bytes allocated in this cycle and not yet paid for */
     uint32_t assist_cycle;     /* owner: which cycle the debt is of */
 
-    uint32_t exit_rounds; /* of the destructor that ends the registration; owner */
-    uint64_t left_ns;     /* when, of one that is leaving; CLOCK_MONOTONIC; likewise */
-    bool leaving;         /* past its destructors: neither stopped nor scanned; registry lock */
+    const void *seen_table; /* of thread-local blocks, found to be mapped; the stopping thread */
+    size_t seen_last;       /* likewise: its last entry */
+    void *kept_table;       /* its former table of thread-local blocks; owner */
+    uint32_t exit_rounds;   /* of the destructor that ends the registration; owner */
+    uint64_t left_ns;       /* when, of one that is leaving; CLOCK_MONOTONIC; likewise */
+    bool leaving;           /* past its destructors: neither stopped nor scanned; registry lock */
     struct mal_gc_thread *next, *previous, *next_of_tid; /* registry lock */
 };
 
@@ -62,6 +65,13 @@ struct mal_gc_thread *mal_gc_thread_register(void);
 
 /* Takes the calling thread off; it must not touch collected memory until it registers again. */
 void mal_gc_thread_leave(void);
+
+/* For realloc, which has moved the calling thread's table of thread-local blocks (os/registers.h)
+ * and was about to free the old one: the loader has not stored the new one's place, and a stop that
+ * comes before it does reads the old one. Returns what is to be freed instead, or NULL. The
+ * thread's last one goes with its registration; of one that is not registered yet it stays for
+ * ever. */
+void *mal_gc_thread_keep_table(void *table);
 
 /* Called for every thread that leaves the registry, by itself or, when it ended without a word, by
  * whoever noticed; no lock held. The record is still valid, its cache is to be taken back. Set

@@ -272,6 +272,7 @@ static bool adopt_unknown(struct round *round) {
 
 static void begin_stop(struct round *round) {
     round->epoch = mal_gc_stop_epoch + 1;
+    mal_gc_signal_defend();
     mal_store_seq_cst(&mal_gc_stop_epoch, round->epoch);
     uint32_t generation;
     do {
@@ -326,6 +327,8 @@ static int stop_and_run(struct dl_phdr_info *object, size_t bytes, void *context
         request->ret_stop->signalled = round.signalled;
     }
     request->body(request->context);
+    if (request->ret_stop)
+        request->ret_stop->ended_ns = mal_clock_mono_ns();
     end_stop(&round);
     return 1; /* no more objects */
 }

@@ -14,8 +14,10 @@ struct mal_gc_worker;
 /* Installs the signal. 0 or a negative errno. Once, under the collector's start lock. */
 int mal_gc_world_init(void);
 
+/* Threads run until `asked`, and again from `ended`: right before they are woken, since whoever
+ * wakes them may not run for a while then. */
 struct mal_gc_stop {
-    uint64_t asked_ns, stopped_ns; /* CLOCK_MONOTONIC */
+    uint64_t asked_ns, stopped_ns, ended_ns; /* CLOCK_MONOTONIC */
     uint32_t threads, signalled;
 };
 

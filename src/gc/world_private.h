@@ -36,6 +36,9 @@ int mal_gc_signal_install(void (*handler)(int));
 /* The calling thread takes it from here on. */
 void mal_gc_signal_unblock(void);
 
+/* Takes the signal back if the program gave it another handler. Before a stop; stop lock. */
+void mal_gc_signal_defend(void);
+
 /* The handler; threads' half of mal_gc_world_init. */
 void mal_gc_park_on_signal(int signal_number);
 void mal_gc_park_deferred(void);

@@ -7,6 +7,7 @@
  * nowhere else; the judge makes it again only to compare.
  */
 #include "gc_world.h"
+#include "mallard/mallard.h"
 
 #include <dlfcn.h>
 #include <limits.h>
@@ -232,6 +233,108 @@ static void test_first_thread(unsigned number) {
     judge(find(number, look_in_threads) == 0, "nothing is found that is nowhere");
 }
 
+/* ---- a namespace of its own ---- */
+
+static void *elsewhere; /* the library in another namespace */
+
+static uint64_t *other_library_word(void) {
+    uint64_t *(*word)(void);
+    *(void **)&word = dlsym(elsewhere, "gc_tls_word");
+    return word();
+}
+static void *in_other_library_variable(void *number) {
+    uint64_t *word = other_library_word();
+    *word = locked[(uintptr_t)number] ^ KEY;
+    spin();
+    *word = 0;
+    return NULL;
+}
+static void test_namespace(unsigned number) {
+    elsewhere = dlmopen(LM_ID_NEWLM, library, RTLD_NOW);
+    must(elsewhere != NULL, "dlmopen");
+    uint64_t *data = dlsym(elsewhere, "gc_tls_data_word");
+    must(data && data != dlsym(dlopen(library, RTLD_NOW), "gc_tls_data_word"), "dlsym");
+    *data = locked[number] ^ KEY;
+    judge(find(number, look_elsewhere) == 1, "the data segment of a library that dlmopen loaded");
+    *data = 1;
+    uint64_t *word = other_library_word();
+    *word = locked[number] ^ KEY;
+    judge(find(number, look_in_threads) > 0, "its thread variable, first thread");
+    *word = 0;
+    test_holder(in_other_library_variable, number, "its thread variable");
+    dlclose(elsewhere);
+    judge(find(number, look_elsewhere) == 0, "it is gone after dlclose");
+}
+
+/* ---- a table of thread-local blocks that changes ---- */
+
+#ifdef __x86_64__
+static union mal_tls_entry **table_place(void) {
+    return (union mal_tls_entry **)(mal_thread_pointer() + 8);
+}
+
+/* Whoever gets the old table's memory fills it with what leads nowhere. */
+static void fill_others(size_t bytes) {
+    for (int i = 0; i < 1000; i++) {
+        uint64_t *block = mallard_malloc(bytes);
+        for (size_t word = 0; word < bytes / sizeof *block; word++)
+            block[word] = 0x7fff00000000ull + word * 8192;
+    }
+}
+
+/* The blocks and tables that matter are Mallard's, as where malloc is. */
+struct scene {
+    union mal_tls_entry *libcs, *entry;
+    uint64_t *word, *block;
+    size_t entries; /* with the one before the first */
+};
+
+static struct scene begin_scene(unsigned number) {
+    struct scene scene = {.word = library_word(), .libcs = *table_place()};
+    scene.entries = scene.libcs[-1].counter + 2;
+    scene.entry = mallard_malloc(scene.entries * sizeof *scene.entry);
+    memcpy(scene.entry, scene.libcs - 1, scene.entries * sizeof *scene.entry);
+    scene.entry++;
+    scene.block = mallard_calloc(1, 4096);
+    for (size_t i = 1; i < scene.entries - 1; i++)
+        if ((uintptr_t)scene.word - scene.entry[i].module.block < 4096)
+            scene.entry[i].module.block = (uintptr_t)scene.block;
+    scene.block[99] = locked[number] ^ KEY;
+    *table_place() = scene.entry;
+    return scene;
+}
+
+static void end_scene(struct scene *scene) {
+    *table_place() = scene->libcs;
+    scene->block[99] = 0;
+}
+
+/* As the loader does it: realloc, clear what is new, store the place. A stop comes before the last.
+ */
+static void *while_table_moves(void *number) {
+    struct scene scene = begin_scene((unsigned)(uintptr_t)number);
+    union mal_tls_entry *moved =
+        mallard_realloc(scene.entry - 1, (scene.entries + 600) * sizeof *moved);
+    must(moved && moved != scene.entry - 1, "a table that moves");
+    fill_others(scene.entries * sizeof *moved);
+    spin();
+    end_scene(&scene);
+    return NULL;
+}
+
+/* The counter says more than there is yet, and entries say anything. */
+static void *while_table_grows(void *number) {
+    struct scene scene = begin_scene((unsigned)(uintptr_t)number);
+    size_t room = mallard_malloc_usable_size(scene.entry - 1) / sizeof *scene.entry;
+    for (size_t i = scene.entries - 1; i + 1 < room; i++)
+        scene.entry[i].module.block = 0x7fff00000008ull + i * 4096;
+    scene.entry[-1].counter = 1000000;
+    spin();
+    end_scene(&scene);
+    return NULL;
+}
+#endif
+
 static volatile uint64_t data_word = 1;
 static void test_elsewhere(unsigned number) {
     data_word = locked[number] ^ KEY;
@@ -302,5 +405,11 @@ int main(int argc, char **argv) {
     test_first_thread(9);
     test_elsewhere(10);
     test_result(11);
+    test_namespace(12);
+#ifdef __x86_64__
+    test_holder(while_table_moves, 13,
+                "a library's thread variable while the loader moves its table");
+    test_holder(while_table_grows, 14, "a library's thread variable while the loader extends it");
+#endif
     return end_of_tests();
 }

@@ -86,6 +86,10 @@ static void model_mark_range(struct mal_gc_worker *worker, uintptr_t low, uintpt
         model_mark_word(worker, *(uintptr_t *)low);
 }
 
+static void model_note_scanned(uint64_t bytes) {
+    (void)bytes;
+}
+
 static void model_mark_contents(struct mal_gc_worker *worker, uintptr_t object, uintptr_t low,
                                 uintptr_t high) {
     if (!model_slot[model_index(object)].noscan)
@@ -203,6 +207,7 @@ static const struct mal_gc_collector model_collector = {
     .worker_give = model_worker_give,
     .mark_word = model_mark_word,
     .mark_range = model_mark_range,
+    .note_scanned = model_note_scanned,
     .mark_contents = model_mark_contents,
     .chunk_new = model_chunk_new,
     .chunk_take_mark = model_chunk_take_mark,

@@ -190,7 +190,9 @@ static void debug_entries_set_and_clear(void **state) {
 
 static void the_collector_is_told(void **state) {
     (void)state;
-    with("MALLARD_DEBUG", "gctrace=2,gccheckmark=1,gcdirty=none,gcstress=100,gcpacertrace=1");
+    with("MALLARD_DEBUG",
+         "gctrace=2,gccheckmark=1,gcdirty=none,gcstress=100,gcpacertrace=1,gcsignal=50");
+    assert_int_equal(mal_options.debug.gc_signal, 50);
     assert_int_equal(mal_options.debug.gc_trace, 2);
     assert_int_equal(mal_options.debug.gc_stress, 100);
     assert_int_equal(mal_options.debug.gc,
@@ -198,7 +200,8 @@ static void the_collector_is_told(void **state) {
     with("GODEBUG", "gctrace=1,inittrace=1");
     assert_int_equal(mal_options.debug.gc_trace, 1);
     assert_string_equal(said, "");
-    static const char *const wrong[] = {"gctrace=3", "gctrace=", "gcdirty=some", "gcstress=1e3"};
+    static const char *const wrong[] = {"gctrace=3",    "gctrace=",    "gcdirty=some",
+                                        "gcstress=1e3", "gcsignal=33", "gcsignal=65"};
     for (size_t i = 0; i < MAL_COUNT_OF(wrong); i++) {
         with("MALLARD_DEBUG", wrong[i]);
         assert_int_equal(lines_said(), 1);
