@@ -155,7 +155,7 @@ $(OUT)/tests/corpus_box_reader: tests/fuzz/corpus_box_reader.c $(SUPPORT_OBJ)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(TEST_FLAGS) $(VARIANT_FLAGS) $^ -o $@
 
-.PHONY: check check-unit check-conformance check-programs check-deb check-aarch64 check-web e2e torture soak fuzz bench bench-cpus bench-daemon bench-gc-mark bench-instructions bench-locks bench-memory bench-scrape bench-start bench-unwind gc-torture golden demo lint format deps tests bench-gc scenarios
+.PHONY: check check-unit check-conformance check-programs check-deb check-aarch64 check-web e2e torture soak fuzz bench bench-cpus bench-daemon bench-gc-mark bench-instructions bench-locks bench-memory bench-sampling bench-scrape bench-start bench-unwind gc-torture golden demo lint format deps tests bench-gc scenarios
 deps: ## install the packages that building and testing need
 	@$(DEPS) build test demo deploy web
 
@@ -209,6 +209,7 @@ CONFORMANCE_RUNS = \
   daemon='python3 tests/conformance/daemon.py $(OUT)' \
   daemon_hostile='python3 tests/conformance/daemon_hostile.py $(OUT)' \
   torture='TORTURE_SECONDS=20 python3 tests/stress/torture.py $(OUT)' \
+  yardstick='python3 tests/conformance/yardstick.py $(OUT)' \
   cpus='python3 tests/bench/cpus.py $(OUT)/tests/bin/bench/cpus $(CORE_SO) --counts 1,64 --idle 1 --check' \
   soak='SOAK_SECONDS=10 python3 tests/stress/soak.py $(OUT)' \
   deploy='python3 tests/conformance/deploy.py $(OUT)' \
@@ -307,13 +308,17 @@ bench: ## workloads and real programs beside glibc, jemalloc, tcmalloc, mimalloc
 	@$(MAKE) --no-print-directory -s core $(BENCH_PROGRAMS)
 	@python3 tests/bench/bench.py $(BENCH_OPTIONS) $(if $(BENCH),--bench $(BENCH)) $(if $(REPS),--reps $(REPS))
 
+bench-sampling: ## time with sampling on and off, and with everything sampled; BENCH= REPS= SCALE=
+	@$(DEPS) build bench
+	@$(MAKE) --no-print-directory -s core $(BENCH_PROGRAMS)
+	@python3 tests/bench/sampling.py $(BENCH_OPTIONS) $(if $(BENCH),--bench $(BENCH)) $(if $(REPS),--reps $(REPS))
 bench-start: ## start-up of a trivial program under each allocator, and its memory
 	@$(DEPS) build bench
 	@$(MAKE) --no-print-directory -s core $(BENCH_PROGRAMS)
 	@python3 tests/bench/start.py $(BENCH_OPTIONS) $(if $(RUNS),--runs $(RUNS))
 bench-memory: ## how memory goes back over time, beside the others; SCENARIO= TIME=
 	@$(DEPS) build bench
-	@$(MAKE) --no-print-directory -s core $(BENCH_PROGRAMS)
+	@$(MAKE) --no-print-directory -s core plane $(BENCH_PROGRAMS)
 	@python3 tests/bench/memory.py $(BENCH_OPTIONS) $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(TIME),--time $(TIME))
 bench-scrape: ## what a scrape once a second costs a program that runs flat out
 	@$(DEPS) build bench

@@ -32,6 +32,7 @@ struct shard {
     uint32_t slots; /* power of two, 0 before the first insertion */
     uint32_t used;  /* written under the lock, read relaxed by mal_live_count */
     struct mal_live *table;
+    uint64_t samples; /* ever inserted, not those of own threads; as `used` */
 };
 
 static struct shard shards[SHARDS] = {
@@ -85,6 +86,7 @@ bool mal_live_insert(const struct mal_live *live) {
     if (room) {
         shard->table[find_slot(shard, live->address)] = *live;
         mal_store_relaxed(&shard->used, shard->used + 1);
+        mal_store_relaxed(&shard->samples, shard->samples + (live->bucket != MAL_LIVE_OWN));
     }
     mal_unlock(&shard->lock);
     return room;
@@ -140,6 +142,13 @@ uint64_t mal_live_count(void) {
     for (unsigned i = 0; i < SHARDS; i++)
         count += mal_load_relaxed(&shards[i].used);
     return count;
+}
+
+uint64_t mal_live_samples(void) {
+    uint64_t samples = 0;
+    for (unsigned i = 0; i < SHARDS; i++)
+        samples += mal_load_relaxed(&shards[i].samples);
+    return samples;
 }
 
 /* Nobody else ever holds two shards. */

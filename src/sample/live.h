@@ -32,6 +32,10 @@ void mal_live_clear(void);
 
 uint64_t mal_live_count(void);
 
+/* Samples ever inserted. Counted here, where the line is the caller's anyway: one counter for all
+ * threads would be a line that every sample has to fetch from another CPU. */
+uint64_t mal_live_samples(void);
+
 /* Holds the whole table still: for fork, and while a forked child takes stock. */
 void mal_live_lock_all(void);
 void mal_live_unlock_all(void);

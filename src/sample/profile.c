@@ -48,8 +48,8 @@ static struct mal_lock profile_lock = MAL_LOCK_INIT(MAL_RANK_PROFILE);
 static struct mal_profile_config config; /* constant after init */
 static uint32_t *bucket_index;           /* rule 1; set once under the lock */
 static bool ended;                       /* no box is opened any more; profile_lock */
-static uint64_t sample_count;            /* relaxed atomic */
-static uint64_t own_bytes;               /* relaxed atomic */
+static uint64_t lost_count; /* samples that are not in the live table; relaxed atomic */
+static uint64_t own_bytes;  /* relaxed atomic */
 
 void mal_profile_configure(const struct mal_profile_config *new_config) {
     config = *new_config;
@@ -213,12 +213,12 @@ bool mal_profile_alloc(uintptr_t address, uint64_t size_bytes, uint64_t rate_byt
     size_t depth = mal_unwind_capture(pcs, MAL_BOX_DEPTH_MAX, config.skip_low, config.skip_high);
     struct key key = {pcs, depth, size_bytes, rate_bytes, hash_stack(pcs, depth), kind};
     uint32_t bucket = depth > 0 ? bucket_for(&key) : MAL_BOX_NONE;
-    mal_add_relaxed(&sample_count, 1);
-    if (bucket == MAL_BOX_NONE) {
+    if (bucket == MAL_BOX_NONE)
         mal_writer_drop(size_bytes);
-        return false;
-    }
-    return count_alloc(bucket, address, size_bytes);
+    bool recorded = bucket != MAL_BOX_NONE && count_alloc(bucket, address, size_bytes);
+    if (!recorded)
+        mal_add_relaxed(&lost_count, 1);
+    return recorded;
 }
 
 bool mal_profile_own_alloc(uintptr_t address, uint64_t size_bytes) {
@@ -242,7 +242,7 @@ bool mal_profile_free(uintptr_t address) {
 
 struct mal_profile_stats mal_profile_stats(void) {
     return (struct mal_profile_stats){
-        .samples = mal_load_relaxed(&sample_count),
+        .samples = mal_load_relaxed(&lost_count) + mal_live_samples(),
         .live = mal_live_count(),
         .own_bytes = mal_load_relaxed(&own_bytes),
     };

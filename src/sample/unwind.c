@@ -6,8 +6,9 @@
  * rows (unwind_cfi.h). Reading the unwind tables for a row costs about a microsecond and a sampled
  * program comes back to the same places, so rows are kept:
  *
- *     pc -> object     `seen`, a few address ranges known to this walk; else _dl_find_object,
- *                      and `objects` gives the object a number by what it contains
+ *     pc -> object     `lasting`, which cannot be unloaded, and `seen`, a few address ranges known
+ *                      to this walk; else _dl_find_object, and `objects` gives the object a number
+ *                      by what it contains
  *     (object, offset) -> row number     `entries`, 8192 words in sets of eight
  *     row number -> row                  `rows`, at most 4096 different ones
  *
@@ -26,8 +27,11 @@
  * without a build-id whose table starts alike, and two in 2^64 fingerprints that collide; the
  * price is a wrong frame in a profile, not a crash, since loads do not depend on rows being right.
  * Within a walk an object cannot go away: a frame of this thread runs in it. Identification costs
- * a call of _dl_find_object per object and walk, not per frame. Only 4095 fingerprints and 4096
- * rows are kept, for good; what comes later is looked up in the tables each time.
+ * a call of _dl_find_object per object and walk, not per frame, and some twenty cache lines that
+ * are cold by the next sample. So three objects that never go away are identified once: the
+ * program, the one that this code is in, and the C library, to which this code is bound. Only 4095
+ * fingerprints and 4096 rows are kept, for good; what comes later is looked up in the tables each
+ * time.
  *
  * What may be loaded. Only words at or above the sp that the walk started from on this stack (for
  * an interrupted stack: its red zone), below that stack's limit, and sp must rise from frame to
@@ -54,7 +58,9 @@
  *     they use the next one, at the worst a row is held twice. A thread that never comes back to
  *     its BUSY slot costs that slot.
  *  3. An object's number is the index of its fingerprint, put there by compare-and-swap from 0.
- *  4. `own` belongs to the thread, but a signal handler may walk in the middle of an update: `lo`
+ *  4. `lasting` is written once, by the thread that took `lasting_state` from EMPTY to BUSY, and
+ *     read when READY is seen (acquire). Nobody waits: until then objects are identified each time.
+ *  5. `own` belongs to the thread, but a signal handler may walk in the middle of an update: `lo`
  *     is written before `hi` makes both valid, and then only falls.
  *
  * This must never take a lock, call malloc, change errno, make a system call on a thread's own
@@ -110,7 +116,7 @@ struct mal_unwind_stats mal_unwind_stats;
 
 /* The part of an own stack known to be readable, and a range known not to belong to it. */
 struct own_stack {
-    uintptr_t lo; /* rule 4 */
+    uintptr_t lo; /* rule 5 */
     uintptr_t hi; /* 0 until first use */
     uintptr_t other_lo;
     uintptr_t other_hi;
@@ -137,6 +143,9 @@ struct range {
     uint64_t key;
     uintptr_t hdr;
 };
+
+static struct range lasting[3]; /* rule 4 */
+static uint32_t lasting_state;  /* rule 4 */
 
 enum outcome { WALK_ON, WALK_DONE, WALK_NEEDS_ALL };
 
@@ -318,6 +327,7 @@ static uint64_t number_of(uint64_t print) {
 /* The object around `pc`; false when there is none with unwind tables. */
 static bool find_range(uintptr_t pc, struct range *ret_range) {
     struct dl_find_object found;
+    mal_add_relaxed(&mal_unwind_stats.identified, 1);
     if (_dl_find_object((void *)pc, &found) != 0)
         return false;
     struct range range = {.lo = (uintptr_t)found.dlfo_map_start,
@@ -330,8 +340,37 @@ static bool find_range(uintptr_t pc, struct range *ret_range) {
     return true;
 }
 
+/* Once per process. Rule 4. */
+static MAL_SLOW void find_lasting(void) {
+    const uintptr_t inside[] = {(uintptr_t)mal_unwind_capture, getauxval(AT_ENTRY),
+                                (uintptr_t)gettid};
+    uint32_t empty = SLOT_EMPTY;
+    if (!mal_cas_acquire(&lasting_state, &empty, SLOT_BUSY))
+        return;
+    for (size_t i = 0; i < MAL_COUNT_OF(lasting); i++)
+        if (!find_range(inside[i], &lasting[i]))
+            lasting[i] = (struct range){0};
+    mal_store_release(&lasting_state, SLOT_READY);
+}
+
+static bool enter_lasting(struct walk *w, uintptr_t pc) {
+    if (MAL_UNLIKELY(mal_load_acquire(&lasting_state) != SLOT_READY)) {
+        find_lasting();
+        return false;
+    }
+    for (size_t i = 0; i < MAL_COUNT_OF(lasting); i++) {
+        if (pc - lasting[i].lo < lasting[i].bytes) {
+            w->here = lasting[i];
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Makes `here` the range of `pc`. */
 static bool enter_range(struct walk *w, uintptr_t pc) {
+    if (enter_lasting(w, pc))
+        return true;
     unsigned known = w->seen_count < SEEN_MAX ? w->seen_count : SEEN_MAX;
     for (unsigned i = 0; i < known; i++) {
         if (pc - w->seen[i].lo < w->seen[i].bytes) {

@@ -27,6 +27,7 @@ struct mal_unwind_stats {
     uint64_t full_walks; /* walks begun again with every register */
     uint64_t fp_steps;   /* frames without a row, passed by their frame pointer */
     uint64_t probes;     /* pages of stack that the kernel was asked about */
+    uint64_t identified; /* objects that the dynamic linker was asked about */
 };
 extern struct mal_unwind_stats mal_unwind_stats;
 

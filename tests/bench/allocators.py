@@ -95,10 +95,13 @@ def choose(lib, peers, extras, copies=None):
         name, _, path = extra.partition(":")
         path = copied(checked(name, path), name, copies)
         chosen.append(Allocator(name, path, own=is_mallard(path)))
+    return chosen + forms(lib, [name for name in peers if name in SETTINGS], copies)
+
+
+def forms(lib, settings, copies=None):
+    """One build of Mallard in the settings of these names, then as it is."""
     ours = copied(checked(OURS, lib), OURS, copies)
-    chosen += [Allocator(name, ours, SETTINGS[name], own=True) for name in peers if name in SETTINGS]
-    chosen.append(Allocator(OURS, ours, own=True))
-    return chosen
+    return [Allocator(name, ours, SETTINGS[name], own=True) for name in settings] + [Allocator(OURS, ours, own=True)]
 
 
 def copied(path, name, copies):

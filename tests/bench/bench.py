@@ -110,20 +110,29 @@ def check_outputs(name, rows):
 
 
 class Bench:
+    name = "bench"
+
     def __init__(self, options, place):
         self.options, self.place, self.guard = options, place, runs.Guarded(options.patience)
-        self.chosen = known.choose(options.lib, options.peers, options.extra, place.folder)
+        self.chosen = self.choose()
         self.workloads, self.with_micro = choose_workloads(options.bench)
-        self.raw = {name: {a.name: [] for a in self.chosen} for name in self.workloads}
+        self.raw = {name: {a.name: [] for a in self.under(name)} for name in self.workloads}
         self.micro = {a.name: [] for a in self.chosen}
         self.samples = {a.name: [] for a in self.chosen if a.own and a.name not in known.SETTINGS}
 
+    def choose(self):
+        return known.choose(self.options.lib, self.options.peers, self.options.extra, self.place.folder)
+
+    def under(self, _name):
+        """The allocators that a workload runs under."""
+        return self.chosen
+
     def run(self):
         micro_reps = min(self.options.reps, MICRO_REPS) if self.with_micro else 0
-        progress = Progress((len(self.workloads) * self.options.reps + micro_reps) * len(self.chosen))
+        progress = Progress(sum(map(len, self.raw.values())) * self.options.reps + micro_reps * len(self.chosen))
         for turn in range(self.options.reps):
             for place_in_turn, name in enumerate(self.workloads):
-                for allocator in rotated(self.chosen, turn + place_in_turn):
+                for allocator in rotated(self.under(name), turn + place_in_turn):
                     progress.step(f"{name} {allocator.name}")
                     figures = self.guard.run(lambda n=name, a=allocator: run_one(self.place, n, a, self.options.scale))
                     self.raw[name][allocator.name].append(figures)
@@ -143,10 +152,10 @@ class Bench:
                 self.samples[allocator.name].append(cost)
 
 
-def parse_options():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+def parse_options(description=__doc__, wanted=None):
+    parser = argparse.ArgumentParser(description=description.split("\n", maxsplit=1)[0])
     known.add_options(parser, ROOT)
-    parser.add_argument("--bench", type=known.names_list, help=f"of: own real {' '.join([*OWN, *programs.REAL, 'micro'])}")
+    parser.add_argument("--bench", type=known.names_list, default=wanted, help=f"of: own real {' '.join([*OWN, *programs.REAL, 'micro'])}")
     parser.add_argument("--reps", type=int, default=5, help="repetitions")
     options = parser.parse_args()
     if options.reps < 1 or options.scale <= 0:
@@ -158,16 +167,15 @@ def stop(*_):
     raise KeyboardInterrupt
 
 
-def main():
-    options = parse_options()
+def main(options, kind=Bench, write=report.write):
     signal.signal(signal.SIGTERM, stop)
     os.umask(0o022)
     place = None
     try:
         place = runs.Workplace(options.bin)
-        bench = Bench(options, place)
+        bench = kind(options, place)
         bench.run()
-        report.write(bench, options)
+        write(bench, options)
     except (Problem, OSError) as problem:
         return known.give_up("bench", problem)
     except KeyboardInterrupt:
@@ -181,4 +189,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(parse_options()))

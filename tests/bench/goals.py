@@ -2,21 +2,28 @@
 """What Mallard is to reach, beside what a run of bench.py found. All figures are Mallard's own.
 
 A goal is looked at only when the run measured what it needs. Goals of memory over time, scraping and
-starting are judged where they are measured: memory.py, scrape.py, start.py.
+starting are judged where they are measured: memory.py, scrape.py, start.py. All say so in lines of one form.
 """
 import math
 import statistics
 
 PEERS = ("glibc", "jemalloc", "tcmalloc", "mimalloc")
 SMALL = (16, 32, 64, 128, 256, 512, 1024)
+CLEARLY = 0.95  # of a peer's own mean: less than a twentieth apart is not clearly apart
 
 
-def summary(label_start, label_end=""):
+def summary(label_start, label_end="", allocator="mallard"):
     def find(result, _):
         rows = result.get("summary", {})
-        return next((row["mallard"] for label, row in rows.items() if label.startswith(label_start) and label.endswith(label_end)), None)
+        return next((row.get(allocator) for label, row in rows.items() if label.startswith(label_start) and label.endswith(label_end)), None)
 
     return find
+
+
+def to_mean_of(peer):
+    """Mallard's mean distance from the best to a peer's own."""
+    ours, theirs = (summary("time, all", "to best", name) for name in ("mallard", peer))
+    return lambda result, names: ours(result, names) / theirs(result, names) if theirs(result, names) else None
 
 
 def geomean(values):
@@ -66,6 +73,7 @@ def leanest(workload):
 # what, at most, how it is found
 GOALS = [
     ("time, all workloads, to the best", 1.04, summary("time, all", "to best")),
+    *((f"time, all workloads, to {peer}'s mean", CLEARLY, to_mean_of(peer)) for peer in PEERS),
     ("worst workload, to the best", 1.3, summary("worst, to best")),
     ("real programs, to glibc", 0.89, summary("time, real", "to glibc")),
     ("peak RSS above 30 MiB, to glibc", 0.93, summary("peak RSS,", "above 30 MiB, to glibc")),
@@ -90,7 +98,11 @@ def judge(what, bar, value, digits=3):
 def show(result, names):
     """Prints what can be judged; returns it as [(what, at most, found)]."""
     found = [(what, bar, find(result, names)) for what, bar, find in GOALS]
-    found = [row for row in found if row[2] is not None]
+    return print_judged([row for row in found if row[2] is not None])
+
+
+def print_judged(found):
+    """[(what, at most, found)] as a table; returns it."""
     if found:
         print(f"\n{'Goals':54}{'at most':>9}{'found':>10}")
     for what, bar, value in found:

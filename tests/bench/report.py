@@ -109,6 +109,16 @@ def differs(mine, other):
     return "slower" if min(mine) > max(other) else "same"
 
 
+def mean_error(mine, other):
+    """Standard error of the mean of logarithms of ratios, from how far the repetitions' own ratios are
+    apart: each of one against the other's of the same turn."""
+    variances = []
+    for name in mine:
+        logs = [math.log(m["seconds"] / o["seconds"]) for m, o in zip(mine[name], other[name])]
+        variances.append(statistics.variance(logs) / len(logs) if len(logs) > 1 else float("nan"))
+    return math.sqrt(sum(variances)) / len(variances)
+
+
 def print_comparison(raw, own):
     """Mallard against its other builds and settings."""
     result = {}
@@ -119,7 +129,8 @@ def print_comparison(raw, own):
             print(f"{name:14} {seconds[name]['mallard'] / seconds[name][other]:6.3f} {peak[name]['mallard'] / peak[name][other]:6.3f}  "
                   f"{differs(row['mallard'], row[other])}")
         result[other] = [geomean(table[n]["mallard"] / table[n][other] for n in raw) for table in (seconds, peak)]
-        print(f"{'geomean':14} {result[other][0]:6.3f} {result[other][1]:6.3f}")
+        error = mean_error({n: row["mallard"] for n, row in raw.items()}, {n: row[other] for n, row in raw.items()})
+        print(f"{'geomean':14} {result[other][0]:6.3f} {result[other][1]:6.3f}  time's standard error {error:.3f}")
     return result
 
 
@@ -188,28 +199,35 @@ def machine_facts():
 def write_partial(bench, out):
     """What there is after each repetition, in case the rest never comes."""
     out.mkdir(parents=True, exist_ok=True)
-    (out / "bench.partial.json").write_text(json.dumps({"raw": bench.raw, "micro_raw": bench.micro}) + "\n")
+    (out / f"{bench.name}.partial.json").write_text(json.dumps({"raw": bench.raw, "micro_raw": bench.micro}) + "\n")
+
+
+def run_line(options):
+    machine = machine_facts()
+    return f"{machine['model']}, {machine['cpus']} CPUs, {options.reps} repetitions, scale {options.scale:g}"
+
+
+def save(bench, result, options, charts=()):
+    """Judges what was found, and writes it with how it was measured."""
+    result = {"machine": machine_facts(), "allocators": {a.name: a.path for a in bench.chosen}, "reps": options.reps, "scale": options.scale,
+              "guard": bench.guard.facts(), "raw": bench.raw, "micro_raw": bench.micro, "sample_raw": bench.samples} | result
+    result["goals"] = goals.show(result, [a.name for a in bench.chosen])
+    written = f"{bench.name}.json"
+    (options.out / written).write_text(json.dumps(result, indent=1) + "\n")
+    (options.out / f"{bench.name}.partial.json").unlink(missing_ok=True)
+    print(f"\n{run_line(options)}\n{bench.guard.sentence()}")
+    print(f"written: {' '.join(str(options.out / name) for name in (written, *charts))}")
 
 
 def write(bench, options):
     names, marks = [a.name for a in bench.chosen], [a.name for a in bench.chosen if a.sets_mark]
     own = [a.name for a in bench.chosen if a.own]
-    out = options.out
-    out.mkdir(parents=True, exist_ok=True)
-    machine = machine_facts()
-    line = f"{machine['model']}, {machine['cpus']} CPUs, {options.reps} repetitions, scale {options.scale:g}"
-    result = {"machine": machine, "allocators": {a.name: a.path for a in bench.chosen}, "reps": options.reps, "scale": options.scale,
-              "guard": bench.guard.facts(), "raw": bench.raw, "micro_raw": bench.micro, "sample_raw": bench.samples}
+    result, out, line = {}, options.out, run_line(options)
     if bench.raw:
         result.update(write_workloads(bench.raw, names, marks, own, out, line))
     if bench.with_micro:
         result.update(write_micro(bench, names, marks, out, line))
-    result["goals"] = goals.show(result, names)
-    (out / "bench.json").write_text(json.dumps(result, indent=1) + "\n")
-    (out / "bench.partial.json").unlink(missing_ok=True)
-    print(f"\n{line}\n{bench.guard.sentence()}")
-    charts = (["time.svg", "rss.svg"] if bench.raw else []) + (["micro.svg"] if bench.with_micro else [])
-    print(f"written: {' '.join(str(out / name) for name in ('bench.json', *charts))}")
+    save(bench, result, options, (["time.svg", "rss.svg"] if bench.raw else []) + (["micro.svg"] if bench.with_micro else []))
 
 
 def write_workloads(raw, names, marks, own, out, line):

@@ -115,10 +115,10 @@ def report(results, guard, options):
     print(f"slowdown      {slowdown:+8.2%}   {len(fetches)} scrapes, {failed} failed")
     if fetches:
         print(f"one scrape    {statistics.median(t for t, _ in fetches) * 1e3:8.1f} ms, {statistics.median(b for _, b in fetches) / 1024:.0f} KiB")
-    print(goals.judge("slowdown by a scrape a second, %", 1, slowdown * 100))
-    print(guard.sentence())
+    judged = goals.print_judged([("slowdown by a scrape a second, %", 1, slowdown * 100)])
+    print(f"\n{guard.sentence()}")
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "scrape.json").write_text(json.dumps({"cpus": os.cpu_count(), "slowdown": slowdown, "raw": results, "guard": guard.facts()}, indent=1) + "\n")
+    (options.out / "scrape.json").write_text(json.dumps({"cpus": os.cpu_count(), "slowdown": slowdown, "goals": judged, "raw": results, "guard": guard.facts()}, indent=1) + "\n")
     return 1 if failed else 0
 
 

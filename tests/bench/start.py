@@ -22,11 +22,15 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 def measure(options, place):
     chosen = known.choose(options.lib, [p for p in options.peers if p not in known.SETTINGS], options.extra, place.folder)
     words = [f"{a.name}={a.path}" for a in chosen]
-    child = place.start([place.programs / "start", options.runs, place.programs / "hello", *words])
-    child.digest = child.text
-    guard = runs.Guarded(0)
-    figures = guard.run(child.finish)
-    return figures["disturbed"], {name: list(map(float, numbers)) for name, *numbers in (line.split() for line in figures["output"].splitlines())}
+
+    def once():
+        child = place.start([place.programs / "start", options.runs, place.programs / "hello", *words])
+        child.digest = child.text
+        return child.finish()
+
+    guard = runs.Guarded(options.patience)
+    lines = guard.run(once)["output"].splitlines()
+    return guard, {name: list(map(float, numbers)) for name, *numbers in map(str.split, lines)}
 
 
 def main():
@@ -37,7 +41,7 @@ def main():
     place = None
     try:
         place = runs.Workplace(options.bin)
-        disturbed, rows = measure(options, place)
+        guard, rows = measure(options, place)
     except (known.Problem, OSError) as problem:
         return known.give_up("start", problem)
     finally:
@@ -46,11 +50,12 @@ def main():
     print(f"{'':14}{'median ms':>10}{'p10':>8}{'p90':>8}{'to glibc':>11}{'peak RSS':>12}")
     for name, (median, tenth, ninety, peak) in rows.items():
         print(f"{name:14}{median / 1e3:10.3f}{tenth / 1e3:8.3f}{ninety / 1e3:8.3f}{(median - rows['glibc'][0]) / 1e3:+8.3f} ms{peak / 1024:8.2f} MiB")
-    print(f"{options.runs} interleaved starts each" + ("; something else used the machine meanwhile" if disturbed else ""))
-    print(goals.judge("start of a trivial program, over glibc, ms", 0.5, (rows["mallard"][0] - rows["glibc"][0]) / 1e3))
-    print(goals.judge("its peak RSS, MiB", 3, rows["mallard"][3] / 1024))
+    judged = goals.print_judged([("start of a trivial program, over glibc, ms", 0.5, (rows["mallard"][0] - rows["glibc"][0]) / 1e3),
+                                 ("its peak RSS, MiB", 3, rows["mallard"][3] / 1024)])
+    print(f"\n{options.runs} interleaved starts each\n{guard.sentence()}")
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "start.json").write_text(json.dumps({"runs": options.runs, "cpus": os.cpu_count(), "us_median_p10_p90_peak_kib": rows}, indent=1) + "\n")
+    (options.out / "start.json").write_text(json.dumps({"runs": options.runs, "cpus": os.cpu_count(), "guard": guard.facts(), "goals": judged,
+                                                        "us_median_p10_p90_peak_kib": rows}, indent=1) + "\n")
     return 0
 
 
