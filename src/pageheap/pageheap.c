@@ -288,14 +288,22 @@ static bool fits_window(size_t pages, size_t align_pages) {
     return pages <= window_pages && align_pages <= window_pages - pages && pages <= UINT32_MAX;
 }
 
+static size_t pages_for(size_t bytes) {
+    return (bytes >> MAL_PAGE_SHIFT) + (bytes % MAL_PAGE_BYTES != 0);
+}
+
+bool mal_pageheap_could_hold(size_t bytes, size_t alignment) {
+    return fits_window(pages_for(bytes), alignment >> MAL_PAGE_SHIFT) &&
+           (mal_pagemap.base & (alignment - 1)) == 0;
+}
+
 struct mal_span *mal_pageheap_new_large_span(size_t bytes, size_t alignment,
                                              enum mal_growth growth) {
-    size_t pages = (bytes >> MAL_PAGE_SHIFT) + (bytes % MAL_PAGE_BYTES != 0);
-    size_t align_pages = mal_max(alignment >> MAL_PAGE_SHIFT, 1);
-    if (!fits_window(pages, align_pages) || (mal_pagemap.base & (alignment - 1)) != 0)
+    size_t pages = mal_max(pages_for(bytes), 1);
+    if (!mal_pageheap_could_hold(bytes, alignment))
         return NULL;
     mal_lock(&heap.lock);
-    struct mal_span *span = new_large_locked(mal_max(pages, 1), align_pages, growth);
+    struct mal_span *span = new_large_locked(pages, alignment >> MAL_PAGE_SHIFT, growth);
     mal_unlock(&heap.lock);
     return span;
 }
@@ -403,7 +411,7 @@ static bool extend_locked(struct mal_span *span, size_t pages) {
 }
 
 bool mal_pageheap_resize_large(struct mal_span *span, size_t bytes) {
-    size_t pages = (bytes >> MAL_PAGE_SHIFT) + (bytes % MAL_PAGE_BYTES != 0);
+    size_t pages = pages_for(bytes);
     bool done = true;
     if (!fits_window(pages, 1))
         return false;
