@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -434,6 +435,29 @@ static void an_idle_slab_is_given_back(void **state) {
     check_exact(&truth, &before);
 }
 
+/* Instead of libc's, for the core as well. */
+static bool cpu_is_refused;
+int sched_getcpu(void) {
+    unsigned cpu = 0;
+    if (!cpu_is_refused && syscall(SYS_getcpu, &cpu, NULL, NULL) == 0)
+        return (int)cpu;
+    errno = EPERM;
+    return -1;
+}
+
+/* As by a filter of system calls. */
+static void a_cpu_that_is_not_told_leaves_errno_alone(void **state) {
+    (void)state;
+    cpu_is_refused = true;
+    errno = EDOM;
+    void *object = mallard_malloc(64);
+    mallard_free(object);
+    int said = errno;
+    cpu_is_refused = false;
+    assert_non_null(object);
+    assert_int_equal(said, EDOM);
+}
+
 static void no_memory_is_null_and_errno(void **state) {
     (void)state;
     static void *held[200000];
@@ -464,6 +488,7 @@ static int run_all(const char *mode) {
         cmocka_unit_test(an_idle_drain_spares_what_is_in_use),
         cmocka_unit_test(an_idle_slab_is_given_back),
         cmocka_unit_test(what_can_never_be_served_costs_nothing),
+        cmocka_unit_test(a_cpu_that_is_not_told_leaves_errno_alone),
         cmocka_unit_test(no_memory_is_null_and_errno),
     };
     if (strcmp(mode, "rseq") != 0 && mal_cache_mode() != MAL_PERCPU_LOCK)
