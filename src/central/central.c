@@ -358,9 +358,12 @@ void mal_central_release_empty(void) {
     }
 }
 
+/* The cache is empty before its first object is in a span: after a second free a handler may come
+ * in between. */
 static void flush_locked(struct central *central, uint32_t class) {
-    put_into_spans(central, class, central->transfer, central->transfer_used);
+    uint32_t count = central->transfer_used;
     central->transfer_used = 0;
+    put_into_spans(central, class, central->transfer, count);
     release_all_empty(central);
 }
 

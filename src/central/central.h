@@ -35,7 +35,8 @@ void mal_central_release_empty(void);
  *     0   what classes did not use lately, in this CPU's cache too, goes back into its spans, and
  *         spans that hold nothing give up their pages; the heap stays as large as it is
  *     1   the heap is about to grow: where much lies free inside spans that stay, as much of it
- *         goes back to the OS as the heap grows by */
+ *         goes back to the OS as the heap grows by, but at least 8 MiB and at most 64, as far as
+ *         4 ms of CPU time bring it */
 #define MAL_CENTRAL_ROOM_STEPS 2u
 enum mal_growth mal_central_make_room(unsigned step, uint64_t bytes);
 

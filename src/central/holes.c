@@ -38,6 +38,7 @@
 #define EMPTY_WORTH_BYTES (1u << 20) /* from when on empty spans are worth giving up */
 #define GROWTH_SHARE 16u             /* of the heap must lie free inside spans */
 #define GROWTH_BYTES (8u << 20)      /* twice what the heap grows by at least */
+#define GROWTH_BYTES_MAX (64u << 20) /* more is the background's, which knows what is idle */
 #define LONGEST_NS 1000000000000u    /* beyond any budget */
 #define GROWTH_NS 4000000u           /* of CPU time that growing may take longer */
 
@@ -309,7 +310,7 @@ static void give_back_as_much(uint64_t bytes) {
     uint64_t heap_bytes = mal_pageheap_stats().inuse_pages << MAL_PAGE_SHIFT;
     if (mal_central_reclaimable_bytes() < heap_bytes / GROWTH_SHARE)
         return;
-    struct mal_hole_request request = {mal_max(bytes, GROWTH_BYTES),
+    struct mal_hole_request request = {mal_clamp(bytes, GROWTH_BYTES, GROWTH_BYTES_MAX),
                                        mal_clock_mono_ns() + GROWTH_NS, 0, MAL_SCAVENGE_EAGER};
     mal_central_make_holes(&request, &cursor_page);
 }

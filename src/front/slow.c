@@ -120,8 +120,10 @@ static void count_and_charge_large(struct mal_span *span) {
 }
 
 /* Before the heap grows for a large object, spans that hold nothing make room; then what lies free
- * in others. */
+ * in others. A request that can never be served costs nobody his memory. */
 static struct mal_span *new_large(size_t bytes, size_t alignment) {
+    if (!mal_pageheap_could_hold(bytes, alignment))
+        return NULL;
     struct mal_span *span = mal_pageheap_new_large_span(bytes, alignment, MAL_GROWTH_REFUSED);
     for (unsigned step = 0; !span && step < MAL_CENTRAL_ROOM_STEPS; step++)
         span = mal_pageheap_new_large_span(bytes, alignment, mal_central_make_room(step, bytes));

@@ -123,6 +123,8 @@ bool mal_gc_span_is_unswept(const struct mal_span *span) {
 /* ---- spans ---- */
 
 static struct mal_span *obtain(size_t pages) {
+    if (!mal_pageheap_could_hold((uint64_t)pages << MAL_PAGE_SHIFT, MAL_PAGE_BYTES))
+        return NULL;
     struct mal_span *span = mal_pageheap_new_gc_span(pages, MAL_GROWTH_REFUSED);
     for (unsigned step = 0; !span && step < MAL_CENTRAL_ROOM_STEPS; step++)
         span = mal_pageheap_new_gc_span(

@@ -29,10 +29,9 @@ static uintptr_t choose_base(uint64_t random) {
     size_t probe_bytes = mal_round_up(MAL_PAGE_BYTES, mal_vm_page_bytes());
     for (unsigned attempt = 0; attempt < HINT_ATTEMPTS; attempt++) {
         uintptr_t hint = mal_vm_window_hint(attempt, random);
-        void *probe = mal_vm_map_at((void *)hint, probe_bytes);
-        if (!probe)
+        if (mal_vm_map_at((void *)hint, probe_bytes) != 0)
             continue;
-        mal_vm_unmap(probe, probe_bytes);
+        mal_vm_unmap((void *)hint, probe_bytes);
         return hint;
     }
     return 0;

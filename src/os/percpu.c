@@ -87,8 +87,11 @@ void mal_percpu_simulate(unsigned cpus) {
     which_cpu = simulated_cpu;
 }
 
+/* The call may be refused, and free must not say so. */
 unsigned mal_percpu_ask_kernel(unsigned cpus) {
+    int saved_errno = errno;
     int cpu = which_cpu();
+    errno = saved_errno;
     return cpu < 0 ? 0 : (unsigned)cpu % cpus;
 }
 

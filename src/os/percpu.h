@@ -146,7 +146,7 @@ int mal_percpu_current(void);
 bool mal_percpu_push_many(size_t class, void *const *objects, size_t count);
 size_t mal_percpu_pop_many(size_t class, uint64_t bottom, void **ret_objects, size_t most);
 
-/* The CPU as the kernel tells it, for lock mode; below `cpus`. */
+/* The CPU as the kernel tells it, for lock mode; below `cpus`. 0 where it does not. */
 unsigned mal_percpu_ask_kernel(unsigned cpus);
 
 /* What a sequence with a result returns where it gave way. GCC 12 takes an output of asm goto for

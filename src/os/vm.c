@@ -87,12 +87,14 @@ void *mal_vm_map(size_t bytes) {
     return map(NULL, bytes, PROT_READ | PROT_WRITE);
 }
 
-void *mal_vm_map_at(void *address, size_t bytes) {
+int mal_vm_map_at(void *address, size_t bytes) {
     void *got = map(address, bytes, PROT_READ | PROT_WRITE);
-    if (got == NULL || got == address)
-        return got;
+    if (got == NULL)
+        return -ENOMEM;
+    if (got == address)
+        return 0;
     mal_vm_unmap(got, bytes);
-    return NULL;
+    return -EEXIST;
 }
 
 void *mal_vm_reserve(size_t bytes) {

@@ -15,8 +15,9 @@
 /* Readable and writable zero pages anywhere. */
 void *mal_vm_map(size_t bytes);
 
-/* The same at exactly `address`; NULL when something else is there or memory is short. */
-void *mal_vm_map_at(void *address, size_t bytes);
+/* The same at exactly `address`: -EEXIST when something else is there, -ENOMEM when memory, address
+ * space or mappings are short: no other place would do better. */
+int mal_vm_map_at(void *address, size_t bytes);
 
 /* Address space without memory, anywhere; commit makes a part of it usable. */
 void *mal_vm_reserve(size_t bytes);

@@ -73,20 +73,24 @@ int mal_pageheap_init(void) {
     return error ? error : mal_pages_init(mal_pagemap.window_bytes >> MAL_PAGE_SHIFT);
 }
 
-/* Maps `pages` at the heap's end. When something else lies there, skips over it. */
+/* Maps `pages` at the heap's end. When something else lies there, skips over it; when there is no
+ * memory, there is none behind it either. */
 static size_t map_at_end(size_t pages) {
     size_t window_pages = mal_pagemap.window_bytes >> MAL_PAGE_SHIFT;
-    for (unsigned attempt = 0; attempt < GROW_ATTEMPTS; attempt++) {
+    int error = -EEXIST;
+    for (unsigned attempt = 0; error == -EEXIST && attempt < GROW_ATTEMPTS; attempt++) {
         if (pages > window_pages || heap.end_page > window_pages - pages)
             return MAL_NO_PAGE;
-        if (mal_pagemap_extend(heap.end_page + pages) != 0)
-            return MAL_NO_PAGE;
-        char *wanted = mal_pagemap_address(heap.end_page);
-        if (mal_vm_map_at(wanted, pages << MAL_PAGE_SHIFT))
-            return heap.end_page;
-        heap.end_page += SKIP_PAGES;
+        error = mal_vm_map_at(mal_pagemap_address(heap.end_page), pages << MAL_PAGE_SHIFT);
+        if (error == -EEXIST)
+            heap.end_page += SKIP_PAGES;
     }
-    return MAL_NO_PAGE;
+    return error ? MAL_NO_PAGE : heap.end_page;
+}
+
+/* Tables for pages that are there: what could not be mapped costs none. */
+static bool describe_locked(size_t first, size_t pages) {
+    return mal_pagemap_extend(first + pages) == 0 && mal_pages_add(first, pages) == 0;
 }
 
 static bool grow_locked(size_t pages) {
@@ -97,8 +101,9 @@ static bool grow_locked(size_t pages) {
         heap.end_page = end_before;
         return false;
     }
-    if (mal_pages_add(first, pages) != 0) {
+    if (!describe_locked(first, pages)) {
         mal_vm_unmap(mal_pagemap_address(first), pages << MAL_PAGE_SHIFT);
+        heap.end_page = end_before;
         return false;
     }
     heap.end_page = first + pages;
@@ -288,14 +293,22 @@ static bool fits_window(size_t pages, size_t align_pages) {
     return pages <= window_pages && align_pages <= window_pages - pages && pages <= UINT32_MAX;
 }
 
+static size_t pages_for(size_t bytes) {
+    return (bytes >> MAL_PAGE_SHIFT) + (bytes % MAL_PAGE_BYTES != 0);
+}
+
+bool mal_pageheap_could_hold(size_t bytes, size_t alignment) {
+    return fits_window(pages_for(bytes), alignment >> MAL_PAGE_SHIFT) &&
+           (mal_pagemap.base & (alignment - 1)) == 0;
+}
+
 struct mal_span *mal_pageheap_new_large_span(size_t bytes, size_t alignment,
                                              enum mal_growth growth) {
-    size_t pages = (bytes >> MAL_PAGE_SHIFT) + (bytes % MAL_PAGE_BYTES != 0);
-    size_t align_pages = mal_max(alignment >> MAL_PAGE_SHIFT, 1);
-    if (!fits_window(pages, align_pages) || (mal_pagemap.base & (alignment - 1)) != 0)
+    size_t pages = mal_max(pages_for(bytes), 1);
+    if (!mal_pageheap_could_hold(bytes, alignment))
         return NULL;
     mal_lock(&heap.lock);
-    struct mal_span *span = new_large_locked(mal_max(pages, 1), align_pages, growth);
+    struct mal_span *span = new_large_locked(pages, alignment >> MAL_PAGE_SHIFT, growth);
     mal_unlock(&heap.lock);
     return span;
 }
@@ -403,7 +416,7 @@ static bool extend_locked(struct mal_span *span, size_t pages) {
 }
 
 bool mal_pageheap_resize_large(struct mal_span *span, size_t bytes) {
-    size_t pages = (bytes >> MAL_PAGE_SHIFT) + (bytes % MAL_PAGE_BYTES != 0);
+    size_t pages = pages_for(bytes);
     bool done = true;
     if (!fits_window(pages, 1))
         return false;

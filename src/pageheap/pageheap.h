@@ -37,6 +37,11 @@ struct mal_span *mal_pageheap_new_class_span(uint32_t class, enum mal_growth gro
  * stay. The caller owns an object in it. False when memory is short. */
 bool mal_pageheap_own_states(struct mal_span *span);
 
+/* Whether a heap that holds nothing else could hold an object of `bytes`, aligned to `alignment` (a
+ * power of two, at least a page): where not, no room that others make helps. Any thread, no lock.
+ */
+bool mal_pageheap_could_hold(size_t bytes, size_t alignment);
+
 /* A span of one object of at least `bytes`, aligned to `alignment` (a power of two, at least a
  * page). NULL when memory is short or the sizes overflow. */
 struct mal_span *mal_pageheap_new_large_span(size_t bytes, size_t alignment,

@@ -23,6 +23,7 @@ EXPECTED = {
     "double_free_medium": f"free({{p}}): double free {FREED} 114688",
     "double_free_in_thread": f"free({{p}}): double free {FREED} 64",
     "double_free_written": f"free({{p}}): double free {FREED} 64, written into in between",
+    "double_free_handled": f"free({{p}}): double free {FREED} 64, written into in between",
     "double_free_hole": f"free({{p}}): double free {FREED} 64",
     "double_free_large": "free({p}): double free: no object is there any more",
     "interior_8": f"free({{p}}): {INSIDE.format(8)} size class 64",

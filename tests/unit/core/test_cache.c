@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -373,6 +374,50 @@ static unsigned resident_pages(unsigned cpu) {
     return count;
 }
 
+/* What could be given up for a request: in this CPU's cache, in transfer caches, in empty spans. */
+struct kept {
+    uint64_t cached_bytes, transfer_bytes, empty_bytes;
+};
+
+static struct kept kept_now(void) {
+    struct kept kept = {cached_bytes(), 0, mal_central_empty_bytes()};
+    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++)
+        kept.transfer_bytes +=
+            mal_central_stats(class).transfer_objects * mal_class[class].size_bytes;
+    return kept;
+}
+
+static void keep_something(void) {
+    static void *held[4000];
+    for (size_t i = 0; i < 4000; i++)
+        assert_non_null(held[i] = mallard_malloc(1024));
+    for (size_t i = 0; i < 4000; i++)
+        mallard_free(held[i]);
+}
+
+/* Twice, because the first time a class counts as in use. */
+static void ask_for_the_impossible(void) {
+    for (int twice = 0; twice < 2; twice++) {
+        assert_null(mallard_malloc((size_t)1 << 55));
+        assert_null(mallard_aligned_alloc((size_t)1 << 60, 64));
+    }
+}
+
+/* The background may be at work between two looks, but not every time. */
+static void what_can_never_be_served_costs_nothing(void **state) {
+    (void)state;
+    bool same = false;
+    for (int tries = 0; tries < 5 && !same; tries++) {
+        keep_something();
+        struct kept before = kept_now();
+        assert_true(before.cached_bytes > 0 && before.transfer_bytes > 0 && before.empty_bytes > 0);
+        ask_for_the_impossible();
+        struct kept after = kept_now();
+        same = memcmp(&before, &after, sizeof before) == 0;
+    }
+    assert_true(same);
+}
+
 /* The tables of a CPU that nobody uses go back but for the first page, and serve again. */
 static void an_idle_slab_is_given_back(void **state) {
     (void)state;
@@ -388,6 +433,29 @@ static void an_idle_slab_is_given_back(void **state) {
     for (int i = 0; i < 1000; i++)
         release(&truth, allocate(&truth, (size_t)i * 37));
     check_exact(&truth, &before);
+}
+
+/* Instead of libc's, for the core as well. */
+static bool cpu_is_refused;
+int sched_getcpu(void) {
+    unsigned cpu = 0;
+    if (!cpu_is_refused && syscall(SYS_getcpu, &cpu, NULL, NULL) == 0)
+        return (int)cpu;
+    errno = EPERM;
+    return -1;
+}
+
+/* As by a filter of system calls. */
+static void a_cpu_that_is_not_told_leaves_errno_alone(void **state) {
+    (void)state;
+    cpu_is_refused = true;
+    errno = EDOM;
+    void *object = mallard_malloc(64);
+    mallard_free(object);
+    int said = errno;
+    cpu_is_refused = false;
+    assert_non_null(object);
+    assert_int_equal(said, EDOM);
 }
 
 static void no_memory_is_null_and_errno(void **state) {
@@ -419,6 +487,8 @@ static int run_all(const char *mode) {
         cmocka_unit_test(a_drain_empties_everything),
         cmocka_unit_test(an_idle_drain_spares_what_is_in_use),
         cmocka_unit_test(an_idle_slab_is_given_back),
+        cmocka_unit_test(what_can_never_be_served_costs_nothing),
+        cmocka_unit_test(a_cpu_that_is_not_told_leaves_errno_alone),
         cmocka_unit_test(no_memory_is_null_and_errno),
     };
     if (strcmp(mode, "rseq") != 0 && mal_cache_mode() != MAL_PERCPU_LOCK)

@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -321,6 +322,39 @@ static void every_failing_mapping_is_survived(void **state) {
     everything_back_is_nothing_in_use(state);
 }
 
+static uint64_t idle_pages(void) {
+    struct mal_pageheap_stats stats = mal_pageheap_stats();
+    return stats.free_pages + stats.released_pages;
+}
+
+/* Memory is not looked for elsewhere, and nothing is written for what is not there. */
+static void a_growth_without_memory_is_tried_once(void **state) {
+    (void)state;
+    uint64_t extent = mal_pagemap.extent_granules, calls = mal_vm_map_calls;
+    size_t bytes = mal_max(idle_pages() << MAL_PAGE_SHIFT, 1u << 20) + (512u << 20);
+    mal_vm_inject_fault(1, MAL_VM_FAULT_FROM);
+    assert_null(mal_pageheap_new_large_span(bytes, MAL_PAGE_BYTES, MAL_GROWTH_ALLOWED));
+    mal_vm_inject_fault(0, MAL_VM_FAULT_ONCE);
+    assert_int_equal(mal_vm_map_calls - calls, 1);
+    assert_int_equal(mal_pagemap.extent_granules, extent);
+}
+
+static void what_lies_behind_the_heap_is_skipped(void **state) {
+    (void)state;
+    char *end = mal_pagemap_address(mal_pageheap_end_page());
+    char *foreign = mmap(end, MAL_PAGE_BYTES, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    assert_ptr_equal(foreign, end);
+    foreign[0] = 1;
+    struct mal_span *span = large(idle_pages() + 1);
+    assert_true(span->base > foreign);
+    memset(span->base, 2, MAL_PAGE_BYTES);
+    assert_int_equal(foreign[0], 1);
+    mal_pageheap_free_span(span);
+    munmap(foreign, MAL_PAGE_BYTES);
+    check_equation();
+}
+
 static size_t bytes_of(const struct mal_span *span) {
     return (size_t)span->pages << MAL_PAGE_SHIFT;
 }
@@ -541,12 +575,14 @@ int main(void) {
         cmocka_unit_test(a_borrowed_run_is_nobody_elses),
         cmocka_unit_test(what_lost_threads_had_borrowed_comes_back),
         cmocka_unit_test(every_failing_mapping_is_survived),
+        cmocka_unit_test(a_growth_without_memory_is_tried_once),
         cmocka_unit_test(pages_move_with_their_contents),
         cmocka_unit_test(a_refused_move_changes_nothing),
         cmocka_unit_test(locked_memory_does_not_move),
         cmocka_unit_test(a_move_that_stops_half_way_is_undone),
         cmocka_unit_test(a_resident_place_is_not_thrown_away),
         cmocka_unit_test(what_is_wanted_again_is_conceded),
+        cmocka_unit_test(what_lies_behind_the_heap_is_skipped),
         cmocka_unit_test(the_goal_is_above_the_peak_by_the_swing_and_a_tenth_at_most),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
