@@ -79,8 +79,16 @@ static void *move_large(void *pointer, size_t usable_bytes, size_t bytes) {
     void *moved = roomy > bytes && roomy <= PTRDIFF_MAX ? mal_alloc(roomy) : NULL;
     if (!moved)
         return move(pointer, usable_bytes, bytes);
-    if (!mal_move_pages(moved, pointer))
+    switch (mal_move_pages(moved, pointer)) {
+    case MAL_MOVE_REFUSED:
         memcpy(moved, pointer, usable_bytes);
+        break;
+    case MAL_MOVE_DONE:
+        break;
+    case MAL_MOVE_LOST:
+        mal_release(moved);
+        return move(pointer, usable_bytes, bytes);
+    }
     mal_release(pointer);
     return moved;
 }

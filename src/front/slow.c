@@ -29,7 +29,6 @@
 #include "front/thread.h"
 #include "meta/freed.h"
 #include "meta/pagemap.h"
-#include "pageheap/move.h"
 #include "pageheap/pageheap.h"
 #include "pageheap/scavenger.h"
 #include "sample/profile.h"
@@ -333,8 +332,10 @@ bool mal_resize_in_place(void *pointer, size_t bytes) {
     return true;
 }
 
-bool mal_move_pages(void *to, void *from) {
+enum mal_move mal_move_pages(void *to, void *from) {
     struct pointer_facts source = facts_of(from);
     struct pointer_facts target = facts_of(to);
-    return source.kind == LARGE && target.kind == LARGE && mal_move_large(source.span, target.span);
+    if (source.kind != LARGE || target.kind != LARGE)
+        return MAL_MOVE_REFUSED;
+    return mal_move_large(source.span, target.span);
 }

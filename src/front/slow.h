@@ -6,6 +6,7 @@
 #define MAL_FRONT_SLOW_H
 
 #include "base/attr.h"
+#include "pageheap/move.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -40,9 +41,9 @@ size_t mal_usable_bytes(const void *pointer, const char *what);
 /* Resizes a large object where it lies; false when that cannot be. */
 bool mal_resize_in_place(void *pointer, size_t bytes);
 
-/* Moves the contents of one large object to another by its pages, where that can be done; false,
- * and nothing has changed, where it cannot. `from` reads as zero afterwards. */
-bool mal_move_pages(void *to, void *from);
+/* Moves the contents of one large object to another by its pages, where that can be done: see
+ * pageheap/move.h. */
+enum mal_move mal_move_pages(void *to, void *from);
 
 /* The sentence for what is wrong with a pointer, then abort; returns only for foreign ones. */
 MAL_SLOW void mal_misuse(const void *pointer, const char *what);

@@ -21,7 +21,6 @@
 
 #include "base/atomic.h"
 #include "base/bits.h"
-#include "base/check.h"
 #include "os/env.h"
 
 #include <errno.h>
@@ -168,39 +167,53 @@ int mal_vm_renew(void *address, size_t bytes) {
     return error;
 }
 
-/* What the kernel says to a hint about one page: refused where memory is locked or there is none.
- * The hint is older than moving, so where it is not known nothing could be moved either. */
-static int hint(void *address) {
-    return madvise(address, mal_vm_page_bytes(), MADV_COLD) == 0 ? 0 : errno;
+/* The kernel refuses a hint about a page that is locked. The hint is older than moving, so where it
+ * is not known nothing could be moved either. */
+static bool may_be_locked(void *page) {
+    return madvise(page, mal_vm_page_bytes(), MADV_COLD) != 0;
 }
 
-/* How much is mapped from `start` on, in whole pages; nothing is behind the first gap. */
+/* What lies before the first gap, if there is one. The advice is what holds for any memory. */
 static size_t mapped_bytes(char *start, size_t bytes) {
     size_t low = 0, high = bytes / mal_vm_page_bytes();
     while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (hint(start + middle * mal_vm_page_bytes()) == ENOMEM)
-            high = middle;
+        size_t middle = high - (high - low) / 2;
+        if (madvise(start, middle * mal_vm_page_bytes(), MADV_NORMAL) == 0)
+            low = middle;
         else
-            low = middle + 1;
+            high = middle - 1;
     }
     return low * mal_vm_page_bytes();
 }
 
+static bool is_zero_page(const char *page) {
+    return page[0] == 0 && memcmp(page, page + 1, mal_vm_page_bytes() - 1) == 0;
+}
+
+/* What went somewhere is all that is not zero there: the place was empty. */
+static void take_back(char *from, const char *to, size_t bytes) {
+    for (size_t at = 0; at < bytes; at += mal_vm_page_bytes())
+        if (!is_zero_page(to + at))
+            memcpy(from + at, to + at, mal_vm_page_bytes());
+}
+
 /* The source may turn out to be in several pieces, or not to be plain memory. Since Linux 6.17 its
- * pieces are moved one by one, lowest first, until one is refused: what went goes back. The target
- * is taken away first, so that what is mapped there afterwards is what went. */
+ * pieces are moved one by one, lowest first, until one is refused: what went goes back. The kernel
+ * itself takes away what a piece is moved onto, in the same step, so nobody else can be given the
+ * place or the address space meanwhile. Where it cannot do the rest of the step (a limit below what
+ * the process has already, or memory that is promised to others), it leaves a gap, and there may be
+ * no address space left to fill it with. */
 static int move_all_or_nothing(void *from, void *to, size_t bytes) {
     int flags = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
-    if (munmap(to, bytes) != 0)
-        return -errno;
+    if (madvise(to, bytes, MADV_DONTNEED) != 0)
+        return -EPERM;
     if (mremap(from, bytes, bytes, flags, to) != MAP_FAILED)
         return 0;
     int error = -errno;
-    memcpy(from, to, mapped_bytes(to, bytes));
-    if (map_over(to, bytes) != 0)
-        mal_die("a part of the heap cannot be mapped again");
-    return error;
+    take_back(from, to, mapped_bytes(to, bytes));
+    if (map_over(to, bytes) == 0)
+        return error;
+    return MAL_VM_PLACE_LOST;
 }
 
 /* The kernel unlocks the whole mapping that it moves a part of: what the program locked would no
@@ -209,8 +222,7 @@ int mal_vm_move(void *from, void *to, size_t bytes) {
     if (fault_due())
         return -ENOMEM;
     int saved_errno = errno;
-    bool may_be_locked = hint(from) != 0 || hint(to) != 0;
-    int error = may_be_locked ? -EPERM : move_all_or_nothing(from, to, bytes);
+    int error = may_be_locked(from) ? -EPERM : move_all_or_nothing(from, to, bytes);
     errno = saved_errno;
     return error;
 }

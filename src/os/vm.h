@@ -8,6 +8,7 @@
 
 #include "base/attr.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -52,7 +53,10 @@ bool mal_vm_may_collapse(void);
 /* Moves the memory of whole pages to a place that is mapped as well; what lay there is lost, and
  * where it came from reads as zero afterwards. Nothing has changed on failure, but `to` may read as
  * zero. The place is a mapping of its own from then on, until it is renewed. -EPERM where memory is
- * locked (mlock). */
+ * locked (mlock). MAL_VM_PLACE_LOST: `from` is as it was, but a part of `to` is not mapped any more
+ * and could not be mapped again: others may be given its addresses, so all of it is to be unmapped
+ * and never used again. */
+#define MAL_VM_PLACE_LOST (-EADDRNOTAVAIL)
 int mal_vm_move(void *from, void *to, size_t bytes);
 
 /* Fresh zero pages instead of what is mapped there, of one piece with what lies around. */

@@ -348,6 +348,14 @@ static void give_pages_locked(size_t first, size_t pages) {
     heap.stats.free_pages += pages;
 }
 
+/* Pages that are nobody's from now on stay marked as used. */
+static void lose_pages_locked(size_t pages) {
+    heap.stats.inuse_pages -= pages;
+    heap.stats.mapped_pages -= pages;
+    heap.stats.lost_pages += pages;
+    tell_limit_locked();
+}
+
 /* Pages that were just given are not resident. */
 static void mark_released_locked(size_t first, size_t pages) {
     mal_pages_mark_released(first, pages);
@@ -366,6 +374,18 @@ static void mark_holes_locked(const struct mal_span *span, size_t first) {
     }
 }
 
+static void retire_pages_locked(const struct mal_span *span, size_t first) {
+    if (span->state == MAL_SPAN_LARGE && span->flags & MAL_SPAN_LOST) {
+        lose_pages_locked(span->pages);
+        return;
+    }
+    give_pages_locked(first, span->pages);
+    if (span->flags & MAL_SPAN_HOLED)
+        mark_holes_locked(span, first);
+    if (span->flags & MAL_SPAN_GONE)
+        mark_released_locked(first, span->pages);
+}
+
 void mal_pageheap_free_span(struct mal_span *span) {
     size_t first = mal_pagemap_page(span->base);
     mal_move_end(span);
@@ -373,11 +393,7 @@ void mal_pageheap_free_span(struct mal_span *span) {
     MAL_CHECK(mal_pagemap.span[first] == span, "a span was freed that the page map does not know");
     set_class_locked(first, span->pages, MAL_CLASS_NONE);
     mal_store_relaxed(&mal_pagemap.span[first], NULL);
-    give_pages_locked(first, span->pages);
-    if (span->flags & MAL_SPAN_HOLED)
-        mark_holes_locked(span, first);
-    if (span->flags & MAL_SPAN_GONE)
-        mark_released_locked(first, span->pages);
+    retire_pages_locked(span, first);
     heap.stats.spans--;
     if (span->state == MAL_SPAN_LARGE) {
         heap.stats.large_bytes -= (uint64_t)span->pages << MAL_PAGE_SHIFT;

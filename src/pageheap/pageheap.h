@@ -22,6 +22,7 @@ struct mal_pageheap_stats {
     uint64_t span_bytes;  /* descriptors and states in use */
     uint64_t large_bytes; /* in spans of one large object */
     uint64_t gc_pages;    /* of inuse_pages: in spans of the collected heap */
+    uint64_t lost_pages;  /* not mapped any more, nor ever used again; see pageheap/move.c */
 };
 
 /* 0 or -ENOMEM. Once, after mal_pagemap_init. */

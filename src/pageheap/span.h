@@ -33,6 +33,7 @@ enum mal_span_flags {
     MAL_SPAN_ARENA = 1u << 6,  /* a chunk of an arena, gc/arena.c */
     MAL_SPAN_UNMARKED =
         1u << 7, /* CENTRAL: some free objects lost their marks, their states say no start */
+    MAL_SPAN_LOST = 1u << 7, /* LARGE: nothing is mapped there any more */
 };
 
 /* What the collected heap keeps of a span. Its owner is whoever took it off the lists of its class;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What once went wrong around malloc: ends, forks, cancellations.
+ * What once went wrong around malloc: ends, forks, cancellations, limits.
  *
  *     LD_PRELOAD=libmallard.so.0 regressions          runs every case in a process of its own
  *     LD_PRELOAD=libmallard.so.0 regressions CASE     runs one in this process
@@ -9,18 +9,23 @@
  * deadlocks.
  */
 #include <dirent.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define LIMIT_SECONDS 20
+#define MIB ((size_t)1 << 20)
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 static void *volatile sink;
@@ -176,6 +181,96 @@ static int box_is_where_the_environment_said(void) {
     return rmdir(folder) != 0 || status != 0;
 }
 
+/* A process near its address-space limit: what one thread gives back, the other takes. */
+static uint32_t stop; /* relaxed atomic */
+
+static void *take_address_space(void *unused) {
+    void *taken[64];
+    while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
+        size_t count = 0;
+        for (; count < COUNT(taken); count++) {
+            taken[count] =
+                mmap(NULL, MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+            if (taken[count] == MAP_FAILED)
+                break;
+        }
+        while (count-- > 0)
+            munmap(taken[count], MIB);
+    }
+    return unused;
+}
+
+static uint64_t address_space_bytes(void) {
+    char text[64] = "";
+    int fd = open("/proc/self/statm", O_RDONLY);
+    if (fd < 0 || read(fd, text, sizeof text - 1) < 0)
+        return 0;
+    close(fd);
+    return strtoull(text, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Something may lie behind an object, so that it cannot grow where it is. False when it lost what
+ * it held. Being refused memory is allowed. */
+static bool grow_step_by_step(void) {
+    void *behind[8] = {0};
+    size_t bytes = MIB;
+    char *grown = malloc(bytes);
+    bool good = true;
+    for (size_t i = 0; grown && i < COUNT(behind); i++) {
+        memset(grown, (int)i + 1, bytes);
+        behind[i] = malloc(100000);
+        char *larger = realloc(grown, bytes + bytes / 3);
+        if (!larger)
+            break;
+        good &= larger[0] == (char)(i + 1) && larger[bytes - 1] == (char)(i + 1);
+        grown = larger;
+        bytes += bytes / 3;
+    }
+    free(grown);
+    for (size_t i = 0; i < COUNT(behind); i++)
+        free(behind[i]);
+    return good;
+}
+
+/* There is memory without limit, but nothing of it is resident. */
+static void make_room(void) {
+    free(malloc(64 * MIB));
+    malloc_trim(0);
+}
+
+static bool limit_address_space(uint64_t bytes) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_AS, &limit) != 0)
+        return false;
+    limit.rlim_cur = bytes;
+    return setrlimit(RLIMIT_AS, &limit) == 0;
+}
+
+static int realloc_near_an_address_space_limit(void) {
+    pthread_t thread;
+    bool good = true;
+    make_room();
+    if (pthread_create(&thread, NULL, take_address_space, NULL) != 0 ||
+        !limit_address_space(address_space_bytes() + 40 * MIB))
+        return 1;
+    for (int round = 0; round < 200; round++)
+        good &= grow_step_by_step();
+    __atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+    pthread_join(thread, NULL);
+    return !good;
+}
+
+/* The limit is below what the process has already: nothing can be put where something was. */
+static int realloc_above_an_address_space_limit(void) {
+    bool good = true;
+    make_room();
+    if (!limit_address_space(10 * MIB))
+        return 1;
+    for (int round = 0; round < 100; round++)
+        good &= grow_step_by_step();
+    return !good;
+}
+
 struct regression {
     const char *name;
     int (*run)(void);
@@ -188,6 +283,8 @@ static const struct regression all[] = {
     {"fork_beside_statistics", fork_beside_statistics},
     {"handlers_of_fork_may_allocate", handlers_of_fork_may_allocate},
     {"box_is_where_the_environment_said", box_is_where_the_environment_said},
+    {"realloc_near_an_address_space_limit", realloc_near_an_address_space_limit},
+    {"realloc_above_an_address_space_limit", realloc_above_an_address_space_limit},
 };
 
 static bool ends_well(pid_t child) {

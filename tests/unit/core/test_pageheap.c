@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -398,7 +399,7 @@ static void pages_move_with_their_contents(void **state) {
     for (size_t pages = 50; pages < 400; pages += 70) {
         struct mal_span *to = large(pages);
         assert_true(to->flags & MAL_SPAN_FRESH);
-        assert_true(mal_move_large(from, to));
+        assert_int_equal(mal_move_large(from, to), MAL_MOVE_DONE);
         check_numbers(to, bytes);
         check_empty(to->base + bytes, bytes_of(to) - bytes);
         check_empty(from->base, bytes_of(from));
@@ -425,10 +426,10 @@ static void a_refused_move_changes_nothing(void **state) {
     struct mal_span *to = large(50);
     write_numbers(from);
     mal_vm_inject_fault(1, MAL_VM_FAULT_ONCE);
-    assert_false(mal_move_large(from, to));
+    assert_int_equal(mal_move_large(from, to), MAL_MOVE_REFUSED);
     check_numbers(from, bytes_of(from));
     check_empty(to->base, bytes_of(to));
-    assert_true(mal_move_large(from, to));
+    assert_int_equal(mal_move_large(from, to), MAL_MOVE_DONE);
     mal_vm_inject_fault(1, MAL_VM_FAULT_FROM);
     assert_true(mal_pageheap_resize_large(to, bytes_of(from)));
     check_numbers(to, bytes_of(to));
@@ -454,13 +455,13 @@ static void locked_memory_does_not_move(void **state) {
     struct mal_span *to = large(50);
     write_numbers(from);
     lock_pages(SYS_mlock, from->base, bytes_of(from));
-    assert_false(mal_move_large(from, to));
+    assert_int_equal(mal_move_large(from, to), MAL_MOVE_REFUSED);
     check_numbers(from, bytes_of(from));
     lock_pages(SYS_munlock, from->base, bytes_of(from));
     lock_pages(SYS_mlock, to->base, bytes_of(from));
-    assert_false(mal_move_large(from, to));
+    assert_int_equal(mal_move_large(from, to), MAL_MOVE_REFUSED);
     lock_pages(SYS_munlock, to->base, bytes_of(from));
-    assert_true(mal_move_large(from, to));
+    assert_int_equal(mal_move_large(from, to), MAL_MOVE_DONE);
     check_numbers(to, bytes_of(from));
     mal_pageheap_free_span(from);
     mal_pageheap_free_span(to);
@@ -484,11 +485,11 @@ static void a_move_that_stops_half_way_is_undone(void **state) {
     struct mal_span *to = large(50);
     write_numbers(from);
     int watch = watch_faults(from->base + bytes_of(from) / 2, MAL_PAGE_BYTES);
-    assert_false(mal_move_large(from, to));
+    assert_int_equal(mal_move_large(from, to), MAL_MOVE_REFUSED);
     check_numbers(from, bytes_of(from));
     check_empty(to->base, bytes_of(to));
     close(watch);
-    assert_true(mal_move_large(from, to));
+    assert_int_equal(mal_move_large(from, to), MAL_MOVE_DONE);
     check_numbers(to, bytes_of(from));
     mal_pageheap_free_span(from);
     mal_pageheap_free_span(to);
@@ -506,9 +507,55 @@ static void a_resident_place_is_not_thrown_away(void **state) {
     struct mal_span *to = large(80);
     struct mal_span *from = large(40);
     assert_ptr_equal(to->base, place);
-    assert_false(mal_move_large(from, to));
+    assert_int_equal(mal_move_large(from, to), MAL_MOVE_REFUSED);
     mal_pageheap_free_span(from);
     mal_pageheap_free_span(to);
+}
+
+static void set_address_limit(rlim_t bytes) {
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_AS, &limit), 0);
+    limit.rlim_cur = mal_min(bytes, limit.rlim_max);
+    assert_int_equal(setrlimit(RLIMIT_AS, &limit), 0);
+}
+
+/* Under a limit below what the process has the kernel takes a place away and has nothing to put
+ * there. */
+static enum mal_move move_without_address_space(struct mal_span *from, struct mal_span *to) {
+    struct rlimit before;
+    assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
+    set_address_limit(1u << 20);
+    enum mal_move move = mal_move_large(from, to);
+    set_address_limit(before.rlim_cur);
+    return move;
+}
+
+static void a_lost_place_is_nobodys(void **state) {
+    (void)state;
+    if (memory_has_a_shadow() || is_emulated())
+        skip();
+    mal_scavenger_release_all();
+    struct mal_span *from = large(40);
+    struct mal_span *to = large(50);
+    const char *place = to->base;
+    write_numbers(from);
+    assert_int_equal(move_without_address_space(from, to), MAL_MOVE_LOST);
+    check_numbers(from, bytes_of(from));
+    struct mal_pageheap_stats before = mal_pageheap_stats();
+    mal_pageheap_free_span(to);
+    struct mal_pageheap_stats after = mal_pageheap_stats();
+    check_equation();
+    assert_int_equal(after.lost_pages, before.lost_pages + 50);
+    assert_int_equal(after.mapped_pages, before.mapped_pages - 50);
+    assert_ptr_equal(mmap((void *)place, 50 * MAL_PAGE_BYTES, PROT_NONE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0),
+                     place);
+    to = large(50);
+    assert_ptr_not_equal(to->base, place);
+    assert_int_equal(mal_move_large(from, to), MAL_MOVE_REFUSED);
+    mal_pageheap_free_span(from);
+    mal_pageheap_free_span(to);
+    check_equation();
 }
 
 /* Pieces of 1 MiB, every other one free, do not serve a request for 2 MiB: they go back instead. */
@@ -581,6 +628,7 @@ int main(void) {
         cmocka_unit_test(locked_memory_does_not_move),
         cmocka_unit_test(a_move_that_stops_half_way_is_undone),
         cmocka_unit_test(a_resident_place_is_not_thrown_away),
+        cmocka_unit_test(a_lost_place_is_nobodys), /* nothing moves from here on */
         cmocka_unit_test(what_is_wanted_again_is_conceded),
         cmocka_unit_test(what_lies_behind_the_heap_is_skipped),
         cmocka_unit_test(the_goal_is_above_the_peak_by_the_swing_and_a_tenth_at_most),
