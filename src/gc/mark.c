@@ -51,6 +51,8 @@
 #define WORKERS_AT_START 4
 #define WORKER_WAIT_NS 100000u
 #define LOOKS_EVERY 64u /* items between two looks at `stop` and at whether others starve */
+#define LOOKS_EVERY_BYTES (16u << 10)
+#define BESIDE_BYTES (32u << 10)
 
 static struct mal_lock workers_lock = MAL_LOCK_INIT(MAL_RANK_GC_WORK);
 static struct mal_gc_worker *free_workers; /* workers_lock */
@@ -255,6 +257,20 @@ static inline void consider(struct mal_gc_worker *worker, uintptr_t word) {
         push(worker, mal_gc_item(mal_gc_slot_start(offset, page), page));
 }
 
+static inline bool is_marked(uint64_t object) {
+    return mal_load_relaxed(&mal_gc_line_at(object)->mark) & mal_gc_bit_at(object);
+}
+
+/* A word at `from`, which may have been considered before. What is new points to what is new and
+ * lies beside it: such an object's bits are in the cache, and it was marked when it was made. Only
+ * where objects begin are there bits. */
+static inline void reconsider(struct mal_gc_worker *worker, uint64_t from, uintptr_t word) {
+    uint64_t offset = mal_gc_offset(word);
+    bool is_beside = offset - from + BESIDE_BYTES < 2 * BESIDE_BYTES;
+    if (!is_beside || !mal_gc_covers(offset) || !is_marked(offset))
+        consider(worker, word);
+}
+
 static inline uintptr_t load_word(uint64_t offset) {
     return mal_load_relaxed((uintptr_t *)(mal_gc_tables.base + offset));
 }
@@ -309,6 +325,64 @@ static void scan_large(struct mal_gc_worker *worker, uint64_t offset) {
     scan_oblet(worker, offset);
 }
 
+/* ---- scanning again ---- */
+
+/* As `scan`, of what may have been scanned before. */
+static void scan_again(struct mal_gc_worker *worker, uint64_t from, uint64_t to) {
+    worker->scanned_bytes += to - from;
+    while (from < to) {
+        uint64_t end = mal_min(to, (from | (MAL_GC_MASK_BYTES - 1)) + 1);
+        for (uint64_t bits = pointer_bits(from, end); bits; bits &= bits - 1) {
+            uint64_t at = from + (uint64_t)__builtin_ctzll(bits) * WORD_BYTES;
+            reconsider(worker, at, load_word(at));
+        }
+        from = end;
+    }
+}
+
+/* The part of a marked object that lies in [low, high). */
+static void rescan_object(struct mal_gc_worker *worker, uint64_t object, uint64_t low,
+                          uint64_t high) {
+    struct mal_gc_line *line = mal_gc_line_at(object);
+    uint64_t bit = mal_gc_bit_at(object);
+    if (!(mal_load_relaxed(&line->mark) & mal_load_relaxed(&line->alloc) & bit))
+        return;
+    unsigned class = mal_gc_page_span_class(mal_gc_page_at(object)) >> 1;
+    uint64_t end =
+        class == MAL_GC_CLASS_LARGE ? large_end(object) : object + mal_gc_class[class].size_bytes;
+    low = mal_max(low, object);
+    high = mal_min(high, end);
+    if (low < high)
+        scan_again(worker, low, high);
+}
+
+/* Marked objects that begin in the window, as far as they lie in [low, high). */
+static void rescan_window(struct mal_gc_worker *worker, uint64_t window, uint64_t low,
+                          uint64_t high) {
+    uint64_t marks = mal_load_relaxed(&mal_gc_line_at(window)->mark);
+    for (; marks; marks &= marks - 1)
+        rescan_object(worker, window + ((uint64_t)__builtin_ctzll(marks) << MAL_GRANULE_SHIFT), low,
+                      high);
+}
+
+/* All of one page that lies in [low, high): the object that reaches into it, and those that begin
+ * in it. */
+static void rescan_in_page(struct mal_gc_worker *worker, uint64_t low, uint64_t high) {
+    uint32_t page = mal_gc_page_at(low);
+    if (page == 0 || page & MAL_GC_PAGE_NOSCAN)
+        return;
+    uint64_t first = mal_gc_slot_start(low, page);
+    uint64_t window = mal_round_down(low, MAL_GC_WINDOW_BYTES);
+    if (first < window)
+        rescan_object(worker, first, low, high);
+    if (mal_gc_page_span_class(page) >> 1 == MAL_GC_CLASS_LARGE && first < window)
+        return;
+    for (; window < high; window += MAL_GC_WINDOW_BYTES)
+        rescan_window(worker, window, low, high);
+}
+
+/* ---- items, processed ---- */
+
 static inline void scan_object(struct mal_gc_worker *worker, uint64_t item) {
     uint64_t offset = mal_gc_item_offset(item);
     unsigned class = mal_gc_item_span_class(item) >> 1;
@@ -318,14 +392,12 @@ static inline void scan_object(struct mal_gc_worker *worker, uint64_t item) {
         scan_small(worker, offset, mal_gc_class[class].size_bytes);
 }
 
-/* Marked all at once, then scanned. */
-static inline void process(struct mal_gc_worker *worker, uint64_t *item, uint32_t count) {
-    count = mark_items(worker, item, count);
-    for (uint32_t i = 0; i < count; i++)
-        if (MAL_UNLIKELY(item[i] & MAL_GC_ITEM_OBLET))
-            scan_oblet(worker, mal_gc_item_offset(item[i]));
-        else
-            scan_object(worker, item[i]);
+static MAL_SLOW void scan_part(struct mal_gc_worker *worker, uint64_t item) {
+    uint64_t offset = mal_gc_item_offset(item);
+    if (item & MAL_GC_ITEM_OBLET)
+        scan_oblet(worker, offset);
+    else
+        rescan_in_page(worker, offset, offset + MAL_GC_PIECE_BYTES);
 }
 
 /* ---- the loop ---- */
@@ -336,17 +408,29 @@ MAL_FAST void prefetch(uint64_t item) {
     __builtin_prefetch((const void *)(mal_gc_tables.base + mal_gc_item_offset(item)));
 }
 
-/* The next items, whose lines are on their way from now on. */
+/* Takes the next items. */
 static inline void look_ahead(struct mal_gc_worker *worker) {
     struct mal_gc_buffer *buffer = worker->buffer;
     uint32_t count = (uint32_t)mal_min(buffer->count, MAL_GC_AHEAD_ITEMS);
     buffer->count -= count;
-    for (uint32_t i = 0; i < count; i++) {
-        uint64_t item = buffer->item[buffer->count + i];
-        prefetch(item);
-        worker->ahead[i] = item;
-    }
+    memcpy(worker->ahead, buffer->item + buffer->count, count * sizeof *worker->ahead);
     worker->ahead_count = count;
+}
+
+/* Marked all at once, then scanned. Meanwhile the lines of the next ones are sent for, two at a
+ * time: so there are always some on their way and never more than the CPU can wait for. */
+static inline void process(struct mal_gc_worker *worker, uint64_t *item, uint32_t count) {
+    count = mark_items(worker, item, count);
+    for (uint32_t i = 0; i < worker->ahead_count || i < count; i++) {
+        if (i < worker->ahead_count)
+            prefetch(worker->ahead[i]);
+        if (i >= count)
+            continue;
+        if (MAL_UNLIKELY(item[i] & (MAL_GC_ITEM_OBLET | MAL_GC_ITEM_PIECE)))
+            scan_part(worker, item[i]);
+        else
+            scan_object(worker, item[i]);
+    }
 }
 
 static bool take_shared(struct mal_gc_worker *worker) {
@@ -365,9 +449,11 @@ static bool others_starve(const struct mal_gc_worker *worker) {
            mal_gc_work_is_empty(mal_gc_work_full_head());
 }
 
-/* Up to LOOKS_EVERY items; false when the worker has none left. */
+/* Up to LOOKS_EVERY items, fewer where they are large; false when the worker has none left. */
 static bool process_some(struct mal_gc_worker *worker) {
-    for (unsigned i = 0; i < LOOKS_EVERY; i += MAL_GC_AHEAD_ITEMS) {
+    uint64_t until_bytes = worker->scanned_bytes + LOOKS_EVERY_BYTES;
+    for (unsigned i = 0; i < LOOKS_EVERY && worker->scanned_bytes < until_bytes;
+         i += MAL_GC_AHEAD_ITEMS) {
         uint64_t item[MAL_GC_AHEAD_ITEMS];
         uint32_t count = worker->ahead_count;
         memcpy(item, worker->ahead, sizeof item);
@@ -534,60 +620,37 @@ void mal_gc_mark_contents(struct mal_gc_worker *worker, uintptr_t object, uintpt
 
 /* ---- scanning again ---- */
 
-/* The part of a marked object that lies in [low, high). */
-static void rescan_object(struct mal_gc_worker *worker, uint64_t object, uint64_t low,
-                          uint64_t high) {
-    struct mal_gc_line *line = mal_gc_line_at(object);
-    uint64_t bit = mal_gc_bit_at(object);
-    if (!(mal_load_relaxed(&line->mark) & mal_load_relaxed(&line->alloc) & bit))
-        return;
-    unsigned class = mal_gc_page_span_class(mal_gc_page_at(object)) >> 1;
-    uint64_t end =
-        class == MAL_GC_CLASS_LARGE ? large_end(object) : object + mal_gc_class[class].size_bytes;
-    low = mal_max(low, object);
-    high = mal_min(high, end);
-    if (low < high)
-        scan(worker, low, high);
-}
+/* Offsets of whole words in the heap. */
+struct part {
+    uint64_t from, to;
+};
 
-/* Marked objects that begin in the window, as far as they lie in [low, high). */
-static void rescan_window(struct mal_gc_worker *worker, uint64_t window, uint64_t low,
-                          uint64_t high) {
-    uint64_t marks = mal_load_relaxed(&mal_gc_line_at(window)->mark);
-    for (; marks; marks &= marks - 1)
-        rescan_object(worker, window + ((uint64_t)__builtin_ctzll(marks) << MAL_GRANULE_SHIFT), low,
-                      high);
-}
-
-/* All of one page that lies in [low, high): the object that reaches into it, and those that begin
- * in it. */
-static void scan_page(struct mal_gc_worker *worker, uint64_t low, uint64_t high) {
-    uint32_t page = mal_gc_page_at(low);
-    if (page == 0 || page & MAL_GC_PAGE_NOSCAN)
-        return;
-    uint64_t first = mal_gc_slot_start(low, page);
-    uint64_t window = mal_round_down(low, MAL_GC_WINDOW_BYTES);
-    if (first < window)
-        rescan_object(worker, first, low, high);
-    if (mal_gc_page_span_class(page) >> 1 == MAL_GC_CLASS_LARGE && first < window)
-        return;
-    for (; window < high; window += MAL_GC_WINDOW_BYTES)
-        rescan_window(worker, window, low, high);
-}
-
-void mal_gc_mark_rescan(struct mal_gc_worker *worker, uintptr_t low, uintptr_t high) {
+static struct part part_of_heap(uintptr_t low, uintptr_t high) {
     uint64_t limit = mal_load_acquire(&mal_gc_tables.limit);
     uint64_t from = mal_gc_offset(mal_max(low, mal_gc_tables.base));
     uint64_t to = high > mal_gc_tables.base ? mal_min(mal_gc_offset(high), limit) : 0;
+    return (struct part){mal_round_down(from, WORD_BYTES), mal_round_up(to, WORD_BYTES)};
+}
+
+void mal_gc_mark_rescan(struct mal_gc_worker *worker, uintptr_t low, uintptr_t high) {
+    struct part part = part_of_heap(low, high);
     mal_critical_enter();
     hold(worker);
-    from = mal_round_down(from, WORD_BYTES);
-    to = mal_round_up(to, WORD_BYTES);
-    while (from < to) {
-        uint64_t end = mal_min(to, mal_round_down(from, MAL_PAGE_BYTES) + MAL_PAGE_BYTES);
-        scan_page(worker, from, end);
-        from = end;
+    while (part.from < part.to) {
+        uint64_t end = mal_min(part.to, mal_round_down(part.from, MAL_PAGE_BYTES) + MAL_PAGE_BYTES);
+        rescan_in_page(worker, part.from, end);
+        part.from = end;
     }
+    mal_critical_leave();
+}
+
+void mal_gc_mark_rescan_later(struct mal_gc_worker *worker, uintptr_t low, uintptr_t high) {
+    struct part part = part_of_heap(mal_round_down(low, MAL_GC_PIECE_BYTES), high);
+    mal_critical_enter();
+    hold(worker);
+    for (uint64_t at = part.from; at < part.to; at += MAL_GC_PIECE_BYTES)
+        if (mal_gc_page_at(at) != 0)
+            push(worker, at | MAL_GC_ITEM_PIECE);
     mal_critical_leave();
 }
 

@@ -39,6 +39,8 @@ void mal_gc_mark_contents(struct mal_gc_worker *worker, uintptr_t object, uintpt
 void mal_gc_shade(const void *pointer);
 /* Scans again every marked scan object that touches [low, high): pages that were written to. */
 void mal_gc_mark_rescan(struct mal_gc_worker *worker, uintptr_t low, uintptr_t high);
+/* Queues that instead, for whoever drains. */
+void mal_gc_mark_rescan_later(struct mal_gc_worker *worker, uintptr_t low, uintptr_t high);
 
 /* Scans queued objects until about `bytes` of scan work are done, *stop becomes nonzero, or nothing
  * is to be had. Returns the bytes scanned. */

@@ -37,7 +37,8 @@ static char text[TEXT_MOST];
 static size_t text_bytes;
 static uint32_t ticket;
 static bool sweeps;
-static uint64_t huge_pages_ns; /* that the thread may take for them afterwards */
+static uint64_t huge_pages_ns;    /* that the thread may take for them afterwards */
+static uint32_t makes_huge_pages; /* futex; set before the slot is free again */
 
 /* The box has each cycle's line, standard error what was asked for. */
 static void put(const char *line, size_t bytes) {
@@ -86,9 +87,12 @@ static void body(void) {
         }
         do_slot();
         uint64_t most_ns = sweeps ? huge_pages_ns : 0;
+        mal_store_relaxed(&makes_huge_pages, 1u);
         mal_store_release(&state, (uint32_t)FREE);
         mal_futex_wake(&state, INT32_MAX);
         make_huge_pages(most_ns);
+        mal_store_release(&makes_huge_pages, 0u);
+        mal_futex_wake(&makes_huge_pages, INT32_MAX);
     }
 }
 
@@ -101,6 +105,13 @@ void mal_gc_sweeper_start(void) {
 static void await_slot(void) {
     while (mal_load_acquire(&state) == FULL)
         mal_futex_wait(&state, FULL, MAL_FUTEX_FOREVER);
+}
+
+bool mal_gc_sweeper_await(uint64_t most_ns) {
+    await_slot();
+    if (mal_load_acquire(&makes_huge_pages))
+        mal_futex_wait(&makes_huge_pages, 1, most_ns);
+    return !mal_load_acquire(&makes_huge_pages);
 }
 
 static void hand_over(void) {
@@ -135,5 +146,6 @@ unsigned mal_gc_sweeper_threads(void) {
 
 void mal_gc_sweeper_forget_in_child(void) {
     state = FREE;
+    makes_huge_pages = 0;
     threads = 0;
 }

@@ -8,9 +8,10 @@
  *     no flag   an object that something points to; marked or not
  *     GREY      an object that is marked and not scanned yet; each is queued once
  *     OBLET     a piece of a large marked object, from the offset on
+ *     PIECE     a stretch of memory that was written to: marked objects on it are scanned again
  *
  * Buffers that all workers share hold items with flags only, so all queued memory is bounded by the
- * number of objects (and oblets), however many pointers there are.
+ * number of objects (and oblets, and pieces), however many pointers there are.
  */
 #ifndef MAL_GC_WORK_H
 #define MAL_GC_WORK_H
@@ -23,8 +24,10 @@
 
 #define MAL_GC_ITEM_GREY 1u
 #define MAL_GC_ITEM_OBLET 2u
+#define MAL_GC_ITEM_PIECE 4u
 #define MAL_GC_ITEM_FLAGS 15u
 #define MAL_GC_OBLET_BYTES (128u << 10)
+#define MAL_GC_PIECE_BYTES 4096u /* no page of an OS is smaller */
 
 #define MAL_GC_BUFFER_ITEMS 254u /* with the header: 2 KiB */
 #define MAL_GC_AHEAD_ITEMS 16u
