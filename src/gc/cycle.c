@@ -107,7 +107,8 @@ static void pass_time(uint32_t lulls_seen) {
     }
     take_own();
     mal_gc_step_begin();
-    mal_gc_assist_credit(mal_gc_drain(own, OWN_QUANTUM_BYTES, &never_changes));
+    uint64_t scanned = mal_gc_drain(own, OWN_QUANTUM_BYTES, &never_changes);
+    mal_gc_assist_credit(scanned - mal_gc_drained_again(own));
     mal_gc_step_end();
     give_own();
 }
@@ -216,6 +217,7 @@ static void end_marking(void) {
     run.assist_ns = mal_gc_assist_ns();
     run.idle_ns = mal_gc_workers_cpu().idle_ns;
     run.scanned_bytes = mal_gc_mark_scanned_bytes();
+    run.rescanned_bytes = mal_gc_mark_rescanned_bytes();
     run.end_ns = mal_clock_mono_ns(); /* shares of CPU time are by this */
     mal_gc_pace_end(&run);
     run.end_ns = mal_clock_mono_ns();

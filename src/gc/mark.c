@@ -60,6 +60,7 @@ static uint32_t taken_workers;             /* workers_lock; relaxed readers */
 static uint32_t holders;                   /* rule 3; sequentially consistent */
 static uint32_t overflowed;                /* relaxed atomic */
 static uint64_t scanned_bytes;             /* relaxed atomic */
+static uint64_t rescanned_bytes;           /* relaxed atomic; of these */
 
 /* ---- workers ---- */
 
@@ -83,6 +84,7 @@ int mal_gc_mark_init(void) {
 void mal_gc_mark_begin(void) {
     MAL_ASSERT(mal_gc_work_is_empty(mal_gc_work_full_head()));
     mal_store_relaxed(&scanned_bytes, 0ull);
+    mal_store_relaxed(&rescanned_bytes, 0ull);
     mal_store_relaxed(&overflowed, 0u);
 }
 
@@ -130,9 +132,11 @@ struct mal_gc_worker *mal_gc_worker_take(void) {
 
 static void publish_counts(struct mal_gc_worker *worker) {
     mal_add_relaxed(&scanned_bytes, worker->scanned_bytes);
+    mal_add_relaxed(&rescanned_bytes, worker->rescanned_bytes);
     mal_add_relaxed(&mal_gc_totals.marked_bytes, worker->marked_bytes);
     mal_add_relaxed(&mal_gc_totals.marked_scan_bytes, worker->marked_scan_bytes);
-    worker->scanned_bytes = worker->marked_bytes = worker->marked_scan_bytes = 0;
+    worker->scanned_bytes = worker->rescanned_bytes = 0;
+    worker->marked_bytes = worker->marked_scan_bytes = 0;
 }
 
 /* ---- items ---- */
@@ -143,11 +147,12 @@ static const struct mal_span *large_span(uint64_t offset) {
     return mal_load_relaxed(&mal_pagemap.span[offset >> MAL_PAGE_SHIFT]);
 }
 
-static void count_marked(struct mal_gc_worker *worker, uint64_t item) {
+/* `count` objects as that of the item. */
+static inline void count_marked(struct mal_gc_worker *worker, uint64_t item, uint64_t count) {
     unsigned span_class = mal_gc_item_span_class(item);
     uint64_t bytes = span_class >> 1 == MAL_GC_CLASS_LARGE
                          ? large_span(mal_gc_item_offset(item))->gc.object_bytes
-                         : mal_gc_class[span_class >> 1].size_bytes;
+                         : mal_gc_class[span_class >> 1].size_bytes * count;
     worker->marked_bytes += bytes;
     if (!(span_class & MAL_GC_PAGE_NOSCAN))
         worker->marked_scan_bytes += bytes;
@@ -160,20 +165,19 @@ static inline uint64_t set_marks(struct mal_gc_line *line, uint64_t seen, uint64
     return bits & ~seen;
 }
 
-/* Marks the objects of `count` items of one window, none of which was seen marked. The grey ones go
- * to `kept`; returns how many. */
-static inline uint32_t mark_window(struct mal_gc_worker *worker, const uint64_t *item,
+/* Keeps those of `count` items of one window that are in `set`, the bits that this worker has set.
+ * The grey ones go to `kept`; returns how many. All are of one span. */
+static inline uint32_t keep_marked(struct mal_gc_worker *worker, const uint64_t *item,
                                    uint32_t count, uint64_t set, uint64_t *kept) {
-    uint32_t grey = 0;
+    uint64_t any = item[0];
+    uint32_t mine = 0;
     for (uint32_t i = 0; i < count; i++) {
         uint64_t now = item[i];
-        if (MAL_UNLIKELY(!(set & mal_gc_bit_at(mal_gc_item_offset(now)))))
-            continue;
-        count_marked(worker, now);
-        kept[grey] = now | MAL_GC_ITEM_GREY;
-        grey += !(mal_gc_item_span_class(now) & MAL_GC_PAGE_NOSCAN);
+        kept[mine] = now | MAL_GC_ITEM_GREY;
+        mine += (set & mal_gc_bit_at(mal_gc_item_offset(now))) != 0;
     }
-    return grey;
+    count_marked(worker, any, mine);
+    return mal_gc_item_span_class(any) & MAL_GC_PAGE_NOSCAN ? 0 : mine;
 }
 
 static struct mal_gc_line *line_of(uint64_t item) {
@@ -201,7 +205,7 @@ static uint32_t mark_items(struct mal_gc_worker *worker, uint64_t *item, uint32_
             bits |= alloc & ~seen & bit;
         } while (i < count && !(item[i] & MAL_GC_ITEM_FLAGS) && line_of(item[i]) == line);
         if (bits)
-            kept += mark_window(worker, item + kept, white - kept, set_marks(line, seen, bits),
+            kept += keep_marked(worker, item + kept, white - kept, set_marks(line, seen, bits),
                                 item + kept);
     }
     return kept;
@@ -327,15 +331,24 @@ static void scan_large(struct mal_gc_worker *worker, uint64_t offset) {
 
 /* ---- scanning again ---- */
 
-/* As `scan`, of what may have been scanned before. */
+static void count_again(struct mal_gc_worker *worker, uint64_t bytes) {
+    worker->scanned_bytes += bytes;
+    worker->rescanned_bytes += bytes;
+}
+
+/* As scan_words and scan, of what may have been scanned before. */
+static inline void scan_words_again(struct mal_gc_worker *worker, uint64_t from, uint64_t bits) {
+    for (; bits; bits &= bits - 1) {
+        uint64_t at = from + (uint64_t)__builtin_ctzll(bits) * WORD_BYTES;
+        reconsider(worker, at, load_word(at));
+    }
+}
+
 static void scan_again(struct mal_gc_worker *worker, uint64_t from, uint64_t to) {
-    worker->scanned_bytes += to - from;
+    count_again(worker, to - from);
     while (from < to) {
         uint64_t end = mal_min(to, (from | (MAL_GC_MASK_BYTES - 1)) + 1);
-        for (uint64_t bits = pointer_bits(from, end); bits; bits &= bits - 1) {
-            uint64_t at = from + (uint64_t)__builtin_ctzll(bits) * WORD_BYTES;
-            reconsider(worker, at, load_word(at));
-        }
+        scan_words_again(worker, from, pointer_bits(from, end));
         from = end;
     }
 }
@@ -365,6 +378,39 @@ static void rescan_window(struct mal_gc_worker *worker, uint64_t window, uint64_
                       high);
 }
 
+/* Words of 64 that begin at `block` and lie in [low, high). */
+static uint64_t words_between(uint64_t block, uint64_t low, uint64_t high) {
+    uint64_t bits = low < block + MAL_GC_MASK_BYTES ? ~0ull : 0;
+    if (bits && low > block)
+        bits <<= (low - block) / WORD_BYTES;
+    if (high < block + MAL_GC_MASK_BYTES)
+        bits &= (1ull << (high - block) / WORD_BYTES) - 1;
+    return bits;
+}
+
+static uint32_t marked_in_block(uint64_t block) {
+    const struct mal_gc_line *line = mal_gc_line_at(block);
+    uint64_t marked = mal_load_relaxed(&line->mark) & mal_load_relaxed(&line->alloc);
+    return (uint32_t)(marked >> (block >> MAL_GRANULE_SHIFT & 63));
+}
+
+/* A span of objects of at most one block. Objects do not overlap, so the product of where they
+ * begin and the words of one of them is the words of all of them; the last may reach into the next
+ * block. `first` is the object that holds `low`. */
+static void rescan_blocks(struct mal_gc_worker *worker, uint64_t first, uint64_t bytes,
+                          uint64_t low, uint64_t high) {
+    uint64_t object = ~0ull >> (64 - bytes / WORD_BYTES);
+    uint64_t reaches = 0;
+    for (uint64_t block = mal_round_down(first, MAL_GC_MASK_BYTES); block < high;
+         block += MAL_GC_MASK_BYTES) {
+        unsigned __int128 all = (unsigned __int128)mal_gc_spread(marked_in_block(block)) * object;
+        uint64_t words = ((uint64_t)all | reaches) & words_between(block, low, high);
+        reaches = (uint64_t)(all >> 64);
+        count_again(worker, mal_popcount(words) * WORD_BYTES);
+        scan_words_again(worker, block, words & mal_load_relaxed(mal_gc_pointer_word(block)));
+    }
+}
+
 /* All of one page that lies in [low, high): the object that reaches into it, and those that begin
  * in it. */
 static void rescan_in_page(struct mal_gc_worker *worker, uint64_t low, uint64_t high) {
@@ -373,9 +419,14 @@ static void rescan_in_page(struct mal_gc_worker *worker, uint64_t low, uint64_t 
         return;
     uint64_t first = mal_gc_slot_start(low, page);
     uint64_t window = mal_round_down(low, MAL_GC_WINDOW_BYTES);
+    unsigned class = mal_gc_page_span_class(page) >> 1;
+    if (class != MAL_GC_CLASS_LARGE && mal_gc_class[class].size_bytes <= MAL_GC_MASK_BYTES) {
+        rescan_blocks(worker, first, mal_gc_class[class].size_bytes, low, high);
+        return;
+    }
     if (first < window)
         rescan_object(worker, first, low, high);
-    if (mal_gc_page_span_class(page) >> 1 == MAL_GC_CLASS_LARGE && first < window)
+    if (class == MAL_GC_CLASS_LARGE && first < window)
         return;
     for (; window < high; window += MAL_GC_WINDOW_BYTES)
         rescan_window(worker, window, low, high);
@@ -510,8 +561,13 @@ uint64_t mal_gc_drain(struct mal_gc_worker *worker, uint64_t bytes, const uint32
     if (!more)
         unhold(worker);
     uint64_t done = worker->scanned_bytes;
+    worker->drained_again_bytes = worker->rescanned_bytes;
     publish_counts(worker);
     return done;
+}
+
+uint64_t mal_gc_drained_again(const struct mal_gc_worker *worker) {
+    return worker->drained_again_bytes;
 }
 
 /* ---- giving back ---- */
@@ -562,6 +618,10 @@ bool mal_gc_mark_is_done(void) {
 
 uint64_t mal_gc_mark_scanned_bytes(void) {
     return mal_load_relaxed(&scanned_bytes);
+}
+
+uint64_t mal_gc_mark_rescanned_bytes(void) {
+    return mal_load_relaxed(&rescanned_bytes);
 }
 
 /* ---- words ---- */

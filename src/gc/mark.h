@@ -45,10 +45,13 @@ void mal_gc_mark_rescan_later(struct mal_gc_worker *worker, uintptr_t low, uintp
 /* Scans queued objects until about `bytes` of scan work are done, *stop becomes nonzero, or nothing
  * is to be had. Returns the bytes scanned. */
 uint64_t mal_gc_drain(struct mal_gc_worker *worker, uint64_t bytes, const uint32_t *stop);
+/* How many of those that the last drain returned had been scanned before: written pages. */
+uint64_t mal_gc_drained_again(const struct mal_gc_worker *worker);
 /* No worker holds work and no buffer is queued. Exact while no worker runs. */
 bool mal_gc_mark_is_done(void);
 /* Bytes scanned since the cycle began, by all. */
 uint64_t mal_gc_mark_scanned_bytes(void);
+uint64_t mal_gc_mark_rescanned_bytes(void); /* of these */
 
 /* World stopped, after the last drain: traces everything again on its own bits and dies with a
  * sentence when it reaches an object that is not marked. Roots come through `push_roots`. */

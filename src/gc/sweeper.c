@@ -27,7 +27,10 @@
 
 #define BATCH_PAGES 256u
 #define TEXT_MOST (3 * MAL_GC_TRACE_BYTES)
-#define HUGE_PAGES_SHARE 2u /* of the time the cycle took: they make the next one shorter */
+/* Of the time the cycle took: they make the next one shorter. Less where they take it from the
+ * program. */
+#define HUGE_PAGES_SHARE 2u
+#define HUGE_PAGES_SHARE_BUSY 16u
 
 enum state { FREE, FULL };
 
@@ -136,7 +139,8 @@ void mal_gc_sweeper_finish(const struct mal_gc_run *run, const struct mal_gc_tra
     text_bytes = mal_gc_cycle_text(text, sizeof text, run, trace);
     ticket = run->ticket;
     sweeps = true;
-    huge_pages_ns = (run->end_ns - run->sweep_term_ns) / HUGE_PAGES_SHARE;
+    huge_pages_ns = (run->end_ns - run->sweep_term_ns) /
+                    (run->idle_ns > 0 ? HUGE_PAGES_SHARE : HUGE_PAGES_SHARE_BUSY);
     hand_over();
 }
 

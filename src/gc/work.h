@@ -62,9 +62,11 @@ struct mal_gc_worker {
     uint32_t ahead_count;
     bool holds_work;            /* counted in `holders` */
     struct mal_gc_check *check; /* not a marker's but the oracle's: words are checked */
-    uint64_t scanned_bytes, marked_bytes, marked_scan_bytes; /* since last published */
-    struct mal_gc_worker *next;                              /* free list; WORK lock */
-    struct mal_gc_buffer own;                                /* what it has when memory is short */
+    uint64_t scanned_bytes, rescanned_bytes;  /* since last published; those again are in both */
+    uint64_t marked_bytes, marked_scan_bytes; /* since last published */
+    uint64_t drained_again_bytes;             /* by the last drain */
+    struct mal_gc_worker *next;               /* free list; WORK lock */
+    struct mal_gc_buffer own;                 /* what it has when memory is short */
 };
 
 /* gc/check.c: the words the oracle's worker is given. */

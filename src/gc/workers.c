@@ -150,7 +150,8 @@ static uint64_t work(struct mal_gc_worker *worker, enum role role) {
     mal_gc_step_end();
     bool unrested = role == FRACTIONAL && idle_cpus_are_left();
     count_cpu(role, cpu_ns, unrested);
-    mal_gc_assist_credit(scanned);
+    /* What is scanned again pays for nothing: new objects are, and would pay for more of them. */
+    mal_gc_assist_credit(scanned - mal_gc_drained_again(worker));
     return scanned == 0 ? NAP_NS : rest_ns(role, cpu_ns, unrested);
 }
 
