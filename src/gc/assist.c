@@ -27,6 +27,7 @@
 #include "gc/heap.h"
 #include "gc/mark.h"
 #include "gc/thread.h"
+#include "gc/workers.h"
 #include "os/clock.h"
 #include "os/critical.h"
 #include "os/futex.h"
@@ -63,6 +64,10 @@ void mal_gc_assist_credit(uint64_t bytes) {
     if (bytes == 0)
         return;
     mal_add_relaxed(&credit_bytes, (int64_t)bytes);
+    mal_gc_assist_ring();
+}
+
+void mal_gc_assist_ring(void) {
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     if (mal_load_relaxed(&waiting) == 0)
         return;
@@ -86,6 +91,7 @@ static uint64_t scan(uint64_t bytes) {
         scanned = mal_gc_drain(worker, bytes, &mal_critical.stop_pending);
         mal_gc_worker_give(worker);
         count_assist(mal_clock_mono_ns() - start_ns);
+        mal_gc_workers_note_lull();
     }
     mal_critical_leave();
     return scanned;
@@ -104,6 +110,12 @@ static void wait_for_credit(void) {
     mal_sub_relaxed(&waiting, 1u);
 }
 
+/* All is scanned: what is left of the cycle is none of the allocating thread's business, unless the
+ * heap would outgrow its goal meanwhile. */
+static bool is_nothing_left(void) {
+    return mal_gc_mark_is_done() && mal_gc_heap_levels().live_bytes <= mal_gc_pace_goal();
+}
+
 /* Does or finds at least `work` bytes of scanning. Returns how many. */
 static int64_t earn(int64_t work) {
     int64_t done = take_credit(work);
@@ -113,8 +125,7 @@ static int64_t earn(int64_t work) {
         int64_t more = (int64_t)scan((uint64_t)(work - done));
         if (more == 0)
             more = take_credit(work - done);
-        /* All is scanned: what is left of the cycle is none of the allocating thread's business. */
-        if (more == 0 && mal_gc_mark_is_done())
+        if (more == 0 && is_nothing_left())
             more = work - done;
         if (more == 0)
             wait_for_credit();

@@ -19,6 +19,9 @@ void mal_gc_assist_end(void);
 /* Scan work that threads of the collector did: it pays for whoever allocates. Any thread. */
 void mal_gc_assist_credit(uint64_t bytes);
 
+/* There is new work: whoever waits for credit may scan instead. */
+void mal_gc_assist_ring(void);
+
 /* Wall time that threads of the program spent assisting in this cycle. */
 uint64_t mal_gc_assist_ns(void);
 

@@ -51,8 +51,8 @@
 #define IDLE_WINDOW_NS 10000000u /* workers count their time quantum by quantum */
 #define RESTARTS_MAX 2u
 #define STOP_BUDGET_NS (3u * MAL_GC_PAUSE_TARGET_NS)
-#define RESCAN_PAGE_NS 1000u
-#define NAP_NS 250000u
+#define RESCAN_PAGE_NS 2500u /* of one page full of small objects, on one CPU */
+#define NAP_NS 1000000u      /* between two looks at how marking goes */
 #define OWN_QUANTUM_BYTES (1u << 20)
 
 static struct mal_gc_run run; /* the owner's */
@@ -100,15 +100,16 @@ static void give_own(void) {
 }
 
 /* Without threads that mark, the owner does. */
-static void pass_time(void) {
+static void pass_time(uint32_t lulls_seen) {
     static const uint32_t never_changes;
     if (mal_gc_workers_threads() > 0) {
-        mal_futex_wait(&never_changes, 0, NAP_NS);
+        mal_gc_workers_await_lull(lulls_seen, NAP_NS);
         return;
     }
     take_own();
     mal_gc_step_begin();
-    mal_gc_assist_credit(mal_gc_drain(own, OWN_QUANTUM_BYTES, &never_changes));
+    uint64_t scanned = mal_gc_drain(own, OWN_QUANTUM_BYTES, &never_changes);
+    mal_gc_assist_credit(scanned - mal_gc_drained_again(own));
     mal_gc_step_end();
     give_own();
 }
@@ -122,8 +123,9 @@ static bool seems_drained(void) {
 static void wait_until_drained(void) {
     give_own();
     mal_gc_workers_kick();
-    while (!seems_drained()) {
-        pass_time();
+    mal_gc_assist_ring();
+    for (uint32_t lulls; lulls = mal_gc_workers_lulls(), !seems_drained();) {
+        pass_time(lulls);
         mal_gc_workers_set_idle(measure_idle_permille());
         mal_gc_pace_revise();
     }
@@ -226,6 +228,7 @@ static void end_marking(void) {
     run.assist_ns = mal_gc_assist_ns();
     run.idle_ns = mal_gc_workers_cpu().idle_ns;
     run.scanned_bytes = mal_gc_mark_scanned_bytes();
+    run.rescanned_bytes = mal_gc_mark_rescanned_bytes();
     run.end_ns = mal_clock_mono_ns(); /* shares of CPU time are by this */
     mal_gc_pace_end(&run);
     run.end_ns = mal_clock_mono_ns();
@@ -355,16 +358,25 @@ static void prepare(void) {
     workers_before_ns = 0;
 }
 
+/* Pages that are protected cannot be joined to huge ones. A program that collects by hand, again
+ * and again, would never get any: it waits for them, and the heap does not. */
+static void await_huge_pages(void) {
+    while ((run.reasons & MAL_GC_REASON_HEAP) == 0 &&
+           mal_gc_heap_levels().live_bytes < mal_gc_pace_trigger() && !mal_gc_sweeper_await(NAP_NS))
+        ;
+}
+
 void mal_gc_cycle_run(uint32_t reasons, uint32_t ticket, const struct mal_gc_dirty *dirty) {
     memset(&run, 0, sizeof run);
     run.reasons = reasons;
     run.ticket = ticket;
+    await_huge_pages();
     run.asked_live_bytes = mal_gc_heap_levels().live_bytes;
     run.dirty = dirty == &mal_gc_dirty_none ? NULL : dirty;
-    uint64_t start_ns = mal_clock_thread_ns();
     if (dirty)
         mal_gc_workers_start(mal_gc_cpus());
     prepare();
+    uint64_t start_ns = mal_clock_thread_ns();
     run.beside = can_mark_beside();
     run.protect_ns = mal_clock_thread_ns() - start_ns;
     if (run.beside)

@@ -3,10 +3,10 @@
  * Pages that were written to while marking went on.
  *
  * Before the first stop every page of scan objects is protected: what was written before does not
- * matter, for nothing is black. A round clears a stretch of pages and at once scans again the
- * marked objects on those that had been written to. The last look, in the second stop, clears
- * nothing; its pages go into a list that all workers take from. Spans that came after protecting
- * are asked about like all others: pages that were never cleared count as written.
+ * matter, for nothing is black. A round clears a stretch of pages and then queues those that had
+ * been written to: whoever marks scans the marked objects on them again. The last look, in the
+ * second stop, clears nothing; its pages go into a list that all workers take from. Spans that came
+ * after protecting are asked about like all others: pages that were never cleared count as written.
  *
  * Whatever the backend cannot tell counts as written.
  *
@@ -134,13 +134,25 @@ static void rescan(uintptr_t low, uintptr_t high, void *context) {
     scan_again(pass->worker, (struct stretch){low, high, pass->where});
 }
 
+/* What the round reports is for all workers, at once. */
+static void rescan_later(uintptr_t low, uintptr_t high, void *context) {
+    struct pass *pass = context;
+    if (pass->where != HEAP) {
+        rescan(low, high, pass);
+        return;
+    }
+    pass->bytes += high - low;
+    mal_gc_mark_rescan_later(pass->worker, low, high);
+    mal_gc_specials_rescan(pass->worker, low, high);
+}
+
 static void clear_and_rescan(uintptr_t low, uintptr_t high, void *context) {
     struct pass *pass = context;
     for (; low < high; low += mal_min(high - low, CHUNK_BYTES)) {
         uintptr_t end = low + mal_min(high - low, CHUNK_BYTES);
         mal_gc_step_begin();
-        if (pass->run->dirty->clear(low, end, rescan, pass) != 0)
-            rescan(low, end, pass);
+        if (pass->run->dirty->clear(low, end, rescan_later, pass) != 0)
+            rescan_later(low, end, pass);
         mal_gc_step_end();
     }
 }

@@ -153,6 +153,9 @@ void mal_gc_sweeper_start(void);
 void mal_gc_sweeper_finish(const struct mal_gc_run *run, const struct mal_gc_trace *trace);
 /* Standard error and the box: from a thread that has the program's descriptors, once there is. */
 void mal_gc_sweeper_say(const char *text, size_t bytes);
+/* Waits until that thread has nothing to do any more, for huge pages no longer than told. True when
+ * it has nothing to do. */
+bool mal_gc_sweeper_await(uint64_t most_ns);
 unsigned mal_gc_sweeper_threads(void);
 void mal_gc_sweeper_forget_in_child(void);
 

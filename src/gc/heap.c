@@ -174,36 +174,83 @@ bool mal_gc_heap_is_doomed(uintptr_t object) {
     return doomed;
 }
 
-static bool is_scan_page(uint64_t offset) {
-    uint32_t page = mal_gc_page_at(offset);
-    return page != 0 && !(page & MAL_GC_PAGE_NOSCAN);
+/* Of 64 pages a bit each. */
+struct pages64 {
+    uint64_t scan, noscan;
+};
+
+static struct pages64 look_at_pages(uint64_t first, uint64_t count) {
+    const uint32_t *page = &mal_gc_tables.page[first];
+    struct pages64 found = {0, 0};
+    for (unsigned i = 0; i < count; i++) {
+        uint32_t entry = mal_load_relaxed(&page[i]);
+        found.noscan |= (uint64_t)(entry & MAL_GC_PAGE_NOSCAN) << i;
+        found.scan |= (uint64_t)(entry != 0) << i;
+    }
+    found.scan &= ~found.noscan;
+    return found;
 }
 
-/* Behind the last scan page of a range that begins at `at`: one with no gap of more than `gap_most`
- * pages that are not the collected heap's. */
-static uint64_t scan_range_end(uint64_t at, uint64_t limit, uint64_t gap_most) {
-    uint64_t end = at;
-    for (; at < limit && at - end <= gap_most * MAL_PAGE_BYTES; at += MAL_PAGE_BYTES)
-        if (is_scan_page(at))
-            end = at + MAL_PAGE_BYTES;
-        else if (mal_gc_page_at(at) != 0)
-            break;
-    return end;
+/* The range that grows while runs of scan pages are found. In pages. */
+struct scan_range {
+    uint64_t low, high;   /* empty: none yet */
+    uint64_t noscan_high; /* behind the last noscan page that was passed */
+    uint64_t gap_most;
+    void (*visit)(uintptr_t low, uintptr_t high, void *context);
+    void *context;
+};
+
+/* Ranges are of whole OS pages. */
+static void visit_range(const struct scan_range *range) {
+    uintptr_t os_page = mal_vm_page_bytes();
+    if (range->low < range->high)
+        range->visit(mal_gc_tables.base + mal_round_down(range->low << MAL_PAGE_SHIFT, os_page),
+                     mal_gc_tables.base + mal_round_up(range->high << MAL_PAGE_SHIFT, os_page),
+                     range->context);
 }
 
-/* Runs of scan pages become ranges of whole OS pages. */
+static void add_run(struct scan_range *range, uint64_t low, uint64_t high) {
+    bool joins = low - range->high <= range->gap_most && range->noscan_high <= range->high;
+    if (!joins || range->low == range->high) {
+        visit_range(range);
+        range->low = low;
+    }
+    range->high = high;
+}
+
+/* Bits of an unsigned word from the lowest to `end`, which is at most 64. */
+static uint64_t bits_below(unsigned end) {
+    return end < 64 ? (1ull << end) - 1 : ~0ull;
+}
+
+static unsigned first_bit(uint64_t bits) {
+    return bits ? (unsigned)__builtin_ctzll(bits) : 64;
+}
+
+static void note_noscan(struct scan_range *range, uint64_t at, uint64_t noscan) {
+    if (noscan)
+        range->noscan_high = at + 64 - (unsigned)__builtin_clzll(noscan);
+}
+
+static void add_pages(struct scan_range *range, uint64_t at, struct pages64 pages) {
+    while (pages.scan) {
+        unsigned first = first_bit(pages.scan);
+        unsigned end = first_bit(~(pages.scan | bits_below(first)));
+        note_noscan(range, at, pages.noscan & bits_below(first));
+        add_run(range, at + first, at + end);
+        pages.scan &= ~bits_below(end);
+    }
+    note_noscan(range, at, pages.noscan);
+}
+
 void mal_gc_heap_each_scan_range(uint64_t gap_most_pages,
                                  void (*visit)(uintptr_t low, uintptr_t high, void *context),
                                  void *context) {
-    uint64_t limit = mal_load_acquire(&mal_gc_tables.limit);
-    uint64_t os_page = mal_vm_page_bytes();
-    for (uint64_t at = 0; at < limit; at += MAL_PAGE_BYTES) {
-        uint64_t low = at;
-        at = scan_range_end(at, limit, gap_most_pages);
-        if (at > low)
-            visit(mal_gc_tables.base + mal_round_down(low, os_page),
-                  mal_gc_tables.base + mal_round_up(at, os_page), context);
-    }
+    struct scan_range range = {.gap_most = gap_most_pages, .visit = visit, .context = context};
+    uint64_t limit = mal_load_acquire(&mal_gc_tables.limit) >> MAL_PAGE_SHIFT;
+    for (uint64_t at = 0; at < limit; at += 64)
+        add_pages(&range, at, look_at_pages(at, mal_min(limit - at, 64)));
+    visit_range(&range);
 }
 
 /* ---- fork ---- */

@@ -66,16 +66,6 @@ void mal_gc_layout_clear(uint64_t offset, uint64_t bytes) {
     write_range(offset, offset + bytes, 0);
 }
 
-/* From a bit per granule to a bit per word. */
-static uint64_t spread(uint32_t granules) {
-    uint64_t bits = granules;
-    bits = (bits | bits << 16) & 0x0000ffff0000ffffull;
-    bits = (bits | bits << 8) & 0x00ff00ff00ff00ffull;
-    bits = (bits | bits << 4) & 0x0f0f0f0f0f0f0f0full;
-    bits = (bits | bits << 2) & 0x3333333333333333ull;
-    return (bits | bits << 1) & 0x5555555555555555ull;
-}
-
 static void replace_bits(uint64_t offset, uint64_t which, uint64_t bits) {
     uint64_t *word = mal_gc_pointer_word(offset);
     if (which)
@@ -94,8 +84,8 @@ static void fill_block(uint64_t offset, uint64_t starts, uint64_t slot, uint64_t
 void mal_gc_layout_fill(uint64_t window_offset, uint64_t slots, uint64_t slot_bytes,
                         uint64_t mask) {
     uint64_t slot = ~0ull >> (64 - slot_bytes / WORD_BYTES);
-    fill_block(window_offset, spread((uint32_t)slots), slot, mask);
-    fill_block(window_offset + BLOCK_BYTES, spread((uint32_t)(slots >> 32)), slot, mask);
+    fill_block(window_offset, mal_gc_spread((uint32_t)slots), slot, mask);
+    fill_block(window_offset + BLOCK_BYTES, mal_gc_spread((uint32_t)(slots >> 32)), slot, mask);
 }
 
 void mal_gc_layout_write(uint64_t offset, uint64_t slot_bytes,

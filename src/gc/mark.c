@@ -51,6 +51,8 @@
 #define WORKERS_AT_START 4
 #define WORKER_WAIT_NS 100000u
 #define LOOKS_EVERY 64u /* items between two looks at `stop` and at whether others starve */
+#define LOOKS_EVERY_BYTES (16u << 10)
+#define BESIDE_BYTES (32u << 10)
 
 static struct mal_lock workers_lock = MAL_LOCK_INIT(MAL_RANK_GC_WORK);
 static struct mal_gc_worker *free_workers; /* workers_lock */
@@ -58,6 +60,7 @@ static uint32_t taken_workers;             /* workers_lock; relaxed readers */
 static uint32_t holders;                   /* rule 3; sequentially consistent */
 static uint32_t overflowed;                /* relaxed atomic */
 static uint64_t scanned_bytes;             /* relaxed atomic */
+static uint64_t rescanned_bytes;           /* relaxed atomic; of these */
 
 /* ---- workers ---- */
 
@@ -81,6 +84,7 @@ int mal_gc_mark_init(void) {
 void mal_gc_mark_begin(void) {
     MAL_ASSERT(mal_gc_work_is_empty(mal_gc_work_full_head()));
     mal_store_relaxed(&scanned_bytes, 0ull);
+    mal_store_relaxed(&rescanned_bytes, 0ull);
     mal_store_relaxed(&overflowed, 0u);
 }
 
@@ -129,9 +133,11 @@ struct mal_gc_worker *mal_gc_worker_take(void) {
 
 static void publish_counts(struct mal_gc_worker *worker) {
     mal_add_relaxed(&scanned_bytes, worker->scanned_bytes);
+    mal_add_relaxed(&rescanned_bytes, worker->rescanned_bytes);
     mal_add_relaxed(&mal_gc_totals.marked_bytes, worker->marked_bytes);
     mal_add_relaxed(&mal_gc_totals.marked_scan_bytes, worker->marked_scan_bytes);
-    worker->scanned_bytes = worker->marked_bytes = worker->marked_scan_bytes = 0;
+    worker->scanned_bytes = worker->rescanned_bytes = 0;
+    worker->marked_bytes = worker->marked_scan_bytes = 0;
 }
 
 /* A mark that is set in another cycle would outlive its object. */
@@ -153,11 +159,12 @@ static const struct mal_span *large_span(uint64_t offset) {
     return mal_load_relaxed(&mal_pagemap.span[offset >> MAL_PAGE_SHIFT]);
 }
 
-static void count_marked(struct mal_gc_worker *worker, uint64_t item) {
+/* `count` objects as that of the item. */
+static inline void count_marked(struct mal_gc_worker *worker, uint64_t item, uint64_t count) {
     unsigned span_class = mal_gc_item_span_class(item);
     uint64_t bytes = span_class >> 1 == MAL_GC_CLASS_LARGE
                          ? large_span(mal_gc_item_offset(item))->gc.object_bytes
-                         : mal_gc_class[span_class >> 1].size_bytes;
+                         : mal_gc_class[span_class >> 1].size_bytes * count;
     worker->marked_bytes += bytes;
     if (!(span_class & MAL_GC_PAGE_NOSCAN))
         worker->marked_scan_bytes += bytes;
@@ -170,20 +177,19 @@ static inline uint64_t set_marks(struct mal_gc_line *line, uint64_t seen, uint64
     return bits & ~seen;
 }
 
-/* Marks the objects of `count` items of one window, none of which was seen marked. The grey ones go
- * to `kept`; returns how many. */
-static inline uint32_t mark_window(struct mal_gc_worker *worker, const uint64_t *item,
+/* Keeps those of `count` items of one window that are in `set`, the bits that this worker has set.
+ * The grey ones go to `kept`; returns how many. All are of one span. */
+static inline uint32_t keep_marked(struct mal_gc_worker *worker, const uint64_t *item,
                                    uint32_t count, uint64_t set, uint64_t *kept) {
-    uint32_t grey = 0;
+    uint64_t any = item[0];
+    uint32_t mine = 0;
     for (uint32_t i = 0; i < count; i++) {
         uint64_t now = item[i];
-        if (MAL_UNLIKELY(!(set & mal_gc_bit_at(mal_gc_item_offset(now)))))
-            continue;
-        count_marked(worker, now);
-        kept[grey] = now | MAL_GC_ITEM_GREY;
-        grey += !(mal_gc_item_span_class(now) & MAL_GC_PAGE_NOSCAN);
+        kept[mine] = now | MAL_GC_ITEM_GREY;
+        mine += (set & mal_gc_bit_at(mal_gc_item_offset(now))) != 0;
     }
-    return grey;
+    count_marked(worker, any, mine);
+    return mal_gc_item_span_class(any) & MAL_GC_PAGE_NOSCAN ? 0 : mine;
 }
 
 static struct mal_gc_line *line_of(uint64_t item) {
@@ -212,7 +218,7 @@ static uint32_t mark_items(struct mal_gc_worker *worker, uint64_t *item, uint32_
         } while (i < count && !(item[i] & MAL_GC_ITEM_FLAGS) && line_of(item[i]) == line);
         MAL_ASSERT(!bits || may_mark(worker));
         if (bits)
-            kept += mark_window(worker, item + kept, white - kept, set_marks(line, seen, bits),
+            kept += keep_marked(worker, item + kept, white - kept, set_marks(line, seen, bits),
                                 item + kept);
     }
     return kept;
@@ -266,6 +272,20 @@ static inline void consider(struct mal_gc_worker *worker, uintptr_t word) {
     uint32_t page = mal_gc_page_at(offset);
     if (page != 0)
         push(worker, mal_gc_item(mal_gc_slot_start(offset, page), page));
+}
+
+static inline bool is_marked(uint64_t object) {
+    return mal_load_relaxed(&mal_gc_line_at(object)->mark) & mal_gc_bit_at(object);
+}
+
+/* A word at `from`, which may have been considered before. What is new points to what is new and
+ * lies beside it: such an object's bits are in the cache, and it was marked when it was made. Only
+ * where objects begin are there bits. */
+static inline void reconsider(struct mal_gc_worker *worker, uint64_t from, uintptr_t word) {
+    uint64_t offset = mal_gc_offset(word);
+    bool is_beside = offset - from + BESIDE_BYTES < 2 * BESIDE_BYTES;
+    if (!is_beside || !mal_gc_covers(offset) || !is_marked(offset))
+        consider(worker, word);
 }
 
 static inline uintptr_t load_word(uint64_t offset) {
@@ -324,6 +344,111 @@ static void scan_large(struct mal_gc_worker *worker, uint64_t offset) {
     scan_oblet(worker, offset);
 }
 
+/* ---- scanning again ---- */
+
+static void count_again(struct mal_gc_worker *worker, uint64_t bytes) {
+    worker->scanned_bytes += bytes;
+    worker->rescanned_bytes += bytes;
+}
+
+/* As scan_words and scan, of what may have been scanned before. */
+static inline void scan_words_again(struct mal_gc_worker *worker, uint64_t from, uint64_t bits) {
+    for (; bits; bits &= bits - 1) {
+        uint64_t at = from + (uint64_t)__builtin_ctzll(bits) * WORD_BYTES;
+        reconsider(worker, at, load_word(at));
+    }
+}
+
+static void scan_again(struct mal_gc_worker *worker, uint64_t from, uint64_t to) {
+    count_again(worker, to - from);
+    while (from < to) {
+        uint64_t end = mal_min(to, (from | (MAL_GC_MASK_BYTES - 1)) + 1);
+        scan_words_again(worker, from, pointer_bits(from, end));
+        from = end;
+    }
+}
+
+/* The part of a marked object that lies in [low, high). */
+static void rescan_object(struct mal_gc_worker *worker, uint64_t object, uint64_t low,
+                          uint64_t high) {
+    struct mal_gc_line *line = mal_gc_line_at(object);
+    uint64_t bit = mal_gc_bit_at(object);
+    if (!(mal_load_relaxed(&line->mark) & mal_load_relaxed(&line->alloc) & bit))
+        return;
+    unsigned class = mal_gc_page_span_class(mal_gc_page_at(object)) >> 1;
+    uint64_t end =
+        class == MAL_GC_CLASS_LARGE ? large_end(object) : object + mal_gc_class[class].size_bytes;
+    low = mal_max(low, object);
+    high = mal_min(high, end);
+    if (low < high)
+        scan_again(worker, low, high);
+}
+
+/* Marked objects that begin in the window, as far as they lie in [low, high). */
+static void rescan_window(struct mal_gc_worker *worker, uint64_t window, uint64_t low,
+                          uint64_t high) {
+    uint64_t marks = mal_load_relaxed(&mal_gc_line_at(window)->mark);
+    for (; marks; marks &= marks - 1)
+        rescan_object(worker, window + ((uint64_t)__builtin_ctzll(marks) << MAL_GRANULE_SHIFT), low,
+                      high);
+}
+
+/* Words of 64 that begin at `block` and lie in [low, high). */
+static uint64_t words_between(uint64_t block, uint64_t low, uint64_t high) {
+    uint64_t bits = low < block + MAL_GC_MASK_BYTES ? ~0ull : 0;
+    if (bits && low > block)
+        bits <<= (low - block) / WORD_BYTES;
+    if (high < block + MAL_GC_MASK_BYTES)
+        bits &= (1ull << (high - block) / WORD_BYTES) - 1;
+    return bits;
+}
+
+static uint32_t marked_in_block(uint64_t block) {
+    const struct mal_gc_line *line = mal_gc_line_at(block);
+    uint64_t marked = mal_load_relaxed(&line->mark) & mal_load_relaxed(&line->alloc);
+    return (uint32_t)(marked >> (block >> MAL_GRANULE_SHIFT & 63));
+}
+
+/* A span of objects of at most one block. Objects do not overlap, so the product of where they
+ * begin and the words of one of them is the words of all of them; the last may reach into the next
+ * block. `first` is the object that holds `low`. */
+static void rescan_blocks(struct mal_gc_worker *worker, uint64_t first, uint64_t bytes,
+                          uint64_t low, uint64_t high) {
+    uint64_t object = ~0ull >> (64 - bytes / WORD_BYTES);
+    uint64_t reaches = 0;
+    for (uint64_t block = mal_round_down(first, MAL_GC_MASK_BYTES); block < high;
+         block += MAL_GC_MASK_BYTES) {
+        unsigned __int128 all = (unsigned __int128)mal_gc_spread(marked_in_block(block)) * object;
+        uint64_t words = ((uint64_t)all | reaches) & words_between(block, low, high);
+        reaches = (uint64_t)(all >> 64);
+        count_again(worker, mal_popcount(words) * WORD_BYTES);
+        scan_words_again(worker, block, words & mal_load_relaxed(mal_gc_pointer_word(block)));
+    }
+}
+
+/* All of one page that lies in [low, high): the object that reaches into it, and those that begin
+ * in it. */
+static void rescan_in_page(struct mal_gc_worker *worker, uint64_t low, uint64_t high) {
+    uint32_t page = mal_gc_page_at(low);
+    if (page == 0 || page & MAL_GC_PAGE_NOSCAN)
+        return;
+    uint64_t first = mal_gc_slot_start(low, page);
+    uint64_t window = mal_round_down(low, MAL_GC_WINDOW_BYTES);
+    unsigned class = mal_gc_page_span_class(page) >> 1;
+    if (class != MAL_GC_CLASS_LARGE && mal_gc_class[class].size_bytes <= MAL_GC_MASK_BYTES) {
+        rescan_blocks(worker, first, mal_gc_class[class].size_bytes, low, high);
+        return;
+    }
+    if (first < window)
+        rescan_object(worker, first, low, high);
+    if (class == MAL_GC_CLASS_LARGE && first < window)
+        return;
+    for (; window < high; window += MAL_GC_WINDOW_BYTES)
+        rescan_window(worker, window, low, high);
+}
+
+/* ---- items, processed ---- */
+
 static inline void scan_object(struct mal_gc_worker *worker, uint64_t item) {
     uint64_t offset = mal_gc_item_offset(item);
     unsigned class = mal_gc_item_span_class(item) >> 1;
@@ -333,14 +458,12 @@ static inline void scan_object(struct mal_gc_worker *worker, uint64_t item) {
         scan_small(worker, offset, mal_gc_class[class].size_bytes);
 }
 
-/* Marked all at once, then scanned. */
-static inline void process(struct mal_gc_worker *worker, uint64_t *item, uint32_t count) {
-    count = mark_items(worker, item, count);
-    for (uint32_t i = 0; i < count; i++)
-        if (MAL_UNLIKELY(item[i] & MAL_GC_ITEM_OBLET))
-            scan_oblet(worker, mal_gc_item_offset(item[i]));
-        else
-            scan_object(worker, item[i]);
+static MAL_SLOW void scan_part(struct mal_gc_worker *worker, uint64_t item) {
+    uint64_t offset = mal_gc_item_offset(item);
+    if (item & MAL_GC_ITEM_OBLET)
+        scan_oblet(worker, offset);
+    else
+        rescan_in_page(worker, offset, offset + MAL_GC_PIECE_BYTES);
 }
 
 /* ---- the loop ---- */
@@ -351,17 +474,29 @@ MAL_FAST void prefetch(uint64_t item) {
     __builtin_prefetch((const void *)(mal_gc_tables.base + mal_gc_item_offset(item)));
 }
 
-/* The next items, whose lines are on their way from now on. */
+/* Takes the next items. */
 static inline void look_ahead(struct mal_gc_worker *worker) {
     struct mal_gc_buffer *buffer = worker->buffer;
     uint32_t count = (uint32_t)mal_min(buffer->count, MAL_GC_AHEAD_ITEMS);
     buffer->count -= count;
-    for (uint32_t i = 0; i < count; i++) {
-        uint64_t item = buffer->item[buffer->count + i];
-        prefetch(item);
-        worker->ahead[i] = item;
-    }
+    memcpy(worker->ahead, buffer->item + buffer->count, count * sizeof *worker->ahead);
     worker->ahead_count = count;
+}
+
+/* Marked all at once, then scanned. Meanwhile the lines of the next ones are sent for, two at a
+ * time: so there are always some on their way and never more than the CPU can wait for. */
+static inline void process(struct mal_gc_worker *worker, uint64_t *item, uint32_t count) {
+    count = mark_items(worker, item, count);
+    for (uint32_t i = 0; i < worker->ahead_count || i < count; i++) {
+        if (i < worker->ahead_count)
+            prefetch(worker->ahead[i]);
+        if (i >= count)
+            continue;
+        if (MAL_UNLIKELY(item[i] & (MAL_GC_ITEM_OBLET | MAL_GC_ITEM_PIECE)))
+            scan_part(worker, item[i]);
+        else
+            scan_object(worker, item[i]);
+    }
 }
 
 static bool take_shared(struct mal_gc_worker *worker) {
@@ -380,9 +515,11 @@ static bool others_starve(const struct mal_gc_worker *worker) {
            mal_gc_work_is_empty(mal_gc_work_full_head());
 }
 
-/* Up to LOOKS_EVERY items; false when the worker has none left. */
+/* Up to LOOKS_EVERY items, fewer where they are large; false when the worker has none left. */
 static bool process_some(struct mal_gc_worker *worker) {
-    for (unsigned i = 0; i < LOOKS_EVERY; i += MAL_GC_AHEAD_ITEMS) {
+    uint64_t until_bytes = worker->scanned_bytes + LOOKS_EVERY_BYTES;
+    for (unsigned i = 0; i < LOOKS_EVERY && worker->scanned_bytes < until_bytes;
+         i += MAL_GC_AHEAD_ITEMS) {
         uint64_t item[MAL_GC_AHEAD_ITEMS];
         uint32_t count = worker->ahead_count;
         memcpy(item, worker->ahead, sizeof item);
@@ -439,8 +576,13 @@ uint64_t mal_gc_drain(struct mal_gc_worker *worker, uint64_t bytes, const uint32
     if (!more)
         unhold(worker);
     uint64_t done = worker->scanned_bytes;
+    worker->drained_again_bytes = worker->rescanned_bytes;
     publish_counts(worker);
     return done;
+}
+
+uint64_t mal_gc_drained_again(const struct mal_gc_worker *worker) {
+    return worker->drained_again_bytes;
 }
 
 /* ---- giving back ---- */
@@ -495,6 +637,10 @@ void mal_gc_mark_note_scanned(uint64_t bytes) {
 
 uint64_t mal_gc_mark_scanned_bytes(void) {
     return mal_load_relaxed(&scanned_bytes);
+}
+
+uint64_t mal_gc_mark_rescanned_bytes(void) {
+    return mal_load_relaxed(&rescanned_bytes);
 }
 
 /* ---- words ---- */
@@ -554,60 +700,37 @@ void mal_gc_mark_contents(struct mal_gc_worker *worker, uintptr_t object, uintpt
 
 /* ---- scanning again ---- */
 
-/* The part of a marked object that lies in [low, high). */
-static void rescan_object(struct mal_gc_worker *worker, uint64_t object, uint64_t low,
-                          uint64_t high) {
-    struct mal_gc_line *line = mal_gc_line_at(object);
-    uint64_t bit = mal_gc_bit_at(object);
-    if (!(mal_load_relaxed(&line->mark) & mal_load_relaxed(&line->alloc) & bit))
-        return;
-    unsigned class = mal_gc_page_span_class(mal_gc_page_at(object)) >> 1;
-    uint64_t end =
-        class == MAL_GC_CLASS_LARGE ? large_end(object) : object + mal_gc_class[class].size_bytes;
-    low = mal_max(low, object);
-    high = mal_min(high, end);
-    if (low < high)
-        scan(worker, low, high);
-}
+/* Offsets of whole words in the heap. */
+struct part {
+    uint64_t from, to;
+};
 
-/* Marked objects that begin in the window, as far as they lie in [low, high). */
-static void rescan_window(struct mal_gc_worker *worker, uint64_t window, uint64_t low,
-                          uint64_t high) {
-    uint64_t marks = mal_load_relaxed(&mal_gc_line_at(window)->mark);
-    for (; marks; marks &= marks - 1)
-        rescan_object(worker, window + ((uint64_t)__builtin_ctzll(marks) << MAL_GRANULE_SHIFT), low,
-                      high);
-}
-
-/* All of one page that lies in [low, high): the object that reaches into it, and those that begin
- * in it. */
-static void scan_page(struct mal_gc_worker *worker, uint64_t low, uint64_t high) {
-    uint32_t page = mal_gc_page_at(low);
-    if (page == 0 || page & MAL_GC_PAGE_NOSCAN)
-        return;
-    uint64_t first = mal_gc_slot_start(low, page);
-    uint64_t window = mal_round_down(low, MAL_GC_WINDOW_BYTES);
-    if (first < window)
-        rescan_object(worker, first, low, high);
-    if (mal_gc_page_span_class(page) >> 1 == MAL_GC_CLASS_LARGE && first < window)
-        return;
-    for (; window < high; window += MAL_GC_WINDOW_BYTES)
-        rescan_window(worker, window, low, high);
-}
-
-void mal_gc_mark_rescan(struct mal_gc_worker *worker, uintptr_t low, uintptr_t high) {
+static struct part part_of_heap(uintptr_t low, uintptr_t high) {
     uint64_t limit = mal_load_acquire(&mal_gc_tables.limit);
     uint64_t from = mal_gc_offset(mal_max(low, mal_gc_tables.base));
     uint64_t to = high > mal_gc_tables.base ? mal_min(mal_gc_offset(high), limit) : 0;
+    return (struct part){mal_round_down(from, WORD_BYTES), mal_round_up(to, WORD_BYTES)};
+}
+
+void mal_gc_mark_rescan(struct mal_gc_worker *worker, uintptr_t low, uintptr_t high) {
+    struct part part = part_of_heap(low, high);
     mal_critical_enter();
     hold(worker);
-    from = mal_round_down(from, WORD_BYTES);
-    to = mal_round_up(to, WORD_BYTES);
-    while (from < to) {
-        uint64_t end = mal_min(to, mal_round_down(from, MAL_PAGE_BYTES) + MAL_PAGE_BYTES);
-        scan_page(worker, from, end);
-        from = end;
+    while (part.from < part.to) {
+        uint64_t end = mal_min(part.to, mal_round_down(part.from, MAL_PAGE_BYTES) + MAL_PAGE_BYTES);
+        rescan_in_page(worker, part.from, end);
+        part.from = end;
     }
+    mal_critical_leave();
+}
+
+void mal_gc_mark_rescan_later(struct mal_gc_worker *worker, uintptr_t low, uintptr_t high) {
+    struct part part = part_of_heap(mal_round_down(low, MAL_GC_PIECE_BYTES), high);
+    mal_critical_enter();
+    hold(worker);
+    for (uint64_t at = part.from; at < part.to; at += MAL_GC_PIECE_BYTES)
+        if (mal_gc_page_at(at) != 0)
+            push(worker, at | MAL_GC_ITEM_PIECE);
     mal_critical_leave();
 }
 

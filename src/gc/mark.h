@@ -39,16 +39,21 @@ void mal_gc_mark_contents(struct mal_gc_worker *worker, uintptr_t object, uintpt
 void mal_gc_shade(const void *pointer);
 /* Scans again every marked scan object that touches [low, high): pages that were written to. */
 void mal_gc_mark_rescan(struct mal_gc_worker *worker, uintptr_t low, uintptr_t high);
+/* Queues that instead, for whoever drains. */
+void mal_gc_mark_rescan_later(struct mal_gc_worker *worker, uintptr_t low, uintptr_t high);
 
 /* Scans queued objects until about `bytes` of scan work are done, *stop becomes nonzero, or nothing
  * is to be had. Returns the bytes scanned. */
 uint64_t mal_gc_drain(struct mal_gc_worker *worker, uint64_t bytes, const uint32_t *stop);
+/* How many of those that the last drain returned had been scanned before: written pages. */
+uint64_t mal_gc_drained_again(const struct mal_gc_worker *worker);
 /* No worker holds work and no buffer is queued. Exact while no worker runs. */
 bool mal_gc_mark_is_done(void);
 /* Work that was done by mal_gc_mark_range, where it is to count as scanned. */
 void mal_gc_mark_note_scanned(uint64_t bytes);
 /* Bytes scanned since the cycle began, by all. */
 uint64_t mal_gc_mark_scanned_bytes(void);
+uint64_t mal_gc_mark_rescanned_bytes(void); /* of these */
 
 /* World stopped, after the last drain: traces everything again on its own bits and dies with a
  * sentence when it reaches an object that is not marked. Roots come through `push_roots`. */

@@ -27,7 +27,10 @@
 
 #define BATCH_PAGES 256u
 #define TEXT_MOST (3 * MAL_GC_TRACE_BYTES)
-#define HUGE_PAGES_SHARE 2u /* of the time the cycle took: they make the next one shorter */
+/* Of the time the cycle took: they make the next one shorter. Less where they take it from the
+ * program. */
+#define HUGE_PAGES_SHARE 2u
+#define HUGE_PAGES_SHARE_BUSY 16u
 
 enum state { FREE, FULL };
 
@@ -37,7 +40,8 @@ static char text[TEXT_MOST];
 static size_t text_bytes;
 static uint32_t ticket;
 static bool sweeps;
-static uint64_t huge_pages_ns; /* that the thread may take for them afterwards */
+static uint64_t huge_pages_ns;    /* that the thread may take for them afterwards */
+static uint32_t makes_huge_pages; /* futex; set before the slot is free again */
 
 /* The box has each cycle's line, standard error what was asked for. */
 static void put(const char *line, size_t bytes) {
@@ -86,9 +90,12 @@ static void body(void) {
         }
         do_slot();
         uint64_t most_ns = sweeps ? huge_pages_ns : 0;
+        mal_store_relaxed(&makes_huge_pages, 1u);
         mal_store_release(&state, (uint32_t)FREE);
         mal_futex_wake(&state, INT32_MAX);
         make_huge_pages(most_ns);
+        mal_store_release(&makes_huge_pages, 0u);
+        mal_futex_wake(&makes_huge_pages, INT32_MAX);
     }
 }
 
@@ -101,6 +108,13 @@ void mal_gc_sweeper_start(void) {
 static void await_slot(void) {
     while (mal_load_acquire(&state) == FULL)
         mal_futex_wait(&state, FULL, MAL_FUTEX_FOREVER);
+}
+
+bool mal_gc_sweeper_await(uint64_t most_ns) {
+    await_slot();
+    if (mal_load_acquire(&makes_huge_pages))
+        mal_futex_wait(&makes_huge_pages, 1, most_ns);
+    return !mal_load_acquire(&makes_huge_pages);
 }
 
 static void hand_over(void) {
@@ -125,7 +139,8 @@ void mal_gc_sweeper_finish(const struct mal_gc_run *run, const struct mal_gc_tra
     text_bytes = mal_gc_cycle_text(text, sizeof text, run, trace);
     ticket = run->ticket;
     sweeps = true;
-    huge_pages_ns = (run->end_ns - run->sweep_term_ns) / HUGE_PAGES_SHARE;
+    huge_pages_ns = (run->end_ns - run->sweep_term_ns) /
+                    (run->idle_ns > 0 ? HUGE_PAGES_SHARE : HUGE_PAGES_SHARE_BUSY);
     hand_over();
 }
 
@@ -135,5 +150,6 @@ unsigned mal_gc_sweeper_threads(void) {
 
 void mal_gc_sweeper_forget_in_child(void) {
     state = FREE;
+    makes_huge_pages = 0;
     threads = 0;
 }

@@ -131,6 +131,16 @@ MAL_FAST uint64_t *mal_gc_pointer_word(uint64_t offset) {
     return &mal_gc_line_at(offset)->pointers[offset >> 9 & 1];
 }
 
+/* From a bit per granule to a bit for the first word of each. */
+static inline uint64_t mal_gc_spread(uint32_t granules) {
+    uint64_t bits = granules;
+    bits = (bits | bits << 16) & 0x0000ffff0000ffffull;
+    bits = (bits | bits << 8) & 0x00ff00ff00ff00ffull;
+    bits = (bits | bits << 4) & 0x0f0f0f0f0f0f0f0full;
+    bits = (bits | bits << 2) & 0x3333333333333333ull;
+    return (bits | bits << 1) & 0x5555555555555555ull;
+}
+
 /* First page of a span too long for the page's own distance: in steps. */
 uint64_t mal_gc_span_start_far(uint64_t page_number);
 

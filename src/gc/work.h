@@ -8,9 +8,10 @@
  *     no flag   an object that something points to; marked or not
  *     GREY      an object that is marked and not scanned yet; each is queued once
  *     OBLET     a piece of a large marked object, from the offset on
+ *     PIECE     a stretch of memory that was written to: marked objects on it are scanned again
  *
  * Buffers that all workers share hold items with flags only, so all queued memory is bounded by the
- * number of objects (and oblets), however many pointers there are.
+ * number of objects (and oblets, and pieces), however many pointers there are.
  */
 #ifndef MAL_GC_WORK_H
 #define MAL_GC_WORK_H
@@ -23,8 +24,10 @@
 
 #define MAL_GC_ITEM_GREY 1u
 #define MAL_GC_ITEM_OBLET 2u
+#define MAL_GC_ITEM_PIECE 4u
 #define MAL_GC_ITEM_FLAGS 15u
 #define MAL_GC_OBLET_BYTES (128u << 10)
+#define MAL_GC_PIECE_BYTES 4096u /* no page of an OS is smaller */
 
 #define MAL_GC_BUFFER_ITEMS 254u /* with the header: 2 KiB */
 #define MAL_GC_AHEAD_ITEMS 16u
@@ -60,9 +63,11 @@ struct mal_gc_worker {
     uint32_t cycle;             /* that it was taken in: it marks in no other one */
     bool holds_work;            /* counted in `holders` */
     struct mal_gc_check *check; /* not a marker's but the oracle's: words are checked */
-    uint64_t scanned_bytes, marked_bytes, marked_scan_bytes; /* since last published */
-    struct mal_gc_worker *next;                              /* free list; WORK lock */
-    struct mal_gc_buffer own;                                /* what it has when memory is short */
+    uint64_t scanned_bytes, rescanned_bytes;  /* since last published; those again are in both */
+    uint64_t marked_bytes, marked_scan_bytes; /* since last published */
+    uint64_t drained_again_bytes;             /* by the last drain */
+    struct mal_gc_worker *next;               /* free list; WORK lock */
+    struct mal_gc_buffer own;                 /* what it has when memory is short */
 };
 
 /* gc/check.c: the words the oracle's worker is given. */

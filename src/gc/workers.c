@@ -54,11 +54,15 @@ static uint32_t gang_most; /* threads that join a gang; written before the order
 static uint32_t quit;      /* nonzero: threads beside the program stop scanning */
 static uint32_t busy;      /* threads in a quantum that may find or make work; atomic */
 
-static unsigned plan_dedicated;      /* written before the order */
-static unsigned plan_share_permille; /* of one CPU, for the fractional thread; likewise */
-static uint32_t idle_permille;       /* relaxed atomic */
+static unsigned plan_dedicated; /* written before the order */
+/* Of one CPU, for the fractional thread; likewise. The fraction is every CPU's, and there is one
+ * such thread: it takes them all, but where a CPU is idle only that one's is the plan's. */
+static unsigned plan_share_permille, plan_all_permille;
+static uint32_t idle_permille; /* relaxed atomic */
 
 static uint64_t background_ns, idle_ns; /* rule 3 */
+
+static uint32_t lulls; /* futex */
 
 /* ---- orders ---- */
 
@@ -121,6 +125,7 @@ static struct mal_gc_worker *nap(struct mal_gc_worker *worker, uint32_t current,
     mal_gc_step_begin();
     mal_gc_worker_give(worker);
     mal_gc_step_end();
+    mal_gc_workers_note_lull();
     mal_futex_wait(&order, current, ns);
     mal_gc_step_begin();
     worker = mal_gc_worker_take();
@@ -131,7 +136,7 @@ static struct mal_gc_worker *nap(struct mal_gc_worker *worker, uint32_t current,
 static uint64_t rest_ns(enum role role, uint64_t cpu_ns, bool unrested) {
     if (role != FRACTIONAL || unrested)
         return 0;
-    return cpu_ns * (1000 - plan_share_permille) / plan_share_permille;
+    return cpu_ns * (1000 - plan_all_permille) / plan_all_permille;
 }
 
 /* One quantum; returns how long to sleep after it. */
@@ -145,7 +150,8 @@ static uint64_t work(struct mal_gc_worker *worker, enum role role) {
     mal_gc_step_end();
     bool unrested = role == FRACTIONAL && idle_cpus_are_left();
     count_cpu(role, cpu_ns, unrested);
-    mal_gc_assist_credit(scanned);
+    /* What is scanned again pays for nothing: new objects are, and would pay for more of them. */
+    mal_gc_assist_credit(scanned - mal_gc_drained_again(worker));
     return scanned == 0 ? NAP_NS : rest_ns(role, cpu_ns, unrested);
 }
 
@@ -291,6 +297,7 @@ unsigned mal_gc_workers_threads(void) {
 void mal_gc_workers_mark_beside(const struct mal_gc_plan *plan, unsigned idle) {
     plan_dedicated = plan->dedicated;
     plan_share_permille = (unsigned)(plan->fractional * 1000);
+    plan_all_permille = (unsigned)mal_min(plan_share_permille * mal_gc_cpus(), 1000u);
     mal_gc_workers_set_idle(idle);
     mal_store_relaxed(&quit, 0u);
     give_order(BESIDE);
@@ -303,6 +310,21 @@ void mal_gc_workers_set_idle(unsigned idle) {
 void mal_gc_workers_kick(void) {
     if ((mal_load_relaxed(&order) & MODE_MASK) == BESIDE)
         give_order(BESIDE);
+}
+
+void mal_gc_workers_note_lull(void) {
+    if (!mal_gc_mark_is_done())
+        return;
+    mal_add_relaxed(&lulls, 1u);
+    mal_futex_wake(&lulls, 1);
+}
+
+uint32_t mal_gc_workers_lulls(void) {
+    return mal_load_acquire(&lulls);
+}
+
+void mal_gc_workers_await_lull(uint32_t seen, uint64_t most_ns) {
+    mal_futex_wait(&lulls, seen, most_ns);
 }
 
 void mal_gc_workers_halt(void) {

@@ -28,6 +28,11 @@ void mal_gc_workers_halt(void);
 bool mal_gc_workers_are_busy(void);
 /* There is new work: nobody sleeps on. */
 void mal_gc_workers_kick(void);
+/* To sleep until all seems done: whoever ran out of work says so when nobody else has any. `seen`
+ * is the number of such notes before the caller last looked. */
+void mal_gc_workers_note_lull(void);
+uint32_t mal_gc_workers_lulls(void);
+void mal_gc_workers_await_lull(uint32_t seen, uint64_t most_ns);
 
 /* The world is stopped: every thread and the caller call `share` once, then scan until nothing is
  * left or the deadline has passed. True when nothing is left. */

@@ -337,6 +337,55 @@ static void budgets_are_kept(void **state) {
     drop_all();
 }
 
+enum { AGAIN = 600 };
+
+/* Stretches of the range that end anywhere, or pages for whoever drains. */
+static void scan_again(uintptr_t low, uintptr_t high, uint64_t *random) {
+    struct mal_gc_worker *worker = mal_gc_worker_take();
+    if (seeded_next(random) % 2)
+        mal_gc_mark_rescan_later(worker, low & ~(uintptr_t)4095, (high + 4095) & ~(uintptr_t)4095);
+    else
+        for (uintptr_t end; low < high; low = end) {
+            end = low + (1 + seeded_next(random) % 400) * sizeof(void *);
+            mal_gc_mark_rescan(worker, low, end < high ? end : high);
+        }
+    while (!mal_gc_mark_is_done())
+        mal_gc_drain(worker, UINT64_MAX, NULL);
+    mal_gc_worker_give(worker);
+}
+
+/* Half of the objects live; each is given something late. */
+static void check_scanned_again(size_t words, uint64_t *random) {
+    void **live = mallard_gc_alloc(AGAIN * sizeof *live, NULL);
+    void **object[AGAIN], *late[AGAIN];
+    uintptr_t low = UINTPTR_MAX, high = 0;
+    root[0] = live;
+    for (size_t i = 0; i < AGAIN; i++) {
+        object[i] = mallard_gc_alloc(words * sizeof(void *), NULL);
+        late[i] = mallard_gc_alloc_noscan(16);
+        live[i] = seeded_next(random) % 2 ? object[i] : NULL;
+        low = mal_min(low, (uintptr_t)object[i]);
+        high = mal_max(high, (uintptr_t)(object[i] + words));
+    }
+    begin();
+    mark_all();
+    for (size_t i = 0; i < AGAIN; i++)
+        object[i][seeded_next(random) % words] = late[i];
+    scan_again(low, high, random);
+    end();
+    for (size_t i = 0; i < AGAIN; i++)
+        assert_int_equal(mallard_gc_base(late[i]) != NULL, live[i] != NULL);
+    drop_all();
+}
+
+static void all_words_of_marked_objects_are_scanned_again(void **state) {
+    (void)state;
+    static const size_t sizes[] = {16, 32, 48, 80, 112, 176, 240, 320, 512, 576, 2048};
+    uint64_t random = seeded_start(17);
+    for (size_t i = 0; i < 4 * sizeof sizes / sizeof *sizes; i++)
+        check_scanned_again(sizes[i / 4] / sizeof(void *) - 1, &random);
+}
+
 /* What a marked object was given after it was scanned is found when its page is scanned again. */
 static void pages_are_scanned_again(void **state) {
     (void)state;
@@ -456,6 +505,7 @@ int main(void) {
         cmocka_unit_test(many_threads_mark_what_one_does),
         cmocka_unit_test(budgets_are_kept),
         cmocka_unit_test(pages_are_scanned_again),
+        cmocka_unit_test(all_words_of_marked_objects_are_scanned_again),
         cmocka_unit_test(the_oracle_names_what_is_not_marked),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
