@@ -165,6 +165,25 @@ int mal_vm_renew(void *address, size_t bytes) {
     return error;
 }
 
+static bool new_memory_is_locked(void) {
+    size_t bytes = mal_vm_page_bytes();
+    void *page = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (page == MAP_FAILED)
+        return true;
+    bool locked = madvise(page, bytes, MADV_DONTNEED) != 0;
+    munmap(page, bytes);
+    return locked;
+}
+
+/* What mlock holds is in mappings of its own: others in their place hold nothing. */
+int mal_vm_release_locked(void *address, size_t bytes) {
+    int saved_errno = errno;
+    int error = new_memory_is_locked() ? -EPERM : mal_vm_renew(address, bytes);
+    errno = saved_errno;
+    return error;
+}
+
 /* The kernel refuses a hint about a page that is locked. The hint is older than moving, so where it
  * is not known nothing could be moved either. */
 static bool may_be_locked(void *page) {

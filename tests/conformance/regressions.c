@@ -200,13 +200,20 @@ static void *take_address_space(void *unused) {
     return unused;
 }
 
-static uint64_t address_space_bytes(void) {
-    char text[64] = "";
+/* The first two numbers of /proc/self/statm. */
+struct sizes {
+    uint64_t mapped_bytes, resident_bytes;
+};
+
+static struct sizes sizes_now(void) {
+    char text[64] = "", *end;
+    uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
     int fd = open("/proc/self/statm", O_RDONLY);
     if (fd < 0 || read(fd, text, sizeof text - 1) < 0)
-        return 0;
+        exit(2);
     close(fd);
-    return strtoull(text, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t mapped = strtoull(text, &end, 10), resident = strtoull(end, NULL, 10);
+    return (struct sizes){mapped * page_bytes, resident * page_bytes};
 }
 
 /* Something may lie behind an object, so that it cannot grow where it is. False when it lost what
@@ -251,7 +258,7 @@ static int realloc_near_an_address_space_limit(void) {
     bool good = true;
     make_room();
     if (pthread_create(&thread, NULL, take_address_space, NULL) != 0 ||
-        !limit_address_space(address_space_bytes() + 40 * MIB))
+        !limit_address_space(sizes_now().mapped_bytes + 40 * MIB))
         return 1;
     for (int round = 0; round < 200; round++)
         good &= grow_step_by_step();
@@ -271,6 +278,27 @@ static int realloc_above_an_address_space_limit(void) {
     return !good;
 }
 
+/* A page that was locked and freed with all around it must not keep the rest. */
+static bool goes_back_with_one_page_locked(size_t count, size_t bytes) {
+    char **object = malloc(count * sizeof *object);
+    for (size_t i = 0; i < count; i++)
+        memset(object[i] = malloc(bytes), 1, bytes);
+    if (mlock(object[count - 1], 1) != 0)
+        puts("skip nothing can be locked");
+    uint64_t full_bytes = sizes_now().resident_bytes;
+    for (size_t i = 0; i < count; i++)
+        free(object[i]);
+    free(object);
+    malloc_trim(0);
+    return sizes_now().resident_bytes < full_bytes / 3;
+}
+
+static int locked_memory_goes_back(void) {
+    bool good = goes_back_with_one_page_locked(64, MIB);
+    good &= goes_back_with_one_page_locked(65536, 1024);
+    return !good;
+}
+
 struct regression {
     const char *name;
     int (*run)(void);
@@ -285,6 +313,7 @@ static const struct regression all[] = {
     {"box_is_where_the_environment_said", box_is_where_the_environment_said},
     {"realloc_near_an_address_space_limit", realloc_near_an_address_space_limit},
     {"realloc_above_an_address_space_limit", realloc_above_an_address_space_limit},
+    {"locked_memory_goes_back", locked_memory_goes_back},
 };
 
 static bool ends_well(pid_t child) {
