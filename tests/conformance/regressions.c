@@ -160,13 +160,12 @@ static int lose_environment(const char *folder) {
     return !has_box(expected);
 }
 
-/* Servers that set their title move or clear their environment, while the background thread comes
- * to make the box. */
-static int box_is_where_the_environment_said(void) {
+/* Runs a case once more, where boxes go to a folder of its own, which is empty at the end. */
+static int in_a_folder(const char *name, int (*run)(const char *folder)) {
     char folder[] = "/tmp/mallard-place-XXXXXX";
     const char *given = getenv("REGRESSION_FOLDER");
     if (given)
-        return lose_environment(given);
+        return run(given);
     if (!mkdtemp(folder))
         return 1;
     setenv("MALLARD_DIR", folder, 1);
@@ -174,11 +173,17 @@ static int box_is_where_the_environment_said(void) {
     int status = -1;
     pid_t child = fork();
     if (child == 0) {
-        execl("/proc/self/exe", "regressions", __func__, (char *)NULL);
+        execl("/proc/self/exe", "regressions", name, (char *)NULL);
         _exit(127);
     }
     waitpid(child, &status, 0);
     return rmdir(folder) != 0 || status != 0;
+}
+
+/* Servers that set their title move or clear their environment, while the background thread comes
+ * to make the box. */
+static int box_is_where_the_environment_said(void) {
+    return in_a_folder(__func__, lose_environment);
 }
 
 /* A process near its address-space limit: what one thread gives back, the other takes. */
@@ -299,6 +304,52 @@ static int locked_memory_goes_back(void) {
     return !good;
 }
 
+/* Works until what is waited for has come, for so long at most. */
+static bool comes_within(int seconds, bool (*has_come)(void)) {
+    for (int waited_ms = 0; waited_ms < 1000 * seconds; waited_ms += 10) {
+        if (has_come())
+            return true;
+        work(100, 3000);
+        usleep(10000);
+    }
+    return false;
+}
+
+static bool never(void) {
+    return false;
+}
+
+static const char *box_folder;
+
+static bool box_has_come(void) {
+    return has_box(box_folder);
+}
+
+static size_t lines_in(FILE *file) {
+    size_t lines = 0;
+    rewind(file);
+    for (int c; (c = getc(file)) != EOF;)
+        lines += c == '\n';
+    return lines;
+}
+
+/* Whether a box comes when there is address space for it, after so many lines on standard error. */
+static int complain_once(const char *folder) {
+    FILE *said = tmpfile();
+    box_folder = folder;
+    if (!said || dup2(fileno(said), STDERR_FILENO) < 0 ||
+        !limit_address_space(sizes_now().mapped_bytes + 20 * MIB))
+        return 1;
+    work(3000, 200000);
+    comes_within(2, never);
+    size_t lines = lines_in(said);
+    return lines != 1 || !limit_address_space(RLIM_INFINITY) || !comes_within(10, box_has_come);
+}
+
+static int box_comes_late_and_one_line_says_so(void) {
+    return in_a_folder(__func__, complain_once);
+}
+
 struct regression {
     const char *name;
     int (*run)(void);
@@ -314,6 +365,7 @@ static const struct regression all[] = {
     {"realloc_near_an_address_space_limit", realloc_near_an_address_space_limit},
     {"realloc_above_an_address_space_limit", realloc_above_an_address_space_limit},
     {"locked_memory_goes_back", locked_memory_goes_back},
+    {"box_comes_late_and_one_line_says_so", box_comes_late_and_one_line_says_so},
 };
 
 static bool ends_well(pid_t child) {
