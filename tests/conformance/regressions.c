@@ -304,6 +304,16 @@ static int locked_memory_goes_back(void) {
     return !good;
 }
 
+static size_t tasks(void) {
+    size_t count = 0;
+    DIR *stream = opendir("/proc/self/task");
+    for (struct dirent *entry; stream && (entry = readdir(stream)) != NULL;)
+        count += entry->d_name[0] != '.';
+    if (stream)
+        closedir(stream);
+    return count;
+}
+
 /* Works until what is waited for has come, for so long at most. */
 static bool comes_within(int seconds, bool (*has_come)(void)) {
     for (int waited_ms = 0; waited_ms < 1000 * seconds; waited_ms += 10) {
@@ -317,6 +327,41 @@ static bool comes_within(int seconds, bool (*has_come)(void)) {
 
 static bool never(void) {
     return false;
+}
+
+static bool has_background_thread(void) {
+    return tasks() > 1;
+}
+
+/* The address space is short at the moment when the thread is due. */
+static int background_thread_comes_late(void) {
+    make_room();
+    if (!limit_address_space(sizes_now().mapped_bytes))
+        return 1;
+    comes_within(1, never);
+    return !limit_address_space(RLIM_INFINITY) || !comes_within(10, has_background_thread);
+}
+
+static uint64_t few_bytes;
+
+static bool is_small(void) {
+    return sizes_now().resident_bytes < few_bytes;
+}
+
+/* There is address space for a little heap, but not for a box. */
+static int memory_goes_back_without_a_box(void) {
+    enum { OBJECTS = 12000 };
+    static void *object[OBJECTS];
+    few_bytes = sizes_now().resident_bytes + 6 * MIB;
+    if (!limit_address_space(sizes_now().mapped_bytes + 20 * MIB))
+        return 1;
+    for (int i = 0; i < OBJECTS; i++)
+        memset(object[i] = malloc(1000), 1, 1000);
+    if (is_small())
+        return 1;
+    for (int i = 0; i < OBJECTS; i++)
+        free(object[i]);
+    return !comes_within(15, is_small);
 }
 
 static const char *box_folder;
@@ -365,6 +410,8 @@ static const struct regression all[] = {
     {"realloc_near_an_address_space_limit", realloc_near_an_address_space_limit},
     {"realloc_above_an_address_space_limit", realloc_above_an_address_space_limit},
     {"locked_memory_goes_back", locked_memory_goes_back},
+    {"background_thread_comes_late", background_thread_comes_late},
+    {"memory_goes_back_without_a_box", memory_goes_back_without_a_box},
     {"box_comes_late_and_one_line_says_so", box_comes_late_and_one_line_says_so},
 };
 
