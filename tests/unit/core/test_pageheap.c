@@ -427,6 +427,9 @@ static void locked_memory_does_not_move(void **state) {
     assert_int_equal(mal_move_large(from, to), MAL_MOVE_REFUSED);
     check_numbers(from, bytes_of(from));
     lock_pages(SYS_munlock, from->base, bytes_of(from));
+    lock_pages(SYS_mlock, from->base + bytes_of(from) - MAL_PAGE_BYTES, MAL_PAGE_BYTES);
+    assert_int_equal(mal_move_large(from, to), MAL_MOVE_REFUSED);
+    lock_pages(SYS_munlock, from->base + bytes_of(from) - MAL_PAGE_BYTES, MAL_PAGE_BYTES);
     lock_pages(SYS_mlock, to->base, bytes_of(from));
     assert_int_equal(mal_move_large(from, to), MAL_MOVE_REFUSED);
     lock_pages(SYS_munlock, to->base, bytes_of(from));
@@ -484,12 +487,12 @@ static void what_cannot_go_back_is_passed_over(void **state) {
 static void what_would_be_locked_again_stays(void **state) {
     (void)state;
     char *locked = free_with_a_locked_page();
-    if (mlockall(MCL_FUTURE | MCL_ONFAULT) != 0)
+    if (syscall(SYS_mlockall, MCL_FUTURE | MCL_ONFAULT) != 0)
         skip();
     mal_scavenger_release_all();
     bool stayed = mal_pageheap_stats().free_pages > 0;
     bool is_locked = madvise(locked, MAL_PAGE_BYTES, MADV_DONTNEED) != 0;
-    munlockall();
+    syscall(SYS_munlockall);
     assert_true(stayed && is_locked);
     mal_scavenger_release_all();
     assert_int_equal(mal_pageheap_stats().free_pages, 0);
