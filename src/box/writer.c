@@ -60,6 +60,7 @@ static struct {
     uint64_t
         ready_bytes[MAL_BOX_SECTIONS]; /* of each section, from its start, that may be touched */
     char path[PATH_MAX];               /* "" for anonymous */
+    bool complained;                   /* that no box could be had as it should be; PROFILE lock */
 } box;
 
 static struct mal_box_place place; /* written before a second thread exists */
@@ -101,6 +102,10 @@ bool mal_writer_is_open(void) {
 
 void mal_writer_announce(void) {
     mal_store_release(&box.announced, 1u);
+}
+
+bool mal_writer_has_parent(void) {
+    return box.parent_base != NULL;
 }
 
 const void *mal_writer_base(void) {
@@ -202,48 +207,69 @@ void mal_writer_remove_predecessor(void) {
     errno = saved_errno;
 }
 
-static char *give_up(char *base, const char *path, int error) {
+static int give_up(char *base, const char *path, int error) {
     if (base)
         munmap(base, MAL_BOX_BYTES);
     unlink(path);
-    mal_warn("no box at %s (error %d): profiles of this process end with it", path, error);
-    return NULL;
+    return error;
 }
 
-static char *open_file_box(const char *path) {
+static int open_file_box(const char *path, char **ret_base) {
     int fd = create_file(path);
-    if (fd < 0) {
-        mal_warn("no box at %s (error %d): profiles of this process end with it", path, errno);
-        return NULL;
-    }
+    if (fd < 0)
+        return -errno;
     char *base = map_file(fd);
     int error = base ? populate_basics(base) : -errno;
     close(fd);
-    return error ? give_up(base, path, -error) : base;
-}
-
-/* Where there is no folder for boxes at all, silence: nobody expected one. */
-static char *try_file_box(uint64_t start_ticks) {
-    char folder[PATH_MAX - 64];
-    if (mal_box_folder_make(&place, folder, sizeof folder) != 0) {
-        if (place.named[0])
-            mal_warn("MALLARD_DIR=%s cannot hold boxes: profiles of this process end with it",
-                     place.named);
-        return NULL;
-    }
-    name_box(folder, start_ticks);
-    return open_file_box(box.path);
+    *ret_base = base;
+    return error ? give_up(base, path, error) : 0;
 }
 
 /* Anonymous pages need no leave: whoever touches one gets it. */
-static char *map_box(uint64_t start_ticks) {
-    char *base = try_file_box(start_ticks);
-    if (base)
-        return base;
-    box.path[0] = '\0';
+static char *open_anonymous_box(void) {
     for (unsigned i = 0; i < MAL_BOX_SECTIONS; i++)
         box.ready_bytes[i] = MAL_BOX_ROUND(section_bytes[i]);
     return map_anonymous();
+}
+
+/* The first failure is worth a line, what comes of it at later attempts is not. */
+static bool is_first_failure(void) {
+    bool first = !box.complained;
+    box.complained = true;
+    return first;
+}
+
+static char *without_file(char *anonymous_base, const char *path, int error) {
+    if (!is_first_failure())
+        return anonymous_base;
+    if (!anonymous_base)
+        mal_warn("no memory for a box: nothing is sampled until there is");
+    else if (path[0])
+        mal_warn("no box at %s (error %d): profiles of this process end with it", path, -error);
+    else
+        mal_warn("MALLARD_DIR=%s cannot hold boxes: profiles of this process end with it",
+                 place.named);
+    return anonymous_base;
+}
+
+/* Where there is no folder for boxes at all, silence: nobody expected one. */
+static char *without_folder(void) {
+    char *base = open_anonymous_box();
+    return base && !place.named[0] ? base : without_file(base, "", 0);
+}
+
+static char *map_box(uint64_t start_ticks) {
+    char folder[PATH_MAX - 64];
+    char *base = NULL;
+    if (mal_box_folder_make(&place, folder, sizeof folder) != 0)
+        return without_folder();
+    name_box(folder, start_ticks);
+    int error = open_file_box(box.path, &base);
+    if (error == 0)
+        return base;
+    base = without_file(open_anonymous_box(), box.path, error);
+    box.path[0] = '\0';
+    return base;
 }
 
 static void fill_sections(struct mal_box_header *header) {
@@ -586,6 +612,7 @@ void mal_writer_forget_in_child(void) {
     if (box.base)
         box.parent_base = box.base;
     box.path[0] = '\0';
+    box.complained = false;
     mal_store_release(&box.announced, 0u);
     mal_store_release(&box.base, NULL);
 }

@@ -21,14 +21,17 @@ bool mal_writer_is_open(void);
  * environment, from the thread that may change it. */
 void mal_writer_remember_place(void);
 
-/* Creates the box: a file where possible, else anonymous memory with one line on standard error
- * when a file was to be expected. After a fork it first copies what the parent's box said about
- * modules, stacks and buckets, with all counts zero. `options` is text for the header. 0 or
- * -ENOMEM. PROFILE lock held. */
+/* Creates the box: a file where possible, else anonymous memory. One line in the life of a process
+ * on standard error where a file was to be expected, or there is no memory. After a fork it first
+ * copies what the parent's box said about modules, stacks and buckets, with all counts zero.
+ * `options` is text for the header. 0 or -ENOMEM. PROFILE lock held. */
 int mal_writer_open(const char *options, unsigned cpus);
 
 /* Makes the box known to threads that do not hold the PROFILE lock: everything is in place. */
 void mal_writer_announce(void);
+
+/* Whether a box that is opened now would take over what a parent's says. PROFILE lock held. */
+bool mal_writer_has_parent(void);
 
 /* The mapping, for the reader in this process. */
 const void *mal_writer_base(void);

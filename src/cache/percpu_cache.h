@@ -23,7 +23,7 @@ enum mal_percpu_mode mal_cache_mode(void);
  *     cached objects   the sum over classes of limit * size <= MAL_CACHE_BUDGET_BYTES
  * beyond which may lie what was on its way while a limit shrank: at most a batch of one class for
  * each thread inside free. A thread costs nothing here. */
-#define MAL_CACHE_BUDGET_BYTES (2u << 20)
+#define MAL_CACHE_BUDGET_BYTES (4u << 20)
 
 /* An object of the class, whose pop just failed; NULL when memory is short. */
 MAL_SLOW void *mal_cache_alloc_slow(uint32_t class);

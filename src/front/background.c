@@ -8,8 +8,11 @@
  *
  *     answer requests - give memory back (front/scavenge.c) - publish statistics
  *
- * SYNCHRONIZATION: `run_state` goes FORBIDDEN -> ALLOWED -> RUNNING by compare-and-swap, to
- * IMPOSSIBLE where no thread can be had, and back to ALLOWED in a forked child.
+ * Where no thread can be had, one is tried again after RETRY_NS. Where no box can be had, there are
+ * no requests to answer, and the rounds are the same without.
+ *
+ * SYNCHRONIZATION: `run_state` goes FORBIDDEN -> ALLOWED -> RUNNING by compare-and-swap, and back
+ * to ALLOWED where no thread can be had, and in a forked child.
  *
  * Must never hold a lock while it sleeps, and never run the program's code.
  */
@@ -29,6 +32,7 @@
 #include "gc/pool.h"
 #include "os/clock.h"
 #include "os/env.h"
+#include "os/futex.h"
 #include "os/thread.h"
 #include "sample/profile.h"
 
@@ -37,23 +41,28 @@
 #include <unistd.h>
 
 #define START_AGE_NS (20u * 1000 * 1000)
+#define RETRY_NS 1000000000ull
 #define ROUND_NS 1000000000ull
 
-enum run_state { FORBIDDEN, ALLOWED, RUNNING, IMPOSSIBLE };
-static uint32_t run_state;     /* enum run_state; atomic */
-static uint64_t allowed_at_ns; /* written before ALLOWED */
+enum run_state { FORBIDDEN, ALLOWED, RUNNING };
+static uint32_t run_state;   /* enum run_state; atomic */
+static uint64_t start_at_ns; /* not before it; relaxed atomic, written before ALLOWED */
 
 bool mal_background_is_settled(void) {
-    return mal_load_relaxed(&run_state) >= RUNNING;
+    return mal_load_relaxed(&run_state) == RUNNING;
 }
 
-void mal_background_allow(void) {
-    allowed_at_ns = mal_clock_coarse_ns();
+static void allow_in(uint64_t wait_ns) {
+    mal_store_relaxed(&start_at_ns, mal_clock_coarse_ns() + wait_ns);
     mal_store_release(&run_state, (uint32_t)ALLOWED);
 }
 
+void mal_background_allow(void) {
+    allow_in(START_AGE_NS);
+}
+
 void mal_background_hurry(void) {
-    allowed_at_ns = 0;
+    mal_store_relaxed(&start_at_ns, 0);
 }
 
 void mal_background_forget_in_child(void) {
@@ -97,6 +106,11 @@ static void answer_requests(uint64_t wait_ns) {
     }
 }
 
+static void sleep_for(uint64_t wait_ns) {
+    static const uint32_t never; /* woken */
+    mal_futex_wait(&never, 0, wait_ns);
+}
+
 /* libc ends a process when its last thread ends, and counts this one. */
 static void end_with_the_program(void) {
     if (mal_process_is_deserted(1 + mal_http_threads() + mal_gc_threads()))
@@ -115,17 +129,17 @@ static void do_round(void) {
 static void body(void) {
     mal_thread_become_own();
     mal_thread_remember_cpus();
-    if (!mal_profile_ensure_box())
-        return;
     uint64_t next_round_ns = mal_clock_mono_ns();
     for (;;) {
         uint64_t now_ns = mal_clock_mono_ns();
         if (now_ns >= next_round_ns) {
             do_round();
             next_round_ns = now_ns + ROUND_NS;
-            continue;
+        } else if (mal_profile_ensure_box_in_time()) {
+            answer_requests(next_round_ns - now_ns);
+        } else {
+            sleep_for(next_round_ns - now_ns);
         }
-        answer_requests(next_round_ns - now_ns);
     }
 }
 
@@ -134,14 +148,14 @@ void mal_background_start(void) {
     uint32_t allowed = ALLOWED;
     if (!mal_cas_acquire(&run_state, &allowed, (uint32_t)RUNNING))
         return;
-    /* No thread to be had: the process does without. */
+    /* No thread to be had: the process does without for a while. */
     if (mal_thread_start(&thread) != 0)
-        mal_store_release(&run_state, (uint32_t)IMPOSSIBLE);
+        allow_in(RETRY_NS);
 }
 
 void mal_background_tick(void) {
     if (mal_load_acquire(&run_state) != ALLOWED)
         return;
-    if (mal_clock_coarse_ns() - allowed_at_ns >= START_AGE_NS)
+    if (mal_clock_coarse_ns() >= mal_load_relaxed(&start_at_ns))
         mal_background_start();
 }

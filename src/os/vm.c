@@ -15,7 +15,8 @@
  * it: cheaper to take into use again, but the resident set falls only when the machine is short.
  *
  * Fault injection counts requests for memory; it is two relaxed loads on a path that ends in a
- * system call. No lock, no state beyond those counters. errno is never changed.
+ * system call. No lock, no state beyond those counters and what the kernel turned out not to know.
+ * errno is never changed.
  */
 #include "os/vm.h"
 
@@ -50,6 +51,8 @@ uint64_t mal_vm_release_calls;
 
 static uint32_t release_kind;      /* relaxed atomic; enum mal_vm_release */
 static uint32_t released_is_dirty; /* relaxed atomic; 1 from the first release WHEN_SHORT on */
+
+static uint32_t cannot_move; /* relaxed atomic; 1 once the kernel did not know how */
 
 static uint64_t fault_countdown; /* relaxed atomic; 0 off, 1 the next request fails */
 static uint32_t fault_kind;      /* relaxed atomic; enum mal_vm_fault */
@@ -167,6 +170,25 @@ int mal_vm_renew(void *address, size_t bytes) {
     return error;
 }
 
+static bool new_memory_is_locked(void) {
+    size_t bytes = mal_vm_page_bytes();
+    void *page = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (page == MAP_FAILED)
+        return true;
+    bool locked = madvise(page, bytes, MADV_DONTNEED) != 0;
+    munmap(page, bytes);
+    return locked;
+}
+
+/* What mlock holds is in mappings of its own: others in their place hold nothing. */
+int mal_vm_release_locked(void *address, size_t bytes) {
+    int saved_errno = errno;
+    int error = new_memory_is_locked() ? -EPERM : mal_vm_renew(address, bytes);
+    errno = saved_errno;
+    return error;
+}
+
 /* The kernel refuses a hint about a page that is locked. The hint is older than moving, so where it
  * is not known nothing could be moved either. */
 static bool may_be_locked(void *page) {
@@ -210,6 +232,8 @@ static int move_all_or_nothing(void *from, void *to, size_t bytes) {
     if (mremap(from, bytes, bytes, flags, to) != MAP_FAILED)
         return 0;
     int error = -errno;
+    if (error == -EINVAL)
+        mal_store_relaxed(&cannot_move, 1u);
     take_back(from, to, mapped_bytes(to, bytes));
     if (map_over(to, bytes) == 0)
         return error;
@@ -217,12 +241,16 @@ static int move_all_or_nothing(void *from, void *to, size_t bytes) {
 }
 
 /* The kernel unlocks the whole mapping that it moves a part of: what the program locked would no
- * longer be. */
+ * longer be. A mapping that reaches beyond the source holds its first page or its last. */
 int mal_vm_move(void *from, void *to, size_t bytes) {
+    if (mal_load_relaxed(&cannot_move))
+        return -ENOSYS;
     if (fault_due())
         return -ENOMEM;
     int saved_errno = errno;
-    int error = may_be_locked(from) ? -EPERM : move_all_or_nothing(from, to, bytes);
+    char *last_page = (char *)from + bytes - mal_vm_page_bytes();
+    bool locked = may_be_locked(from) || may_be_locked(last_page);
+    int error = locked ? -EPERM : move_all_or_nothing(from, to, bytes);
     errno = saved_errno;
     return error;
 }

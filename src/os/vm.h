@@ -62,6 +62,10 @@ int mal_vm_move(void *from, void *to, size_t bytes);
 /* Fresh zero pages instead of what is mapped there, of one piece with what lies around. */
 int mal_vm_renew(void *address, size_t bytes);
 
+/* Gives pages back that nobody uses any more though they were locked (mlock) by who did. -EPERM,
+ * and nothing changed, in a process that wants all that it gets locked (mlockall). */
+int mal_vm_release_locked(void *address, size_t bytes);
+
 /* How much address space this process may have; a very large number where nobody says. */
 uint64_t mal_vm_address_limit_bytes(void);
 

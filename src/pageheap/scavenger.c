@@ -13,6 +13,10 @@
  * program that rests does not grow. What a memory limit does not allow goes
  * back whatever the window says.
  *
+ * What a program locked into memory (mlock) and freed without unlocking it is mapped anew, since
+ * the kernel does not take locked pages. A run that it takes in no way is passed over, so that it
+ * is in nobody's way.
+ *
  * SYNCHRONIZATION: `recent` belongs to the background thread. Counters are relaxed atomics.
  */
 #include "pageheap/scavenger.h"
@@ -23,6 +27,8 @@
 #include "os/clock.h"
 #include "os/vm.h"
 #include "pageheap/pageheap.h"
+
+#include <stdbool.h>
 
 /* The kernel gives a page back in 0.15 us where 256 KiB and more go at once, in 0.5 us at 64 KiB.
  */
@@ -52,15 +58,25 @@ static uint64_t goal_with(uint64_t inuse_pages) {
     return mal_scavenger_goal_pages(peak, low);
 }
 
-/* Releases one run below the cursor. Returns its pages, 0 when nothing is left. */
+static enum mal_borrow_result give_back(void *start, size_t bytes) {
+    bool given = mal_vm_release(start, bytes) == 0 || mal_vm_release_locked(start, bytes) == 0;
+    return given ? MAL_BORROW_RELEASED : MAL_BORROW_KEPT;
+}
+
+/* Releases one run at or below the cursor. Returns its pages, 0 when nothing is left. Where the OS
+ * keeps a run, the rest of its chunk waits until somebody begins at the top again. */
 static size_t release_run(size_t most_pages, size_t *cursor_chunk) {
-    size_t first;
-    size_t pages = mal_pageheap_borrow(most_pages, cursor_chunk, &first);
-    if (pages == 0)
-        return 0;
-    int error = mal_vm_release(mal_pagemap_address(first), pages << MAL_PAGE_SHIFT);
-    mal_pageheap_return(first, pages, error ? MAL_BORROW_KEPT : MAL_BORROW_RELEASED);
-    return error ? 0 : pages;
+    size_t first, pages;
+    while ((pages = mal_pageheap_borrow(most_pages, cursor_chunk, &first)) > 0) {
+        enum mal_borrow_result result =
+            give_back(mal_pagemap_address(first), pages << MAL_PAGE_SHIFT);
+        mal_pageheap_return(first, pages, result);
+        if (result == MAL_BORROW_RELEASED)
+            return pages;
+        if ((*cursor_chunk)-- == 0)
+            break;
+    }
+    return 0;
 }
 
 /* Idle pages to give back: those beyond the goal, or beyond what the limit allows. */

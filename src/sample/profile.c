@@ -7,6 +7,8 @@
  * for its bucket without a lock; when it is new, take the lock, look again, append the stack (or
  * find it under another bucket of the same stack), append the bucket, publish it in the index. Then
  * count the allocation and remember the object. Path down: look the object up, count the free.
+ * Where no box can be had, there are no samples: it is tried again after a second, then after twice
+ * as long each time.
  *
  * SYNCHRONIZATION
  *   1. `index` entries go from 0 to (bucket + 1) once, by store-release under `profile_lock`; a
@@ -33,6 +35,8 @@
 #include <string.h>
 
 #define END_PATIENCE_NS (50u * 1000 * 1000)
+#define FIRST_PAUSE_NS (1000ull * 1000 * 1000)
+#define LONGEST_PAUSE_NS (64 * FIRST_PAUSE_NS)
 #define INDEX_SLOTS (2u * MAL_BOX_BUCKETS_MAX)
 
 struct key {
@@ -48,6 +52,8 @@ static struct mal_lock profile_lock = MAL_LOCK_INIT(MAL_RANK_PROFILE);
 static struct mal_profile_config config; /* constant after init */
 static uint32_t *bucket_index;           /* rule 1; set once under the lock */
 static bool ended;                       /* no box is opened any more; profile_lock */
+static uint64_t pause_ns;                /* after the last failure to open a box; profile_lock */
+static uint64_t next_attempt_ns;         /* relaxed atomic; coarse clock */
 static uint64_t lost_count; /* samples that are not in the live table; relaxed atomic */
 static uint64_t own_bytes;  /* relaxed atomic */
 
@@ -77,7 +83,7 @@ static void take_stock(bool had_parent) {
 
 /* The live table stands still meanwhile, so that no free falls between opening and counting. */
 static bool open_box_locked(void) {
-    bool had_parent = bucket_index != NULL;
+    bool had_parent = mal_writer_has_parent();
     if (!bucket_index)
         bucket_index = mal_meta_map(INDEX_SLOTS * sizeof *bucket_index, MAL_META_BUCKET);
     mal_live_lock_all();
@@ -93,15 +99,30 @@ static bool open_box_locked(void) {
     return open;
 }
 
+/* An attempt makes a file, system calls and a lock held: not at each sample. */
+static bool try_box_locked(void) {
+    bool open = open_box_locked();
+    if (!open) {
+        pause_ns = mal_clamp(2 * pause_ns, FIRST_PAUSE_NS, LONGEST_PAUSE_NS);
+        mal_store_relaxed(&next_attempt_ns, mal_clock_coarse_ns() + pause_ns);
+    }
+    return open;
+}
+
 bool mal_profile_ensure_box(void) {
     if (mal_writer_is_open())
         return true;
     int cancel = mal_thread_forbid_cancel();
     mal_lock(&profile_lock);
-    bool open = mal_writer_is_open() || (!ended && open_box_locked());
+    bool open = mal_writer_is_open() || (!ended && try_box_locked());
     mal_unlock(&profile_lock);
     mal_thread_restore_cancel(cancel);
     return open;
+}
+
+bool mal_profile_ensure_box_in_time(void) {
+    return mal_writer_is_open() || (mal_clock_coarse_ns() >= mal_load_relaxed(&next_attempt_ns) &&
+                                    mal_profile_ensure_box());
 }
 
 void mal_profile_end(int exit_code, enum mal_writer_end end) {
@@ -208,7 +229,7 @@ static bool count_alloc(uint32_t bucket, uintptr_t address, uint64_t size_bytes)
 bool mal_profile_alloc(uintptr_t address, uint64_t size_bytes, uint64_t rate_bytes,
                        enum mal_box_kind kind) {
     uintptr_t pcs[MAL_BOX_DEPTH_MAX];
-    if (!mal_profile_ensure_box())
+    if (!mal_profile_ensure_box_in_time())
         return false;
     size_t depth = mal_unwind_capture(pcs, MAL_BOX_DEPTH_MAX, config.skip_low, config.skip_high);
     struct key key = {pcs, depth, size_bytes, rate_bytes, hash_stack(pcs, depth), kind};
@@ -250,6 +271,8 @@ struct mal_profile_stats mal_profile_stats(void) {
 
 void mal_profile_forget_in_child(void) {
     ended = false;
+    pause_ns = 0;
+    mal_store_relaxed(&next_attempt_ns, 0);
     mal_writer_forget_in_child();
 }
 

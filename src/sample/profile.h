@@ -23,8 +23,12 @@ struct mal_profile_config {
 };
 void mal_profile_configure(const struct mal_profile_config *config);
 
-/* Makes the box if there is none. False when memory is short; then nothing is ever sampled. */
+/* Makes the box if there is none. False when memory is short; nothing is sampled meanwhile. No lock
+ * held. */
 bool mal_profile_ensure_box(void);
+/* The same, for who asks often: after a failure it is tried again after a second at the earliest,
+ * then two, four and so on. */
+bool mal_profile_ensure_box_in_time(void);
 
 /* The process ends: marks its box, if there is one, and opens none from here on. Waits a moment for
  * a box that is just being opened, but not for ever: the caller may be a signal handler. */

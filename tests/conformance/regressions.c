@@ -160,13 +160,12 @@ static int lose_environment(const char *folder) {
     return !has_box(expected);
 }
 
-/* Servers that set their title move or clear their environment, while the background thread comes
- * to make the box. */
-static int box_is_where_the_environment_said(void) {
+/* Runs a case once more, where boxes go to a folder of its own, which is empty at the end. */
+static int in_a_folder(const char *name, int (*run)(const char *folder)) {
     char folder[] = "/tmp/mallard-place-XXXXXX";
     const char *given = getenv("REGRESSION_FOLDER");
     if (given)
-        return lose_environment(given);
+        return run(given);
     if (!mkdtemp(folder))
         return 1;
     setenv("MALLARD_DIR", folder, 1);
@@ -174,11 +173,17 @@ static int box_is_where_the_environment_said(void) {
     int status = -1;
     pid_t child = fork();
     if (child == 0) {
-        execl("/proc/self/exe", "regressions", __func__, (char *)NULL);
+        execl("/proc/self/exe", "regressions", name, (char *)NULL);
         _exit(127);
     }
     waitpid(child, &status, 0);
     return rmdir(folder) != 0 || status != 0;
+}
+
+/* Servers that set their title move or clear their environment, while the background thread comes
+ * to make the box. */
+static int box_is_where_the_environment_said(void) {
+    return in_a_folder(__func__, lose_environment);
 }
 
 /* A process near its address-space limit: what one thread gives back, the other takes. */
@@ -200,13 +205,20 @@ static void *take_address_space(void *unused) {
     return unused;
 }
 
-static uint64_t address_space_bytes(void) {
-    char text[64] = "";
+/* The first two numbers of /proc/self/statm. */
+struct sizes {
+    uint64_t mapped_bytes, resident_bytes;
+};
+
+static struct sizes sizes_now(void) {
+    char text[64] = "", *end;
+    uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
     int fd = open("/proc/self/statm", O_RDONLY);
     if (fd < 0 || read(fd, text, sizeof text - 1) < 0)
-        return 0;
+        exit(2);
     close(fd);
-    return strtoull(text, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t mapped = strtoull(text, &end, 10), resident = strtoull(end, NULL, 10);
+    return (struct sizes){mapped * page_bytes, resident * page_bytes};
 }
 
 /* Something may lie behind an object, so that it cannot grow where it is. False when it lost what
@@ -251,7 +263,7 @@ static int realloc_near_an_address_space_limit(void) {
     bool good = true;
     make_room();
     if (pthread_create(&thread, NULL, take_address_space, NULL) != 0 ||
-        !limit_address_space(address_space_bytes() + 40 * MIB))
+        !limit_address_space(sizes_now().mapped_bytes + 40 * MIB))
         return 1;
     for (int round = 0; round < 200; round++)
         good &= grow_step_by_step();
@@ -271,6 +283,118 @@ static int realloc_above_an_address_space_limit(void) {
     return !good;
 }
 
+/* A page that was locked and freed with all around it must not keep the rest. */
+static bool goes_back_with_one_page_locked(size_t count, size_t bytes) {
+    char **object = malloc(count * sizeof *object);
+    for (size_t i = 0; i < count; i++)
+        memset(object[i] = malloc(bytes), 1, bytes);
+    if (mlock(object[count - 1], 1) != 0)
+        puts("skip nothing can be locked");
+    uint64_t full_bytes = sizes_now().resident_bytes;
+    for (size_t i = 0; i < count; i++)
+        free(object[i]);
+    free(object);
+    malloc_trim(0);
+    return sizes_now().resident_bytes < full_bytes / 3;
+}
+
+static int locked_memory_goes_back(void) {
+    bool good = goes_back_with_one_page_locked(64, MIB);
+    good &= goes_back_with_one_page_locked(65536, 1024);
+    return !good;
+}
+
+static size_t tasks(void) {
+    size_t count = 0;
+    DIR *stream = opendir("/proc/self/task");
+    for (struct dirent *entry; stream && (entry = readdir(stream)) != NULL;)
+        count += entry->d_name[0] != '.';
+    if (stream)
+        closedir(stream);
+    return count;
+}
+
+/* Works until what is waited for has come, for so long at most. */
+static bool comes_within(int seconds, bool (*has_come)(void)) {
+    for (int waited_ms = 0; waited_ms < 1000 * seconds; waited_ms += 10) {
+        if (has_come())
+            return true;
+        work(100, 3000);
+        usleep(10000);
+    }
+    return false;
+}
+
+static bool never(void) {
+    return false;
+}
+
+static bool has_background_thread(void) {
+    return tasks() > 1;
+}
+
+/* The address space is short at the moment when the thread is due. */
+static int background_thread_comes_late(void) {
+    make_room();
+    if (!limit_address_space(sizes_now().mapped_bytes))
+        return 1;
+    comes_within(1, never);
+    return !limit_address_space(RLIM_INFINITY) || !comes_within(10, has_background_thread);
+}
+
+static uint64_t few_bytes;
+
+static bool is_small(void) {
+    return sizes_now().resident_bytes < few_bytes;
+}
+
+/* There is address space for a little heap, but not for a box. */
+static int memory_goes_back_without_a_box(void) {
+    enum { OBJECTS = 12000 };
+    static void *object[OBJECTS];
+    few_bytes = sizes_now().resident_bytes + 6 * MIB;
+    if (!limit_address_space(sizes_now().mapped_bytes + 20 * MIB))
+        return 1;
+    for (int i = 0; i < OBJECTS; i++)
+        memset(object[i] = malloc(1000), 1, 1000);
+    if (is_small())
+        return 1;
+    for (int i = 0; i < OBJECTS; i++)
+        free(object[i]);
+    return !comes_within(15, is_small);
+}
+
+static const char *box_folder;
+
+static bool box_has_come(void) {
+    return has_box(box_folder);
+}
+
+static size_t lines_in(FILE *file) {
+    size_t lines = 0;
+    rewind(file);
+    for (int c; (c = getc(file)) != EOF;)
+        lines += c == '\n';
+    return lines;
+}
+
+/* Whether a box comes when there is address space for it, after so many lines on standard error. */
+static int complain_once(const char *folder) {
+    FILE *said = tmpfile();
+    box_folder = folder;
+    if (!said || dup2(fileno(said), STDERR_FILENO) < 0 ||
+        !limit_address_space(sizes_now().mapped_bytes + 20 * MIB))
+        return 1;
+    work(3000, 200000);
+    comes_within(2, never);
+    size_t lines = lines_in(said);
+    return lines != 1 || !limit_address_space(RLIM_INFINITY) || !comes_within(10, box_has_come);
+}
+
+static int box_comes_late_and_one_line_says_so(void) {
+    return in_a_folder(__func__, complain_once);
+}
+
 struct regression {
     const char *name;
     int (*run)(void);
@@ -285,6 +409,10 @@ static const struct regression all[] = {
     {"box_is_where_the_environment_said", box_is_where_the_environment_said},
     {"realloc_near_an_address_space_limit", realloc_near_an_address_space_limit},
     {"realloc_above_an_address_space_limit", realloc_above_an_address_space_limit},
+    {"locked_memory_goes_back", locked_memory_goes_back},
+    {"background_thread_comes_late", background_thread_comes_late},
+    {"memory_goes_back_without_a_box", memory_goes_back_without_a_box},
+    {"box_comes_late_and_one_line_says_so", box_comes_late_and_one_line_says_so},
 };
 
 static bool ends_well(pid_t child) {

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Spans in, spans out: the equation of the page counters after every step, alignment, resizing in
- * place, moving by pages, borrowing for release, what goes back when the heap takes more, and the
+ * place, moving by pages, borrowing for release, locked memory, what goes back when the heap takes
+ * more, and the
  * n-th request for memory failing at every n.
  */
 #include "base/bits.h"
 #include "meta/pagemap.h"
 #include "os/vm.h"
+#include "pageheap/chunk.h"
 #include "pageheap/move.h"
 #include "pageheap/pageheap.h"
 #include "pageheap/scavenger.h"
@@ -458,6 +460,9 @@ static void locked_memory_does_not_move(void **state) {
     assert_int_equal(mal_move_large(from, to), MAL_MOVE_REFUSED);
     check_numbers(from, bytes_of(from));
     lock_pages(SYS_munlock, from->base, bytes_of(from));
+    lock_pages(SYS_mlock, from->base + bytes_of(from) - MAL_PAGE_BYTES, MAL_PAGE_BYTES);
+    assert_int_equal(mal_move_large(from, to), MAL_MOVE_REFUSED);
+    lock_pages(SYS_munlock, from->base + bytes_of(from) - MAL_PAGE_BYTES, MAL_PAGE_BYTES);
     lock_pages(SYS_mlock, to->base, bytes_of(from));
     assert_int_equal(mal_move_large(from, to), MAL_MOVE_REFUSED);
     lock_pages(SYS_munlock, to->base, bytes_of(from));
@@ -465,6 +470,65 @@ static void locked_memory_does_not_move(void **state) {
     check_numbers(to, bytes_of(from));
     mal_pageheap_free_span(from);
     mal_pageheap_free_span(to);
+}
+
+/* Idle memory of many chunks, a page of which in the middle is locked. */
+static char *free_with_a_locked_page(void) {
+    enum { PIECES = 40, LOCKED = 20 };
+    static struct mal_span *piece[PIECES];
+    mal_scavenger_release_all();
+    for (int i = 0; i < PIECES; i++)
+        write_numbers(piece[i] = large(256));
+    char *locked = piece[LOCKED]->base;
+    lock_pages(SYS_mlock, locked, MAL_PAGE_BYTES);
+    for (int i = 0; i < PIECES; i++)
+        mal_pageheap_free_span(piece[i]);
+    mal_store_relaxed(&mal_pageheap_surplus_pages, 0);
+    return locked;
+}
+
+static void what_was_locked_goes_back_when_it_is_free(void **state) {
+    (void)state;
+    free_with_a_locked_page();
+    uint64_t idle = mal_pageheap_stats().free_pages;
+    assert_int_equal(mal_scavenger_release_all(), idle << MAL_PAGE_SHIFT);
+    assert_int_equal(mal_pageheap_stats().free_pages, 0);
+    free_with_a_locked_page();
+    mal_store_relaxed(&mal_pageheap_surplus_pages, idle);
+    mal_scavenger_swap();
+    assert_int_equal(mal_pageheap_stats().free_pages, 0);
+    check_equation();
+}
+
+/* No more than a chunk stays, until the memory can be had. */
+static void what_cannot_go_back_is_passed_over(void **state) {
+    (void)state;
+    char *locked = free_with_a_locked_page();
+    uint64_t idle = mal_pageheap_stats().free_pages;
+    mal_vm_inject_fault(1, MAL_VM_FAULT_FROM);
+    mal_scavenger_release_all();
+    mal_vm_inject_fault(0, MAL_VM_FAULT_ONCE);
+    uint64_t kept = mal_pageheap_stats().free_pages;
+    assert_in_range(kept, 1, MAL_CHUNK_PAGES);
+    assert_true(kept < idle / 2);
+    lock_pages(SYS_munlock, locked, MAL_PAGE_BYTES);
+    assert_int_equal(mal_scavenger_release_all(), kept << MAL_PAGE_SHIFT);
+    check_equation();
+}
+
+/* A process that locks all that it gets would only get it anew. */
+static void what_would_be_locked_again_stays(void **state) {
+    (void)state;
+    char *locked = free_with_a_locked_page();
+    if (syscall(SYS_mlockall, MCL_FUTURE | MCL_ONFAULT) != 0)
+        skip();
+    mal_scavenger_release_all();
+    bool stayed = mal_pageheap_stats().free_pages > 0;
+    bool is_locked = madvise(locked, MAL_PAGE_BYTES, MADV_DONTNEED) != 0;
+    syscall(SYS_munlockall);
+    assert_true(stayed && is_locked);
+    mal_scavenger_release_all();
+    assert_int_equal(mal_pageheap_stats().free_pages, 0);
 }
 
 /* Makes the kernel refuse to move a part of memory together with other parts. */
@@ -626,6 +690,9 @@ int main(void) {
         cmocka_unit_test(pages_move_with_their_contents),
         cmocka_unit_test(a_refused_move_changes_nothing),
         cmocka_unit_test(locked_memory_does_not_move),
+        cmocka_unit_test(what_was_locked_goes_back_when_it_is_free),
+        cmocka_unit_test(what_cannot_go_back_is_passed_over),
+        cmocka_unit_test(what_would_be_locked_again_stays),
         cmocka_unit_test(a_move_that_stops_half_way_is_undone),
         cmocka_unit_test(a_resident_place_is_not_thrown_away),
         cmocka_unit_test(a_lost_place_is_nobodys), /* nothing moves from here on */
