@@ -2,10 +2,11 @@
  *
  * Holes: memory given back inside spans that stay.
  *
- * One live object keeps a span of 64 KiB and more. Nothing of ours is ever written into a free
- * object, so the OS pages that lie under free objects alone can go back one by one, and the span
- * goes on as it is: an object there reads as zero when it is next taken, which costs its page a
- * fault. So only spans that lay idle are treated, and what is taken from a hole is counted.
+ * One live object keeps a span of 64 KiB and more. All that we keep inside a free object is the
+ * mark that it is free (meta/freed.h), and its state byte can say so instead; so the OS pages that
+ * lie under free objects alone can go back one by one, and the span goes on as it is: an object
+ * there reads as zero when it is next taken, which costs its page a fault. So only spans that lay
+ * idle are treated, and what is taken from a hole is counted.
  *
  * The heap is walked by address, not by list, since lists change while no lock is held: the page
  * map names a span, its class's lock makes it stand still, and then it is looked at again. While
