@@ -26,7 +26,7 @@
  *   GC_SPANS    collected spans of one class and their lists (never two)
  *   GC_TABLES   growth of the collected heap's tables
  *   GC_WORK     the marker's workers and buffers
- *   CPU_CACHE   one per-CPU cache in lock mode (never two)
+ *   CPU_CACHE   one per-CPU cache: its limits, in lock mode its stacks as well (never two)
  *   CENTRAL     one size class: transfer cache and span lists (never two)
  *   PAGEHEAP    pages, spans, scavenging
  *   META        memory for our own structures

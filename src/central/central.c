@@ -20,7 +20,8 @@
  * span on a list, or with objects out, belongs to its class's lock. `empty_bytes` is a relaxed
  * atomic.
  *
- * Must never read or write an object.
+ * Must never read or write an object's own memory, which the OS may have: whether one is free, its
+ * span's bits say, and where its memory goes (central/holes.c), its state byte.
  */
 #include "central/central.h"
 

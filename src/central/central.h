@@ -55,7 +55,8 @@ void mal_central_trim_for_growth(uint32_t class);
 /* Gives whole OS pages that hold no object back, inside spans that stay: of spans from page
  * *cursor_page on which nothing was taken from or put into for `idle_ticks` ticks. Goes on until
  * `most_bytes` were released, `end_ns` (monotonic) has passed or the heap ends; the cursor is
- * then 0. Returns the bytes released. One caller at a time does the work, others get 0. */
+ * then 0. Returns the bytes released. One caller at a time does the work, others get 0; so does
+ * everybody for ten ticks after the OS has refused. */
 struct mal_hole_request {
     uint64_t most_bytes;
     uint64_t end_ns;

@@ -2,10 +2,11 @@
  *
  * Holes: memory given back inside spans that stay.
  *
- * One live object keeps a span of 64 KiB and more. Nothing of ours is ever written into a free
- * object, so the OS pages that lie under free objects alone can go back one by one, and the span
- * goes on as it is: an object there reads as zero when it is next taken, which costs its page a
- * fault. So only spans that lay idle are treated, and what is taken from a hole is counted.
+ * One live object keeps a span of 64 KiB and more. All that we keep inside a free object is the
+ * mark that it is free (meta/freed.h), and its state byte can say so instead; so the OS pages that
+ * lie under free objects alone can go back one by one, and the span goes on as it is: an object
+ * there reads as zero when it is next taken, which costs its page a fault. So only spans that lay
+ * idle are treated, and what is taken from a hole is counted.
  *
  * The heap is walked by address, not by list, since lists change while no lock is held: the page
  * map names a span, its class's lock makes it stand still, and then it is looked at again. While
@@ -15,10 +16,14 @@
  * A span made of untouched pages begins as one hole, so that what is free in spans is known to be
  * there or not.
  *
+ * Where the OS refuses, as it does for all that a program locks (mlockall), a span has got state
+ * bytes of its own for nothing: after a few refusals in a row nothing is tried for a while.
+ *
  * A unit is one OS page. Where OS pages are larger than Mallard's there are no holes.
  *
  * SYNCHRONIZATION: a span's bits, flags and counts: its class's lock. `working` is taken by
- * exchange; `busy` belongs to its holder, and to the only thread of a forked child.
+ * exchange; `busy` belongs to its holder, and to the only thread of a forked child; `refusals` and
+ * `refused_tick` to its holder.
  *
  * Must never release a byte of an object that is handed out: the unit's bits are all free, under
  * the lock, when the span is made busy, and a busy span hands out nothing.
@@ -39,6 +44,8 @@
 #define GROWTH_SHARE 16u             /* of the heap must lie free inside spans */
 #define GROWTH_BYTES (8u << 20)      /* twice what the heap grows by at least */
 #define GROWTH_BYTES_MAX (64u << 20) /* more is the background's, which knows what is idle */
+#define REFUSALS 4u                  /* in a row, and the OS is asked no more */
+#define REFUSED_TICKS 10u            /* for so long */
 #define LONGEST_NS 1000000000000u    /* beyond any budget */
 #define GROWTH_NS 4000000u           /* of CPU time that growing may take longer */
 
@@ -46,6 +53,8 @@ static uint32_t tick;         /* background thread writes, relaxed */
 static uint32_t working;      /* 1 while somebody makes holes */
 static struct mal_span *busy; /* the span that is BUSY, NULL none */
 static MAL_THREAD bool working_here;
+static uint32_t refusals;     /* spans in a row of which the OS took nothing */
+static uint32_t refused_tick; /* of the last one */
 
 uint8_t mal_central_now(void) {
     return (uint8_t)mal_load_relaxed(&tick);
@@ -214,6 +223,16 @@ static bool say_free(struct mal_span *span) {
     return true;
 }
 
+static void note_answer(uint32_t released) {
+    refusals = released > 0 ? 0 : refusals + 1;
+    refused_tick = mal_load_relaxed(&tick);
+}
+
+/* After the pause one more refusal is enough. */
+static bool is_refused_lately(void) {
+    return refusals >= REFUSALS && mal_load_relaxed(&tick) - refused_tick < REFUSED_TICKS;
+}
+
 /* Makes holes in a span whose class is locked; drops and takes the lock. Returns the bytes. */
 static uint64_t treat(struct central *central, struct mal_span *span) {
     uint64_t bits[MAL_SPAN_HOLES_MAX / 64];
@@ -224,6 +243,7 @@ static uint64_t treat(struct central *central, struct mal_span *span) {
     busy = span;
     mal_unlock(&central->lock);
     uint32_t released = release_units(span, bits);
+    note_answer(released);
     mal_central_lock_class(span->class);
     busy = NULL;
     span->flags &= (uint8_t)~MAL_SPAN_BUSY;
@@ -268,7 +288,8 @@ static uint64_t walk(const struct mal_hole_request *request, size_t *cursor_page
     size_t page = *cursor_page;
     unsigned steps = 0;
     uint64_t end_ns = mal_clock_thread_ns() + time_left(request->end_ns);
-    for (size_t pages; page < end && released < request->most_bytes; page += pages) {
+    for (size_t pages; page < end && released < request->most_bytes && !is_refused_lately();
+         page += pages) {
         uint64_t bytes = treat_page(page, request->idle_ticks, &pages);
         released += bytes;
         if ((bytes > 0 || ++steps % STEPS_PER_LOOK == 0) && mal_clock_thread_ns() >= end_ns)

@@ -3,8 +3,9 @@
  * The malloc family, as C, POSIX and glibc document it.
  *
  * Every entry point exists as mallard_<name>; the overriding library exports libc's name as an
- * alias of it. Only this file sets errno. Sizes above PTRDIFF_MAX fail. malloc(0) gives an object
- * of its own. free and the frees inside realloc keep errno.
+ * alias of it. errno is set here and where memory is short, in front/slow.c. Sizes above
+ * PTRDIFF_MAX fail. malloc(0) gives an object of its own. free and the frees inside realloc keep
+ * errno.
  *
  * Must never be called by Mallard itself, but to free what it has kept for a while.
  */

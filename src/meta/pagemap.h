@@ -27,8 +27,10 @@
  * SYNCHRONIZATION: entries of a page change under the page heap's lock, and only while the page
  * belongs to no live object or to another array that says the same (pageheap/states.c); `extent`
  * grows by store-release after the tables behind it are committed. A state byte is written by
- * whoever owns the object at that moment, when it becomes sampled and when it ceases to be. Relaxed
- * atomics throughout; handing the object over is the program's own synchronization.
+ * whoever owns the object at that moment: in use, when it becomes sampled and when it ceases to be;
+ * free in its span, by the holder of its class's lock, before its mark goes with its memory and
+ * when it is taken again (central/holes.c). Relaxed atomics throughout; handing the object over is
+ * the program's own synchronization, or that lock.
  */
 #ifndef MAL_META_PAGEMAP_H
 #define MAL_META_PAGEMAP_H
@@ -136,7 +138,8 @@ static inline uint8_t *mal_pagemap_state(const void *object) {
     return mal_entry_state(mal_pagemap_entry(granule), granule);
 }
 
-/* By whoever owns the object, in a span whose states are its own (pageheap/states.c). */
+/* By whoever owns the object, or for a free one holds its class's lock; in a span whose states are
+ * its own (pageheap/states.c). */
 static inline void mal_pagemap_set_state(void *object, uint8_t state) {
     mal_store_relaxed(mal_pagemap_state(object), state);
 }

@@ -26,7 +26,10 @@
  * read the header, so the store cannot lose another one's update; and once a slab is set up only
  * this CPU's threads write its headers. Hence each operation happens entirely or not at all. The
  * pop counter lives in the same word, so it counts exactly the pops that happened: exact statistics
- * cost nothing.
+ * cost nothing. It has 48 bits, and what it carries out of them is lost: after 2^48 pops of one
+ * class on one CPU, 65 days at 50 million a second, the class's mallocs and frees fall by as many,
+ * and what is published of them, which never goes back (front/stats.c), stands still until they
+ * have caught up. No operation minds: top is not touched.
  *
  * PROOF BY CASES. L is an operation's last instruction; before it nothing has happened, after it
  * everything has, and the kernel never lets a thread arrive at L from before an interruption.

@@ -34,8 +34,9 @@ enum mal_growth { MAL_GROWTH_REFUSED, MAL_GROWTH_ALLOWED };
 /* A span for objects of a class; all free bits set. NULL when memory is short. */
 struct mal_span *mal_pageheap_new_class_span(uint32_t class, enum mal_growth growth);
 
-/* Gives a class span state bytes of its own, so that one may say that its object is sampled; they
- * stay. The caller owns an object in it. False when memory is short. */
+/* Gives a class span state bytes of its own, so that one may say that its object is sampled, or a
+ * free one that nothing starts there; they stay. The caller owns an object in the span or holds its
+ * class's lock: it cannot end meanwhile. False when memory is short. */
 bool mal_pageheap_own_states(struct mal_span *span);
 
 /* Whether a heap that holds nothing else could hold an object of `bytes`, aligned to `alignment` (a

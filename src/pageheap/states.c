@@ -13,8 +13,9 @@
  *
  * SYNCHRONIZATION: shared arrays are constant after mal_states_init. The pools and which array a
  * span has belong to the page heap's lock. Who reads a page's entry while the span moves to its own
- * array finds the one or the other; both say the same of every object but the one whose sampling is
- * the reason, and that is not in anybody's hands yet.
+ * array finds the one or the other; both say the same of every object in use but the one whose
+ * sampling is the reason, and that is not in anybody's hands yet. Of free objects the span's own
+ * may say that nothing starts there, but only a wrong pointer leads to one.
  *
  * Must never change what a shared array says.
  */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * State bytes of class spans: one shared array per class, and private ones for spans that hold
- * sampled objects. All calls under the page heap's lock but mal_states_init.
+ * State bytes of class spans: one shared array per class, and private ones for spans that held a
+ * sampled object or of which memory was given back. All calls under the page heap's lock but
+ * mal_states_init.
  */
 #ifndef MAL_PAGEHEAP_STATES_H
 #define MAL_PAGEHEAP_STATES_H

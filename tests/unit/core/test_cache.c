@@ -4,10 +4,12 @@
  * for each, because the mode is chosen before main. Under sanitizers, and where the kernel
  * registers nothing, both are lock mode.
  *
- * Exact counts of mallocs and frees against what threads really did, the budget, draining.
+ * Exact counts of mallocs and frees against what threads really did, the budget, draining, what
+ * goes back before the heap grows.
  */
 #include "cache/percpu_cache.h"
 #include "central/central.h"
+#include "mallard/gc.h"
 #include "mallard/mallard.h"
 #include "meta/classes.h"
 #include "os/vm.h"
@@ -476,6 +478,86 @@ static void no_memory_is_null_and_errno(void **state) {
     mallard_free(again);
 }
 
+/* ---- before the heap grows ---- */
+
+static void *filling[20000];
+static size_t filling_count;
+
+static size_t more_than_lies_idle(void) {
+    struct mal_pageheap_stats stats = mal_pageheap_stats();
+    return (size_t)(stats.free_pages + stats.released_pages + 1) << MAL_PAGE_SHIFT;
+}
+
+static void grow_by_a_class(void) {
+    uint64_t mapped = mal_pageheap_stats().mapped_pages;
+    while (mal_pageheap_stats().mapped_pages == mapped) {
+        assert_true(filling_count < sizeof filling / sizeof *filling);
+        filling[filling_count++] = mallard_malloc(MAL_MEDIUM_MAX_BYTES);
+    }
+}
+
+static void grow_by_a_large_object(void) {
+    void *object = mallard_malloc(more_than_lies_idle());
+    assert_non_null(object);
+    filling[filling_count++] = object;
+}
+
+static void grow_by_a_collected_object(void) {
+    assert_non_null(mallard_gc_alloc_noscan(more_than_lies_idle()));
+}
+
+static cpu_set_t stay_on_one_cpu(void) {
+    cpu_set_t all, one;
+    CPU_ZERO(&one);
+    CPU_SET((unsigned)sched_getcpu(), &one);
+    assert_int_equal(sched_getaffinity(0, sizeof all, &all), 0);
+    assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
+    return all;
+}
+
+static void make_room(void) {
+    assert_int_equal(mal_central_make_room(0, MAL_PAGE_BYTES), MAL_GROWTH_REFUSED);
+}
+
+static void assert_all_went_back(uint32_t class) {
+    assert_int_equal(mal_cache_stats(class).cached, 0);
+    assert_int_equal(mal_central_stats(class).transfer_objects, 0);
+    assert_int_equal(mal_central_stats(class).spans, 0);
+}
+
+/* What was used since room was last made stays. */
+static void room_is_made_of_what_this_cpu_did_not_use(void **state) {
+    (void)state;
+    uint32_t class = mal_class_for(1024);
+    drain_all_here();
+    cpu_set_t cpus = stay_on_one_cpu();
+    keep_something();
+    make_room();
+    assert_true(mal_cache_stats(class).cached > 0);
+    make_room();
+    assert_all_went_back(class);
+    sched_setaffinity(0, sizeof cpus, &cpus);
+}
+
+/* Whoever the heap grows for; debug builds see whether he holds a lock that forbids it. */
+static void every_growth_makes_room_first(void **state) {
+    (void)state;
+    static void (*const grow[])(void) = {grow_by_a_class, grow_by_a_large_object,
+                                         grow_by_a_collected_object};
+    uint32_t class = mal_class_for(1024);
+    drain_all_here();
+    cpu_set_t cpus = stay_on_one_cpu();
+    for (size_t i = 0; i < sizeof grow / sizeof *grow; i++) {
+        keep_something();
+        grow[i]();
+        grow[i]();
+        assert_all_went_back(class);
+    }
+    sched_setaffinity(0, sizeof cpus, &cpus);
+    while (filling_count > 0)
+        mallard_free(filling[--filling_count]);
+}
+
 static int run_all(const char *mode) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(little_is_resident_where_little_is_used),
@@ -490,6 +572,8 @@ static int run_all(const char *mode) {
         cmocka_unit_test(what_can_never_be_served_costs_nothing),
         cmocka_unit_test(a_cpu_that_is_not_told_leaves_errno_alone),
         cmocka_unit_test(no_memory_is_null_and_errno),
+        cmocka_unit_test(room_is_made_of_what_this_cpu_did_not_use),
+        cmocka_unit_test(every_growth_makes_room_first),
     };
     if (strcmp(mode, "rseq") != 0 && mal_cache_mode() != MAL_PERCPU_LOCK)
         return 1;

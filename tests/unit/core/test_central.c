@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The central lists: every object is in one place at a time, the counters add up, empty spans go
- * back, several threads share a class, and running out of memory loses nothing.
+ * back, several threads share a class, running out of memory loses nothing, and what the OS does
+ * not take back is left alone.
  */
+#include "base/bits.h"
 #include "central/central.h"
 #include "meta/classes.h"
 #include "meta/pagemap.h"
@@ -14,9 +16,12 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
+#include "support/emulated.h"
 #include "support/seeded.h"
 
 #define HELD_MAX 20000u
@@ -179,6 +184,80 @@ static void running_dry_loses_nothing(void **state) {
     assert_int_equal(mal_pageheap_stats().inuse_pages, 0);
 }
 
+enum { LOCKED_SPANS = 32 };
+
+static struct mal_span *locked[LOCKED_SPANS];
+static void *kept[LOCKED_SPANS];
+
+/* Spans of which the first object stays out. */
+static void make_spans(uint32_t class) {
+    size_t per_span = mal_class[class].span_objects;
+    held_count = 0;
+    while (held_count < LOCKED_SPANS * per_span) {
+        size_t wanted = mal_min(LOCKED_SPANS * per_span - held_count, MAL_CENTRAL_BATCH_MAX);
+        held_count += mal_central_take(class, held + held_count, wanted);
+    }
+    for (size_t i = 0; i < held_count; i++)
+        if (i % per_span == 0) {
+            kept[i / per_span] = held[i];
+            locked[i / per_span] = mal_pagemap_span_of(held[i]);
+            assert_ptr_equal(locked[i / per_span]->base, held[i]);
+        } else {
+            mal_central_give(class, &held[i], 1);
+        }
+    mal_central_flush(class);
+}
+
+static void lock_spans(long call) {
+    for (int i = 0; i < LOCKED_SPANS; i++)
+        if (is_emulated() ||
+            syscall(call, locked[i]->base, (size_t)locked[i]->pages * MAL_PAGE_BYTES) != 0)
+            skip();
+}
+
+static unsigned spans_with_own_states(void) {
+    unsigned count = 0;
+    for (int i = 0; i < LOCKED_SPANS; i++)
+        count += locked[i]->state_units > 0;
+    return count;
+}
+
+static uint64_t make_holes(void) {
+    size_t cursor = 0;
+    struct mal_hole_request request = {UINT64_MAX, UINT64_MAX, 0, MAL_SCAVENGE_BACKGROUND};
+    return mal_central_make_holes(&request, &cursor);
+}
+
+static void pass_ticks(int ticks) {
+    while (ticks-- > 0)
+        mal_central_tick();
+}
+
+/* Locked memory does not go back. That is found out at a few spans, not at all of them. */
+static void what_the_system_refuses_is_not_asked_for_again_and_again(void **state) {
+    (void)state;
+    uint32_t class = mal_class_for(1024);
+    make_spans(class);
+    lock_spans(SYS_mlock);
+    assert_int_equal(make_holes(), 0);
+    assert_in_range(spans_with_own_states(), 1, 4);
+    uint64_t calls = mal_vm_release_calls;
+    assert_int_equal(make_holes(), 0);
+    assert_int_equal(mal_vm_release_calls, calls);
+    pass_ticks(10);
+    assert_int_equal(make_holes(), 0);
+    assert_true(mal_vm_release_calls > calls);
+    assert_in_range(spans_with_own_states(), 1, 5);
+    lock_spans(SYS_munlock);
+    assert_int_equal(make_holes(), 0);
+    pass_ticks(10);
+    assert_true(make_holes() > LOCKED_SPANS * MAL_PAGE_BYTES);
+    for (int i = 0; i < LOCKED_SPANS; i++)
+        mal_central_give(class, &kept[i], 1);
+    mal_central_flush(class);
+    assert_int_equal(mal_pageheap_stats().inuse_pages, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(objects_are_in_one_place_at_a_time),
@@ -187,6 +266,7 @@ int main(void) {
         cmocka_unit_test(spans_hand_out_their_lowest_objects),
         cmocka_unit_test(threads_share_a_class),
         cmocka_unit_test(running_dry_loses_nothing),
+        cmocka_unit_test(what_the_system_refuses_is_not_asked_for_again_and_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
