@@ -4,7 +4,7 @@
  *
  * Holds one slab per CPU (os/percpu.h has the layout and the proof of the fast half). Here are the
  * control words of a slab: which capacity each class has been granted, out of one budget of bytes
- * per CPU, and what each class's header was when the background tick last looked.
+ * per CPU, and what each class's header was when it was last looked at for being idle.
  *
  * Path up, after a pop failed: fetch a batch from the central list, hand out its first object, push
  * the rest. Path down, after a push failed: grant the class more capacity if the budget allows, or
@@ -49,7 +49,7 @@ struct slab {
     uint32_t hand; /* next class to look at for unused capacity */
     uint64_t touched[MAL_SLAB_BYTES / PAGE_BYTES_LEAST / 64]; /* bit i: OS page i may be resident */
     uint64_t granted_bytes;
-    uint64_t seen[MAL_SLAB_CLASSES]; /* headers at the last tick */
+    uint64_t seen[MAL_DRAIN_ALL][MAL_SLAB_CLASSES]; /* headers at the last drain of each kind */
     /* slots follow */
 };
 
@@ -425,10 +425,10 @@ static void drain_class(struct slab *slab, unsigned cpu, uint32_t class) {
 }
 
 /* Notes the class's header; true when nothing has happened since it was last noted. */
-static bool note_idle_locked(struct slab *slab, uint32_t class) {
+static bool note_idle_locked(struct slab *slab, uint32_t class, enum mal_drain drain) {
     uint64_t header = mal_load_relaxed(&slab->header[class]);
-    bool idle = slab->seen[class] == header;
-    slab->seen[class] = header;
+    bool idle = slab->seen[drain][class] == header;
+    slab->seen[drain][class] = header;
     return idle;
 }
 
@@ -468,9 +468,9 @@ void mal_cache_drain_cpu(unsigned cpu, enum mal_drain drain) {
         return;
     for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++) {
         mal_lock(&slab->lock);
-        bool idle = note_idle_locked(slab, class);
+        bool due = drain == MAL_DRAIN_ALL || note_idle_locked(slab, class, drain);
         bool holds = capacity_of(slab, class) > 0 || objects_in(slab, class) > 0;
-        bool wanted = holds && (drain == MAL_DRAIN_ALL || idle);
+        bool wanted = holds && due;
         if (wanted)
             set_capacity_locked(slab, class, 0);
         mal_unlock(&slab->lock);
@@ -481,10 +481,18 @@ void mal_cache_drain_cpu(unsigned cpu, enum mal_drain drain) {
         release_slots(slab, cpu);
 }
 
-void mal_cache_drain_here(void) {
+static void drain_my_cpu(enum mal_drain drain) {
     int cpu = my_cpu();
     if (cpu >= 0)
-        mal_cache_drain_cpu((unsigned)cpu, MAL_DRAIN_ALL);
+        mal_cache_drain_cpu((unsigned)cpu, drain);
+}
+
+void mal_cache_drain_here(void) {
+    drain_my_cpu(MAL_DRAIN_ALL);
+}
+
+void mal_cache_drain_for_growth(void) {
+    drain_my_cpu(MAL_DRAIN_FOR_GROWTH);
 }
 
 void mal_cache_keep_limit(void) {

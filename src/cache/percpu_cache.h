@@ -31,13 +31,17 @@ MAL_SLOW void *mal_cache_alloc_slow(uint32_t class);
 /* Takes an object whose push just failed. */
 MAL_SLOW void mal_cache_free_slow(uint32_t class, void *object);
 
-/* Gives back what one CPU caches, all of it or only what went unused since the last call. The
- * calling thread must be running on that CPU and stay there, unless the caches are in lock mode. */
-enum mal_drain { MAL_DRAIN_ALL, MAL_DRAIN_IDLE };
+/* Gives back what one CPU caches: all of it, or only the classes that went unused since the last
+ * call of the same kind: that of the background's tick, that of a heap about to grow. The calling
+ * thread must be running on that CPU and stay there, unless the caches are in lock mode. */
+enum mal_drain { MAL_DRAIN_IDLE, MAL_DRAIN_FOR_GROWTH, MAL_DRAIN_ALL };
 void mal_cache_drain_cpu(unsigned cpu, enum mal_drain drain);
 
 /* The same, all of it, of the CPU that the caller is on, as far as it stays there. */
 void mal_cache_drain_here(void);
+
+/* The same, what lay idle since the heap last grew from this CPU. */
+void mal_cache_drain_for_growth(void);
 
 /* To be called where memory was taken and not yet touched: gives back what is beyond the memory
  * limit, if anything is. No lock held. */

@@ -36,7 +36,6 @@
 #define TRANSFER_OBJECTS_MIN 64u /* unless so many would be more than TRANSFER_BYTES_MAX */
 #define TRANSFER_LARGE_OBJECTS_MIN 4u
 #define TRANSFER_BYTES_MAX (256u << 10)
-#define STRETCH_MIN 6u /* objects side by side that are put as one */
 /* Bytes of spans without an object out: what a class may keep always, what all may keep together.
  */
 #define EMPTY_CLASS_BYTES (256u << 10)
@@ -214,24 +213,6 @@ static bool lies_in(const struct mal_span *span, const void *object) {
     return (uint64_t)((const char *)object - span->base) < (uint64_t)span->pages << MAL_PAGE_SHIFT;
 }
 
-/* How many of the objects lie side by side in the span, each one behind or before the last, from
- * the first on. What was handed out in order often comes back in order; what does not is not
- * searched for short stretches, which would only make the processor guess wrong. */
-static size_t side_by_side(const struct mal_span *span, void **objects, size_t count) {
-    ptrdiff_t size = (ptrdiff_t)mal_class[span->class].size_bytes;
-    if (count < STRETCH_MIN)
-        return 1;
-    ptrdiff_t reach = (char *)objects[STRETCH_MIN - 1] - (char *)objects[0];
-    size = reach < 0 ? -size : size;
-    if (reach != size * (ptrdiff_t)(STRETCH_MIN - 1))
-        return 1;
-    size_t run = 1;
-    while (run < count && (char *)objects[run] - (char *)objects[run - 1] == size &&
-           lies_in(span, objects[run]))
-        run++;
-    return run;
-}
-
 static unsigned index_of(const struct mal_span *span, uint32_t class, const void *object) {
     uint64_t offset = (uint64_t)((const char *)object - span->base);
     unsigned index = (unsigned)((offset * mal_class[class].divide_magic) >> 32);
@@ -259,33 +240,28 @@ static void set_word(struct mal_span *span, unsigned word, uint64_t bits) {
     span->free_bits[word] = before | bits;
 }
 
-/* One object apart from others is the common case, and the loop below costs a trees-like program 3
- * % of its time (a median of 7 interleaved runs). */
-static void set_free_bit(struct mal_span *span, unsigned index) {
-    set_word(span, index / 64, 1ull << index % 64);
-    if (index / 64 < span->first_word)
-        span->first_word = (uint16_t)(index / 64);
+/* Bits of one word of a span's free_bits that are about to be set. */
+struct gathered {
+    unsigned word;
+    uint64_t bits;
+};
+
+static void set_gathered(struct mal_span *span, const struct gathered *gathered) {
+    set_word(span, gathered->word, gathered->bits);
+    if (gathered->word < span->first_word)
+        span->first_word = (uint16_t)gathered->word;
 }
 
-static void set_free_bits(struct mal_span *span, unsigned index, size_t count) {
-    span->first_word = (uint16_t)mal_min(span->first_word, index / 64);
-    do {
-        unsigned in_word = (unsigned)mal_min(count, 64 - index % 64);
-        set_word(span, index / 64, mal_mask(index % 64, in_word));
-        index += in_word;
-        count -= in_word;
-    } while (count > 0);
-}
-
-/* Puts the first of the objects, and those side by side with it, into the span's bits. */
-static size_t put_stretch(struct mal_span *span, uint32_t class, void **objects, size_t count) {
-    size_t run = side_by_side(span, objects, count);
-    unsigned first = index_of(span, class, objects[0]);
-    if (run == 1)
-        set_free_bit(span, first);
-    else
-        set_free_bits(span, objects[1] > objects[0] ? first : first - (unsigned)(run - 1), run);
-    return run;
+/* What was freed together lies together, more often than not in the same word: that one is written
+ * once, since a bit set in memory would have to wait for the bit before it. */
+static void gather(struct mal_span *span, struct gathered *gathered, unsigned index) {
+    uint64_t bit = 1ull << index % 64;
+    if (index / 64 == gathered->word && !(gathered->bits & bit)) {
+        gathered->bits |= bit;
+        return;
+    }
+    set_gathered(span, gathered);
+    *gathered = (struct gathered){.word = index / 64, .bits = bit};
 }
 
 /* The first one is kept whatever its size: a class that swings by one object must not make and
@@ -322,10 +298,11 @@ static size_t put_run(struct central *central, uint32_t class, void **objects, s
     struct mal_span *span = mal_pagemap_span_at(objects[0]);
     MAL_CHECK(span && span->class == class, "a cached object's span is gone");
     bool was_full = span->free_count == 0;
+    struct gathered gathered = {.word = index_of(span, class, objects[0]) / 64};
     size_t done = 0;
-    do
-        done += put_stretch(span, class, objects + done, count - done);
-    while (done < count && lies_in(span, objects[done]));
+    for (; done < count && lies_in(span, objects[done]); done++)
+        gather(span, &gathered, index_of(span, class, objects[done]));
+    set_gathered(span, &gathered);
     mal_store_relaxed(&span->free_count, (uint16_t)(span->free_count + done));
     span->touched_tick = mal_central_now();
     central->stats.span_free += done;

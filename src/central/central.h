@@ -32,12 +32,16 @@ void mal_central_release_empty(void);
 
 /* Nothing in the heap fits a span of `bytes`: makes room for it, in steps, until one helps. Returns
  * what to ask the page heap for after the step. No lock held.
- *     0   what classes did not use lately goes back into its spans, and spans that hold nothing
- *         give up their pages; the heap stays as large as it is
+ *     0   what classes did not use lately, in this CPU's cache too, goes back into its spans, and
+ *         spans that hold nothing give up their pages; the heap stays as large as it is
  *     1   the heap is about to grow: where much lies free inside spans that stay, as much of it
  *         goes back to the OS as the heap grows by */
 #define MAL_CENTRAL_ROOM_STEPS 2u
 enum mal_growth mal_central_make_room(unsigned step, uint64_t bytes);
+
+/* Who gives back the idle part of the CPU's cache in step 0. Once, before there is a second thread.
+ */
+void mal_central_drain_before_growth(void (*drain_cpu)(void));
 
 /* Bytes of spans without an object out; any thread, a relaxed snapshot. */
 uint64_t mal_central_empty_bytes(void);

@@ -289,7 +289,15 @@ uint64_t mal_central_make_holes(const struct mal_hole_request *request, size_t *
     return released;
 }
 
+static void (*drain_cpu_for_growth)(void); /* constant after init */
+
+void mal_central_drain_before_growth(void (*drain_cpu)(void)) {
+    drain_cpu_for_growth = drain_cpu;
+}
+
 static void give_up_unused(uint64_t bytes) {
+    if (drain_cpu_for_growth)
+        drain_cpu_for_growth();
     for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++)
         mal_central_trim_for_growth(class);
     if (mal_central_empty_bytes() >= mal_min(bytes, EMPTY_WORTH_BYTES))

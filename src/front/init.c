@@ -94,7 +94,10 @@ static bool bring_up_pageheap(void) {
 }
 
 static bool bring_up_caches(void) {
-    return mal_cache_init(cache_mode()) == 0;
+    if (mal_cache_init(cache_mode()) != 0)
+        return false;
+    mal_central_drain_before_growth(mal_cache_drain_for_growth);
+    return true;
 }
 
 /* Each stage is tried again after a failure until it has succeeded once. */

@@ -67,7 +67,10 @@ static void spans_and_batches_are_within_their_bounds(void **state) {
         assert_in_range(info->span_objects, 1, 512);
         assert_in_range(info->batch, 1, 128);
         assert_true(info->cache_limit >= info->batch);
-        assert_true(info->span_objects >= (info->size_bytes > MAL_SMALL_MAX_BYTES ? 4 : 8));
+        if (info->size_bytes > MAL_SMALL_MAX_BYTES)
+            assert_int_equal(info->span_objects, 1);
+        else
+            assert_true(info->span_objects >= 8);
     }
 }
 
