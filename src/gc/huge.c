@@ -46,9 +46,10 @@
 
 static struct {
     enum { UNKNOWN, USABLE, UNUSABLE } usable;
-    struct mal_table wait; /* a byte per block: passes until it is asked for again */
-    uint64_t next;         /* block; where the pass is */
-    uint64_t left_ns;      /* that the pass may take */
+    struct mal_table wait;       /* a byte per block: passes until it is asked for again */
+    struct mal_table lines_wait; /* likewise, of blocks of the line table */
+    uint64_t next;               /* block; where the pass is */
+    uint64_t left_ns;            /* that the pass may take */
 } state;
 
 static bool set_up(void) {
@@ -56,7 +57,9 @@ static bool set_up(void) {
         return state.usable == USABLE;
     state.usable = UNUSABLE;
     if (!mal_vm_may_collapse() || mal_gc_tables.base % BLOCK_BYTES != 0 ||
-        mal_table_reserve(&state.wait, mal_pagemap.window_bytes / BLOCK_BYTES, MAL_META_GC) != 0)
+        mal_table_reserve(&state.wait, mal_pagemap.window_bytes / BLOCK_BYTES, MAL_META_GC) != 0 ||
+        mal_table_reserve(&state.lines_wait, mal_pagemap.window_bytes / LINES_BLOCK_BYTES + 1,
+                          MAL_META_GC) != 0)
         return false;
     state.usable = USABLE;
     return true;
@@ -117,34 +120,35 @@ static uint64_t count_due(uint64_t first, uint64_t limit) {
     return block - first;
 }
 
-/* The piece of the line table at `lines` describes the heap from `offset` on. It is asked for with
- * the blocks it describes. */
-static void collapse_lines(uintptr_t lines, uint64_t offset) {
+/* The piece of the line table at `lines` describes the heap from `offset` on. */
+static void collapse_lines(uintptr_t lines, uint64_t offset, uint8_t *wait) {
     uint64_t end = mal_ceil_div(offset + LINES_BLOCK_BYTES, BLOCK_BYTES);
-    bool any = false;
-    for (uint64_t block = offset / BLOCK_BYTES; block < end; block++) {
-        if (!is_dense(block))
+    *wait -= *wait > 0;
+    for (uint64_t block = offset / BLOCK_BYTES; block < end; block++)
+        if (*wait > 0 || !is_dense(block))
             return;
-        any |= *wait_of(block) == PASSES_BETWEEN;
-    }
-    if (any)
-        collapse(lines, BLOCK_BYTES);
+    collapse(lines, BLOCK_BYTES);
+    *wait = PASSES_BETWEEN;
 }
 
+/* First of all: there are few of them, every object needs one, and no write splits them. */
 static void collapse_all_lines(uint64_t limit) {
+    uint8_t *wait = (uint8_t *)state.lines_wait.base;
     uintptr_t table = (uintptr_t)mal_gc_tables.line;
     for (uintptr_t lines = mal_round_up(table, BLOCK_BYTES);; lines += BLOCK_BYTES) {
         uint64_t offset = (lines - table) / sizeof(struct mal_gc_line) * MAL_GC_WINDOW_BYTES;
-        if (offset + LINES_BLOCK_BYTES > limit * BLOCK_BYTES)
+        if (offset + LINES_BLOCK_BYTES > limit * BLOCK_BYTES || state.left_ns == 0)
             return;
-        collapse_lines(lines, offset);
+        collapse_lines(lines, offset, wait++);
     }
 }
 
 void mal_gc_huge_begin(uint64_t most_ns) {
     state.next = 0;
     state.left_ns = most_ns;
-    if (!is_worth_it() || mal_table_commit(&state.wait, block_count()) != 0) {
+    if (!is_worth_it() || mal_table_commit(&state.wait, block_count()) != 0 ||
+        mal_table_commit(&state.lines_wait, block_count() * BLOCK_BYTES / LINES_BLOCK_BYTES + 1) !=
+            0) {
         state.next = UINT64_MAX;
         return;
     }
@@ -154,6 +158,8 @@ void mal_gc_huge_begin(uint64_t most_ns) {
 
 bool mal_gc_huge_step(void) {
     uint64_t limit = mal_min(block_count(), state.wait.committed_bytes);
+    if (state.next == 0)
+        collapse_all_lines(limit);
     while (state.next < limit && state.left_ns > 0) {
         uint64_t first = state.next;
         uint64_t due = count_due(first, limit);
@@ -163,9 +169,5 @@ bool mal_gc_huge_step(void) {
             return true;
         }
     }
-    if (state.next < limit || state.next == UINT64_MAX)
-        return false;
-    state.next = UINT64_MAX;
-    collapse_all_lines(limit);
     return false;
 }

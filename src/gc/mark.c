@@ -3,13 +3,15 @@
  * Marking.
  *
  * A worker takes words, looks up which object each may point to, and queues it in its buffer. From
- * there items are taken 16 at a time: when they are taken, the lines they will need (their bits,
- * their first words) are prefetched; 16 items later they are there. Then all 16 are marked, and
- * those that were not marked before and may hold pointers are scanned, one after the other.
+ * there items are taken 16 at a time. All 16 are marked, and those that were not marked before and
+ * may hold pointers are scanned, one after the other; with each, the lines that one of the next 16
+ * will need (its bits, its first words) are prefetched. So some are always on their way, and never
+ * more than the CPU can wait for at once.
  * Neighbours in the queue often lie in one window of bits, since they were allocated one after the
  * other: those are marked by one atomic operation, which is what marking an object that is in the
  * cache costs most. An object is always marked before its words are read. Large objects are scanned
- * in oblets of 128 KiB, which other workers may take.
+ * in oblets of 128 KiB, which other workers may take; pages that were written to in pieces, of
+ * which the words of all marked objects are scanned again.
  *
  * A full buffer is sifted: its objects are marked at once, those that were marked before are
  * dropped, so that what remains is queued once per object. Half of a full buffer, or half of one

@@ -18,6 +18,9 @@
  *      value that was read before the kernel was asked: nobody has joined since, nobody joins
  *      later.
  *   3. Counters of CPU time are relaxed atomics.
+ *   4. `lulls` grows when whoever gave its work back finds that nobody else has any. The owner of
+ *      the cycle reads it, looks whether marking seems over, and sleeps on what it read. Its sleep
+ *      has an end, so a note that is missed costs time only.
  *
  * Must never hold a lock, or work, while it rests: what a worker holds is given back first.
  */

@@ -361,6 +361,65 @@ static int set_up(void **state) {
     return error;
 }
 
+/* ---- ranges of scan pages ---- */
+
+struct ranges {
+    uintptr_t at[4096];
+    size_t count;
+};
+
+static void note_range(uintptr_t low, uintptr_t high, void *context) {
+    struct ranges *ranges = context;
+    assert_true(low < high && ranges->count + 2 <= 4096);
+    ranges->at[ranges->count++] = low;
+    ranges->at[ranges->count++] = high;
+}
+
+static bool is_scan(uint32_t page) {
+    return page != 0 && !(page & MAL_GC_PAGE_NOSCAN);
+}
+
+/* Page by page. */
+static void find_ranges(struct ranges *ranges, uint64_t gap_most) {
+    uint64_t low = 0, high = 0, limit = mal_gc_tables.limit / MAL_PAGE_BYTES;
+    for (uint64_t at = 0; at <= limit; at++) {
+        uint32_t page = at < limit ? mal_gc_page_at(at * MAL_PAGE_BYTES) : MAL_GC_PAGE_NOSCAN;
+        bool ends = !is_scan(page) && (page != 0 || at - high >= gap_most);
+        if (low < high && ends) {
+            note_range(mal_gc_tables.base + low * MAL_PAGE_BYTES,
+                       mal_gc_tables.base + high * MAL_PAGE_BYTES, ranges);
+            low = high;
+        }
+        if (is_scan(page)) {
+            low = low < high ? low : at;
+            high = at + 1;
+        }
+    }
+}
+
+static void scan_pages_are_found_in_ranges(void **state) {
+    (void)state;
+    uint64_t random = seeded_start(23);
+    void *kept[400];
+    for (size_t i = 0; i < 400; i++) {
+        size_t bytes = 1 + seeded_below(&random, 12 * MAL_PAGE_BYTES);
+        kept[i] = seeded_below(&random, 4) == 0 ? mallard_gc_alloc_noscan(bytes)
+                                                : mallard_gc_alloc(bytes, NULL);
+    }
+    for (size_t i = 0; i < 400; i++)
+        if (seeded_below(&random, 2))
+            mallard_gc_free(kept[i]);
+    static const uint64_t gaps[] = {0, 1, 4, 63, 64, 65, 256};
+    for (size_t i = 0; i < sizeof gaps / sizeof *gaps; i++) {
+        static struct ranges found, wanted;
+        found.count = wanted.count = 0;
+        mal_gc_heap_each_scan_range(gaps[i], note_range, &found);
+        find_ranges(&wanted, gaps[i]);
+        assert_int_equal(found.count, wanted.count);
+        assert_memory_equal(found.at, wanted.at, found.count * sizeof *found.at);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sizes_are_zeroed_and_aligned),
@@ -372,6 +431,7 @@ int main(void) {
         cmocka_unit_test(large_arrays_are_scanned),
         cmocka_unit_test(samples_follow_the_objects),
         cmocka_unit_test(divisions_are_exact),
+        cmocka_unit_test(scan_pages_are_found_in_ranges),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
 }
