@@ -14,7 +14,7 @@
 
 #include <stdlib.h>
 
-#define AWAIT_MOST_NS 1000000000u
+#define AWAIT_MOST_NS 200000000u
 #define DIVISOR_DEFAULT 3 /* which is our default, 100 % */
 
 BDWGC_PUBLIC int GC_dont_gc;

@@ -87,11 +87,24 @@ BDWGC_PUBLIC void *GC_dlopen(const char *path, int mode) {
     return dlopen(path, mode);
 }
 
-BDWGC_PUBLIC void *GC_call_with_alloc_lock(GC_fn_type function, void *data) {
-    bdwgc_lock(BDWGC_ALLOCATION);
-    void *result = mallard_gc_link_call(function, data);
+struct locked_call {
+    GC_fn_type function;
+    void *data;
+};
+
+static void *call_and_unlock(void *data) {
+    const struct locked_call *call = data;
+    void *result = call->function(call->data);
     bdwgc_unlock(BDWGC_ALLOCATION);
     return result;
+}
+
+/* Nothing that takes time stands between the function's end and the caller: whoever was told there
+ * that something has moved writes it down before it can be stopped (see gc/links.c). */
+BDWGC_PUBLIC void *GC_call_with_alloc_lock(GC_fn_type function, void *data) {
+    struct locked_call call = {function, data};
+    bdwgc_lock(BDWGC_ALLOCATION);
+    return mallard_gc_link_call(call_and_unlock, &call);
 }
 
 BDWGC_PUBLIC void *GC_do_blocking(GC_fn_type function, void *data) {

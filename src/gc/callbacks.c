@@ -47,6 +47,7 @@ static struct mal_gc_callback *first, *last; /* queue_lock */
 static uint64_t pushed, executed;            /* queue_lock; the thread, release; read by counts */
 static uint32_t events;                      /* atomic */
 static uint32_t thread_state;                /* enum thread_state; atomic */
+static MAL_THREAD bool is_runner;            /* the thread that runs callbacks */
 
 void mal_gc_callbacks_wake(void) {
     __atomic_fetch_add(&events, 1u, __ATOMIC_RELEASE);
@@ -111,6 +112,7 @@ static void wait_for_more(const struct mal_gc_collector *collector, uint32_t see
 
 static void body(void) {
     const struct mal_gc_collector *collector = NULL;
+    is_runner = true;
     for (;;) {
         uint32_t seen = mal_load_acquire(&events);
         collector = join_program(collector);
@@ -150,7 +152,8 @@ void mallard_gc_callbacks_await(uint64_t most_ns) {
     static const uint32_t never_changes;
     uint64_t from_ns = mal_clock_mono_ns(), due = mal_load_relaxed(&pushed);
     mal_gc_callbacks_kick();
-    while (mal_load_acquire(&executed) < due && mal_clock_mono_ns() - from_ns < most_ns)
+    while (!is_runner && mal_load_acquire(&executed) < due &&
+           mal_clock_mono_ns() - from_ns < most_ns)
         mal_futex_wait(&never_changes, 0, AWAIT_NAP_NS);
 }
 
@@ -162,8 +165,17 @@ void mal_gc_callbacks_before_fork(void) {
     mal_lock(&queue_lock);
 }
 
+/* The one that was running is over, for the child. */
+static void recount_in_child(void) {
+    uint64_t queued = 0;
+    for (const struct mal_gc_callback *callback = first; callback; callback = callback->next)
+        queued++;
+    mal_store_release(&executed, pushed - queued);
+    mal_store_release(&thread_state, (uint32_t)NONE);
+}
+
 void mal_gc_callbacks_after_fork(bool child) {
-    mal_unlock(&queue_lock);
     if (child)
-        mal_store_release(&thread_state, (uint32_t)NONE);
+        recount_in_child();
+    mal_unlock(&queue_lock);
 }

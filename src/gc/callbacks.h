@@ -36,7 +36,8 @@ void mal_gc_callbacks_kick(void);
 /* Marks the arguments of what is queued. */
 void mal_gc_callbacks_mark_roots(struct mal_gc_worker *worker);
 
-/* Go: /gc/finalizers/queued:finalizers and executed. What `executed` counts has happened before. */
+/* Go: /gc/finalizers/queued:finalizers and executed. What `executed` counts has happened before, in
+ * this process or, for what was running at a fork, in its parent. */
 struct mal_gc_callbacks_counts {
     uint64_t queued, executed; /* since the process began; queued >= executed */
 };

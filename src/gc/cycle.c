@@ -7,8 +7,9 @@
  *     STOP     objects are allocated black; stacks are taken as roots
  *     mark     globals, what hangs on objects, all that they reach     beside the program
  *     rounds   pages written since: clear, then scan again; mark       beside the program
- *     STOP     pages written since the last round, stacks, globals; mark to the end;
- *              allocation is white; goal and trigger anew
+ *     STOP     pages written since the last round, stacks, globals, what mark procedures of the
+ *              program's find (procedures.c); mark to the end; allocation is white; goal and
+ *              trigger anew
  *     sweep                                                            beside the program
  *
  * The order of the first three is what correctness rests on. An object that is allocated black is
