@@ -60,8 +60,7 @@ static int fits_in_place(size_t usable_bytes, size_t bytes) {
 
 /* The loader's, of the calling thread: a stop may still read it. */
 static bool is_own_table(const void *pointer) {
-    const union mal_tls_entry *table = mal_tls_table(mal_thread_pointer());
-    return table && pointer == &table[-1];
+    return (const union mal_tls_entry *)pointer + 1 == mal_tls_own_table();
 }
 
 static void *move(void *pointer, size_t usable_bytes, size_t bytes) {

@@ -53,7 +53,9 @@
 #define RESTARTS_MAX 2u
 #define STOP_BUDGET_NS (3u * MAL_GC_PAUSE_TARGET_NS)
 #define RESCAN_PAGE_NS 2500u /* of one page full of small objects, on one CPU */
-#define NAP_NS 1000000u      /* between two looks at how marking goes */
+#define STALE_NS 1000000u
+#define STALE_ROUNDS_MAX 4u
+#define NAP_NS 1000000u /* between two looks at how marking goes */
 #define OWN_QUANTUM_BYTES (1u << 20)
 
 static struct mal_gc_run run; /* the owner's */
@@ -138,13 +140,20 @@ static bool is_another_round_worth(uint64_t pages, uint64_t before) {
     return !is_little && pages <= before / 4 * 3 && run.rounds < MAL_GC_ROUNDS_MAX;
 }
 
+/* What was written since the round began is left to the stop: it is little after a short one only.
+ * Where the program keeps all rounds long, more of them do not help. */
+static bool is_round_stale(uint64_t began_ns) {
+    return run.rounds < STALE_ROUNDS_MAX && mal_clock_mono_ns() - began_ns > STALE_NS;
+}
+
 static void mark_rounds(void) {
     uint64_t before = UINT64_MAX;
     for (bool more = run.rounds < MAL_GC_ROUNDS_MAX; more;) {
+        uint64_t began_ns = mal_clock_mono_ns();
         uint64_t pages = mal_gc_dirty_round(&run, own);
         wait_until_drained();
         run.round_pages[run.rounds++] = pages;
-        more = is_another_round_worth(pages, before);
+        more = is_another_round_worth(pages, before) || is_round_stale(began_ns);
         before = pages;
     }
 }

@@ -35,6 +35,13 @@ static inline const union mal_tls_entry *mal_tls_table(uintptr_t thread_pointer)
     return *(const union mal_tls_entry *const *)(thread_pointer + 8);
 }
 
+/* The calling thread's. */
+static inline const union mal_tls_entry *mal_tls_own_table(void) {
+    const union mal_tls_entry *table;
+    __asm__("movq %%fs:8, %0" : "=r"(table));
+    return table;
+}
+
 static inline uintptr_t mal_stack_pointer(void) {
     uintptr_t pointer;
     __asm__ volatile("movq %%rsp, %0" : "=r"(pointer));
@@ -130,6 +137,10 @@ static inline uintptr_t mal_thread_pointer(void) {
 
 static inline const union mal_tls_entry *mal_tls_table(uintptr_t thread_pointer) {
     return *(const union mal_tls_entry *const *)thread_pointer;
+}
+
+static inline const union mal_tls_entry *mal_tls_own_table(void) {
+    return mal_tls_table(mal_thread_pointer());
 }
 
 static inline uintptr_t mal_stack_pointer(void) {
