@@ -80,6 +80,8 @@ def check_top_plain(scene):
     scene.checks.check("top sees both", published)
     still = live.wait_until(lambda: re.search(rf"^ +{small.pid} +.* MiB +- +0 B +0 ", scene.run("top").stdout, re.MULTILINE), 10)
     scene.checks.check("what holds still allocates nothing", still, scene.run("top").stdout)
+    moving = live.wait_until(lambda: re.search(rf"^ +{large.pid} +.* MiB +- +[\d.]+ MiB +\d+ ", scene.run("top").stdout, re.MULTILINE), 10)
+    scene.checks.check("what allocates has rates after its second row", moving, scene.run("top").stdout)
     done = scene.expect("plain top", ["top"], 0, out=r"^mallard top .* 2 processes   RSS .* MiB   live ")
     rows = done.stdout.splitlines()[2:]
     scene.checks.equal("one round, ordered by RSS", [int(row.split()[0]) for row in rows], [large.pid, small.pid])
