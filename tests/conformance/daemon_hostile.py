@@ -30,7 +30,7 @@ def plant(scene, name, data=b"", mode=0o644):
     path = os.path.join(scene.boxes, name)
     with open(path, "wb") as file:
         file.write(data)
-    os.chmod(path, mode)
+        os.fchmod(file.fileno(), mode)  # by name it may be gone: what is no box is swept away
     return path
 
 

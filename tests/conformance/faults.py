@@ -188,7 +188,7 @@ def many_threads(s):
     cpus = os.cpu_count()
     cached, slabs = stat["cpu_cache_bytes"], stat["cache_inuse_bytes"]
     check(ready == "ready\n" and child.returncode == 0, "1000 threads come and go", s.again("threads", "1000"))
-    check(cached <= cpus * (2304 << 10) and slabs <= cpus * (512 << 10) + (1 << 20),
+    check(cached <= cpus * (4352 << 10) and slabs <= cpus * (512 << 10) + (1 << 20),
           f"and {cpus} CPUs cache {cached} bytes in slabs of {slabs} bytes, not more", s.again("threads", "1000"))
 
 
