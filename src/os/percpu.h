@@ -6,7 +6,7 @@
  *
  *     header[classes]    pops << 16 | top      top: word index of the stack's top slot
  *     limit[classes]     16 bits each          highest value top may take
- *     ...                lock, budget          see cache/percpu_cache.c
+ *     ...                lock, budget          see cache/cache_private.h
  *     slots              per class: one word that is always 0, then the objects
  *
  * A pop that reads the zero word knows that the stack is empty; a push compares top with limit. A

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Per-CPU caches: what goes back.
+ *
+ * Holds the ways down that no free takes: of a CPU that lies idle, before the heap grows, and under
+ * the memory limit. Path up: none. Path down: a class's capacity is taken back, then its objects go
+ * to the central list, a batch at a time; when nothing is left in an idle slab, its slots go back
+ * to the OS. Capacity that went unused for a whole tick is taken back: a class's header counts its
+ * pops, so one that is what it was at the last look was not used.
+ *
+ * SYNCHRONIZATION
+ *   1. Headers and slots: restartable sequences, hence by threads on that CPU only, or the slab's
+ *      lock in lock mode. Whoever is moved elsewhere pops nothing more and releases nothing.
+ *   2. `limit`, `seen`, `touched`: the slab's lock (rank CPU_CACHE), in both modes.
+ *   3. The per-class counters are relaxed atomics.
+ *
+ * Must never touch an object, and never hold a slab's lock while giving to the central list.
+ */
+#include "cache/cache_private.h"
+
+#include "base/bits.h"
+#include "central/central.h"
+#include "os/vm.h"
+
+/* Objects of the slab of `cpu`; none once the thread has been moved elsewhere. */
+static size_t pop_many_of(struct mal_slab *slab, unsigned cpu, uint32_t class, void **ret_objects,
+                          size_t most) {
+    if (mal_slabs.mode == MAL_PERCPU_RSEQ)
+        return mal_percpu_current() == (int)cpu
+                   ? mal_percpu_pop_many(class, mal_slabs.first_slot[class], ret_objects, most)
+                   : 0;
+    mal_lock(&slab->lock);
+    size_t count = mal_cache_pop_many_locked(slab, class, ret_objects, most);
+    mal_unlock(&slab->lock);
+    return count;
+}
+
+static void drain_class(struct mal_slab *slab, unsigned cpu, uint32_t class) {
+    void *objects[MAL_CENTRAL_BATCH_MAX];
+    size_t count;
+    do {
+        mal_cache_announce(&mal_cache_counters[class].drained, MAL_CENTRAL_BATCH_MAX);
+        count = pop_many_of(slab, cpu, class, objects, MAL_CENTRAL_BATCH_MAX);
+        mal_sub_relaxed(&mal_cache_counters[class].drained, MAL_CENTRAL_BATCH_MAX - count);
+        if (count > 0)
+            mal_central_give(class, objects, count);
+    } while (count == MAL_CENTRAL_BATCH_MAX);
+}
+
+/* Notes the class's header; true when nothing has happened since it was last noted. */
+static bool note_idle_locked(struct mal_slab *slab, uint32_t class, enum mal_drain drain) {
+    uint64_t header = mal_load_relaxed(&slab->header[class]);
+    bool idle = slab->seen[drain][class] == header;
+    slab->seen[drain][class] = header;
+    return idle;
+}
+
+/* Whether no class may hold anything here, nor does. */
+static bool is_empty_locked(struct mal_slab *slab) {
+    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++)
+        if (mal_slab_capacity(slab, class) > 0 || mal_slab_objects_in(slab, class) > 0)
+            return false;
+    return true;
+}
+
+/* Gives back the slots of a slab that lies idle. They are dead storage, and a bottom word that
+ * reads as zero is what it was: nothing can be lost while nothing is pushed. Whoever begins a push
+ * finds no capacity, and gets none without the lock; whoever had begun one before the limits fell
+ * was on this CPU, and is restarted since this thread runs here now. Elsewhere this must not be
+ * done. */
+static void release_slots(struct mal_slab *slab, unsigned cpu) {
+    size_t first = mal_round_up(mal_slabs.first_slot[1] * sizeof(uint64_t), mal_vm_page_bytes());
+    mal_lock(&slab->lock);
+    bool here = mal_slabs.mode == MAL_PERCPU_LOCK || mal_percpu_current() == (int)cpu;
+    if (here && mal_slab_resident_bytes(slab) > first && is_empty_locked(slab) &&
+        mal_vm_release((char *)slab + first, MAL_SLAB_BYTES - first) == 0)
+        mal_slab_untouch_locked(slab);
+    mal_unlock(&slab->lock);
+}
+
+void mal_cache_drain_cpu(unsigned cpu, enum mal_drain drain) {
+    struct mal_slab *slab = mal_slab_of(cpu);
+    if (!mal_cache_cpu_is_populated(cpu))
+        return;
+    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++) {
+        mal_lock(&slab->lock);
+        bool due = drain == MAL_DRAIN_ALL || note_idle_locked(slab, class, drain);
+        bool holds = mal_slab_capacity(slab, class) > 0 || mal_slab_objects_in(slab, class) > 0;
+        bool wanted = holds && due;
+        if (wanted)
+            mal_slab_set_capacity_locked(slab, class, 0);
+        mal_unlock(&slab->lock);
+        if (wanted)
+            drain_class(slab, cpu, class);
+    }
+    if (drain == MAL_DRAIN_IDLE)
+        release_slots(slab, cpu);
+}
+
+static void drain_my_cpu(enum mal_drain drain) {
+    int cpu = mal_cache_my_cpu();
+    if (cpu >= 0)
+        mal_cache_drain_cpu((unsigned)cpu, drain);
+}
+
+void mal_cache_drain_here(void) {
+    drain_my_cpu(MAL_DRAIN_ALL);
+}
+
+void mal_cache_drain_for_growth(void) {
+    drain_my_cpu(MAL_DRAIN_FOR_GROWTH);
+}
+
+void mal_cache_keep_limit(void) {
+    if (mal_central_is_over_limit())
+        mal_central_relieve(mal_cache_drain_here);
+}

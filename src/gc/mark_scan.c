@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Marking: the kernel. It marks what is queued, scans it, and queues what that points to.
+ *
+ * Path up: words become items, which are queued in the worker's buffer (mark_private.h). A full
+ * buffer is sifted: its objects are marked at once, those that were marked before are dropped, so
+ * that what remains is queued once per object. Half of a full buffer goes to the shared list.
+ *
+ * Path down: items are taken from the buffer 16 at a time. All 16 are marked, and those that were
+ * not marked before and may hold pointers are scanned, one after the other; with each, the lines
+ * that one of the next 16 will need (its bits, its first words) are prefetched. So some are always
+ * on their way, and never more than the CPU can wait for at once.
+ * Neighbours in the queue often lie in one window of bits, since they were allocated one after the
+ * other: those are marked by one atomic operation, which is what marking an object that is in the
+ * cache costs most. An object is always marked before its words are read. Large objects are scanned
+ * in oblets of 128 KiB, which other workers may take.
+ *
+ * Where no buffer can be had, marked objects that do not fit are dropped from the queue and
+ * `mal_gc_mark_overflowed` is set.
+ *
+ * SYNCHRONIZATION
+ *   1. A worker belongs to whoever took it, inside a critical section, and counts as a holder.
+ *   2. Mark bits: a plain load, then a compare-and-swap; the one that set the bit scans the object.
+ *      Against a page's writer: see settle in gc/dirty_uffd.c.
+ *
+ * Must never read the words of an object that is not marked, never touch a span's descriptor for a
+ * small object, and never allocate but buffers.
+ */
+#include "gc/mark_private.h"
+
+#include "base/bits.h"
+#include "base/check.h"
+#include "gc/heap.h"
+
+#include <string.h>
+
+#define LOOKS_EVERY 64u /* items between two looks at `stop` and at whether others starve */
+#define LOOKS_EVERY_BYTES (16u << 10)
+
+uint32_t mal_gc_mark_overflowed;
+
+/* ---- marking ---- */
+
+/* A mark that is set in another cycle would outlive its object. */
+static inline bool may_mark(const struct mal_gc_worker *worker) {
+    return worker->cycle == mal_load_relaxed(&mal_gc_cycle) &&
+           mal_load_relaxed(&mal_gc_phase) == MAL_GC_MARK;
+}
+
+/* `count` objects as that of the item. */
+static inline void count_marked(struct mal_gc_worker *worker, uint64_t item, uint64_t count) {
+    unsigned span_class = mal_gc_item_span_class(item);
+    uint64_t bytes = span_class >> 1 == MAL_GC_CLASS_LARGE
+                         ? mal_gc_mark_large_span(mal_gc_item_offset(item))->gc.object_bytes
+                         : mal_gc_class[span_class >> 1].size_bytes * count;
+    worker->marked_bytes += bytes;
+    if (!(span_class & MAL_GC_PAGE_NOSCAN))
+        worker->marked_scan_bytes += bytes;
+}
+
+/* The bits that this worker sets, and nobody else. */
+static inline uint64_t set_marks(struct mal_gc_line *line, uint64_t seen, uint64_t bits) {
+    while (!mal_cas_relaxed(&line->mark, &seen, seen | bits))
+        ;
+    return bits & ~seen;
+}
+
+/* Keeps those of `count` items of one window that are in `set`, the bits that this worker has set.
+ * The grey ones go to `kept`; returns how many. All are of one span. */
+static inline uint32_t keep_marked(struct mal_gc_worker *worker, const uint64_t *item,
+                                   uint32_t count, uint64_t set, uint64_t *kept) {
+    uint64_t any = item[0];
+    uint32_t mine = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t now = item[i];
+        kept[mine] = now | MAL_GC_ITEM_GREY;
+        mine += (set & mal_gc_bit_at(mal_gc_item_offset(now))) != 0;
+    }
+    count_marked(worker, any, mine);
+    return mal_gc_item_span_class(any) & MAL_GC_PAGE_NOSCAN ? 0 : mine;
+}
+
+static struct mal_gc_line *line_of(uint64_t item) {
+    return mal_gc_line_at(mal_gc_item_offset(item));
+}
+
+/* Marks what is unmarked, neighbours in one window by one atomic operation. What is then to be
+ * scanned remains; returns how many. */
+static uint32_t mark_items(struct mal_gc_worker *worker, uint64_t *item, uint32_t count) {
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < count;) {
+        if (item[i] & MAL_GC_ITEM_FLAGS) {
+            item[kept++] = item[i++];
+            continue;
+        }
+        struct mal_gc_line *line = line_of(item[i]);
+        uint64_t seen = mal_load_relaxed(&line->mark), alloc = mal_load_relaxed(&line->alloc);
+        uint64_t bits = 0;
+        uint32_t white = kept;
+        do {
+            uint64_t now = item[i++];
+            uint64_t bit = mal_gc_bit_at(mal_gc_item_offset(now));
+            item[white] = now;
+            white += (alloc & ~seen & ~bits & bit) != 0;
+            bits |= alloc & ~seen & bit;
+        } while (i < count && !(item[i] & MAL_GC_ITEM_FLAGS) && line_of(item[i]) == line);
+        MAL_ASSERT(!bits || may_mark(worker));
+        if (bits)
+            kept += keep_marked(worker, item + kept, white - kept, set_marks(line, seen, bits),
+                                item + kept);
+    }
+    return kept;
+}
+
+/* ---- the queue ---- */
+
+/* Marks what is queued unmarked; what remains is grey. */
+void mal_gc_mark_sift(struct mal_gc_worker *worker) {
+    struct mal_gc_buffer *buffer = worker->buffer;
+    for (uint32_t i = 0; i < buffer->count; i++)
+        __builtin_prefetch(line_of(buffer->item[i]), 1);
+    buffer->count = mark_items(worker, buffer->item, buffer->count);
+}
+
+/* Half of a sifted buffer goes to the others. False: no memory. */
+bool mal_gc_mark_share(struct mal_gc_worker *worker) {
+    struct mal_gc_buffer *mine = worker->buffer;
+    struct mal_gc_buffer *theirs = mal_gc_work_get_empty();
+    if (!theirs)
+        return false;
+    uint32_t half = mine->count / 2;
+    memcpy(theirs->item, mine->item, half * sizeof *mine->item);
+    memmove(mine->item, mine->item + half, (mine->count - half) * sizeof *mine->item);
+    theirs->count = half;
+    mine->count -= half;
+    mal_gc_work_put_full(theirs);
+    return true;
+}
+
+MAL_SLOW void mal_gc_mark_make_room(struct mal_gc_worker *worker) {
+    mal_gc_mark_sift(worker);
+    if (worker->buffer->count < MAL_GC_BUFFER_ITEMS / 2 || mal_gc_mark_share(worker))
+        return;
+    if (worker->buffer->count == MAL_GC_BUFFER_ITEMS) {
+        mal_store_relaxed(&mal_gc_mark_overflowed, 1u);
+        worker->buffer->count /= 2;
+    }
+}
+
+/* ---- scanning ---- */
+
+static inline bool holds_scan_objects(uint64_t offset) {
+    uint32_t page = mal_gc_page_at(offset);
+    return page != 0 && !(page & MAL_GC_PAGE_NOSCAN);
+}
+
+/* Words from `from` on, by the bits of those that may be pointers. */
+static inline void scan_words(struct mal_gc_worker *worker, uint64_t from, uint64_t bits) {
+    for (; bits; bits &= bits - 1)
+        mal_gc_mark_consider(worker, mal_gc_mark_load_word(from + (uint64_t)__builtin_ctzll(bits) *
+                                                                      MAL_GC_WORD_BYTES));
+}
+
+/* The words of [from, to) that may be pointers, by the bits of their object. */
+void mal_gc_mark_scan(struct mal_gc_worker *worker, uint64_t from, uint64_t to) {
+    MAL_ASSERT(from >= to || holds_scan_objects(from));
+    worker->scanned_bytes += to - from;
+    while (from < to) {
+        uint64_t end = mal_min(to, (from | (MAL_GC_MASK_BYTES - 1)) + 1);
+        scan_words(worker, from, mal_gc_mark_pointer_bits(from, end));
+        from = end;
+    }
+}
+
+static inline void scan_small(struct mal_gc_worker *worker, uint64_t from, uint64_t bytes) {
+    if (from % MAL_GC_MASK_BYTES + bytes > MAL_GC_MASK_BYTES) {
+        mal_gc_mark_scan(worker, from, from + bytes);
+        return;
+    }
+    MAL_ASSERT(holds_scan_objects(from));
+    worker->scanned_bytes += bytes;
+    scan_words(worker, from, mal_gc_mark_pointer_bits(from, from + bytes));
+}
+
+/* ---- large objects ---- */
+
+static void scan_oblet(struct mal_gc_worker *worker, uint64_t offset) {
+    mal_gc_mark_scan(worker, offset,
+                     mal_min(offset + MAL_GC_OBLET_BYTES, mal_gc_mark_large_end(offset)));
+}
+
+/* The first oblet now, the others later, by anybody. */
+static void scan_large(struct mal_gc_worker *worker, uint64_t offset) {
+    uint64_t end = mal_gc_mark_large_end(offset);
+    for (uint64_t at = offset + MAL_GC_OBLET_BYTES; at < end; at += MAL_GC_OBLET_BYTES)
+        mal_gc_mark_push(worker, at | MAL_GC_ITEM_OBLET);
+    scan_oblet(worker, offset);
+}
+
+/* ---- items, processed ---- */
+
+static inline void scan_object(struct mal_gc_worker *worker, uint64_t item) {
+    uint64_t offset = mal_gc_item_offset(item);
+    unsigned class = mal_gc_item_span_class(item) >> 1;
+    if (MAL_UNLIKELY(class == MAL_GC_CLASS_LARGE))
+        scan_large(worker, offset);
+    else
+        scan_small(worker, offset, mal_gc_class[class].size_bytes);
+}
+
+static MAL_SLOW void scan_part(struct mal_gc_worker *worker, uint64_t item) {
+    uint64_t offset = mal_gc_item_offset(item);
+    if (item & MAL_GC_ITEM_OBLET)
+        scan_oblet(worker, offset);
+    else
+        mal_gc_mark_rescan_in_page(worker, offset, offset + MAL_GC_PIECE_BYTES);
+}
+
+/* ---- the loop ---- */
+
+/* Always inline: gcc drops calls of a function that does nothing but prefetch. */
+MAL_FAST void prefetch(uint64_t item) {
+    __builtin_prefetch(line_of(item), 1);
+    __builtin_prefetch((const void *)(mal_gc_tables.base + mal_gc_item_offset(item)));
+}
+
+/* Takes the next items. */
+static inline void look_ahead(struct mal_gc_worker *worker) {
+    struct mal_gc_buffer *buffer = worker->buffer;
+    uint32_t count = (uint32_t)mal_min(buffer->count, MAL_GC_AHEAD_ITEMS);
+    buffer->count -= count;
+    memcpy(worker->ahead, buffer->item + buffer->count, count * sizeof *worker->ahead);
+    worker->ahead_count = count;
+}
+
+/* Marked all at once, then scanned. Meanwhile the lines of the next ones are sent for, two at a
+ * time: so there are always some on their way and never more than the CPU can wait for. */
+static inline void process(struct mal_gc_worker *worker, uint64_t *item, uint32_t count) {
+    count = mark_items(worker, item, count);
+    for (uint32_t i = 0; i < worker->ahead_count || i < count; i++) {
+        if (i < worker->ahead_count)
+            prefetch(worker->ahead[i]);
+        if (i >= count)
+            continue;
+        if (MAL_UNLIKELY(item[i] & (MAL_GC_ITEM_OBLET | MAL_GC_ITEM_PIECE)))
+            scan_part(worker, item[i]);
+        else
+            scan_object(worker, item[i]);
+    }
+}
+
+/* Up to LOOKS_EVERY items, fewer where they are large; false when the worker has none left. */
+bool mal_gc_mark_process(struct mal_gc_worker *worker) {
+    uint64_t until_bytes = worker->scanned_bytes + LOOKS_EVERY_BYTES;
+    for (unsigned i = 0; i < LOOKS_EVERY && worker->scanned_bytes < until_bytes;
+         i += MAL_GC_AHEAD_ITEMS) {
+        uint64_t item[MAL_GC_AHEAD_ITEMS];
+        uint32_t count = worker->ahead_count;
+        memcpy(item, worker->ahead, sizeof item);
+        look_ahead(worker);
+        if (count == 0 && worker->ahead_count == 0)
+            return false;
+        process(worker, item, count);
+    }
+    return true;
+}
