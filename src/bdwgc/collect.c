@@ -64,6 +64,10 @@ void bdwgc_tell_cycle(void) {
         start_procedure();
 }
 
+void bdwgc_forget_collecting(void) {
+    __atomic_store_n(&collecting, 0, __ATOMIC_RELAXED);
+}
+
 /* When it returns, what it has found dead waits to be finalized. */
 BDWGC_PUBLIC void GC_gcollect(void) {
     if (!GC_is_disabled()) {

@@ -27,6 +27,11 @@ static void unlock_all(void) {
         bdwgc_unlock((enum bdwgc_lock)which);
 }
 
+static void begin_child(void) {
+    bdwgc_forget_collecting();
+    unlock_all();
+}
+
 static __attribute__((constructor)) void set_up(void) {
-    pthread_atfork(lock_all, unlock_all, unlock_all);
+    pthread_atfork(lock_all, unlock_all, begin_child);
 }

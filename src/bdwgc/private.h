@@ -23,6 +23,9 @@ enum bdwgc_lock {
 void bdwgc_lock(enum bdwgc_lock which);
 void bdwgc_unlock(enum bdwgc_lock which);
 
+/* In a forked child: the threads that were in GC_gcollect are not there. */
+void bdwgc_forget_collecting(void);
+
 /* Before an object is allocated: runs what the collector has left for a thread of the program. */
 void bdwgc_before_allocating(void);
 

@@ -31,6 +31,7 @@
 #include "os/clock.h"
 #include "os/critical.h"
 #include "os/futex.h"
+#include "os/lock.h"
 
 #define MIN_WORK_BYTES (64u << 10)
 #define WAIT_NS 2000000u
@@ -196,7 +197,10 @@ static void look_at_trigger(const struct mal_gc_heap_counters *heap) {
         mal_gc_request_await_start();
 }
 
+/* A thread that holds all locks to fork owes nothing: who could pay it off waits for the fork. */
 void mal_gc_assist_charge(uint64_t bytes) {
+    if (mal_lock_holds_all)
+        return;
     struct mal_gc_heap_counters heap = mal_gc_heap_levels();
     if (marking()) {
         if (heap.live_bytes > mal_gc_pace_goal())

@@ -7,10 +7,11 @@
  * be marked; the first object that is not ends the process with a sentence that says where the
  * pointer to it lies. Then what must hold of the tables at that moment:
  *
- *     a mark bit is set             =>  its alloc bit is set, and what its object leads to is
- * marked an alloc bit is set           =>  its page has an entry a page has an entry           =>
- * the page map has a collected span of the same class there a special hangs on an object  =>  that
- * object is allocated, and begins there
+ *     a mark bit is set             =>  its alloc bit is set, and what its object leads to has its
+ *                                       mark bit set
+ *     an alloc bit is set           =>  its page has an entry
+ *     a page has an entry           =>  the page map has a collected span of that class there
+ *     a special hangs on an object  =>  that object is allocated, and begins there
  *
  * That marks are closed says more than the trace: an object that died while marking went on proves
  * as well as a live one that a page was scanned before it was cleared, or not at all.

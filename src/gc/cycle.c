@@ -52,8 +52,9 @@
 #define IDLE_WINDOW_NS 10000000u /* workers count their time quantum by quantum */
 #define RESTARTS_MAX 2u
 #define STOP_BUDGET_NS (3u * MAL_GC_PAUSE_TARGET_NS)
-#define RESCAN_PAGE_NS 2500u /* of one page full of small objects, on one CPU */
-#define STALE_NS 1000000u
+#define RESCAN_PAGE_NS 2500u    /* of one page full of small objects, on one CPU */
+#define LEARN_BYTES (64u << 10) /* less tells nothing of the speed */
+#define STALE_NS 1000000u       /* is_round_stale */
 #define STALE_ROUNDS_MAX 4u
 #define NAP_NS 1000000u /* between two looks at how marking goes */
 #define OWN_QUANTUM_BYTES (1u << 20)
@@ -135,8 +136,13 @@ static void wait_until_drained(void) {
     take_own();
 }
 
+/* Threads that can scan at once. */
+static uint64_t hands(void) {
+    return mal_gc_workers_threads() > 0 ? mal_min(mal_gc_cpus(), MAL_GC_WORKERS_MAX) : 1;
+}
+
 static bool is_another_round_worth(uint64_t pages, uint64_t before) {
-    bool is_little = pages * RESCAN_PAGE_NS / mal_gc_cpus() <= MAL_GC_PAUSE_TARGET_NS;
+    bool is_little = pages * RESCAN_PAGE_NS / hands() <= MAL_GC_PAUSE_TARGET_NS;
     return !is_little && pages <= before / 4 * 3 && run.rounds < MAL_GC_ROUNDS_MAX;
 }
 
@@ -153,7 +159,7 @@ static void mark_rounds(void) {
         uint64_t pages = mal_gc_dirty_round(&run, own);
         wait_until_drained();
         run.round_pages[run.rounds++] = pages;
-        more = is_another_round_worth(pages, before) || is_round_stale(began_ns);
+        more = is_another_round_worth(pages, before) || (pages > 0 && is_round_stale(began_ns));
         before = pages;
     }
 }
@@ -229,6 +235,8 @@ static uint64_t deadline(uint64_t from_ns) {
 }
 
 static void end_marking(void) {
+    run.scanned_bytes = mal_gc_mark_scanned_bytes(); /* not what the oracle scans */
+    run.rescanned_bytes = mal_gc_mark_rescanned_bytes();
     if (mal_gc_wants(MAL_GC_DEBUG_CHECKMARK))
         mal_gc_checkmark(mal_gc_roots_mark_all);
     mal_gc_heap_end_mark();
@@ -237,8 +245,6 @@ static void end_marking(void) {
     mal_gc_assist_end();
     run.assist_ns = mal_gc_assist_ns();
     run.idle_ns = mal_gc_workers_cpu().idle_ns;
-    run.scanned_bytes = mal_gc_mark_scanned_bytes();
-    run.rescanned_bytes = mal_gc_mark_rescanned_bytes();
     run.end_ns = mal_clock_mono_ns(); /* shares of CPU time are by this */
     mal_gc_pace_end(&run);
     run.end_ns = mal_clock_mono_ns();
@@ -250,7 +256,7 @@ static void second_stop(void *unused) {
     uint64_t until_ns = deadline(mal_clock_mono_ns());
     run.live_end_bytes = mal_gc_heap_levels().live_bytes;
     run.final_pages = mal_gc_dirty_look(&run, own);
-    uint64_t rescan_ns = run.final_pages * RESCAN_PAGE_NS / mal_gc_cpus();
+    uint64_t rescan_ns = run.final_pages * RESCAN_PAGE_NS / hands();
     drained =
         (run.restarts == RESTARTS_MAX || rescan_ns <= STOP_BUDGET_NS) && mark_stopped(until_ns);
     mal_gc_worker_give(own);
@@ -280,10 +286,14 @@ static void stop(void (*body)(void *context), struct mal_gc_stop *ret_stop) {
 
 /* ---- the cycle ---- */
 
+/* What one CPU would scan of so much heap while the others scan theirs; arenas are the owner's. */
+static uint64_t share_kib(uint64_t heap_bytes, uint64_t arenas_bytes) {
+    return (heap_bytes / hands() + arenas_bytes) >> 10;
+}
+
 static bool would_be_over_at_once(void) {
-    uint64_t kib = (mal_gc_heap_levels().scan_bytes + mal_gc_arenas_bytes().scan_bytes) >> 10;
-    unsigned hands = mal_gc_workers_threads() > 0 ? mal_gc_cpus() : 1;
-    return kib * ns_per_kib / hands <= MAL_GC_PAUSE_TARGET_NS;
+    uint64_t kib = share_kib(mal_gc_heap_levels().scan_bytes, mal_gc_arenas_bytes().scan_bytes);
+    return kib * ns_per_kib <= MAL_GC_PAUSE_TARGET_NS;
 }
 
 static bool can_mark_beside(void) {
@@ -317,11 +327,12 @@ static void run_stopped(void) {
 
 /* How fast scanning is here, for the next cycle's decision. */
 static void learn_speed(void) {
-    uint64_t kib = mal_gc_mark_scanned_bytes() >> 10;
-    if (run.beside || kib < 64)
+    uint64_t bytes = mal_gc_mark_scanned_bytes();
+    uint64_t arenas_bytes = mal_min(mal_gc_arenas_bytes().scan_bytes, bytes);
+    uint64_t kib = share_kib(bytes - arenas_bytes, arenas_bytes);
+    if (run.beside || bytes < LEARN_BYTES)
         return;
-    uint64_t hands = mal_gc_workers_threads() > 0 ? mal_gc_cpus() : 1;
-    uint64_t now = (run.end_ns - run.mark_ns) * hands / kib;
+    uint64_t now = (run.end_ns - run.mark_ns) / mal_max(kib, 1);
     ns_per_kib = (3 * ns_per_kib + now) / 4;
 }
 

@@ -76,6 +76,8 @@ static inline uint32_t keep_marked(struct mal_gc_worker *worker, const uint64_t 
         kept[mine] = now | MAL_GC_ITEM_GREY;
         mine += (set & mal_gc_bit_at(mal_gc_item_offset(now))) != 0;
     }
+    if (mine == 0) /* somebody else was first, and counts them */
+        return 0;
     count_marked(worker, any, mine);
     return mal_gc_item_span_class(any) & MAL_GC_PAGE_NOSCAN ? 0 : mine;
 }

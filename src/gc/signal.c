@@ -29,8 +29,8 @@
 
 #define FIRST_OFFSET 6
 
-static uint32_t chosen;     /* signal number; 0: none yet; atomic */
-static uint32_t installing; /* our own calls are let through to libc; atomic */
+static uint32_t chosen;            /* signal number; 0: none yet; atomic */
+static MAL_THREAD bool installing; /* our own calls are let through to libc */
 static void (*installed)(int);
 
 /* Only while `installing`, or before a number is chosen. */
@@ -101,9 +101,9 @@ static int choose_and_take(void) {
 
 int mal_gc_signal_install(void (*handler)(int)) {
     installed = handler;
-    mal_store_release(&installing, 1u);
+    installing = true;
     int error = choose_and_take();
-    mal_store_release(&installing, 0u);
+    installing = false;
     return error;
 }
 
@@ -115,11 +115,11 @@ static bool is_ours(int number) {
 
 void mal_gc_signal_defend(void) {
     int number = mal_gc_signal();
-    mal_store_release(&installing, 1u);
+    installing = true;
     bool was_taken = installed && !is_ours(number);
     if (was_taken)
         take(number);
-    mal_store_release(&installing, 0u);
+    installing = false;
     if (was_taken)
         mal_warn("signal %d, which stops threads, was given another handler: taken back "
                  "(MALLARD_DEBUG=gcsignal=N: another signal)",
@@ -142,5 +142,5 @@ int mallard_gc_signal(void) {
 }
 
 bool mallard_gc_signal_is_taken(int number) {
-    return number > 0 && number == (int)mal_load_acquire(&chosen) && !mal_load_acquire(&installing);
+    return number > 0 && number == (int)mal_load_acquire(&chosen) && !installing;
 }

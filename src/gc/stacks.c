@@ -3,15 +3,16 @@
  * Where a stopped thread's pointers lie: registers, stack, thread-local storage.
  *
  *     stack      [sp, high end of the home stack). A thread stopped by the signal has its
- * registers, vector ones too, in the signal frame, which lies above sp; the red zone below the
- *                interrupted stack pointer lies between. libc puts a created thread's static
- *                thread-local block and its own descriptor at the high end of the stack.
+ *                registers, vector ones too, in the signal frame, which lies above sp; the red zone
+ *                below the interrupted stack pointer lies between. libc puts a created thread's
+ *                static thread-local block and its own descriptor at the high end of the stack.
  *     registers  in a blocking region: `saved`
  *     elsewhere  sp outside the home stack (sigaltstack, coroutines): the whole home stack as far
  *                as it was ever used, since how deep it was is not known, and the stack that sp is
  *                on: one that the program registered, or a block of Mallard's malloc, or the
- * mapping dynamic    the blocks that the thread's table of modules leads to first      its static
- * block is no part of its stack: the mapping around its thread pointer
+ *                mapping
+ *     dynamic    the blocks that the thread's table of modules leads to
+ *     first      its static block is no part of its stack: the mapping around its thread pointer
  *
  * A THREAD MAY BE STOPPED WHILE ITS TABLE CHANGES, in the loader, which takes no lock for it. What
  * it does there, and what a stop sees in between:
@@ -126,9 +127,8 @@ static void visit_stack(struct mal_gc_thread *thread, struct visitor *visitor) {
     visit_whole_home(home, visitor);
 }
 
-#define STATIC_BLOCK_MOST_BYTES                                                                    \
-    (1u << 20) /* below the thread pointer, or above it, per machine                               \
-                */
+/* Below the thread pointer, or above it, per machine. */
+#define STATIC_BLOCK_MOST_BYTES (1u << 20)
 
 /* Larger thread-local variables of the first thread are found through its table. */
 static void visit_first_block(const struct mal_gc_thread *thread, struct visitor *visitor) {

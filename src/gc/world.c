@@ -211,8 +211,10 @@ static void stop_known(struct round *round) {
     while (!ask_and_wait(round, patience_ns)) {
         if (patience_ns < LONGEST_WAIT_NS)
             patience_ns *= 2;
-        if (round->waited_ns >= LOST_AFTER_NS)
+        if (round->waited_ns >= LOST_AFTER_NS) {
+            mal_gc_signal_defend();
             mal_gc_thread_sift(look_closely, round);
+        }
         if (round->waited_ns >= WATCHDOG_NS)
             warn(round);
     }
@@ -281,9 +283,11 @@ static void begin_stop(struct round *round) {
     } while (adopt_unknown(round) || mal_gc_thread_generation() != generation);
 }
 
-/* In a critical section a thread may hold a lock, or an object that it has not made to the end. */
+/* In a critical section a thread may hold a lock, or an object that it has not made to the end. One
+ * in a blocking region goes on, and may be in malloc; it makes no collected objects. */
 static bool is_outside_sections(const struct mal_gc_thread *thread) {
-    return !thread->critical || mal_load_relaxed(&thread->critical->depth) == 0;
+    return mal_load_relaxed(&thread->state) == MAL_GC_BLOCKED || !thread->critical ||
+           mal_load_relaxed(&thread->critical->depth) == 0;
 }
 
 static void assert_stopped(struct mal_gc_thread *thread, void *context) {
