@@ -139,12 +139,13 @@ int servers_start(struct servers *servers, const struct settings *settings,
                   char ret_problem[SETTINGS_PROBLEM_BYTES]) {
     const char *http = settings->value[SETTING_HTTP].text;
     struct secrets secrets;
-    if (strlen(http) >= sizeof servers->tcp_address) {
+    size_t bytes = strlen(http) + 1;
+    if (bytes > sizeof servers->tcp_address) {
         snprintf(ret_problem, SETTINGS_PROBLEM_BYTES, "the address %.100s is too long", http);
         return -EINVAL;
     }
     if (strcmp(http, "off") != 0)
-        snprintf(servers->tcp_address, sizeof servers->tcp_address, "%s", http);
+        memcpy(servers->tcp_address, http, bytes);
     int error = read_secrets(settings, &secrets, ret_problem);
     if (error < 0)
         return error;

@@ -163,7 +163,7 @@ static int store_new(const char *path, struct keep_store **ret_store) {
 
 int keep_store_open(const char *path, unsigned flags, struct keep_store **ret_store,
                     char ret_problem[KEEP_PROBLEM_BYTES]) {
-    struct keep_store *store;
+    struct keep_store *store = NULL;
     int made = flags & KEEP_WRITE ? make_path(path) : 0;
     if (made < 0)
         return problem(ret_problem, made, "%s cannot be made: %s", path, strerror(-made));
