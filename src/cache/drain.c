@@ -55,10 +55,14 @@ static bool note_idle_locked(struct mal_slab *slab, uint32_t class, enum mal_dra
     return idle;
 }
 
-/* Whether no class may hold anything here, nor does. */
+/* Whether the class holds something here, or may. */
+static bool holds_locked(struct mal_slab *slab, uint32_t class) {
+    return mal_slab_capacity(slab, class) > 0 || mal_slab_objects_in(slab, class) > 0;
+}
+
 static bool is_empty_locked(struct mal_slab *slab) {
     for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++)
-        if (mal_slab_capacity(slab, class) > 0 || mal_slab_objects_in(slab, class) > 0)
+        if (holds_locked(slab, class))
             return false;
     return true;
 }
@@ -85,8 +89,7 @@ void mal_cache_drain_cpu(unsigned cpu, enum mal_drain drain) {
     for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++) {
         mal_lock(&slab->lock);
         bool due = drain == MAL_DRAIN_ALL || note_idle_locked(slab, class, drain);
-        bool holds = mal_slab_capacity(slab, class) > 0 || mal_slab_objects_in(slab, class) > 0;
-        bool wanted = holds && due;
+        bool wanted = due && holds_locked(slab, class);
         if (wanted)
             mal_slab_set_capacity_locked(slab, class, 0);
         mal_unlock(&slab->lock);

@@ -144,12 +144,14 @@ static void fit_capacity_locked(struct mal_slab *slab, uint32_t class) {
         mal_slab_set_capacity_locked(slab, class, mal_slab_objects_in(slab, class));
 }
 
+static bool fits_budget(const struct mal_slab *slab, uint64_t bytes) {
+    return slab->granted_bytes + bytes <= mal_central_share(MAL_CACHE_BUDGET_BYTES);
+}
+
 /* Takes capacity that holds no object from the next few classes other than `taker`, until `bytes`
  * fit the budget. */
 static void steal_locked(struct mal_slab *slab, uint32_t taker, uint64_t bytes) {
-    for (unsigned tries = 0; tries < STEAL_TRIES; tries++) {
-        if (slab->granted_bytes + bytes <= mal_central_share(MAL_CACHE_BUDGET_BYTES))
-            return;
+    for (unsigned tries = 0; tries < STEAL_TRIES && !fits_budget(slab, bytes); tries++) {
         slab->hand = slab->hand % (MAL_CLASS_COUNT - 1) + 1;
         if (slab->hand != taker)
             fit_capacity_locked(slab, slab->hand);
@@ -173,7 +175,7 @@ MAL_SLOW bool mal_slab_grow_locked(struct mal_slab *slab, uint32_t class) {
     if (more == 0)
         return false;
     steal_locked(slab, class, bytes);
-    if (slab->granted_bytes + bytes > mal_central_share(MAL_CACHE_BUDGET_BYTES))
+    if (!fits_budget(slab, bytes))
         return false;
     uint64_t first = mal_slabs.first_slot[class];
     touch_locked(slab, first, first + 1u + capacity + more);

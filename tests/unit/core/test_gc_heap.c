@@ -11,6 +11,7 @@
 #include "gc/heap.h"
 #include "gc/mark.h"
 #include "gc/thread.h"
+#include "gc_by_hand.h"
 #include "mallard/gc.h"
 #include "mallard/mallard.h"
 #include "meta/memory.h"
@@ -352,15 +353,6 @@ static void divisions_are_exact(void **state) {
     }
 }
 
-static int set_up(void **state) {
-    (void)state;
-    mallard_free(mallard_malloc(1));
-    int error = mal_gc_ensure();
-    mallard_gc_set_percent(-1); /* no cycles but ours, and nobody to pay for them */
-    mal_gc_heap_set_hooks(&(struct mal_gc_heap_hooks){NULL});
-    return error;
-}
-
 /* ---- ranges of scan pages ---- */
 
 struct ranges {
@@ -433,5 +425,5 @@ int main(void) {
         cmocka_unit_test(divisions_are_exact),
         cmocka_unit_test(scan_pages_are_found_in_ranges),
     };
-    return cmocka_run_group_tests(tests, set_up, NULL);
+    return cmocka_run_group_tests(tests, gc_by_hand, NULL);
 }

@@ -6,6 +6,7 @@
 #include "gc/cycle.h"
 #include "gc/heap.h"
 #include "gc/huge.h"
+#include "gc_by_hand.h"
 #include "mallard/gc.h"
 #include "mallard/mallard.h"
 #include "os/env.h"
@@ -106,19 +107,10 @@ static void dense_blocks_become_huge(void **state) {
     mallard_gc_keepalive(untouched);
 }
 
-static int set_up(void **state) {
-    (void)state;
-    mallard_free(mallard_malloc(1));
-    int error = mal_gc_ensure();
-    mallard_gc_set_percent(-1);
-    mal_gc_heap_set_hooks(&(struct mal_gc_heap_hooks){NULL});
-    return error;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(small_heaps_are_left_alone),
         cmocka_unit_test(dense_blocks_become_huge),
     };
-    return cmocka_run_group_tests(tests, set_up, NULL);
+    return cmocka_run_group_tests(tests, gc_by_hand, NULL);
 }

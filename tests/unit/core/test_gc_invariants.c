@@ -11,6 +11,7 @@
 #include "gc/spans.h"
 #include "gc/thread.h"
 #include "gc/world.h"
+#include "gc_by_hand.h"
 #include "mallard/gc.h"
 #include "mallard/mallard.h"
 #include "meta/pagemap.h"
@@ -416,20 +417,11 @@ static void errors_count_as_written(void **state) {
     fake_scan_error = 0;
 }
 
-static int set_up(void **state) {
-    (void)state;
-    mallard_free(mallard_malloc(1));
-    int error = mal_gc_ensure();
-    mallard_gc_set_percent(-1); /* no cycles but ours, and nobody to pay for them */
-    mal_gc_heap_set_hooks(&(struct mal_gc_heap_hooks){NULL});
-    return error;
-}
-
 int main(void) {
     enum { BREACHES = MAL_COUNT_OF(breaches) };
     struct CMUnitTest tests[BREACHES + 1];
     for (size_t i = 0; i < BREACHES; i++)
         tests[i] = (struct CMUnitTest){breaches[i].name, is_seen, NULL, NULL, (void *)&breaches[i]};
     tests[BREACHES] = (struct CMUnitTest)cmocka_unit_test(errors_count_as_written);
-    return cmocka_run_group_tests(tests, set_up, NULL);
+    return cmocka_run_group_tests(tests, gc_by_hand, NULL);
 }

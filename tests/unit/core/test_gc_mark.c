@@ -9,6 +9,7 @@
 #include "gc/heap.h"
 #include "gc/mark.h"
 #include "gc/thread.h"
+#include "gc_by_hand.h"
 #include "mallard/gc.h"
 #include "mallard/mallard.h"
 #include "os/vm.h"
@@ -486,15 +487,6 @@ static void the_oracle_names_what_is_not_marked(void **state) {
     drop_all();
 }
 
-static int set_up(void **state) {
-    (void)state;
-    mallard_free(mallard_malloc(1));
-    int error = mal_gc_ensure();
-    mallard_gc_set_percent(-1); /* no cycles but ours, and nobody to pay for them */
-    mal_gc_heap_set_hooks(&(struct mal_gc_heap_hooks){NULL});
-    return error;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(buffers_may_run_out), /* first: no buffer is there yet */
@@ -508,5 +500,5 @@ int main(void) {
         cmocka_unit_test(all_words_of_marked_objects_are_scanned_again),
         cmocka_unit_test(the_oracle_names_what_is_not_marked),
     };
-    return cmocka_run_group_tests(tests, set_up, NULL);
+    return cmocka_run_group_tests(tests, gc_by_hand, NULL);
 }
