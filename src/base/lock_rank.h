@@ -12,7 +12,7 @@
  *   PROFILE     inserting stacks and buckets, sample/profile.c
  *   LIVE        one shard of the table of live samples, sample/live.c (never two shards)
  *   THREADS     the registry of threads, front/thread.c
- *   BOX         trace ring, history, statistics, box/writer.c
+ *   BOX         trace ring, history, statistics, box/writer_live.c
  *   GC_PACE     pacer and limiter, gc/cycle_pace.c
  *   GC_STATS    numbers of finished cycles, gc/stats.c
  *   GC_ARENAS   all arenas of the collected heap, gc/arena.c

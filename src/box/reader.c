@@ -2,7 +2,10 @@
  *
  * The reader of boxes. See reader.h for the contract and layout.h for what it reads.
  *
- *   reader.c           opening and closing, identity, status, statistics; how bytes are copied
+ *   reader.c           opening and closing; how bytes are copied
+ *   reader_identity.c  who wrote it
+ *   reader_life.c      whether its process lives, how it ended
+ *   reader_stats.c     statistics; waiting for a writer
  *   reader_snapshot.c  all that a profile needs
  *   reader_rings.c     history and trace
  *   reader_mailbox.c   commands
@@ -28,31 +31,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
-
-#define STRING_MAX_BYTES (128u << 10)
-#define WRITER_PATIENCE_NS 100000000u
-#define WRITER_RETRY_NS 100000u
-
-/* ------------------------------------------------------------------ copying and checking */
-
-uint64_t mal_reader_clock_ns(clockid_t id) {
-    struct timespec now;
-    clock_gettime(id, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-void mal_reader_nap_ns(long ns) {
-    struct timespec nap = {.tv_nsec = ns};
-    nanosleep(&nap, NULL);
-}
 
 /* Copies memory that another thread may be writing, without tearing aligned words. */
 static void copy_shared(void *to, const uint8_t *from, size_t bytes) {
@@ -188,8 +170,6 @@ static int header_check(struct mal_box_reader *reader) {
     return mal_reader_header(reader, &header);
 }
 
-/* ------------------------------------------------------------------------- opening, closing */
-
 static int reader_new(const char *path, struct mal_box_reader **ret_reader) {
     struct mal_box_reader *reader = calloc(1, sizeof(*reader));
     if (!reader)
@@ -305,205 +285,4 @@ void mal_reader_set_pid(struct mal_box_reader *reader, uint32_t pid) {
 
 uint32_t mal_reader_pid(const struct mal_box_reader *reader) {
     return reader->pid ? reader->pid : reader->header.pid;
-}
-
-/* ---------------------------------------------------------------------- identity and status */
-
-/* A private, terminated copy of one string of the box. */
-static int string_copy(const struct mal_box_reader *reader, const struct mal_box_header *header,
-                       struct mal_box_string string, char **ret_text) {
-    if (string.bytes > STRING_MAX_BYTES || string.bytes > header->strings_used ||
-        string.offset > header->strings_used - string.bytes)
-        return -EBADMSG;
-    char *text = malloc((size_t)string.bytes + 1);
-    if (!text)
-        return -ENOMEM;
-    int error = mal_reader_section(reader, MAL_BOX_STRINGS, string.offset, text, string.bytes);
-    if (error) {
-        free(text);
-        return error;
-    }
-    text[string.bytes] = 0;
-    *ret_text = text;
-    return 0;
-}
-
-int mal_reader_identity(struct mal_box_reader *reader, struct mal_identity *ret_identity) {
-    struct mal_box_header header;
-    int error = mal_reader_header(reader, &header);
-    if (error)
-        return error;
-    struct mal_identity identity = {.pid = header.pid,
-                                    .parent_pid = header.parent_pid,
-                                    .uid = header.uid,
-                                    .flags = header.flags,
-                                    .cpus = header.cpus,
-                                    .start_ticks = header.start_ticks,
-                                    .started_unix_ns = header.started_unix_ns,
-                                    .started_mono_ns = header.started_mono_ns,
-                                    .cmdline_bytes = header.cmdline.bytes};
-    error = string_copy(reader, &header, header.exe, &identity.exe);
-    if (!error)
-        error = string_copy(reader, &header, header.cmdline, &identity.cmdline);
-    if (!error)
-        error = string_copy(reader, &header, header.options, &identity.options);
-    if (!error)
-        error = string_copy(reader, &header, header.cgroup, &identity.cgroup);
-    if (error) {
-        mal_identity_free(&identity);
-        return error;
-    }
-    *ret_identity = identity;
-    return 0;
-}
-
-void mal_identity_free(struct mal_identity *identity) {
-    free(identity->exe);
-    free(identity->cmdline);
-    free(identity->options);
-    free(identity->cgroup);
-    identity->exe = identity->cmdline = identity->options = identity->cgroup = NULL;
-}
-
-/* What /proc/PID/stat says of a process. */
-struct process_stat {
-    char state;
-    long threads;
-    unsigned long long start_ticks;
-};
-
-/* Fields 3, 20 and 22. The name in field 2 may hold anything, so count from its end. */
-static int process_stat(uint32_t pid, struct process_stat *ret_stat) {
-    char path[32], text[1024];
-    snprintf(path, sizeof(path), "/proc/%u/stat", pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    ssize_t got = read(fd, text, sizeof(text) - 1);
-    close(fd);
-    if (got <= 0)
-        return -ESRCH;
-    text[got] = 0;
-    const char *at = strrchr(text, ')');
-    if (!at || sscanf(at,
-                      ") %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld "
-                      "%*d %llu",
-                      &ret_stat->state, &ret_stat->threads, &ret_stat->start_ticks) != 3)
-        return -EBADMSG;
-    return 0;
-}
-
-bool mal_reader_process_is_alive(uint32_t pid, uint64_t start_ticks) {
-    struct process_stat stat;
-    if (pid == 0 || pid > INT_MAX)
-        return false;
-    if (kill((pid_t)pid, 0) != 0 && errno == ESRCH)
-        return false;
-    if (process_stat(pid, &stat) != 0)
-        return true;
-    if ((stat.state == 'Z' || stat.state == 'X') && stat.threads <= 1)
-        return false;
-    return start_ticks == 0 || stat.start_ticks == start_ticks;
-}
-
-int mal_reader_status(struct mal_box_reader *reader, struct mal_status *ret_status) {
-    struct mal_box_header header;
-    int error = mal_reader_header(reader, &header);
-    if (error)
-        return error;
-    struct mal_status status = {.life = MAL_LIFE_GONE,
-                                .mem_profile_rate = header.mem_profile_rate,
-                                .dropped_samples = header.dropped_samples,
-                                .dropped_bytes = header.dropped_bytes,
-                                .reaped = header.reaped == 1,
-                                .wait_status = header.wait_status,
-                                .reaped_unix_ns = header.reaped_unix_ns};
-    if (header.state == MAL_BOX_EXITED) {
-        status.life = MAL_LIFE_EXITED;
-        status.exit_code = header.exit_code;
-        status.ended_unix_ns = header.ended_unix_ns;
-    } else if (mal_reader_process_is_alive(mal_reader_pid(reader), header.start_ticks)) {
-        status.life = MAL_LIFE_ALIVE;
-    }
-    *ret_status = status;
-    return 0;
-}
-
-static int store_at(int fd, size_t offset, const void *data, size_t bytes) {
-    ssize_t put = pwrite(fd, data, bytes, (off_t)offset);
-    if (put < 0)
-        return -errno;
-    return (size_t)put == bytes ? 0 : -EIO;
-}
-
-int mal_box_set_wait_status(const char *path, int wait_status) {
-    struct mal_box_reader *reader;
-    uint64_t now_ns = mal_reader_clock_ns(CLOCK_REALTIME);
-    const uint32_t reaped = 1;
-    int error = mal_reader_open(path, &reader);
-    if (error)
-        return error;
-    if (!reader->writable)
-        error = -EROFS;
-    if (!error)
-        error = store_at(reader->fd, offsetof(struct mal_box_header, reaped_unix_ns), &now_ns,
-                         sizeof(now_ns));
-    if (!error)
-        error = store_at(reader->fd, offsetof(struct mal_box_header, wait_status), &wait_status,
-                         sizeof(wait_status));
-    if (!error)
-        error =
-            store_at(reader->fd, offsetof(struct mal_box_header, reaped), &reaped, sizeof(reaped));
-    mal_reader_close(reader);
-    return error;
-}
-
-/* ------------------------------------------------------------------------------- statistics */
-
-/* One attempt under the sequence lock; -EAGAIN when the writer was at it. */
-static int stats_try(struct mal_box_reader *reader, struct mal_box_stats *stats) {
-    uint64_t before, after;
-    int error = mal_reader_section(reader, MAL_BOX_STATS, 0, &before, sizeof(before));
-    if (error)
-        return error;
-    if (before & 1)
-        return -EAGAIN;
-    __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    error = mal_reader_section(reader, MAL_BOX_STATS, 0, stats, sizeof(*stats));
-    if (error)
-        return error;
-    __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    error = mal_reader_section(reader, MAL_BOX_STATS, 0, &after, sizeof(after));
-    if (error)
-        return error;
-    return before == after && stats->sequence == before ? 0 : -EAGAIN;
-}
-
-uint64_t mal_reader_patience_ns(void) {
-    return mal_reader_clock_ns(CLOCK_MONOTONIC) + WRITER_PATIENCE_NS;
-}
-
-int mal_reader_wait_for_writer(uint64_t deadline_ns) {
-    if (mal_reader_clock_ns(CLOCK_MONOTONIC) >= deadline_ns)
-        return -EAGAIN;
-    mal_reader_nap_ns(WRITER_RETRY_NS);
-    return 0;
-}
-
-int mal_reader_stats(struct mal_box_reader *reader, struct mal_box_stats *ret_stats) {
-    struct mal_box_stats *stats = malloc(sizeof(*stats));
-    if (!stats)
-        return -ENOMEM;
-    uint64_t deadline_ns = mal_reader_patience_ns();
-    int error;
-    while ((error = stats_try(reader, stats)) == -EAGAIN) {
-        if (mal_reader_wait_for_writer(deadline_ns) != 0)
-            break;
-    }
-    if (!error && stats->class_count > MAL_BOX_CLASSES_MAX)
-        error = -EBADMSG;
-    if (!error)
-        *ret_stats = *stats;
-    free(stats);
-    return error;
 }
