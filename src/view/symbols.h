@@ -3,7 +3,8 @@
  * From addresses to names, for the views. A session holds the lock of the cache while one
  * document is made; what it gives out is valid until the session ends.
  *
- *   symbols.c        the cache: modules by build-id, addresses by module, the session
+ *   symbols.c        the session: asks the cache, then the files
+ *   symbol_cache.c   modules by build-id, addresses by module
  *   symbol_key.c     what makes two modules the same one
  *   symbol_file.c    which files describe a module; open ELF and debug files
  *   symbol_table.c   .symtab and .dynsym
