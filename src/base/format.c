@@ -5,6 +5,8 @@
  * One pass over the format; each conversion appends to a bounded output that silently stops at its
  * end, so a sentence that is too long is cut and never overruns. No state, safe in any context
  * including signal handlers. It must never call anything that could allocate.
+ *
+ * SYNCHRONIZATION. None: everything is the caller's.
  */
 #include "base/format.h"
 

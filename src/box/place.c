@@ -7,6 +7,8 @@
  * must be a real directory (not a symbolic link) of the effective user that nobody else can write
  * to; /run/mallard is shared by all users and must then be sticky. Only $MALLARD_DIR is taken on
  * trust, and a program that gained privileges by exec ignores the environment altogether.
+ *
+ * SYNCHRONIZATION. None: all is the caller's.
  */
 #include "box/place.h"
 

@@ -2,6 +2,9 @@
  *
  * The folder of boxes: each file named like one, and removing those whose process is gone.
  *
+ * SYNCHRONIZATION. None: other processes add and remove files meanwhile, and what is gone by the
+ * time it is opened is passed over.
+ *
  * It must never remove the box of a process that may be alive, nor what belongs to somebody else.
  */
 #include "box/reader.h"

@@ -5,6 +5,9 @@
  * Buckets are copied twice, frees from the first copy and allocs from the second, which keeps
  * frees <= allocs without stopping anybody. An entry that breaks a rule is left out and counted;
  * one bad entry must not cost the others.
+ *
+ * SYNCHRONIZATION. As reader.c says: a table's length first, then a fence, then its entries. A
+ * handle belongs to one thread at a time.
  */
 #include "box/reader.h"
 

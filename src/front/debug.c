@@ -4,6 +4,8 @@
  *
  * Two tables: entries that take one of some words, each of which sets or clears bits, and entries
  * that take a number. An entry that is in neither, or has another value, is not known. Stateless.
+ *
+ * SYNCHRONIZATION. None.
  */
 #include "front/debug.h"
 

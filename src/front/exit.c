@@ -4,6 +4,8 @@
  *
  * A forked child usually ends so. The box is marked and removed, then the process ends exactly as
  * libc would end it.
+ *
+ * SYNCHRONIZATION. None here: ending the box is front/init.c's part.
  */
 #include "os/exit.h"
 #include "front/init.h"

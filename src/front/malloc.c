@@ -7,6 +7,8 @@
  * PTRDIFF_MAX fail. malloc(0) gives an object of its own. free and the frees inside realloc keep
  * errno.
  *
+ * SYNCHRONIZATION. None here; front/slow.c has the rules.
+ *
  * Must never be called by Mallard itself, but to free what it has kept for a while.
  */
 #include "base/bits.h"

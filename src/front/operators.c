@@ -10,6 +10,8 @@
  *
  * The nothrow shapes return NULL instead of throwing.
  *
+ * SYNCHRONIZATION. None here, as in front/malloc.c.
+ *
  * Must never be the reason to load libstdc++.
  */
 #include "os/operators.h"

@@ -6,6 +6,8 @@
  * rights than its caller ignores the environment altogether. Parsing is strict and total: a knob
  * that does not parse changes nothing and is named on standard error with the value used instead;
  * no knob ever ends the program.
+ *
+ * SYNCHRONIZATION. The knobs are read once, before a second thread, and constant from then on.
  */
 #include "front/options.h"
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What a cycle says of itself: Go's line, and where asked for our own and the pacer's.
+ *
+ * SYNCHRONIZATION. None: the run and the text are the caller's.
  */
 #include "gc/cycle_private.h"
 

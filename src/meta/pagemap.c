@@ -5,6 +5,8 @@
  * Both tables are reserved for the whole window at start (address space only) and committed in
  * steps as the heap grows, so a small program has a small map and an address-space limit is
  * respected. Nothing here knows spans beyond their address.
+ *
+ * SYNCHRONIZATION. As the header says.
  */
 #include "meta/pagemap.h"
 

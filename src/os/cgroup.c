@@ -9,6 +9,8 @@
  * read, which in a container is its own group.
  *
  * No state. Files are read whole by one read each.
+ *
+ * SYNCHRONIZATION. None: everything is on the caller's stack.
  */
 #include "os/cgroup.h"
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * clock_gettime, folded to 64-bit nanoseconds. Stateless.
+ *
+ * SYNCHRONIZATION. None.
  */
 #include "os/clock.h"
 

@@ -4,6 +4,8 @@
  *
  * Files are opened close-on-exec, read once and closed at once, so that no descriptor of ours is
  * ever there for the program to trip over. All calls keep errno.
+ *
+ * SYNCHRONIZATION. None: reads what the kernel tells, and the environment, which is the program's.
  */
 #include "os/env.h"
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * exit_group, as libc's _exit calls it.
+ *
+ * SYNCHRONIZATION. None.
  */
 #include "os/exit.h"
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The futex system call, private and shared. errno is kept: a program's malloc must not change it.
+ *
+ * SYNCHRONIZATION. None of its own; the word is the caller's and is accessed atomically.
  */
 #include "os/futex.h"
 

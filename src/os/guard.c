@@ -3,6 +3,9 @@
  * Fork detection by MADV_WIPEONFORK (Linux 4.14): one private page that holds 1 here and 0 in a
  * child. Where the page cannot be had, the guard says "not wiped" for ever and only libc's handlers
  * tell of forks.
+ *
+ * SYNCHRONIZATION. The pointer is set once at init, before a second thread; the word behind it is
+ * atomic.
  */
 #include "os/guard.h"
 

@@ -4,6 +4,8 @@
  *
  * The companion is looked for beside the object that holds this code, so that a build folder works
  * without installation, and then by its plain name.
+ *
+ * SYNCHRONIZATION. None of its own; dlopen takes the loader's lock.
  */
 #include "os/library.h"
 

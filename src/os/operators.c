@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Weak references into libstdc++: present in every C++ program, absent in C programs.
+ *
+ * SYNCHRONIZATION. None: the references are resolved when the library is loaded.
  */
 #include "os/operators.h"
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The bounds of section mal_text, which the linker provides, and the program break.
+ *
+ * SYNCHRONIZATION. None: what is kept is constant after init.
  */
 #include "os/text.h"
 

@@ -8,6 +8,8 @@
  * the chunks they touched, then of their ancestors. `low_page` is a lower bound of the lowest free
  * page: everything below it is in use, so a search may skip it.
  *
+ * SYNCHRONIZATION. Everything under the page heap's lock.
+ *
  * Must never touch the pages themselves.
  */
 #include "pageheap/pages.h"
