@@ -6,8 +6,9 @@
 
 A program's result is what it prints: cmocka's "[  PASSED  ] N test(s)." and "[  FAILED  ] N
 test(s)", or a last line "N passed, N failed[, N skipped]"; a program that prints neither counts as
-one test. An exit status other than 0 is a failure even if every count is good. Passing output stays
-silent; failing output is shown whole, with the command that repeats it. The last line is the sum.
+one test. An exit status other than 0 is a failure even if every count is good, and so is a program
+that counted nothing. Passing output stays silent but for what was skipped; failing output is shown
+whole, with the command that repeats it. The last line is the sum.
 """
 import os
 import re
@@ -31,7 +32,7 @@ def count(text, status):
                                    for pattern in (CMOCKA_PASSED, CMOCKA_FAILED, CMOCKA_SKIPPED))
     else:
         passed, failed, skipped = int(status == 0), 0, 0
-    if status != 0 and failed == 0:
+    if failed == 0 and (status != 0 or passed + skipped == 0):
         failed = 1
     return passed, failed, skipped
 
