@@ -223,14 +223,16 @@ CONFORMANCE_RUNS = \
   example='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/programs/example $(OUT)/tests/example.pb.gz && go tool pprof -top $(OUT)/tests/example.pb.gz >/dev/null'
 GC_TORTURE = GC_TORTURE_SECONDS=4 GC_TORTURE_MIB=16 GC_TORTURE_FORKS=1 GC_TORTURE_MUTATOR=$(2) MALLARD_DEBUG=gccheckmark=1,gcdirty=$(1) LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/stress/gc_torture
 INSTRUCTIONS = python3 tests/bench/instructions.py $(OUT)/tests/bin/bench/count $(CORE_SO) --compiler '$(CC) $(CFLAGS)'
-# The page's models, where there is something to run them.
-PAGE_RUNS = $(if $(shell command -v node),page='cd web && npm test --silent')
+PAGE_RUNS = page='cd web && npm test --silent'
 LINT_RUNS = \
+  sources='python3 tests/lint/sources.py' \
   layers='python3 tests/lint/layers.py' \
   length='python3 tests/lint/length.py' \
   needed='sh tests/lint/needed.sh $(OUT)' \
   headers='sh tests/lint/headers.sh $(OUT)' \
-  format='sh tests/lint/format.sh'
+  format='sh tests/lint/format.sh' \
+  shell='sh tests/lint/shell.sh' \
+  faults='python3 -B tests/lint/faults.py'
 
 check: ## install what is missing, build, run every test, end with the counts
 	@$(DEPS) build test demo deploy web
@@ -366,7 +368,9 @@ demo: ## redis under a load, its heap through go tool pprof; endpoints on 127.0.
 	@$(MAKE) --no-print-directory all $(OUT)/tests/bin/programs/demo_c $(OUT)/tests/bin/programs/demo_cpp
 	@sh tests/support/demo.sh $(OUT)
 
-lint: ## formatting, layers, lengths, headers, exports
+lint: ## formatting, layers, lengths, headers, exports, and that each of these finds its faults
+	@$(DEPS) build test
+	@$(MAKE) --no-print-directory core $(OUT)/gen/profile.pb-c.h
 	@$(RUNNER) $(LINT_RUNS)
 format: ## run clang-format over all sources
-	git ls-files -co --exclude-standard 'src/*.[ch]' 'include/*.h' 'tests/*.[ch]' | xargs clang-format -i
+	find src include tests -name node_modules -prune -o -name '*.[ch]' -print | xargs clang-format -i

@@ -5,11 +5,11 @@
 A folder may always include itself, base and the public headers. Also fails for an include that is
 not root-relative, and for `#if` on platform macros outside src/os.
 """
-import pathlib
 import re
 import sys
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from source_tree import ROOT, sources
+
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"')
 PLATFORM = re.compile(r'^\s*#\s*(if|ifdef|ifndef|elif)\b.*(__x86_64__|__aarch64__|__linux__|__GLIBC__|__clang__)')
 
@@ -42,13 +42,13 @@ def check_file(path, allowed):
 
 def main():
     allowed = read_layers()
-    files = sorted((ROOT / "src").rglob("*.[ch]"))
+    files = sources("src")
     faults = [fault for path in files for fault in check_file(path, allowed)]
     faults += [f"src/{d.name}: not in src/LAYERS" for d in (ROOT / "src").iterdir()
                if d.is_dir() and d.name not in allowed]
     print("\n".join(faults), end="\n" if faults else "")
     print(f"{'FAIL' if faults else 'ok'} layers ({len(files)} files)")
-    return bool(faults)
+    return bool(faults) or not files
 
 
 if __name__ == "__main__":

@@ -1,33 +1,33 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Prints how long the functions are, per side of the project, and fails over the last column.
+"""Prints how long the functions are, per side of the project, and fails over the limits below.
 
-Needs universal-ctags. The core: median at most 10 lines, none over 80. The rest: none over 120.
-Files: 900 code lines in a .c, 400 in a header.
+Needs universal-ctags. Lines of a function are those between its braces' lines; code lines of a file
+are those that are neither blank nor comment. What is longer is listed with its reason.
 """
-import json
-import pathlib
 import statistics
-import subprocess
 import sys
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-CORE = {"base", "os", "meta", "box", "pageheap", "central", "cache", "sample", "gc", "front"}
-LIMIT = {"core": 80, "plane": 120}
-MEDIAN = {"core": 10, "plane": 15}
+from source_tree import is_core, relative, sources, tags
+
+FUNCTION_LINES = {"core": 40, "plane": 50}
+MEDIAN_LINES = {"core": 8, "plane": 10}
+FILE_LINES = {".c": 400, ".h": 300}
+LISTED = {
+    "src/cli/top_state.c: top_state_key": "one switch over the keys",
+    "src/sample/unwind.c": "one proof covers the walk and what it keeps",
+    "src/pageheap/pageheap.c": "what moves between the page heap's states, under its one lock",
+}
 
 
 def functions(files):
-    command = ["ctags", "--output-format=json", "--fields=+ne", "--kinds-C=f", "-f", "-"]
-    out = subprocess.run(command + [str(f) for f in files], capture_output=True, text=True, check=True)
-    for line in out.stdout.splitlines():
-        tag = json.loads(line)
+    for tag in tags(files, "f"):
         if "end" in tag:
             yield tag["path"], tag["name"], tag["end"] - tag["line"] - 1
 
 
 def side_of(path):
-    return "core" if pathlib.Path(path).relative_to(ROOT / "src").parts[0] in CORE else "plane"
+    return "core" if is_core(path) else "plane"
 
 
 def code_lines(path):
@@ -35,27 +35,38 @@ def code_lines(path):
     return sum(1 for line in text.splitlines() if line.strip() and not line.strip().startswith(("/*", "*", "//")))
 
 
-def main():
-    files = sorted((ROOT / "src").rglob("*.[ch]"))
-    lengths = {"core": [], "plane": []}
-    faults = []
+def function_faults(files, ret_lengths):
     for path, name, lines in functions(files):
         side = side_of(path)
-        lengths[side].append(lines)
-        if lines > LIMIT[side]:
-            faults.append(f"{path}: {name} has {lines} lines, at most {LIMIT[side]}")
+        ret_lengths[side].append(lines)
+        if lines > FUNCTION_LINES[side]:
+            yield f"{relative(path)}: {name}", f"{lines} lines, at most {FUNCTION_LINES[side]}"
+
+
+def file_faults(files):
     for path in files:
-        most = 400 if path.suffix == ".h" else 900
-        if code_lines(path) > most:
-            faults.append(f"{path}: {code_lines(path)} code lines, at most {most}")
+        if code_lines(path) > FILE_LINES[path.suffix]:
+            yield relative(path), f"{code_lines(path)} code lines, at most {FILE_LINES[path.suffix]}"
+
+
+def median_faults(lengths):
     for side, values in lengths.items():
-        if not values:
-            continue
         values.sort()
-        median = statistics.median(values)
-        print(f"{side}: {len(values)} functions, median {median}, p90 {values[len(values) * 9 // 10]}, longest {values[-1]}")
-        if median > MEDIAN[side]:
-            faults.append(f"{side}: the median function has {median} lines, at most {MEDIAN[side]}")
+        median = statistics.median(values or [0])
+        if values:
+            print(f"{side}: {len(values)} functions, median {median}, p90 {values[len(values) * 9 // 10]}, "
+                  f"longest {values[-1]}")
+        if not values or median > MEDIAN_LINES[side]:
+            yield side, f"{len(values)} functions of {median} lines in the median, at most {MEDIAN_LINES[side]}"
+
+
+def main():
+    files = sources("src")
+    lengths = {"core": [], "plane": []}
+    over = dict([*function_faults(files, lengths), *file_faults(files), *median_faults(lengths)])
+    faults = [f"{what}: {over[what]}" for what in over if what not in LISTED]
+    for what in LISTED.keys() - over.keys():
+        print(f"{what}: listed, but no longer too long")
     print("\n".join(faults), end="\n" if faults else "")
     print("FAIL length" if faults else "ok length")
     return bool(faults)

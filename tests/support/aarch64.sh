@@ -14,10 +14,13 @@ if [ ! -e "$root/usr/include/cmocka.h" ]; then
     for package in "$root"/*.deb; do dpkg-deb -x "$package" "$root"; done
 fi
 lib=$PWD/$root/usr/lib/aarch64-linux-gnu
-tests=$(ls tests/unit/core/test_*.c | sed 's|.*/\(.*\)\.c|build/aarch64/tests/core/\1|')
-make --no-print-directory VARIANT=aarch64 CFLAGS="-O2 -g -isystem $PWD/$root/usr/include" LDFLAGS="-L$lib" core $tests
 set --
-for test in $tests; do
+for source in tests/unit/core/test_*.c; do
+    set -- "$@" "$out/tests/core/$(basename "$source" .c)"
+done
+make --no-print-directory VARIANT=aarch64 CFLAGS="-O2 -g -isystem $PWD/$root/usr/include" LDFLAGS="-L$lib" core "$@"
+for test; do
+    shift
     set -- "$@" "$(basename "$test")=qemu-aarch64 -L /usr/aarch64-linux-gnu -E MALLARD_TESTS_EMULATED=1 -E LD_LIBRARY_PATH=$lib $test"
 done
 TEST_TIMEOUT=600 python3 tests/support/runner.py "$@"

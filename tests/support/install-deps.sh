@@ -21,7 +21,8 @@ packages_of() {
     build) echo gcc make pkg-config libmicrohttpd-dev libprotobuf-c-dev protobuf-c-compiler \
         libdw-dev libelf-dev libiberty-dev zlib1g-dev ;;
     test) echo libcmocka-dev python3 curl clang libclang-rt-14-dev libunwind-dev golang-go \
-        prometheus openssl binutils universal-ctags mandoc zsh gdb strace libgc-dev ;;
+        prometheus openssl binutils universal-ctags mandoc zsh gdb strace libgc-dev \
+        clang-format-14 shellcheck ;;
     demo) echo redis-server redis-tools golang-go g++ curl ;;
     programs) echo redis-server redis-tools sqlite3 python3.11 libpython3.11-testsuite nginx wrk \
         postgresql memcached nodejs perl lua5.4 git gcc g++ clang make bash \
