@@ -49,11 +49,12 @@ PROGRAM_SRC := $(filter-out tests/programs/bdwgc.c,$(wildcard tests/programs/*.c
 PROGRAM_CPP_SRC := $(wildcard tests/programs/*.cc tests/bench/workloads/*.cc)
 PROGRAMS := $(patsubst tests/%.c,$(OUT)/tests/bin/%,$(PROGRAM_SRC)) $(patsubst tests/%.cc,$(OUT)/tests/bin/%,$(PROGRAM_CPP_SRC))
 BENCH_PROGRAMS := $(filter-out %/unwind %/gc_mark,$(filter $(OUT)/tests/bin/bench/%,$(PROGRAMS)))
-PROGRAM_FLAGS := -std=gnu11 -D_GNU_SOURCE -Isrc -Iinclude -O2 -g -fno-builtin-malloc -fno-builtin-free -fno-builtin-realloc -fno-builtin-calloc -pthread -Wall -Wextra
+PROGRAM_FLAGS := -std=gnu11 -D_GNU_SOURCE -Isrc -Iinclude -Itests -O2 -g -fno-builtin-malloc -fno-builtin-free -fno-builtin-realloc -fno-builtin-calloc -pthread -Wall -Wextra
 $(OUT)/tests/bin/%: tests/%.c
 	$(call say,TEST,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(PROGRAM_FLAGS) $< -o $@ $(PROGRAM_LIBS_$(notdir $*)) -lm -ldl
+	$(Q)$(CC) $(PROGRAM_FLAGS) -MMD -MP -MF $@.d $< -o $@ $(PROGRAM_LIBS_$(notdir $*)) -lm -ldl
+-include $(PROGRAMS:=.d)
 $(OUT)/tests/bin/%: tests/%.cc
 	$(call say,TEST,$<)
 	@mkdir -p $(@D)

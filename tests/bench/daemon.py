@@ -16,7 +16,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "conformance"))
 
-from daemon_scene import Scene, live  # noqa: E402
+from daemon_scene import run_alone  # noqa: E402
 
 PROCESSES = int(os.environ.get("BENCH_PROCESSES", "200"))
 SECONDS = float(os.environ.get("BENCH_SECONDS", "60"))
@@ -49,27 +49,15 @@ def end_all(processes):
         process.stdin.close()
 
 
-def cpu_seconds(daemon):
-    with open(f"/proc/{daemon.pid}/stat", encoding="ascii") as file:
-        fields = file.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def memory_kib(daemon):
-    with open(f"/proc/{daemon.pid}/status", encoding="ascii") as file:
-        lines = dict(line.split(":", 1) for line in file)
-    return int(lines["VmRSS"].split()[0]), int(lines["VmHWM"].split()[0])
-
-
 def measure(daemon, scrape):
     """The share of one CPU in percent, over SECONDS."""
-    begin, used, next_scrape = time.monotonic(), cpu_seconds(daemon), 0.0
+    begin, used, next_scrape = time.monotonic(), daemon.cpu_seconds(), 0.0
     while (now := time.monotonic() - begin) < SECONDS:
         if scrape and now >= next_scrape:
             daemon.metrics()
             next_scrape += SCRAPE_SECONDS
         time.sleep(0.2)
-    return (cpu_seconds(daemon) - used) / (time.monotonic() - begin) * 100
+    return (daemon.cpu_seconds() - used) / (time.monotonic() - begin) * 100
 
 
 def wait_for(daemon, name, seconds):
@@ -87,11 +75,11 @@ def bench(checks, scene):
         checks.check(f"{PROCESSES} processes are followed", wait_for(daemon, 'mallardd_processes{state="living"}', 60),
                      daemon.number('mallardd_processes{state="living"}'))
         checks.check("each has a first profile", wait_for(daemon, "mallardd_profiles_written_total", 60))
-        start = cpu_seconds(daemon)
+        start = daemon.cpu_seconds()
         quiet = measure(daemon, False)
-        rss, peak = memory_kib(daemon)
+        rss, peak = daemon.memory_kib(), daemon.memory_kib("VmHWM")
         scraped = measure(daemon, True)
-        rss_scraped, peak_scraped = memory_kib(daemon)
+        rss_scraped, peak_scraped = daemon.memory_kib(), daemon.memory_kib("VmHWM")
         begin = time.monotonic()
         page = daemon.metrics()
         took = time.monotonic() - begin
@@ -109,15 +97,5 @@ def bench(checks, scene):
         end_all(processes)
 
 
-def main(arguments):
-    if len(arguments) != 1:
-        print(__doc__, file=sys.stderr)
-        return 2
-    checks = live.Checks()
-    with Scene(arguments[0]) as scene:
-        bench(checks, scene)
-    return checks.finish()
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run_alone(__doc__, sys.argv[1:], bench))

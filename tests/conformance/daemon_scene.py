@@ -19,6 +19,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import traceback
 
@@ -134,6 +135,15 @@ class Daemon:
     def number(self, name):
         found = re.search(rf"^{re.escape(name)} ([0-9.e+]+)$", self.metrics(), re.M)
         return float(found.group(1)) if found else None
+
+    def cpu_seconds(self):
+        with open(f"/proc/{self.pid}/stat", encoding="ascii") as file:
+            fields = file.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def memory_kib(self, name="VmRSS"):
+        with open(f"/proc/{self.pid}/status", encoding="ascii") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith(f"{name}:"))
 
     def top(self, identity, *options, path="debug/pprof/heap"):
         """What `go tool pprof -top` says of a process's heap."""
@@ -251,4 +261,16 @@ def run_checks(build, wanted, together, alone, at_once):
     return total.finish()
 
 
-__all__ = ["Daemon", "NOBODY", "Prey", "Scene", "is_whole", "live", "run_checks", "start_ticks"]
+
+def run_alone(usage, arguments, check):
+    """A program that is one check in one scene: `check(checks, scene)`. Returns its exit status."""
+    if len(arguments) != 1:
+        print(usage, file=sys.stderr)
+        return 2
+    checks = live.Checks()
+    with Scene(arguments[0]) as scene:
+        check(checks, scene)
+    return checks.finish()
+
+
+__all__ = ["Daemon", "NOBODY", "Prey", "Scene", "is_whole", "live", "run_alone", "run_checks", "start_ticks"]

@@ -12,6 +12,8 @@
  * FAIL_MAP=n makes the n-th anonymous mmap of the process fail, FAIL_MAP_FROM=n every one from the
  * n-th on: the program's own mmap takes the place of libc's. Exit status 0 is success.
  */
+#include "support/seeded.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
@@ -54,15 +56,8 @@ static void say(const char *text) {
         _exit(9);
 }
 
-static uint64_t next_random(uint64_t *state) {
-    uint64_t x = *state += 0x9e3779b97f4a7c15ull;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
-    return x ^ (x >> 31);
-}
-
 static size_t pick_size(uint64_t *random) {
-    uint64_t draw = next_random(random);
+    uint64_t draw = seeded_next(random);
     unsigned bits = draw % 32 == 0 ? 20 : draw % 8 == 0 ? 16 : 9;
     return (draw >> 8) & ((1u << bits) - 1);
 }
@@ -96,7 +91,7 @@ static bool work(uint64_t seed, long steps) {
     uint64_t random = seed;
     bool good = true;
     for (long i = 0; i < steps; i++)
-        good &= step(&blocks[next_random(&random) % 200], &random);
+        good &= step(&blocks[seeded_next(&random) % 200], &random);
     for (int i = 0; i < 200; i++)
         free(blocks[i].bytes);
     return good;

@@ -5,7 +5,7 @@
  *     LD_PRELOAD=libmallard.so.0 memstats [SEED]
  *
  * 1. Threads allocate and free; meanwhile statistics are read thousands of times. Every reading
- *    obeys Go's identities (design notes, section 6.2) and no counter goes back.
+ *    obeys Go's identities and no counter goes back.
  * 2. The threads rest at a barrier. Against a reading taken before they worked, Mallocs, Frees and
  *    HeapAlloc have changed by exactly what the threads did.
  * 3. With about 200 MiB of touched objects, what MemStats says explains the resident set:
@@ -16,6 +16,8 @@
  *    and its libraries count: the same sum at that moment is subtracted.
  */
 #include "mallard/mallard.h"
+
+#include "support/seeded.h"
 
 #include <dlfcn.h>
 #include <malloc.h>
@@ -61,21 +63,14 @@ static struct worker workers[THREADS];
 static pthread_barrier_t barrier;
 static int stop;
 
-static uint64_t next_random(uint64_t *state) {
-    uint64_t x = *state += 0x9e3779b97f4a7c15ull;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
-    return x ^ (x >> 31);
-}
-
 static size_t pick_size(uint64_t *random) {
-    uint64_t draw = next_random(random);
+    uint64_t draw = seeded_next(random);
     unsigned bits = draw % 64 == 0 ? 21 : draw % 8 == 0 ? 16 : 10;
     return (draw >> 8) & ((1u << bits) - 1);
 }
 
 static void step(struct worker *worker) {
-    void **slot = &worker->slot[next_random(&worker->random) % SLOTS];
+    void **slot = &worker->slot[seeded_next(&worker->random) % SLOTS];
     if (*slot) {
         worker->live_bytes -= malloc_usable_size(*slot);
         worker->frees++;

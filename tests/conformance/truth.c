@@ -10,6 +10,8 @@
  * Then it prints range LOW HIGH size BYTES ALLOCS FREES       per size, as malloc_usable_size tells
  * it ready and waits for the end of its input.
  */
+#include "support/seeded.h"
+
 #include <malloc.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -75,13 +77,6 @@ KNOWN static void *known_realloc(void *old, size_t bytes) {
     return object;
 }
 
-static uint64_t next_random(uint64_t *state) {
-    uint64_t x = *state += 0x9e3779b97f4a7c15ull;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
-    return x ^ (x >> 31);
-}
-
 static struct tally *tally_of(struct worker *worker, size_t bytes) {
     struct tally *tally = worker->tally;
     while (tally->bytes != bytes && tally->bytes != 0)
@@ -93,7 +88,7 @@ static struct tally *tally_of(struct worker *worker, size_t bytes) {
 
 /* Small sizes more often than large ones, so that bytes are spread over sizes. */
 static size_t pick_size(uint64_t *random) {
-    uint64_t draw = next_random(random);
+    uint64_t draw = seeded_next(random);
     size_t limit = draw % 16 == 0 ? WANTED : draw % 4 == 0 ? 9 : 6;
     return wanted_sizes[(draw >> 8) % limit];
 }
@@ -125,8 +120,8 @@ static void resize(struct worker *worker, size_t at) {
 }
 
 static void step(struct worker *worker) {
-    size_t at = next_random(&worker->random) % SLOTS;
-    uint64_t draw = next_random(&worker->random) % 8;
+    size_t at = seeded_next(&worker->random) % SLOTS;
+    uint64_t draw = seeded_next(&worker->random) % 8;
     if (worker->slot[at] && draw == 0)
         resize(worker, at);
     else if (worker->slot[at])

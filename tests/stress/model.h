@@ -21,6 +21,8 @@
 #ifndef MAL_TESTS_STRESS_MODEL_H
 #define MAL_TESTS_STRESS_MODEL_H
 
+#include "support/seeded.h"
+
 #include <malloc.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -44,13 +46,6 @@ static uint64_t model_seed;
 static const char *model_scene = "";
 static uint8_t *model_map;
 static uintptr_t model_base;
-
-static inline uint64_t next_random(uint64_t *state) {
-    uint64_t x = *state += 0x9e3779b97f4a7c15ull;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
-    return x ^ (x >> 31);
-}
 
 static inline void contradicted(const char *what, const struct object *object) {
     char line[256];
@@ -138,7 +133,7 @@ static inline void check_object(const struct object *object) {
 
 /* Takes an object in, that was just allocated. */
 static inline void adopt(struct object *object, uint64_t *random) {
-    object->pattern = next_random(random);
+    object->pattern = seeded_next(random);
     object->usable_bytes = object->bytes ? malloc_usable_size(object->bytes) : 0;
     if (!object->bytes)
         contradicted("no memory", object);
@@ -158,10 +153,10 @@ static inline void check_zero(const struct object *object) {
 }
 
 static inline void make(struct object *object, size_t size_bytes, uint64_t *random) {
-    uint64_t way = next_random(random) % 16;
+    uint64_t way = seeded_next(random) % 16;
     *object = (struct object){.size_bytes = size_bytes, .alignment = 16};
     if (way == 0) {
-        object->alignment = (size_t)16 << next_random(random) % 10;
+        object->alignment = (size_t)16 << seeded_next(random) % 10;
         object->bytes = aligned_alloc(object->alignment, size_bytes);
     } else if (way <= 3) {
         object->bytes = calloc(1, size_bytes);

@@ -15,7 +15,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "conformance"))
 
-from daemon_scene import Scene, live  # noqa: E402
+from daemon_scene import live, run_alone  # noqa: E402
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", "120"))
 RATE = float(os.environ.get("SOAK_RATE", "50"))
@@ -57,17 +57,6 @@ def fds(daemon):
     return len(os.listdir(f"/proc/{daemon.pid}/fd"))
 
 
-def rss_kib(daemon):
-    with open(f"/proc/{daemon.pid}/status", encoding="ascii") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("VmRSS:"))
-
-
-def cpu_seconds(daemon):
-    with open(f"/proc/{daemon.pid}/stat", encoding="ascii") as file:
-        fields = file.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def settled(daemon):
     return (daemon.number('mallardd_processes{state="living"}') == 0 and
             daemon.number('mallardd_processes{state="ended"}') == 0)
@@ -82,7 +71,7 @@ def run_crowd(crowd, daemon):
             crowd.add()
         crowd.reap()
         if warm == 0 and now > SECONDS * WARM_SHARE:
-            warm = rss_kib(daemon)
+            warm = daemon.memory_kib()
         time.sleep(0.01)
     crowd.end()
     return warm
@@ -93,35 +82,25 @@ def check(checks, scene):
     before = fds(daemon)
     crowd = Crowd(scene, random.Random(SEED))
     warm = run_crowd(crowd, daemon)
-    used = cpu_seconds(daemon)
+    used = daemon.cpu_seconds()
     checks.check("every process that is followed is there, or none", live.wait_until(lambda: settled(daemon), DRAIN_SECONDS),
                  [line for line in daemon.metrics().splitlines() if line.startswith("mallardd_processes")])
     kept, lost, removed = (int(daemon.number(f"mallardd_{name}_total")) for name in
                            ("processes_kept", "processes_lost", "boxes_removed"))
     print(f"     {crowd.started} started, {crowd.killed} killed, {kept} kept, {lost} given up, {removed} unreadable; "
           f"seed {SEED}; the daemon used {used / SECONDS * 100:.1f} % of a CPU, "
-          f"{warm >> 10} MiB warm, {rss_kib(daemon) >> 10} MiB at the end")
+          f"{warm >> 10} MiB warm, {daemon.memory_kib() >> 10} MiB at the end")
     checks.equal("every killed process was kept or counted", kept + lost + removed, crowd.killed)
     checks.equal("none was given up", lost, 0)
     checks.equal("boxes left in the folder", len(scene.box_files()), 0)
     live.wait_until(lambda: fds(daemon) <= before + 2, 15)
     checks.check("no descriptor was lost", fds(daemon) <= before + 2, f"{fds(daemon)} where {before} were")
-    checks.check("no memory was lost", rss_kib(daemon) - warm < GROWTH_KIB, f"{warm} KiB when warm, {rss_kib(daemon)} KiB now")
+    checks.check("no memory was lost", daemon.memory_kib() - warm < GROWTH_KIB, f"{warm} KiB when warm, {daemon.memory_kib()} KiB now")
     with open(f"/proc/{daemon.pid}/task/{daemon.pid}/children", encoding="ascii") as file:
         checks.equal("it has no children", file.read(), "")
     checks.equal("it said nothing", daemon.errors(), "")
     checks.equal("and ends well", daemon.stop(), 0)
 
 
-def main(arguments):
-    if len(arguments) != 1:
-        print(__doc__, file=sys.stderr)
-        return 2
-    checks = live.Checks()
-    with Scene(arguments[0]) as scene:
-        check(checks, scene)
-    return checks.finish()
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run_alone(__doc__, sys.argv[1:], check))

@@ -110,16 +110,16 @@ static void pause_ns(long ns) {
 
 /* Mostly small, one in sixteen up to LARGEST_BYTES, evenly by powers of two. */
 static size_t pick_size(uint64_t *random) {
-    unsigned bits = (unsigned)(next_random(random) % 21);
-    if (next_random(random) % 16)
+    unsigned bits = (unsigned)(seeded_next(random) % 21);
+    if (seeded_next(random) % 16)
         bits %= 12;
-    return 1 + next_random(random) % (1ull << bits) % LARGEST_BYTES;
+    return 1 + seeded_next(random) % (1ull << bits) % LARGEST_BYTES;
 }
 
 static void use(struct object *object, uint64_t *random) {
     if (!object->bytes)
         make(object, pick_size(random), random);
-    else if (next_random(random) % 4 == 0)
+    else if (seeded_next(random) % 4 == 0)
         resize(object, pick_size(random), random);
     else
         destroy(object);
@@ -135,10 +135,10 @@ static void leave_slot(struct shared_slot *slot) {
 
 /* What a thread has and what lies in a shared slot change places, or the latter is used there. */
 static void hand_over(struct object *own, uint64_t *random) {
-    struct shared_slot *slot = &shared[next_random(random) % SHARED_SLOTS];
+    struct shared_slot *slot = &shared[seeded_next(random) % SHARED_SLOTS];
     if (!take_slot(slot))
         return;
-    if (next_random(random) % 2) {
+    if (seeded_next(random) % 2) {
         struct object given = *own;
         *own = slot->object;
         slot->object = given;
@@ -149,8 +149,8 @@ static void hand_over(struct object *own, uint64_t *random) {
 }
 
 static void step(struct object *own, uint64_t *random) {
-    struct object *object = &own[next_random(random) % OWN_SLOTS];
-    uint64_t what = next_random(random) % 8;
+    struct object *object = &own[seeded_next(random) % OWN_SLOTS];
+    uint64_t what = seeded_next(random) % 8;
     if (what < 5)
         use(object, random);
     else if (what < 7)
@@ -178,7 +178,7 @@ static void live_as_child(struct worker *worker) {
         if (take_slot(&shared[i]) && shared[i].object.bytes)
             check_object(&shared[i].object);
     for (int i = 0; i < FORK_STEPS; i++)
-        use(&worker->own[next_random(&worker->random) % OWN_SLOTS], &worker->random);
+        use(&worker->own[seeded_next(&worker->random) % OWN_SLOTS], &worker->random);
     drop_all(worker->own);
     _exit(0);
 }
@@ -235,7 +235,7 @@ static void *live_shortly(void *argument) {
     for (int i = 0; i < SHORT_STEPS; i++)
         step(own, &random);
     for (int i = 0; i < OWN_SLOTS; i++) {
-        struct shared_slot *slot = &shared[next_random(&random) % SHARED_SLOTS];
+        struct shared_slot *slot = &shared[seeded_next(&random) % SHARED_SLOTS];
         if (!own[i].bytes || !take_slot(slot))
             continue;
         if (!slot->object.bytes) {
@@ -252,7 +252,7 @@ static void *live_shortly(void *argument) {
 /* ---- who disturbs ---- */
 
 static struct worker *any_worker(uint64_t *random) {
-    return &workers[next_random(random) % (uint64_t)worker_count];
+    return &workers[seeded_next(random) % (uint64_t)worker_count];
 }
 
 static void send_signals(uint64_t *random) {
@@ -268,7 +268,7 @@ static void move_threads(uint64_t *random) {
     cpu_set_t one;
     if (CPU_COUNT(&all) == 0)
         sched_getaffinity(0, sizeof all, &all);
-    int wanted = (int)(next_random(random) % (uint64_t)CPU_COUNT(&all));
+    int wanted = (int)(seeded_next(random) % (uint64_t)CPU_COUNT(&all));
     CPU_ZERO(&one);
     for (int i = 0; i < CPU_SETSIZE; i++)
         if (CPU_ISSET(i, &all) && wanted-- == 0)
@@ -283,7 +283,7 @@ static void run_short_threads(uint64_t *random) {
     int started = 0;
     for (; started < 4; started++)
         if (pthread_create(&threads[started], NULL, live_shortly,
-                           (void *)(uintptr_t)(next_random(random) | 1)) != 0)
+                           (void *)(uintptr_t)(seeded_next(random) | 1)) != 0)
             break;
     for (int i = 0; i < started; i++)
         pthread_join(threads[i], NULL);
@@ -295,14 +295,14 @@ static void scrape(uint64_t *random) {
     struct mallard_memstats stats = {.size = sizeof stats};
     if (read_memstats && read_memstats(&stats) == 0 && stats.frees > stats.mallocs)
         contradicted("more frees than mallocs", &workers[0].own[0]);
-    if (set_rate && next_random(random) % 16 == 0)
-        set_rate(rates[next_random(random) % 5]);
+    if (set_rate && seeded_next(random) % 16 == 0)
+        set_rate(rates[seeded_next(random) % 5]);
     count(&scrapes_made);
     pause_ns(PATIENCE_NS);
 }
 
 static void press(uint64_t *random) {
-    if (free_os_memory && next_random(random) % 2)
+    if (free_os_memory && seeded_next(random) % 2)
         free_os_memory();
     else
         malloc_trim(0);
@@ -316,7 +316,7 @@ static void hollow_out(uint64_t *random) {
     static struct object held[HOLLOW_OBJECTS];
     struct object large;
     for (int i = 0; i < HOLLOW_OBJECTS; i++)
-        make(&held[i], 100 + next_random(random) % 2000, random);
+        make(&held[i], 100 + seeded_next(random) % 2000, random);
     for (int i = 0; i < HOLLOW_OBJECTS; i++)
         if (i % 16)
             destroy(&held[i]);
@@ -324,7 +324,7 @@ static void hollow_out(uint64_t *random) {
     destroy(&large);
     for (int i = 0; i < HOLLOW_OBJECTS; i++)
         if (!held[i].bytes)
-            make(&held[i], 100 + next_random(random) % 2000, random);
+            make(&held[i], 100 + seeded_next(random) % 2000, random);
     for (int i = 0; i < HOLLOW_OBJECTS; i++)
         destroy(&held[i]);
     count(&spans_hollowed);

@@ -4,11 +4,8 @@
  * made by hand, served from memory, and a source that knows a keep folder.
  */
 #include "http/assets.h"
-#include "http/routes.h"
 #include "keep/keep.h"
-#include "support/box_fixture.h"
 #include "support/gunzip.h"
-#include "view/view.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -22,26 +19,7 @@
 
 #include <cmocka.h>
 
-static struct box_fixture *box;
-static struct http_memory_source memory;
-static struct http_source source;
-static struct http_context context;
-
-static int scene_begin(void **state) {
-    (void)state;
-    box = box_fixture_typical();
-    memory = (struct http_memory_source){box_fixture_base(box), box_fixture_bytes(box)};
-    source = http_memory_source(&memory);
-    context = (struct http_context){.source = &source, .address = "127.0.0.1:1", .scheme = "http"};
-    return view_symbols_create(&context.symbols);
-}
-
-static int scene_end(void **state) {
-    (void)state;
-    view_symbols_destroy(context.symbols);
-    box_fixture_free(box);
-    return 0;
-}
+#include "support/http_scene.h"
 
 static void get_as(const char *target, bool accepts_gzip, struct http_reply *reply) {
     struct http_request request = {
@@ -261,7 +239,7 @@ static void test_pages(void **state) {
         "scope=\"col\"", "scope=\"row\"", answer);
     HAS(page, "Where the resident memory is", "<p>RSS ", "box_fixture_typical",
         "<caption>Size classes", "gc 2 @0.020s", "go tool pprof -base before.pb.gz",
-        "http://127.0.0.1:1/p/");
+        "http://127.0.0.1:6060/p/");
     get(page, &reply);
     assert_true(reply.flags & HTTP_REPLY_PAGE && reply.flags & HTTP_REPLY_APP);
     assert_null(strstr(reply.body.data, "<form")); /* nobody answers its mailbox */

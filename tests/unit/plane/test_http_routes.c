@@ -3,10 +3,7 @@
  * Routes and providers without a socket: what each target answers, and Go's rules for parameters.
  * A box made by hand is served from memory, a folder of boxes from files.
  */
-#include "http/routes.h"
 #include "keep/keep.h"
-#include "support/box_fixture.h"
-#include "view/view.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -21,30 +18,9 @@
 
 #include <cmocka.h>
 
+#include "support/http_scene.h"
+
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
-static struct box_fixture *box;
-static struct http_memory_source memory;
-static struct http_source source;
-static struct http_context context;
-
-static int scene_begin(void **state) {
-    (void)state;
-    box = box_fixture_typical();
-    memory = (struct http_memory_source){box_fixture_base(box), box_fixture_bytes(box)};
-    source = http_memory_source(&memory);
-    context.source = &source;
-    context.address = "127.0.0.1:6060";
-    context.scheme = "http";
-    return view_symbols_create(&context.symbols);
-}
-
-static int scene_end(void **state) {
-    (void)state;
-    view_symbols_destroy(context.symbols);
-    box_fixture_free(box);
-    return 0;
-}
 
 struct ask {
     unsigned method;

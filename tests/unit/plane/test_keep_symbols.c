@@ -22,6 +22,7 @@
 #include <cmocka.h>
 
 #include "support/box_snapshot.h"
+#include "support/here.h"
 #include "support/temp_folder.h"
 
 #define BIAS 0x7000000000
@@ -31,11 +32,7 @@ static volatile int sink;
 static inline __attribute__((always_inline)) void *inner_call(void) {
     sink++;
     void *here;
-#if defined(__x86_64__)
-    __asm__ volatile("lea 0(%%rip), %0" : "=r"(here));
-#else
-    __asm__ volatile("adr %0, ." : "=r"(here));
-#endif
+    ADDRESS_OF_HERE(here);
     sink++;
     return here;
 }
