@@ -41,12 +41,12 @@
 extern "C" {
 #endif
 
-/* ---- types: where the pointers of an object are (HEAP) --------------------------------------- */
+/* ---- types: where the pointers of an object are ---------------------------------------------- */
 
 struct mallard_gc_type; /* mallard/gc_type.h: made by MALLARD_GC_TYPE and its kin */
 
-/* ---- allocation: zeroed, aligned to 16 bytes (HEAP) -------------------------------------------
- */
+/* ---- allocation: zeroed, aligned to 16 bytes ------------------------------------------------- */
+
 /* One object of the type, which is not NULL (it faults). Of a type of no bytes, one of 16. Go:
  * new(T). */
 void *mallard_gc_new(const struct mallard_gc_type *type);
@@ -81,8 +81,8 @@ int mallard_gc_is_noscan(const void *object);
  */
 void *mallard_gc_base(const void *pointer);
 
-/* ---- roots (WORLD) -----------------------------------------------------------------------------
- */
+/* ---- roots ----------------------------------------------------------------------------------- */
+
 /* Aligned words of [low, low + bytes) are roots from now on: memory of malloc, or a mapping, that
  * has to stay readable until it is removed. A range may be added more than once, and is removed as
  * often. -EINVAL: NULL, no bytes, or no such range of addresses; -ENOMEM. */
@@ -112,25 +112,33 @@ static inline void mallard_gc_keepalive(const void *object) {
     __asm__ volatile("" : : "r"(object) : "memory");
 }
 
-/* ---- collecting (CYCLE)
- * -------------------------------------------------------------------------- */
-void mallard_gc_collect(void); /* Go: runtime.GC */
+/* ---- collecting ------------------------------------------------------------------------------ */
+
+/* Waits for a whole cycle that begins after the call, and its sweep. Go: runtime.GC. */
+void mallard_gc_collect(void);
 /* Growth of the heap between two collections, in percent of what is live; returns the old value.
  * Negative: none but by mallard_gc_collect and the memory limit, and a collection that is under way
  * is over when it returns; all negative ones are -1. Go: debug.SetGCPercent. */
 int mallard_gc_set_percent(int percent);
 
+/* Of the collected heap alone; all zero before its first use. */
 struct mallard_gc_stats {
-    uint64_t size; /* set to sizeof by the caller */
-    uint64_t num_gc, num_forced_gc;
-    uint64_t pause_total_ns, last_gc_unix_ns, next_gc_bytes;
-    double gc_cpu_fraction;
-    uint64_t live_bytes, marked_bytes;
-    uint64_t mallocs, frees;                        /* objects of the collected heap */
+    uint64_t size;            /* set to sizeof(struct mallard_gc_stats) by the caller */
+    uint64_t num_gc;          /* finished cycles */
+    uint64_t num_forced_gc;   /* those among them that somebody asked for */
+    uint64_t pause_total_ns;  /* in which the program was stopped */
+    uint64_t last_gc_unix_ns; /* when the last cycle ended */
+    uint64_t next_gc_bytes;   /* the goal; INT64_MAX: none */
+    double gc_cpu_fraction;   /* share of the CPU time that was there since the start, 0 .. 1 */
+    uint64_t live_bytes;      /* found alive, and allocated since */
+    uint64_t marked_bytes;    /* found alive by the last cycle */
+    uint64_t mallocs, frees;  /* objects, ever */
     uint64_t pause_ns[256], pause_end_unix_ns[256]; /* ring: cycle N at (N + 255) % 256 */
 };
-int mallard_gc_read_stats(
-    struct mallard_gc_stats *stats); /* -EINVAL: NULL, or size is 0. Go: ReadGCStats and MemStats */
+
+/* Fills the first `stats->size` bytes, while others go on. -EINVAL: NULL, or size is 0. Go:
+ * debug.ReadGCStats and runtime.MemStats. */
+int mallard_gc_read_stats(struct mallard_gc_stats *stats);
 
 /* ---- when objects die --------------------------------------------------------------------------
  *

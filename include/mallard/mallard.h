@@ -18,56 +18,72 @@
 extern "C" {
 #endif
 
-/* "major.minor.patch" of the library in use. */
+/* "major.minor.patch" of the library in use; constant, never freed. Go: runtime.Version. */
 const char *mallard_version(void);
 
 /* ---- the allocator under names of its own ---------------------------------------------------- *
  *
  * The same functions that libc's names reach. Useful where both allocators are wanted side by side;
- * memory from one may be freed through the other name, since they are the same. Sizes in bytes.
- * NULL and errno ENOMEM when memory is short or the size is above PTRDIFF_MAX. */
+ * memory from one may be freed through the other name, since they are the same. Sizes in bytes, 0
+ * included, aligned to 16. NULL and errno ENOMEM when memory is short or the size, or the product,
+ * is above PTRDIFF_MAX. A pointer that was never given out, or is free already, ends the program
+ * with a sentence. No counterpart in Go. */
 void *mallard_malloc(size_t bytes);
-void *mallard_calloc(size_t count, size_t bytes);
+void *mallard_calloc(size_t count, size_t bytes); /* zeroed */
 void *mallard_realloc(void *pointer, size_t bytes);
 void *mallard_reallocarray(void *pointer, size_t count, size_t bytes);
-void mallard_free(void *pointer);
+void mallard_free(void *pointer); /* NULL is ignored; keeps errno */
+
+/* `alignment` is a power of two, else errno EINVAL. */
 void *mallard_aligned_alloc(size_t alignment, size_t bytes);
-int mallard_posix_memalign(void **ret_pointer, size_t alignment, size_t bytes); /* EINVAL, ENOMEM */
+
+/* The same, and a multiple of sizeof(void *). Returns 0, EINVAL or ENOMEM, not negated, as POSIX
+ * has it; keeps errno. *ret_pointer is written on success only. */
+int mallard_posix_memalign(void **ret_pointer, size_t alignment, size_t bytes);
+
+/* Bytes that may be used of what was given out, at least what was asked for; 0 for NULL. */
 size_t mallard_malloc_usable_size(void *pointer);
 
 /* ---- statistics ------------------------------------------------------------------------------ */
 
-/* What the heap is made of, in bytes unless said. Mirrors Go's runtime.MemStats, field by field:
- *     sys        = heap_sys + stack_sys + mspan_sys + mcache_sys + buck_hash_sys + gc_sys +
- * other_sys heap_sys   = heap_idle + heap_inuse;   heap_released <= heap_idle heap_alloc =
- * total_alloc - bytes ever freed <= heap_inuse;   heap_objects = mallocs - frees Objects count with
- * the size of their size class. */
+/* What the heap is made of, in bytes unless said. Mirrors Go's runtime.MemStats, field by field.
+ * Objects count with the size of their size class.
+ *
+ *     sys          = heap_sys + stack_sys + mspan_sys + mcache_sys
+ *                    + buck_hash_sys + gc_sys + other_sys
+ *     heap_sys     = heap_idle + heap_inuse
+ *     heap_alloc   = total_alloc - bytes ever freed
+ *     heap_objects = mallocs - frees
+ *
+ *     heap_released <= heap_idle,  heap_alloc <= heap_inuse,  alloc = heap_alloc
+ */
 struct mallard_memstats {
-    uint64_t size; /* set to sizeof(struct mallard_memstats) by the caller */
-    uint64_t alloc;
-    uint64_t total_alloc;
-    uint64_t sys;
-    uint64_t mallocs; /* objects */
-    uint64_t frees;   /* objects */
+    uint64_t size;        /* set to sizeof(struct mallard_memstats) by the caller */
+    uint64_t alloc;       /* of live objects */
+    uint64_t total_alloc; /* ever allocated */
+    uint64_t sys;         /* address space obtained from the OS */
+    uint64_t mallocs;     /* objects ever allocated */
+    uint64_t frees;       /* objects ever freed */
     uint64_t heap_alloc;
     uint64_t heap_sys;
-    uint64_t heap_idle;
-    uint64_t heap_inuse;
-    uint64_t heap_released;
-    uint64_t heap_objects; /* objects */
-    uint64_t stack_inuse;
+    uint64_t heap_idle;     /* in pages that hold no span */
+    uint64_t heap_inuse;    /* in spans */
+    uint64_t heap_released; /* idle, and the OS has it back or never gave it */
+    uint64_t heap_objects;  /* live objects */
+    uint64_t stack_inuse;   /* stacks of Mallard's own threads */
     uint64_t stack_sys;
-    uint64_t mspan_inuse;
-    uint64_t mspan_sys;
-    uint64_t mcache_inuse;
+    uint64_t mspan_inuse;  /* span descriptors and states of objects */
+    uint64_t mspan_sys;    /* these and the page map */
+    uint64_t mcache_inuse; /* per-CPU caches */
     uint64_t mcache_sys;
-    uint64_t buck_hash_sys;
-    uint64_t gc_sys;
+    uint64_t buck_hash_sys; /* the profiler's tables */
+    uint64_t gc_sys;        /* the collector's tables */
     uint64_t other_sys;
 };
 
 /* Fills the first `stats->size` bytes. Takes some microseconds; other threads go on meanwhile, and
- * the equations above hold in what is returned. Go: runtime.ReadMemStats. -EINVAL: size is 0. */
+ * the equations above hold in what is returned. Go: runtime.ReadMemStats. -EINVAL: size is 0;
+ * -ENOMEM: there was no memory to begin with. */
 int mallard_read_memstats(struct mallard_memstats *stats);
 
 /* ---- profiling ------------------------------------------------------------------------------- */
@@ -76,11 +92,13 @@ int mallard_read_memstats(struct mallard_memstats *stats);
  * the default is 524288; above 0x70000000 counts as that. In force in every thread when the call
  * returns. Returns the previous rate. Go: runtime.MemProfileRate. */
 uint64_t mallard_set_mem_profile_rate(uint64_t bytes);
+
+/* The rate in force, in bytes; 0 where sampling is off. */
 uint64_t mallard_mem_profile_rate(void);
 
 /* Writes the heap profile as gzipped profile.proto to a descriptor, for `go tool pprof`. Loads
- * libmallard-http.so. Go: pprof.WriteHeapProfile. -ENOSYS: the library is not installed; -EIO and
- * others from write. */
+ * libmallard-http.so. Go: pprof.WriteHeapProfile. -ENOSYS: the library is not installed;
+ * -ENOMEM; -EIO and others from write. The descriptor stays open. */
 int mallard_write_heap_profile(int fd);
 
 /* ---- memory ---------------------------------------------------------------------------------- */
@@ -109,7 +127,8 @@ int mallard_http_listen(const char *address);
 /* Stops serving; waits for the thread to end. -ENOENT: it was not serving. */
 int mallard_http_stop(void);
 
-/* The address that is being served, terminated. -ENOENT: none; -ENAMETOOLONG. */
+/* The address that is being served, with the port in use, terminated; `bytes` is the room for it.
+ * -ENOENT: none is served; -ENOSPC: it does not fit. */
 int mallard_http_address(char *ret_address, size_t bytes);
 
 #ifdef __cplusplus
