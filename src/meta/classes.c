@@ -5,7 +5,7 @@
  * One row per class: object bytes, pages per span. Everything else follows:
  *     objects = span bytes / size
  *     batch   = 128 KiB / size, within 4 .. 128
- *     cache   = 256 KiB / size, within 16 .. 1024; 512 KiB / size, within 4 .. 8, above 32 KiB
+ *     cache   = 256 KiB / size, within 16 .. 4096; 512 KiB / size, within 4 .. 8, above 32 KiB
  *
  * Sizes go by 16 bytes to 256, then by an eighth of the power of two below, above 32 KiB by a
  * quarter. Spans are longer than Go's: as many objects as a span's bits have room for, but no more
@@ -55,7 +55,7 @@ static void describe(struct mal_class_info *info, struct row row) {
         .span_objects = (uint16_t)((uint32_t)row.span_pages * MAL_PAGE_BYTES / size),
         .batch = (uint16_t)mal_clamp((128u << 10) / size, 4, 128),
         .cache_limit = (uint16_t)(is_medium ? mal_clamp((512u << 10) / size, 4, 8)
-                                            : mal_clamp((256u << 10) / size, 16, 1024)),
+                                            : mal_clamp((256u << 10) / size, 16, 4096)),
         /* Exact for every multiple of the size inside a span. */
         .divide_magic = (uint32_t)(((1ull << 32) + size - 1) / size),
     };
