@@ -10,7 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ARENA_BLOCK_BYTES (64u << 10)
+/* The first block of an arena, and all further ones. The latter are so large that Mallard keeps
+ * none of them in its per-CPU caches: where the arena is that of a server inside the program,
+ * dozens of smaller ones would take the room there from what the program itself allocates. */
+#define ARENA_FIRST_BYTES (8000u)
+#define ARENA_BLOCK_BYTES (512u << 10)
 #define TABLE_SMALLEST 64u
 
 void *view_array_grow(void *items, size_t count, size_t *capacity, size_t item_bytes) {
@@ -35,7 +39,8 @@ struct view_arena_block {
 };
 
 static struct view_arena_block *arena_block(struct view_arena *arena, size_t bytes) {
-    size_t room = bytes > ARENA_BLOCK_BYTES ? bytes : ARENA_BLOCK_BYTES;
+    size_t least = arena->blocks ? ARENA_BLOCK_BYTES : ARENA_FIRST_BYTES;
+    size_t room = bytes > least ? bytes : least;
     size_t total;
     if (__builtin_add_overflow(room, sizeof(struct view_arena_block), &total))
         return NULL;
