@@ -323,10 +323,10 @@ bench-memory: ## how memory goes back over time, beside the others; SCENARIO= TI
 	@$(DEPS) build bench
 	@$(MAKE) --no-print-directory -s core plane $(BENCH_PROGRAMS)
 	@python3 tests/bench/memory.py $(BENCH_OPTIONS) $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(TIME),--time $(TIME))
-bench-scrape: ## what a scrape once a second costs a program that runs flat out
+bench-scrape: ## what a scrape costs a program that runs flat out; REPS= SCALE= WINDOW=
 	@$(DEPS) build bench
 	@$(MAKE) --no-print-directory -s core plane $(BENCH_PROGRAMS)
-	@python3 tests/bench/scrape.py $(BENCH_OPTIONS) $(if $(REPS),--reps $(REPS))
+	@python3 tests/bench/scrape.py $(BENCH_OPTIONS) $(if $(REPS),--reps $(REPS)) $(if $(WINDOW),--window $(WINDOW))
 bench-gc: ## the collected heap beside Boehm's collector, Go and malloc; BENCH= REPS= SCALE=
 	@$(DEPS) build bench
 	@$(MAKE) --no-print-directory -s core $(OUT)/tests/bin/bench/launch $(GC_BENCH:=.mallard) $(GC_BENCH:=.boehm) $(GC_BENCH:=.malloc) $(OUT)/tests/bin/bench/gc/twins

@@ -46,6 +46,10 @@ void view_buffer_append(struct view_buffer *buffer, const void *data, size_t byt
     buffer->data[buffer->bytes] = 0;
 }
 
+char *view_buffer_room(struct view_buffer *buffer, size_t bytes) {
+    return reserve(buffer, bytes) ? buffer->data + buffer->bytes : NULL;
+}
+
 void view_buffer_text(struct view_buffer *buffer, const char *text) {
     view_buffer_append(buffer, text, strlen(text));
 }

@@ -12,13 +12,16 @@
 #include <stddef.h>
 
 struct view_buffer {
-    char *data; /* always terminated by a NUL that `bytes` does not count; NULL while empty */
+    char *data; /* terminated by a NUL that `bytes` does not count, see room; NULL while empty */
     size_t bytes;
     size_t capacity_bytes;
     bool failed;
 };
 
 void view_buffer_append(struct view_buffer *buffer, const void *data, size_t bytes);
+/* Room for `bytes` bytes behind the content, whose writer adds what it wrote to `bytes` of the
+ * buffer; no NUL is put behind that. NULL after a failure. */
+char *view_buffer_room(struct view_buffer *buffer, size_t bytes);
 void view_buffer_text(struct view_buffer *buffer, const char *text);
 void view_buffer_printf(struct view_buffer *buffer, const char *format, ...) MAL_PRINTF(2, 3);
 /* Appends `text` as the inside of a JSON string, without the quotes; bad UTF-8 becomes U+FFFD. */

@@ -93,6 +93,7 @@ static int build(const struct heap_document *document, const struct heap_rows *r
                                   document->mappings);
     if (error)
         return error;
+    view_profile_expect_samples(profile, count + 1); /* and the others */
     for (size_t i = 0; i < count; i++)
         heap_profile_sample(profile, &places, &rows->items[i]);
     view_places_end(&places);
@@ -110,32 +111,40 @@ static size_t next_count(size_t count, size_t bytes) {
     return fitting < fewer ? fitting : fewer;
 }
 
-static int build_within(const struct heap_document *document, struct heap_rows *rows,
-                        struct view_profile *profile) {
+/* Appends the first `count` rows, and the others as one, before compression. */
+static int pack(const struct heap_document *document, const struct heap_rows *rows, size_t count,
+                struct view_buffer *plain) {
+    struct view_profile profile = {0};
+    int error = build(document, rows, count, &profile);
+    if (!error)
+        error = view_profile_pack(&profile, plain);
+    view_profile_free(&profile);
+    return error;
+}
+
+static int pack_within(const struct heap_document *document, struct heap_rows *rows,
+                       struct view_buffer *plain) {
     size_t count = rows->count <= SAMPLES_MAX ? rows->count : SAMPLES_MAX - 1;
     size_t next = count;
     int error;
     do {
-        size_t bytes = 0;
         count = next;
-        view_profile_free(profile);
         if (count < rows->count)
             qsort(rows->items, rows->count, sizeof(*rows->items), by_weight);
-        error = build(document, rows, count, profile);
-        if (!error)
-            error = view_profile_bytes(profile, &bytes);
-        next = next_count(count, bytes);
+        view_buffer_reset(plain);
+        error = pack(document, rows, count, plain);
+        next = next_count(count, plain->bytes);
     } while (!error && next < count);
     return error;
 }
 
 int heap_encode(const struct heap_document *document, struct heap_rows *rows,
                 struct view_buffer *out) {
-    struct view_profile profile = {0};
-    int error = document->flags & VIEW_CAPPED ? build_within(document, rows, &profile)
-                                              : build(document, rows, rows->count, &profile);
+    struct view_buffer plain = {0};
+    int error = document->flags & VIEW_CAPPED ? pack_within(document, rows, &plain)
+                                              : pack(document, rows, rows->count, &plain);
     if (!error)
-        error = view_profile_encode(&profile, document->effort, out);
-    view_profile_free(&profile);
+        error = view_gzip(plain.data, plain.bytes, document->effort, out);
+    view_buffer_free(&plain);
     return error;
 }

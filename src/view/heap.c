@@ -44,18 +44,13 @@ static int64_t sum(int64_t a, int64_t b) {
     return result;
 }
 
-/* Estimates objects and bytes from `count` sampled objects. */
-static void estimate(uint64_t count, uint64_t size, uint64_t rate, int64_t ret_values[2]) {
+/* Estimates objects and bytes from `count` sampled objects. A factor of 1 is exact. */
+static void estimate(uint64_t count, uint64_t size, double factor, int64_t ret_values[2]) {
     uint64_t bytes;
     if (__builtin_mul_overflow(count, size, &bytes))
         bytes = UINT64_MAX;
-    ret_values[0] = clamped(count);
-    ret_values[1] = clamped(bytes);
-    if (bytes == 0 || rate <= 1)
-        return;
-    double factor = heap_factor(size, rate);
-    ret_values[0] = truncated((double)count * factor);
-    ret_values[1] = truncated((double)bytes * factor);
+    ret_values[0] = factor == 1 ? clamped(count) : truncated((double)count * factor);
+    ret_values[1] = factor == 1 ? clamped(bytes) : truncated((double)bytes * factor);
 }
 
 /* ------------------------------------------------------------------------------------ rows */
@@ -94,16 +89,29 @@ static struct heap_row *row_of(struct heap_rows *rows, const struct mal_snapshot
     return &items[rows->count++];
 }
 
+/* Room for as many rows as there are buckets: a second snapshot has mostly the same ones. */
+static int rows_reserve(struct heap_rows *rows, size_t buckets) {
+    struct heap_row *items =
+        view_array_reserve(rows->items, &rows->capacity, buckets, sizeof(*items));
+    if (!items && buckets > 0)
+        return -ENOMEM;
+    rows->items = items;
+    return view_table_reserve(&rows->table, buckets);
+}
+
 int heap_rows_add(struct heap_rows *rows, const struct mal_snapshot *snapshot, int sign) {
+    int error = rows_reserve(rows, snapshot->bucket_count);
+    if (error)
+        return error;
     for (size_t i = snapshot->bucket_count; i-- > 0;) {
         const struct mal_snapshot_bucket *bucket = &snapshot->buckets[i];
         struct heap_row *row = row_of(rows, bucket);
         int64_t values[HEAP_VALUES];
+        double factor = heap_factor(bucket->size, bucket->rate);
         if (!row)
             return -ENOMEM;
-        estimate(bucket->allocs, bucket->size, bucket->rate, values + HEAP_ALLOC_OBJECTS);
-        estimate(bucket->allocs - bucket->frees, bucket->size, bucket->rate,
-                 values + HEAP_INUSE_OBJECTS);
+        estimate(bucket->allocs, bucket->size, factor, values + HEAP_ALLOC_OBJECTS);
+        estimate(bucket->allocs - bucket->frees, bucket->size, factor, values + HEAP_INUSE_OBJECTS);
         for (int k = 0; k < HEAP_VALUES; k++)
             row->values[k] = sum(row->values[k], sign < 0 ? -values[k] : values[k]);
     }

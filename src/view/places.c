@@ -120,20 +120,35 @@ static int remember(struct view_places *places, uint64_t pc, uint32_t id) {
     return view_table_add(&places->table, view_hash_word(0, pc), id);
 }
 
-uint32_t view_places_location(struct view_places *places, uint64_t pc) {
+static uint32_t find(const struct view_places *places, uint64_t hash, uint64_t pc) {
     size_t probe = 0;
     uint32_t id;
-    while ((id = view_table_next(&places->table, view_hash_word(0, pc), &probe)) !=
-           VIEW_TABLE_END) {
+    while ((id = view_table_next(&places->table, hash, &probe)) != VIEW_TABLE_END) {
         if (places->pcs[id - 1] == pc)
             return id;
     }
+    return 0;
+}
+
+static uint32_t add(struct view_places *places, uint64_t pc) {
     size_t module = view_module_of(places->snapshot, pc);
     uint64_t address = view_call_address(pc);
-    id = module == VIEW_NO_MODULE ? add_unmapped(places, address)
-                                  : add_mapped(places, module, address);
+    uint32_t id = module == VIEW_NO_MODULE ? add_unmapped(places, address)
+                                           : add_mapped(places, module, address);
     if (id == 0 || remember(places, pc, id) != 0)
         places->profile->failed = true;
+    return id;
+}
+
+uint32_t view_places_location(struct view_places *places, uint64_t pc) {
+    uint64_t hash = view_hash_word(0, pc);
+    struct view_place_recent *recent = &places->recent[hash >> (64 - VIEW_PLACES_RECENT_BITS)];
+    if (recent->id != 0 && recent->pc == pc)
+        return recent->id;
+    uint32_t id = find(places, hash, pc);
+    if (id == 0)
+        id = add(places, pc);
+    *recent = (struct view_place_recent){pc, id};
     return id;
 }
 

@@ -19,6 +19,14 @@ struct view_place_facts {
     bool no_file, no_line, no_inlining; /* at least one location lacks it */
 };
 
+/* The last place that was asked for among those of one hash: stacks that follow each other share
+ * most of their frames, and this is small enough to stay in the CPU's nearest cache. */
+#define VIEW_PLACES_RECENT_BITS 9
+struct view_place_recent {
+    uint64_t pc;
+    uint32_t id; /* 0: none */
+};
+
 struct view_places {
     struct view_profile *profile;
     const struct mal_snapshot *snapshot;
@@ -26,7 +34,8 @@ struct view_places {
     struct view_table table; /* location ids by return address */
     uint64_t *pcs;           /* by location id - 1 */
     size_t pc_capacity;
-    struct view_place_facts *facts; /* by module */
+    struct view_place_facts *facts;                                 /* by module */
+    struct view_place_recent recent[1u << VIEW_PLACES_RECENT_BITS]; /* by hash */
 };
 
 enum view_mappings {

@@ -149,6 +149,15 @@ uint32_t view_profile_add_location(struct view_profile *profile,
     return (uint32_t)++profile->location_count;
 }
 
+void view_profile_expect_samples(struct view_profile *profile, size_t count) {
+    struct view_sample *samples =
+        view_array_reserve(profile->samples, &profile->sample_capacity, count, sizeof(*samples));
+    if (samples)
+        profile->samples = samples;
+    else if (count > 0)
+        fail(profile);
+}
+
 void view_profile_add_sample(struct view_profile *profile, const struct view_sample *sample) {
     struct view_sample *samples = view_array_grow(profile->samples, profile->sample_count,
                                                   &profile->sample_capacity, sizeof(*samples));

@@ -98,10 +98,14 @@ uint32_t view_profile_add_mapping(struct view_profile *profile, const struct vie
 /* Copies the lines. */
 uint32_t view_profile_add_location(struct view_profile *profile,
                                    const struct view_location *location);
+/* Makes room for so many samples at once. */
+void view_profile_expect_samples(struct view_profile *profile, size_t count);
 /* Copies the location ids. */
 void view_profile_add_sample(struct view_profile *profile, const struct view_sample *sample);
 
-/* Appends the profile as gzipped profile.proto. */
+/* Appends the profile as profile.proto. Returns 0 or -ENOMEM. */
+int view_profile_pack(const struct view_profile *profile, struct view_buffer *out);
+/* The same, gzipped. */
 int view_profile_encode(const struct view_profile *profile, enum view_effort effort,
                         struct view_buffer *out);
 
@@ -111,7 +115,5 @@ int view_profile_encode(const struct view_profile *profile, enum view_effort eff
  * view_profile_free, which is needed after success only. */
 #define VIEW_PROFILE_READ_MAX_BYTES (64u << 20)
 int view_profile_read(const void *data, size_t bytes, struct view_profile *ret_profile);
-/* The bytes of the profile before compression, in *ret_bytes. Returns 0 or -ENOMEM. */
-int view_profile_bytes(const struct view_profile *profile, size_t *ret_bytes);
 
 #endif

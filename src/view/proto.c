@@ -3,19 +3,22 @@
  * A profile as bytes: the messages of profile.proto, filled in from the profile in memory, packed
  * by protobuf-c and compressed into one gzip member.
  *
- * The messages live in an arena of their own for as long as packing takes; strings and location
- * ids are borrowed from the profile.
+ * Samples are nearly all of a profile, so they are written straight (proto_samples.c). A message
+ * may come in pieces, which a reader joins: the types, then the samples, then the rest, which is
+ * the order of the fields' numbers.
+ *
+ * The messages live in an arena of their own for as long as packing takes; strings are borrowed
+ * from the profile.
  */
 #include "profile.pb-c.h"
 #include "view/profile.h"
+#include "view/proto_samples.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
 typedef Perftools__Profiles__Profile pb_profile;
 typedef Perftools__Profiles__ValueType pb_value_type;
-typedef Perftools__Profiles__Sample pb_sample;
-typedef Perftools__Profiles__Label pb_label;
 typedef Perftools__Profiles__Mapping pb_mapping;
 typedef Perftools__Profiles__Location pb_location;
 typedef Perftools__Profiles__Line pb_line;
@@ -46,53 +49,13 @@ static pb_value_type value_type(const struct view_value_type *type) {
 static bool fill_types(const struct view_profile *profile, struct view_arena *arena,
                        pb_profile *message) {
     void *first, **list;
-    if (!messages(arena, profile->type_count + 1, sizeof(pb_value_type), &first, &list))
+    if (!messages(arena, profile->type_count, sizeof(pb_value_type), &first, &list))
         return false;
     pb_value_type *types = first;
     for (size_t i = 0; i < profile->type_count; i++)
         types[i] = value_type(&profile->types[i]);
-    types[profile->type_count] = value_type(&profile->period_type);
     message->n_sample_type = profile->type_count;
     message->sample_type = (pb_value_type **)list;
-    message->period_type = &types[profile->type_count];
-    return true;
-}
-
-static bool fill_labels(const struct view_sample *sample, struct view_arena *arena,
-                        pb_sample *message) {
-    void *first, **list;
-    if (!messages(arena, sample->label_count, sizeof(pb_label), &first, &list))
-        return false;
-    pb_label *labels = first;
-    for (uint32_t i = 0; i < sample->label_count; i++) {
-        perftools__profiles__label__init(&labels[i]);
-        labels[i].key = sample->labels[i].key;
-        labels[i].str = sample->labels[i].text;
-        labels[i].num = sample->labels[i].number;
-    }
-    message->n_label = sample->label_count;
-    message->label = (pb_label **)list;
-    return true;
-}
-
-static bool fill_samples(const struct view_profile *profile, struct view_arena *arena,
-                         pb_profile *message) {
-    void *first, **list;
-    if (!messages(arena, profile->sample_count, sizeof(pb_sample), &first, &list))
-        return false;
-    pb_sample *samples = first;
-    for (size_t i = 0; i < profile->sample_count; i++) {
-        const struct view_sample *sample = &profile->samples[i];
-        perftools__profiles__sample__init(&samples[i]);
-        samples[i].n_location_id = sample->depth;
-        samples[i].location_id = (uint64_t *)(uintptr_t)sample->locations;
-        samples[i].n_value = profile->type_count;
-        samples[i].value = (int64_t *)(uintptr_t)sample->values;
-        if (!fill_labels(sample, arena, &samples[i]))
-            return false;
-    }
-    message->n_sample = profile->sample_count;
-    message->sample = (pb_sample **)list;
     return true;
 }
 
@@ -187,51 +150,67 @@ static bool fill_comments(const struct view_profile *profile, struct view_arena 
     return true;
 }
 
-static bool fill(const struct view_profile *profile, struct view_arena *arena,
-                 pb_profile *message) {
-    perftools__profiles__profile__init(message);
+static bool fill_period(const struct view_profile *profile, struct view_arena *arena,
+                        pb_profile *message) {
+    pb_value_type *type = view_arena_alloc(arena, 1, sizeof(*type));
+    if (!type)
+        return false;
+    *type = value_type(&profile->period_type);
+    message->period_type = type;
+    message->period = profile->period;
+    return true;
+}
+
+/* All but types and samples. */
+static bool fill_rest(const struct view_profile *profile, struct view_arena *arena,
+                      pb_profile *message) {
     message->time_nanos = profile->time_ns;
     message->duration_nanos = profile->duration_ns;
-    message->period = profile->period;
     message->default_sample_type = profile->default_type;
     message->n_string_table = profile->string_count;
     message->string_table = (char **)(uintptr_t)profile->strings;
-    return fill_types(profile, arena, message) && fill_samples(profile, arena, message) &&
-           fill_mappings(profile, arena, message) && fill_locations(profile, arena, message) &&
-           fill_functions(profile, arena, message) && fill_comments(profile, arena, message);
+    return fill_mappings(profile, arena, message) && fill_locations(profile, arena, message) &&
+           fill_functions(profile, arena, message) && fill_period(profile, arena, message) &&
+           fill_comments(profile, arena, message);
 }
 
-/* Packs and compresses. */
-static int pack(const pb_profile *message, enum view_effort effort, struct view_buffer *out) {
-    size_t bytes = perftools__profiles__profile__get_packed_size(message);
-    uint8_t *data = malloc(bytes + 1);
-    if (!data)
+typedef bool fill_function(const struct view_profile *profile, struct view_arena *arena,
+                           pb_profile *message);
+
+/* Appends what `fill` fills in. Failures are noted in the buffer. */
+static void append_piece(const struct view_profile *profile, fill_function *fill,
+                         struct view_buffer *out) {
+    struct view_arena arena = {0};
+    pb_profile message = PERFTOOLS__PROFILES__PROFILE__INIT;
+    char *room = NULL;
+    if (fill(profile, &arena, &message))
+        room = view_buffer_room(out, perftools__profiles__profile__get_packed_size(&message));
+    else
+        out->failed = true;
+    if (room)
+        out->bytes += perftools__profiles__profile__pack(&message, (uint8_t *)room);
+    view_arena_free(&arena);
+}
+
+int view_profile_pack(const struct view_profile *profile, struct view_buffer *out) {
+    if (profile->failed)
         return -ENOMEM;
-    perftools__profiles__profile__pack(message, data);
-    int error = view_gzip(data, bytes, effort, out);
-    free(data);
-    return error;
+    size_t before = out->bytes;
+    append_piece(profile, fill_types, out);
+    view_append_samples(profile, out);
+    append_piece(profile, fill_rest, out);
+    if (!out->failed)
+        return 0;
+    out->bytes = before;
+    return -ENOMEM;
 }
 
 int view_profile_encode(const struct view_profile *profile, enum view_effort effort,
                         struct view_buffer *out) {
-    if (profile->failed)
-        return -ENOMEM;
-    struct view_arena arena = {0};
-    pb_profile message;
-    int error = fill(profile, &arena, &message) ? pack(&message, effort, out) : -ENOMEM;
-    view_arena_free(&arena);
-    return error;
-}
-
-int view_profile_bytes(const struct view_profile *profile, size_t *ret_bytes) {
-    if (profile->failed)
-        return -ENOMEM;
-    struct view_arena arena = {0};
-    pb_profile message;
-    int error = fill(profile, &arena, &message) ? 0 : -ENOMEM;
+    struct view_buffer plain = {0};
+    int error = view_profile_pack(profile, &plain);
     if (!error)
-        *ret_bytes = perftools__profiles__profile__get_packed_size(&message);
-    view_arena_free(&arena);
+        error = view_gzip(plain.data, plain.bytes, effort, out);
+    view_buffer_free(&plain);
     return error;
 }

@@ -10,16 +10,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ARENA_BLOCK_BYTES (64u << 10)
+/* The first block of an arena, and all further ones. The latter are so large that Mallard keeps
+ * none of them in its per-CPU caches: where the arena is that of a server inside the program,
+ * dozens of smaller ones would take the room there from what the program itself allocates. */
+#define ARENA_FIRST_BYTES (8000u)
+#define ARENA_BLOCK_BYTES (512u << 10)
 #define TABLE_SMALLEST 64u
 
 void *view_array_grow(void *items, size_t count, size_t *capacity, size_t item_bytes) {
     if (count < *capacity)
         return items;
-    size_t grown = *capacity ? *capacity * 2 : 16;
-    void *larger = reallocarray(items, grown, item_bytes);
+    return view_array_reserve(items, capacity, *capacity ? *capacity * 2 : 16, item_bytes);
+}
+
+void *view_array_reserve(void *items, size_t *capacity, size_t wanted, size_t item_bytes) {
+    if (wanted <= *capacity)
+        return items;
+    void *larger = reallocarray(items, wanted, item_bytes);
     if (larger)
-        *capacity = grown;
+        *capacity = wanted;
     return larger;
 }
 
@@ -30,7 +39,8 @@ struct view_arena_block {
 };
 
 static struct view_arena_block *arena_block(struct view_arena *arena, size_t bytes) {
-    size_t room = bytes > ARENA_BLOCK_BYTES ? bytes : ARENA_BLOCK_BYTES;
+    size_t least = arena->blocks ? ARENA_BLOCK_BYTES : ARENA_FIRST_BYTES;
+    size_t room = bytes > least ? bytes : least;
     size_t total;
     if (__builtin_add_overflow(room, sizeof(struct view_arena_block), &total))
         return NULL;
@@ -94,9 +104,8 @@ static void table_put(struct view_table *table, uint64_t hash, uint32_t item) {
     table->slots[at] = (struct view_table_slot){hash, item, 1};
 }
 
-static int table_grow(struct view_table *table) {
-    struct view_table larger = {.capacity = table->capacity ? table->capacity * 2 : TABLE_SMALLEST,
-                                .count = table->count};
+static int table_resize(struct view_table *table, size_t capacity) {
+    struct view_table larger = {.capacity = capacity, .count = table->count};
     larger.slots = calloc(larger.capacity, sizeof(*larger.slots));
     if (!larger.slots)
         return -ENOMEM;
@@ -109,12 +118,17 @@ static int table_grow(struct view_table *table) {
     return 0;
 }
 
+int view_table_reserve(struct view_table *table, size_t items) {
+    size_t capacity = table->capacity ? table->capacity : TABLE_SMALLEST;
+    while (capacity / 2 < items)
+        capacity *= 2;
+    return capacity > table->capacity ? table_resize(table, capacity) : 0;
+}
+
 int view_table_add(struct view_table *table, uint64_t hash, uint32_t item) {
-    if (table->count * 2 >= table->capacity) {
-        int error = table_grow(table);
-        if (error)
-            return error;
-    }
+    int error = view_table_reserve(table, table->count + 1);
+    if (error)
+        return error;
     table_put(table, hash, item);
     table->count++;
     return 0;
@@ -123,11 +137,6 @@ int view_table_add(struct view_table *table, uint64_t hash, uint32_t item) {
 void view_table_free(struct view_table *table) {
     free(table->slots);
     *table = (struct view_table){0};
-}
-
-uint64_t view_hash_word(uint64_t hash, uint64_t word) {
-    hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
-    return hash ^ (hash >> 29);
 }
 
 uint64_t view_hash_bytes(uint64_t hash, const void *data, size_t bytes) {

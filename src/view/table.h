@@ -20,6 +20,10 @@
  * (the old one stays valid). */
 void *view_array_grow(void *items, size_t count, size_t *capacity, size_t item_bytes);
 
+/* Room for `wanted` items in all, at once: for whoever knows how many there will be. The same
+ * result as view_array_grow. */
+void *view_array_reserve(void *items, size_t *capacity, size_t wanted, size_t item_bytes);
+
 /* Memory that is only freed all at once. */
 struct view_arena_block;
 struct view_arena {
@@ -48,12 +52,16 @@ struct view_table {
 };
 
 uint32_t view_table_next(const struct view_table *table, uint64_t hash, size_t *probe);
-/* Returns 0 or -ENOMEM. */
+/* Both return 0 or -ENOMEM. */
+int view_table_reserve(struct view_table *table, size_t items);
 int view_table_add(struct view_table *table, uint64_t hash, uint32_t item);
 void view_table_free(struct view_table *table);
 
 /* Hashes; start from 0 and chain. */
-uint64_t view_hash_word(uint64_t hash, uint64_t word);
+static inline uint64_t view_hash_word(uint64_t hash, uint64_t word) {
+    hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+    return hash ^ (hash >> 29);
+}
 uint64_t view_hash_bytes(uint64_t hash, const void *data, size_t bytes);
 
 #endif

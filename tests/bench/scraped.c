@@ -1,21 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A program to scrape: ten thousand stacks in its profile, every CPU busy allocating.
+ * A program to scrape: ten thousand stacks in its profile, and threads that do nothing but
+ * allocate.
  *
- *     scraped [scale = 1]
+ *     scraped THREADS
  *
  * It first allocates once from each of STACKS stacks, in blocks so large that a sampler with a mean
- * of 512 KiB sees practically each; says "ready"; and upon a line on standard input does a fixed
- * amount of work, one thread per CPU. Its last line is "worked NANOSECONDS".
+ * of 512 KiB sees practically each; says "ready"; upon a line on standard input starts its threads,
+ * which allocate and free without end; and answers each further line by "OPERATIONS NANOSECONDS":
+ * what all threads have done until that moment of the monotonic clock. At the end of its input it
+ * ends.
  */
 #include "workloads/load.h"
 
 #include <time.h>
-#include <unistd.h>
 
-enum { STACKS = 10000, DEPTH = 14, SAMPLED_BYTES = 4 << 20, LIVE = 4000, OPERATIONS = 160000000 };
+enum { STACKS = 10000, DEPTH = 14, SAMPLED_BYTES = 4 << 20, LIVE = 4000, NOTE_EVERY = 64 };
 
-static size_t operations;
+/* One thread's; apart by more than a prefetched pair of cache lines. */
+struct progress {
+    size_t number;
+    uint64_t operations; /* relaxed atomic: written by the thread, read by main */
+    char apart[256];
+};
+static struct progress progress[THREADS_MAX];
 
 static void left(unsigned path, unsigned depth);
 static void right(unsigned path, unsigned depth);
@@ -40,39 +48,52 @@ __attribute__((noinline)) static void right(unsigned path, unsigned depth) {
 }
 
 static void *work(void *argument) {
-    uint64_t seed = 1 + *(size_t *)argument;
+    struct progress *mine = argument;
+    uint64_t seed = 1 + mine->number;
     static __thread char *live[LIVE];
-    for (size_t i = 0; i < operations; i++) {
+    for (uint64_t done = 1;; done++) {
         char **slot = &live[random_below(&seed, LIVE)];
         drop(*slot);
         *slot = take(16 + random_below(&seed, 1000));
+        if (done % NOTE_EVERY == 0)
+            __atomic_store_n(&mine->operations, done, __ATOMIC_RELAXED);
     }
-    for (int i = 0; i < LIVE; i++)
-        drop(live[i]);
     return NULL;
 }
 
-static uint64_t now_ns(void) {
+static void start_threads(size_t count) {
+    pthread_t thread;
+    for (size_t i = 0; i < count; i++) {
+        progress[i].number = i;
+        if (pthread_create(&thread, NULL, work, &progress[i]) != 0)
+            fail("no thread");
+    }
+}
+
+static void answer(size_t threads) {
     struct timespec t;
+    uint64_t operations = 0;
+    for (size_t i = 0; i < threads; i++)
+        operations += __atomic_load_n(&progress[i].operations, __ATOMIC_RELAXED);
     clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+    printf("%llu %llu\n", (unsigned long long)operations,
+           (unsigned long long)t.tv_sec * 1000000000u + (unsigned long long)t.tv_nsec);
+    fflush(stdout);
 }
 
 int main(int argc, char **argv) {
-    static size_t number[THREADS_MAX];
-    size_t cpus = (size_t)sysconf(_SC_NPROCESSORS_ONLN);
-    cpus = cpus < THREADS_MAX ? cpus : THREADS_MAX;
-    operations = scaled(argc, argv, OPERATIONS);
+    char line[16];
+    size_t threads = argc > 1 ? strtoul(argv[1], NULL, 10) : 0;
+    if (threads < 1 || threads > THREADS_MAX)
+        fail("how many threads?");
     for (unsigned i = 0; i < STACKS; i++)
         descend(i, DEPTH);
-    for (size_t i = 0; i < cpus; i++)
-        number[i] = i;
     puts("ready");
     fflush(stdout);
-    if (getchar() == EOF)
+    if (!fgets(line, sizeof line, stdin))
         return 1;
-    uint64_t start = now_ns();
-    run_threads(cpus, work, number, sizeof number[0]);
-    printf("worked %llu\n", (unsigned long long)(now_ns() - start));
+    start_threads(threads);
+    while (fgets(line, sizeof line, stdin))
+        answer(threads);
     return 0;
 }
