@@ -145,8 +145,10 @@ void GC_reachable_here(const void *object);
 /* ---- finalizers, links that disappear ---- */
 typedef void (*GC_finalization_proc)(void *object, void *data);
 /* The procedure runs inside a later call of this library by a thread of the program, as Boehm's
- * does. What an object with a finalizer leads to is kept until it ran; an object that leads to
- * itself is therefore never finalized, with _ignore_self and _no_order too. */
+ * does, and finds what the object leads to whole. Of objects that lead to each other
+ *     by GC_register_finalizer, _ignore_self and _unreachable  the first is finalized first, in a
+ *         ring none is; pointers of an object into itself do not count, in any of the three
+ *     by _no_order  all are, in a ring too */
 void GC_register_finalizer(void *object, GC_finalization_proc function, void *data,
                            GC_finalization_proc *ret_function, void **ret_data);
 void GC_register_finalizer_ignore_self(void *object, GC_finalization_proc function, void *data,
