@@ -216,6 +216,10 @@ BDWGC_PUBLIC int GC_get_finalize_on_demand(void) {
     return GC_finalize_on_demand;
 }
 
+BDWGC_PUBLIC GC_finalizer_notifier_proc GC_get_finalizer_notifier(void) {
+    return notifier;
+}
+
 BDWGC_PUBLIC void GC_set_finalizer_notifier(GC_finalizer_notifier_proc procedure) {
     notifier = procedure;
 }

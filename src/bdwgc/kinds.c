@@ -76,6 +76,14 @@ BDWGC_PUBLIC void *GC_generic_malloc(size_t bytes, int kind) {
     return kinds[kind].how == NOT_AT_ALL ? GC_malloc_atomic(bytes) : GC_malloc(bytes);
 }
 
+BDWGC_PUBLIC void *GC_malloc_kind(size_t bytes, int kind) {
+    return GC_generic_malloc(bytes, kind);
+}
+
+BDWGC_PUBLIC void *GC_malloc_kind_global(size_t bytes, int kind) {
+    return GC_generic_malloc(bytes, kind);
+}
+
 BDWGC_PUBLIC void *GC_generic_malloc_ignore_off_page(size_t bytes, int kind) {
     return GC_generic_malloc(bytes, kind);
 }
