@@ -85,6 +85,45 @@ static void check_kinds(void) {
     GC_FREE(NULL);
 }
 
+/* Objects without pointers do not share memory, however small they are. */
+static void check_small(void) {
+    static unsigned char *object[LOOKED_AT];
+    size_t wrong = 0, bases = 0;
+    for (int i = 0; i < LOOKED_AT; i++) {
+        object[i] = GC_MALLOC_ATOMIC(1 + (size_t)i % 15);
+        bases += GC_base(object[i]) == object[i] && GC_size(object[i]) > (size_t)i % 15;
+        memset(object[i], i, 1 + (size_t)i % 15);
+    }
+    for (int i = 0; i < LOOKED_AT; i += 3)
+        GC_FREE(object[i]);
+    for (int i = 1; i < LOOKED_AT; i += 3)
+        object[i] = GC_REALLOC(object[i], 100);
+    for (int i = 0; i < LOOKED_AT; i++)
+        for (int k = 0; i % 3 != 0 && k <= i % 15; k++)
+            wrong += object[i][k] != (unsigned char)i;
+    check("small objects have blocks of their own", bases == LOOKED_AT);
+    check("and are freed and moved alone", wrong == 0);
+}
+
+/* A pointer behind the last byte, which is all that a loop may have left. */
+static __attribute__((noinline)) char *text_end(size_t bytes) {
+    char *text = GC_MALLOC_ATOMIC(bytes);
+    memset(text, 'x', bytes);
+    return text + bytes;
+}
+
+static void check_ends(void) {
+    static char *end[LOOKED_AT];
+    size_t wrong = 0;
+    for (int i = 0; i < LOOKED_AT; i++)
+        end[i] = text_end(16 * (1 + (size_t)i % 40));
+    GC_gcollect();
+    list(NODES);
+    for (int i = 0; i < LOOKED_AT; i++)
+        wrong += end[i][-1] != 'x' || GC_base(end[i]) == NULL;
+    check("pointers behind the end hold what they belong to", wrong == 0);
+}
+
 /* The only pointer to the list lies in memory that is never collected, and that one only in
  * malloc's where the collector does not look. */
 static void check_uncollectable(void) {
@@ -722,6 +761,8 @@ int main(void) {
     GC_set_warn_proc(GC_ignore_warn_proc); /* of rings, Boehm's does */
     check_lists();
     check_kinds();
+    check_small();
+    check_ends();
     check_uncollectable();
     check_finalizers();
     check_rings();
