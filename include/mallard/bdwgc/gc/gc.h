@@ -12,22 +12,54 @@
  *
  * There:
  *     allocation    GC_malloc and its _atomic, _uncollectable, _ignore_off_page, _stubborn forms,
- *                   realloc, free, memalign, strdup, malloc_many, typed objects
- *     asking        GC_base, GC_size, GC_is_heap_ptr, heap sizes, counts, version
- *     collecting    GC_gcollect, enable, disable, incremental, largest heap, free space divisor
- *     finalizers    GC_register_finalizer in all orders, on demand, notifier
+ *                   realloc, free, memalign, strdup, malloc_many, typed objects; what a program
+ *                   calls that was built with GC_DEBUG
+ *     asking        GC_base, GC_size, GC_is_heap_ptr, heap sizes, counts, version; all objects one
+ *                   after the other (gc/gc_mark.h)
+ *     collecting    GC_gcollect, enable, disable, incremental, largest heap, free space divisor;
+ *                   settings that have no effect answer what was set
+ *     finalizers    GC_register_finalizer in all orders, in rings too without one, on demand,
+ *                   notifier
  *     links         that disappear, short and long: register, move, unregister
  *     kinds         GC_new_kind, GC_generic_malloc and _many: scanned word by word, not at all, or
  *                   by mark procedures of the program's, GC_new_proc (gc/gc_mark.h)
  *     roots         GC_add_roots, remove, clear; pushed while marking, GC_push_all (gc/gc_mark.h)
- *     threads       the pthread redirections, registering, blocking regions, fork
+ *     threads       the pthread redirections, registering, blocking regions, coroutines, fork
  *     words         out-of-memory, warning and abort procedures
- * Not there, because the collector works otherwise:
- *     GC_enumerate_reachable_objects_inner, asking for marks and taking them back
- *     setting suspend and restart signals, leak detection, cords, the C++ header
+ *
+ * Not there, of what Boehm's headers declare and Debian's library has, because the collector works
+ * otherwise or because no program was found that calls it:
+ *     marks           GC_is_marked GC_clear_mark_bit GC_is_tmp_root GC_push_finalizer_structures
+ *     the lock        GC_alloc_lock GC_alloc_unlock (a call with it is there)
+ *     being told      GC_set_on_collection_event GC_get_on_collection_event
+ *                     GC_set_on_heap_resize GC_get_on_heap_resize GC_on_heap_resize
+ *                     GC_set_on_thread_event GC_get_on_thread_event
+ *                     GC_set_await_finalize_proc GC_get_await_finalize_proc
+ *     stopping        GC_stop_world_external GC_start_world_external GC_suspend_thread
+ *                     GC_resume_thread GC_is_thread_suspended GC_set_suspend_signal
+ *                     GC_set_thr_restart_signal
+ *     toggled links   GC_toggleref_add GC_set_toggleref_func GC_get_toggleref_func
+ *     other endings   GC_finalize_all GC_finalized_malloc GC_init_finalized_malloc
+ *                     GC_register_disclaim_proc
+ *     gcj's objects   GC_init_gcj_malloc GC_gcj_malloc GC_gcj_malloc_ignore_off_page
+ *                     GC_debug_gcj_malloc GC_gcj_kind GC_gcj_debug_kind
+ *     Boehm's layout  GC_debug_header_size GC_get_debug_header_size GC_get_kind_and_size
+ *                     GC_get_size_map_at GC_print_free_list GC_register_describe_type_fn
+ *                     GC_generic_malloc_uncollectable GC_generic_or_special_malloc
+ *                     GC_debug_generic_or_special_malloc GC_clear_stack GC_clear_exclusion_table
+ *                     GC_get_prof_stats GC_get_prof_stats_unsafe
+ *     settings        GC_set_disable_automatic_collection GC_get_disable_automatic_collection
+ *                     GC_set_time_limit_tv GC_get_time_limit_tv
+ *     old variables   GC_finalizer_notifier GC_gc_no GC_max_retries GC_non_gc_bytes GC_oom_fn
+ *                     GC_parallel GC_time_limit GC_use_entire_heap GC_same_obj_print_proc
+ *                     GC_is_valid_displacement_print_proc GC_is_visible_print_proc
+ *                     GC_debug_change_stubborn
+ *
  * A program that calls one of these does not link: nothing is silently ignored that could lose an
- * object. Asymptote, chase, debfoster, ecl, fauhdlc, guile, homfly, mmv, neko, nix, parser3, poke
- * and w3m are none of these.
+ * object. Nor are cords, the C++ header and leak detection there. No package of Debian 12 that
+ * needs libgc1 imports a name that is missing: asymptote, chase, crystal, debfoster, ecl, fauhdlc,
+ * goo, guile, homfly, inkscape, libobjc, lilypond, macaulay2, mailutils, mmv, neko, nix, parser3,
+ * poke, stalin and w3m.
  *
  * Where it behaves differently, the difference is on the safe side and stands beside the function.
  */
