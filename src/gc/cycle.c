@@ -8,8 +8,8 @@
  *     mark     globals, what hangs on objects, all that they reach     beside the program
  *     rounds   pages written since: clear, then scan again; mark       beside the program
  *     STOP     pages written since the last round, stacks, globals, what mark procedures of the
- *              program's find (procedures.c); mark to the end; allocation is white; goal and
- *              trigger anew
+ *              program's find (procedures.c); mark to the end; finalizers without an order are
+ *              judged; allocation is white; goal and trigger anew
  *     sweep                                                            beside the program
  *
  * The order of the first three is what correctness rests on. An object that is allocated black is
@@ -42,6 +42,7 @@
 #include "gc/mark.h"
 #include "gc/pool.h"
 #include "gc/procedures.h"
+#include "gc/specials.h"
 #include "gc/steps.h"
 #include "gc/workers.h"
 #include "os/clock.h"
@@ -213,7 +214,7 @@ static bool drain_stopped(uint64_t deadline_ns) {
     do
         if (!mal_gc_workers_finish(own, mal_gc_dirty_share, deadline_ns))
             return false;
-    while (mal_gc_procedures_call(own, deadline_ns));
+    while (mal_gc_procedures_call(own, deadline_ns) || mal_gc_specials_judge_unordered(own));
     return true;
 }
 

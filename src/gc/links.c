@@ -12,7 +12,8 @@
  * inside mallard_gc_link_call, which no stop interrupts.
  *
  *     a short link is emptied when its object is not marked
- *     a long link, when besides it has no finalizer to run: it may come back until then
+ *     a long link, when besides it has no finalizer to run: it may come back until then (objects
+ *     with finalizers without an order are marked by then: gc/specials_unordered.c)
  *     a link that lies in an unmarked object itself is forgotten
  *
  * SYNCHRONIZATION: `lock` (rank GC_LINKS) guards the table; who holds it is in a critical section,
@@ -185,6 +186,20 @@ void mal_gc_links_end_mark(void) {
             continue;
         if (!lost)
             *link->place = NULL;
+        remove_locked(find_locked(link->place, link->kind));
+    }
+    mal_unlock(&lock);
+}
+
+/* Those in objects that are not marked too: they may come back. */
+void mal_gc_links_empty_short(void) {
+    struct link *next;
+    mal_lock(&lock);
+    for (struct link *link = all; link; link = next) {
+        next = link->next;
+        if (link->kind != LINK_SHORT || mal_gc_heap_is_marked(link->object))
+            continue;
+        *link->place = NULL;
         remove_locked(find_locked(link->place, link->kind));
     }
     mal_unlock(&lock);
