@@ -236,7 +236,7 @@ void mal_misuse(const void *pointer, const char *what) {
 /* An object that is only marked because it is traced is not known to the profile. */
 static void report_free(void *object, uint64_t size_bytes) {
     mal_object_trace_free(object, size_bytes);
-    mal_profile_free((uintptr_t)object);
+    mal_profile_free((uintptr_t)object, size_bytes);
 }
 
 static void free_large(struct mal_span *span) {

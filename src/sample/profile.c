@@ -16,6 +16,9 @@
  *      it has a second thread.
  *   2. `profile_lock` (rank PROFILE) guards insertion, modules, making the box.
  *   3. The allocs counter is bumped before the live entry can be found, so frees <= allocs always.
+ *   4. While there is no box, which in a forked child is a state with live samples, these end under
+ *      `profile_lock`: whoever opens the box counts what is alive, and what ends is either gone by
+ *      then, or was counted and is counted as freed.
  *
  * Must never call malloc, and never hold the lock while capturing a stack.
  */
@@ -54,8 +57,9 @@ static uint32_t *bucket_index;           /* rule 1; set once under the lock */
 static bool ended;                       /* no box is opened any more; profile_lock */
 static uint64_t pause_ns;                /* after the last failure to open a box; profile_lock */
 static uint64_t next_attempt_ns;         /* relaxed atomic; coarse clock */
-static uint64_t lost_count; /* samples that are not in the live table; relaxed atomic */
-static uint64_t own_bytes;  /* relaxed atomic */
+static uint64_t lost_count;              /* samples that are in no bucket; relaxed atomic */
+static uint64_t own_bytes;               /* relaxed atomic */
+static uint64_t own_count;               /* relaxed atomic */
 
 void mal_profile_configure(const struct mal_profile_config *new_config) {
     config = *new_config;
@@ -65,9 +69,10 @@ uint64_t mal_profile_rate(void) {
     return config.current_rate ? config.current_rate() : 0;
 }
 
-static void recount(const struct mal_live *live) {
-    if (live->bucket < MAL_BOX_BUCKETS_MAX)
-        mal_writer_bucket(live->bucket)->allocs++;
+static void recount(uintptr_t address, uint32_t bucket) {
+    (void)address;
+    if (bucket < MAL_BOX_BUCKETS_MAX)
+        mal_writer_bucket(bucket)->allocs++;
 }
 
 /* What the parent's samples mean to a new box: its own inheritance, where the box could take over
@@ -81,12 +86,12 @@ static void take_stock(bool had_parent) {
     }
 }
 
-/* The live table stands still meanwhile, so that no free falls between opening and counting. */
+/* Until the box is announced, live samples end under the lock, so that none ends between being
+ * counted and that (rule 4). */
 static bool open_box_locked(void) {
     bool had_parent = mal_writer_has_parent();
     if (!bucket_index)
         bucket_index = mal_meta_map(INDEX_SLOTS * sizeof *bucket_index, MAL_META_BUCKET);
-    mal_live_lock_all();
     bool open = bucket_index && mal_writer_open(config.options, config.cpus) == 0;
     if (open) {
         take_stock(had_parent);
@@ -95,7 +100,6 @@ static bool open_box_locked(void) {
         mal_writer_announce();
         mal_writer_set_rate(config.current_rate());
     }
-    mal_live_unlock_all();
     return open;
 }
 
@@ -216,10 +220,9 @@ static uint32_t bucket_for(const struct key *key) {
     return bucket;
 }
 
-static bool count_alloc(uint32_t bucket, uintptr_t address, uint64_t size_bytes) {
-    struct mal_live live = {.address = address, .bucket = bucket, .size_bytes = size_bytes};
+static bool count_alloc(uint32_t bucket, uintptr_t address) {
     mal_add_relaxed(&mal_writer_bucket(bucket)->allocs, 1);
-    if (mal_live_insert(&live))
+    if (mal_live_insert(address, bucket))
         return true;
     /* Nobody will ever report its end: count it as ended. */
     mal_add_relaxed(&mal_writer_bucket(bucket)->frees, 1);
@@ -231,42 +234,75 @@ bool mal_profile_alloc(uintptr_t address, uint64_t size_bytes, uint64_t rate_byt
     uintptr_t pcs[MAL_BOX_DEPTH_MAX];
     if (!mal_profile_ensure_box_in_time())
         return false;
+    mal_live_prefetch(address);
     size_t depth = mal_unwind_capture(pcs, MAL_BOX_DEPTH_MAX, config.skip_low, config.skip_high);
     struct key key = {pcs, depth, size_bytes, rate_bytes, hash_stack(pcs, depth), kind};
     uint32_t bucket = depth > 0 ? bucket_for(&key) : MAL_BOX_NONE;
-    if (bucket == MAL_BOX_NONE)
-        mal_writer_drop(size_bytes);
-    bool recorded = bucket != MAL_BOX_NONE && count_alloc(bucket, address, size_bytes);
-    if (!recorded)
-        mal_add_relaxed(&lost_count, 1);
-    return recorded;
+    if (MAL_LIKELY(bucket != MAL_BOX_NONE))
+        return count_alloc(bucket, address);
+    mal_writer_drop(size_bytes);
+    mal_add_relaxed(&lost_count, 1);
+    return false;
 }
 
 bool mal_profile_own_alloc(uintptr_t address, uint64_t size_bytes) {
-    struct mal_live live = {.address = address, .bucket = MAL_LIVE_OWN, .size_bytes = size_bytes};
-    if (!mal_live_insert(&live))
+    if (!mal_live_insert(address, MAL_LIVE_OWN))
         return false;
     mal_add_relaxed(&own_bytes, size_bytes);
+    mal_add_relaxed(&own_count, 1);
     return true;
 }
 
-static void count_free(const struct mal_live *live) {
-    if (live->bucket == MAL_LIVE_OWN)
-        mal_sub_relaxed(&own_bytes, live->size_bytes);
-    else if (mal_writer_is_open())
-        mal_add_relaxed(&mal_writer_bucket(live->bucket)->frees, 1);
+static void count_own_free(uint64_t size_bytes) {
+    mal_sub_relaxed(&own_bytes, size_bytes);
+    mal_sub_relaxed(&own_count, 1);
 }
 
-bool mal_profile_free(uintptr_t address) {
-    return mal_live_remove(address, count_free);
+static void count_free(uint32_t bucket, uint64_t size_bytes) {
+    if (bucket == MAL_LIVE_OWN)
+        count_own_free(size_bytes);
+    else if (mal_writer_is_open())
+        mal_add_relaxed(&mal_writer_bucket(bucket)->frees, 1);
+}
+
+static bool end_sample(uintptr_t address, uint64_t size_bytes) {
+    uint32_t bucket = mal_live_remove(address);
+    if (bucket != MAL_LIVE_NONE)
+        count_free(bucket, size_bytes);
+    return bucket != MAL_LIVE_NONE;
+}
+
+/* Rule 4. */
+static MAL_SLOW bool end_sample_without_box(uintptr_t address, uint64_t size_bytes) {
+    mal_lock(&profile_lock);
+    bool found = end_sample(address, size_bytes);
+    mal_unlock(&profile_lock);
+    return found;
+}
+
+bool mal_profile_free(uintptr_t address, uint64_t size_bytes) {
+    return MAL_LIKELY(mal_writer_is_open()) ? end_sample(address, size_bytes)
+                                            : end_sample_without_box(address, size_bytes);
+}
+
+static void add_bucket(struct mal_profile_stats *stats, struct mal_box_bucket *bucket) {
+    uint64_t frees = mal_load_acquire(&bucket->frees);
+    uint64_t allocs = mal_load_relaxed(&bucket->allocs);
+    stats->samples += allocs;
+    stats->live += allocs - frees;
 }
 
 struct mal_profile_stats mal_profile_stats(void) {
-    return (struct mal_profile_stats){
-        .samples = mal_load_relaxed(&lost_count) + mal_live_samples(),
-        .live = mal_live_count(),
+    struct mal_profile_stats stats = {
+        .samples = mal_load_relaxed(&lost_count),
+        .live = mal_load_relaxed(&own_count),
         .own_bytes = mal_load_relaxed(&own_bytes),
     };
+    const struct mal_box_header *header = mal_writer_is_open() ? mal_writer_base() : NULL;
+    uint32_t used = header ? mal_load_acquire(&header->buckets_used) : 0;
+    for (uint32_t i = 0; i < used; i++)
+        add_bucket(&stats, mal_writer_bucket(i));
+    return stats;
 }
 
 void mal_profile_forget_in_child(void) {
@@ -278,10 +314,10 @@ void mal_profile_forget_in_child(void) {
 
 void mal_profile_before_fork(void) {
     mal_lock(&profile_lock);
-    mal_live_lock_all();
+    mal_live_before_fork();
 }
 
 void mal_profile_after_fork(void) {
-    mal_live_unlock_all();
+    mal_live_after_fork();
     mal_unlock(&profile_lock);
 }
