@@ -31,6 +31,7 @@
 #include "meta/pagemap.h"
 #include "pageheap/pageheap.h"
 #include "pageheap/scavenger.h"
+#include "pageheap/states.h"
 #include "sample/profile.h"
 
 #include <errno.h>
@@ -62,11 +63,18 @@ static void *take(uint32_t class) {
     return object;
 }
 
+/* Whether the object's state byte may be written, from now on at the latest. The span is looked at
+ * only where the page map does not say it: most spans have had a sample before. */
+static bool has_own_state(void *object) {
+    return mal_states_are_own(mal_pagemap_state(object)) ||
+           mal_pageheap_own_states(mal_pagemap_span_at(object));
+}
+
 /* What could not be recognised when it is freed is not recorded either. */
 static void *take_and_record(uint32_t class, enum mal_due due, uint64_t rate) {
     void *object = take(class);
     bool wanted = due != MAL_DUE_NOTHING || mal_object_trace_is_on();
-    if (!object || !wanted || !mal_pageheap_own_states(mal_pagemap_span_at(object)))
+    if (!object || !wanted || !has_own_state(object))
         return object;
     uint64_t size = mal_class[class].size_bytes;
     bool sampled = due != MAL_DUE_NOTHING && record(object, size, due, rate);
@@ -264,8 +272,27 @@ static void free_sampled(void *pointer, uint32_t class) {
     free_plain(pointer, class);
 }
 
+/* A sample is freed without a look at its span: the state byte says that one begins hereabouts, and
+ * the profile knows where exactly. */
+static bool free_if_sample(void *pointer) {
+    uint64_t granule = mal_pagemap_granule(pointer);
+    if (!mal_pagemap_covers(granule) || mal_object_trace_is_on())
+        return false;
+    uint64_t entry = mal_pagemap_entry(granule);
+    uint8_t *state = mal_entry_state(entry, granule);
+    uint32_t class = mal_entry_class(entry);
+    if (mal_load_relaxed(state) != mal_state_sampled(granule))
+        return false;
+    mal_init_check_fork();
+    if (!mal_profile_free((uintptr_t)pointer, mal_class[class].size_bytes))
+        return false;
+    mal_store_relaxed(state, mal_state_start(granule));
+    free_plain(pointer, class);
+    return true;
+}
+
 void mal_free_unusual(void *pointer) {
-    if (!pointer)
+    if (!pointer || free_if_sample(pointer))
         return;
     struct pointer_facts facts = facts_of(pointer);
     switch (facts.kind) {
