@@ -7,7 +7,8 @@
  * byte says so from then on. Medium sizes pass through the CPU caches; above that an object is a
  * span of its own. Path down: a pointer at which no plain object starts, or one that begins like a
  * freed one, is sampled, large, wrong, or plain after all; a sampled one is reported and then freed
- * like any other.
+ * like any other. What a sample touches was pushed out of the processor's caches since the last
+ * one, so both ways do without its span's descriptor where they can.
  *
  * A large object's `sampled` mark lies in its span, because it has no state byte.
  *
