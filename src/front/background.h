@@ -23,6 +23,13 @@ void mal_background_hurry(void);
 /* From here on the thread may be started: main's constructors are done. */
 void mal_background_allow(void);
 
+/* Asks the thread to end soon; false when there is none. Whoever asked calls take_back, and wakes
+ * it again and again until it has gone, or no longer waits for that. The program has no other
+ * thread. */
+bool mal_background_ask_to_leave(void);
+void mal_background_wake(void);
+void mal_background_take_back(void);
+
 /* In a forked child there is no such thread. */
 void mal_background_forget_in_child(void);
 
