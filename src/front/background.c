@@ -55,6 +55,7 @@
 
 enum run_state { FORBIDDEN, ALLOWED, RUNNING, ASKED_TO_LEAVE, LEFT };
 static uint32_t run_state;   /* enum run_state; atomic */
+static uint32_t filters;     /* relaxed atomic; the thread that starts ours writes */
 static uint64_t start_at_ns; /* not before it; relaxed atomic, written before ALLOWED */
 
 bool mal_background_is_settled(void) {
@@ -167,6 +168,7 @@ void mal_background_start(void) {
     mal_init_check_fork();
     if (!mal_init_is_own_process() || !change_state(ALLOWED, RUNNING))
         return;
+    mal_store_relaxed(&filters, mal_process_filters());
     /* No thread to be had: the process does without for a while. */
     if (mal_thread_start(&thread) != 0)
         allow_in(RETRY_NS);
@@ -188,9 +190,14 @@ void mal_background_wake(void) {
     mal_futex_wake(&never, 1);
 }
 
-void mal_background_take_back(void) {
+void mal_background_take_back(enum mal_background_return when) {
     if (change_state(ASKED_TO_LEAVE, RUNNING))
         return;
-    allow_in(0);
-    mal_background_start();
+    mal_background_allow();
+    if (when == MAL_BACKGROUND_AT_ONCE)
+        mal_background_start();
+}
+
+unsigned mal_background_filters(void) {
+    return mal_load_relaxed(&filters);
 }

@@ -28,7 +28,11 @@ void mal_background_allow(void);
  * thread. */
 bool mal_background_ask_to_leave(void);
 void mal_background_wake(void);
-void mal_background_take_back(void);
+enum mal_background_return { MAL_BACKGROUND_AT_ONCE, MAL_BACKGROUND_LATER };
+void mal_background_take_back(enum mal_background_return when);
+
+/* How many seccomp filters there were when the thread began; while it runs. */
+unsigned mal_background_filters(void);
 
 /* In a forked child there is no such thread. */
 void mal_background_forget_in_child(void);

@@ -8,16 +8,24 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+int capset(cap_user_header_t header, const cap_user_data_t data);
 
 #define PATIENCE_MS 5000
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -220,6 +228,41 @@ static void credentials(void) {
         printf("no answer\n");
 }
 
+/* libc aborts a program in which one thread may change its user and another may not. */
+static void kept_capabilities(void) {
+    for (int i = 0; i < 20; i++)
+        say("keep", prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0));
+    say("setuid", setresuid(65534, 65534, 65534));
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct all[2];
+    say("capget", (int)syscall(SYS_capget, &header, all));
+    all[0].effective = all[0].permitted;
+    say("capset", capset(&header, all));
+    say("setuid", setresuid(65533, 65533, 65533));
+    work();
+    say("no new rights", prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+    say_if_not_back();
+}
+
+/* A filter that ends whoever makes a thread. */
+static void filtered(void) {
+    struct sock_filter program[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 1, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog filter = {COUNT(program), program};
+    say("no new rights", prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+    if (is_preloaded() && !has_own_threads())
+        printf("the library's threads are not back\n");
+    say("filter", prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter, 0, 0));
+    say("keep", prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0));
+    unshare_and_say(CLONE_NEWNS);
+    work();
+}
+
 static void repeated(void) {
     for (int i = 0; i < 50; i++) {
         int fd = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
@@ -240,7 +283,8 @@ static const struct {
     ROLE(unshare_user), ROLE(unshare_user_late), ROLE(unshare_mount),    ROLE(unshare_files),
     ROLE(unshare_pid),  ROLE(unshare_vm),        ROLE(unshare_nonsense), ROLE(setns_user),
     ROLE(setns_mount),  ROLE(setns_net),         ROLE(setns_nonsense),   ROLE(threads),
-    ROLE(vfork_child),  ROLE(handler),           ROLE(credentials),      ROLE(repeated),
+    ROLE(vfork_child),  ROLE(handler),           ROLE(credentials),      ROLE(kept_capabilities),
+    ROLE(filtered),     ROLE(repeated),
 };
 
 int main(int count, char **arguments) {

@@ -18,7 +18,7 @@ import tempfile
 LIBRARY, PROGRAM, MALLARD = (str(pathlib.Path(path).resolve()) for path in sys.argv[1:4])
 ROLES = ("unshare_user", "unshare_user_late", "unshare_mount", "unshare_files", "unshare_pid", "unshare_vm",
          "unshare_nonsense", "setns_user", "setns_mount", "setns_net", "setns_nonsense", "threads", "vfork_child",
-         "handler", "credentials", "repeated")
+         "handler", "credentials", "kept_capabilities", "filtered", "repeated")
 WAYS = {"preloaded": {}, "locked": {"MALLARD_CPU_CACHE": "lock"}, "serving": {"MALLARD_HTTP": "127.0.0.1:0"}}
 passed = failed = 0
 
@@ -52,6 +52,7 @@ def check_programs(folder):
                  ["nsenter", "-m", "-t", str(os.getpid()), "id", "-u"],
                  ["bwrap", "--unshare-all", "--ro-bind", "/", "/", "id", "-u"],
                  ["setpriv", "--reuid=65534", "--clear-groups", "--no-new-privs", "id", "-u"],
+                 ["setpriv", "--reuid=65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all", "id", "-u"],
                  ["chroot", "/", "id", "-u"]):
         name = " ".join(argv[:3])
         if not shutil.which(argv[0]):
@@ -69,6 +70,7 @@ def check_programs(folder):
 
 def main():
     with tempfile.TemporaryDirectory(prefix="mallard-alone.") as folder:
+        os.chmod(folder, 0o1777)
         check_roles(folder)
         check_programs(folder)
     print(f"{passed} passed, {failed} failed")
