@@ -127,7 +127,7 @@ bool mal_init(void) {
     return up;
 }
 
-/* Libraries loaded with RTLD_DEEPBIND keep libc's malloc, and their blocks may end up here. Libc
+/* Libraries that reach libc's malloc past us exist, and their blocks may end up here. Libc
  * takes them from the program break, which Mallard never uses: they can be told apart, and are
  * leaked rather than guessed at. */
 bool mal_init_tolerates_foreign(const void *pointer) {

@@ -23,7 +23,7 @@ packages_of() {
     test) echo libcmocka-dev python3 curl clang libclang-rt-14-dev libunwind-dev golang-go \
         prometheus openssl binutils universal-ctags mandoc zsh gdb strace libgc-dev ;;
     demo) echo redis-server redis-tools golang-go g++ curl ;;
-    programs) echo redis-server redis-tools sqlite3 python3.11 libpython3.11-testsuite nginx wrk \
+    programs) echo php-cli ruby ripgrep fd-find bubblewrap redis-server redis-tools sqlite3 python3.11 libpython3.11-testsuite nginx wrk \
         postgresql memcached nodejs perl lua5.4 git gcc g++ clang make bash \
         libgc-dev w3m neko parser3-cgi nix-bin poke libhomfly-dev \
         guile-3.0 ecl ;;
