@@ -155,10 +155,12 @@ $(CORE_SO): $(CORE_OBJ) src/front/libmallard.map
 	  -Wl,-z,nodelete -Wl,--as-needed $(LDFLAGS)
 	@ln -sf libmallard.so.$(SOVERSION) $(OUT)/libmallard.so
 
-$(OUT)/libmallard.a: $(CORE_OBJ)
+# A program linked statically has its own dlopen.
+ARCHIVE_OBJ := $(filter-out %/os/dlopen.o,$(CORE_OBJ))
+$(OUT)/libmallard.a: $(ARCHIVE_OBJ)
 	$(call say,AR,$@)
 	@rm -f $@
-	$(Q)$(AR) rcs $@ $(CORE_OBJ)
+	$(Q)$(AR) rcs $@ $(ARCHIVE_OBJ)
 
 # It stands before libc's functions, so none of them may be checked or replaced by the compiler.
 GCLIB_FLAGS := $(BASE_FLAGS) -fPIC -fno-builtin -U_FORTIFY_SOURCE -fasynchronous-unwind-tables

@@ -65,6 +65,8 @@ READER_OBJ := $(call obj,$(READER_SRC) src/box/place.c src/base/format.c)
 PROGRAM_LIBS_look = $(READER_OBJ)
 PROGRAM_LIBS_serve = $(PLANE_OBJ) $(PLANE_LIBS)
 PROGRAM_LIBS_faults = -rdynamic
+# Calls that return twice get landing pads where there are such.
+PROGRAM_LIBS_vfork = $(if $(filter x86_64-%,$(shell $(CC) -dumpmachine)),-fcf-protection=full)
 PROGRAM_LIBS_example = -L$(OUT) -lmallard
 PROGRAM_LIBS_gc_example = -L$(OUT) -lmallard-gc -lmallard
 $(OUT)/tests/bin/programs/gc_example: $(GCLIB_SO)
@@ -189,6 +191,8 @@ CONFORMANCE_RUNS = \
   gc_uring='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/stress/gc_uring' \
   gc_extras='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/conformance/gc_extras' \
   regressions='LD_PRELOAD=$(CORE_SO) $(OUT)/tests/bin/conformance/regressions' \
+  vfork='LD_PRELOAD=$(CORE_SO) $(OUT)/tests/bin/conformance/vfork' \
+  alone='python3 tests/conformance/alone.py $(CORE_SO) $(OUT)/tests/bin/conformance/alone $(OUT)/mallard' \
   scavenge='python3 tests/conformance/scavenge.py $(CORE_SO) $(OUT)/tests/bin/conformance $(OUT)/mallard' \
   traced='python3 tests/conformance/traced.py $(CORE_SO) $(OUT)/tests/bin/conformance/traced' \
   stepped='python3 tests/conformance/stepped.py $(CORE_SO) $(OUT)/tests/bin/conformance/stepped' \

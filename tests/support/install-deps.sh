@@ -24,7 +24,7 @@ packages_of() {
         prometheus openssl binutils universal-ctags mandoc zsh gdb strace libgc-dev \
         clang-format-14 shellcheck ;;
     demo) echo redis-server redis-tools golang-go g++ curl ;;
-    programs) echo redis-server redis-tools sqlite3 python3.11 libpython3.11-testsuite nginx wrk \
+    programs) echo php-cli ruby ripgrep fd-find bubblewrap redis-server redis-tools sqlite3 python3.11 libpython3.11-testsuite nginx wrk \
         postgresql memcached nodejs perl lua5.4 git gcc g++ clang make bash \
         libgc-dev w3m neko parser3-cgi nix-bin poke libhomfly-dev \
         guile-3.0 ecl crystal stalin ;;
