@@ -41,8 +41,9 @@ struct mal_gc_thread {
     pid_t tid;                           /* constant while registered */
 
     /* A stop that came when the thread was not to be found: mal_gc_park_later. */
-    uint32_t put_off_epoch; /* last stop that it put off, once; the thread; relaxed atomic */
-    uint32_t again_epoch;   /* and was sent the signal for again; stopping thread */
+    uint32_t put_off_epoch;       /* last stop that it put off, once; the thread, release */
+    uint32_t known_put_off_epoch; /* that it was seen to have put off; stopping thread */
+    uint32_t again_epoch;         /* and was sent the signal for again; likewise */
 
     struct mal_gc_cache cache; /* gc/heap.h; owner, or the collector while the world is stopped */
     int64_t assist_debt_bytes; /* owner: bytes allocated in this cycle and not yet paid for */

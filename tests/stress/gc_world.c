@@ -424,6 +424,66 @@ static void test_silent_end(void) {
     judge(mal_gc_thread_count() == 1, "and is dropped by the next stop");
 }
 
+/* ---- threads that have something to write down first ---- */
+
+void *mallard_gc_link_call(void *(*function)(void *data), void *data);
+
+static void spin(uint64_t ns) {
+    for (uint64_t end_ns = now_ns() + ns; now_ns() < end_ns;)
+        ;
+}
+
+static uint32_t told; /* and not written down yet */
+static void *tell(void *section_ns) {
+    spin(*(const uint64_t *)section_ns);
+    mal_store_relaxed(&told, 1u);
+    return NULL;
+}
+
+/* Is told something on and on, and in between computes. */
+struct listener {
+    uint64_t section_ns, between_ns;
+    uint64_t calls;
+};
+
+static void *listen_on_and_on(void *argument) {
+    struct listener *listener = argument;
+    while (!mal_load_relaxed(&ending)) {
+        mallard_gc_link_call(tell, &listener->section_ns);
+        mal_store_relaxed(&told, 0u);
+        listener->calls++;
+        spin(listener->between_ns);
+    }
+    return NULL;
+}
+
+static void look_at_told(void *ret_unwritten) {
+    *(unsigned *)ret_unwritten += mal_load_relaxed(&told);
+}
+
+static void stop_a_listener(uint64_t between_ns, const char *what) {
+    struct listener listener = {50000, between_ns, 0};
+    unsigned unwritten = 0;
+    uint64_t took_ns = 0;
+    mal_store_relaxed(&ending, 0u);
+    pthread_t thread = start(listen_on_and_on, &listener);
+    must(moves_on(&listener.calls), "a listener");
+    for (int i = 0; i < 100; i++) {
+        took_ns += stop_once(look_at_told, &unwritten);
+        usleep(300);
+    }
+    mal_store_relaxed(&ending, 1u);
+    pthread_join(thread, NULL);
+    printf("   %lu calls, %u not written down, %lu us to stop\n", (unsigned long)listener.calls,
+           unwritten, (unsigned long)(took_ns / 100000));
+    judge(unwritten == 0, what);
+}
+
+static void test_listeners(void) {
+    stop_a_listener(0, "a thread that puts stops off on and on has written down what it was told");
+    stop_a_listener(3000000, "one that then does something else is stopped in the middle of it");
+}
+
 /* ---- what has to wait until the world goes on ---- */
 
 /* Of one of Mallard's own threads, which no stop concerns. */
@@ -521,6 +581,7 @@ int main(int argc, char **argv) {
     test_silent_end();
     test_idle();
     test_watchdog();
+    test_listeners();
     test_waits(try_to_join, "one of Mallard's threads joins the program between stops only");
     test_waits(try_to_walk, "the list of loaded objects is locked while the world is stopped");
     test_first_thread_leaves();
