@@ -77,6 +77,7 @@
 #include "base/atomic.h"
 #include "gc/world.h"
 #include "gc/world_private.h"
+#include "mallard/gc.h"
 #include "os/critical.h"
 #include "os/futex.h"
 #include "os/registers.h"
@@ -146,13 +147,28 @@ void mal_gc_park_on_signal(int signal_number) {
     errno = saved_errno;
 }
 
-/* The end of a critical section. The thread sends itself what it has put off, so that it parks in
- * the handler like everybody: registers in the signal frame, the program's handlers kept off. */
-void mal_gc_park_deferred(void) {
-    mal_critical.stop_pending = 0;
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    if (is_on(mal_load_acquire(&mal_gc_stop_epoch)))
+/* The thread sends itself what it has put off, so that it parks in the handler like everybody:
+ * registers in the signal frame, the program's handlers kept off. Where no signal would come, an
+ * empty region does it. */
+static void stop_here(void) {
+    if (!MAL_STOPS_BY_NOTE) {
         mal_task_signal(gettid(), mal_gc_signal());
+        return;
+    }
+    mallard_gc_blocking_begin();
+    mallard_gc_blocking_end();
+}
+
+static void forget_note(void) {
+    mal_store_relaxed(&mal_critical.stop_pending, 0u);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+/* The end of a critical section. */
+void mal_gc_park_deferred(void) {
+    forget_note();
+    if (is_on(mal_load_acquire(&mal_gc_stop_epoch)))
+        stop_here();
 }
 
 /* ---- sections whose end is no place to stop at ---- */
@@ -161,7 +177,7 @@ void mal_gc_park_first(void) {
     const struct mal_gc_thread *self = mal_gc_thread_register();
     uint32_t epoch = mal_load_acquire(&mal_gc_stop_epoch);
     if (self && is_on(epoch) && mal_load_relaxed(&self->put_off_epoch) == epoch)
-        mal_task_signal(gettid(), mal_gc_signal());
+        stop_here();
 }
 
 /* No system call: the thread is to be gone from here when the signal comes. */
@@ -171,7 +187,7 @@ void mal_gc_park_later(void) {
         mal_gc_park_deferred();
         return;
     }
-    mal_critical.stop_pending = 0;
+    forget_note();
     mal_store_release(&self->put_off_epoch, mal_load_acquire(&mal_gc_stop_epoch));
 }
 

@@ -36,9 +36,9 @@ struct mal_gc_thread {
 
     /* Home stack, high end excluded; 0: the thread was adopted and has not said yet. The thread. */
     uintptr_t stack_low, stack_high;
-    uintptr_t thread_pointer;            /* likewise; 0: not known yet */
-    const struct mal_critical *critical; /* likewise; NULL: not known yet */
-    pid_t tid;                           /* constant while registered */
+    uintptr_t thread_pointer;      /* likewise; 0: not known yet */
+    struct mal_critical *critical; /* likewise; NULL: not known yet */
+    pid_t tid;                     /* constant while registered */
 
     /* A stop that came when the thread was not to be found: mal_gc_park_later. */
     uint32_t put_off_epoch;       /* last stop that it put off, once; the thread, release */

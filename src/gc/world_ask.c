@@ -54,6 +54,13 @@ static bool signal_thread(struct mal_gc_thread *thread, struct mal_gc_round *rou
     return false;
 }
 
+/* In place of the signal, at every look: the thread may be taking an old note off this instant. */
+static bool note_thread(struct mal_gc_thread *thread, struct mal_gc_round *round) {
+    mal_store_relaxed(&thread->critical->stop_pending, 1u);
+    round->unstopped++;
+    return mal_task_signal(thread->tid, 0) == -ESRCH;
+}
+
 /* Whoever has the id of a thread that left long ago, and takes signals, is another one. */
 static bool is_another(const struct mal_gc_thread *left) {
     if (mal_clock_mono_ns() - left->left_ns < LEAVING_NS)
@@ -91,6 +98,8 @@ static bool ask_thread(struct mal_gc_thread *thread, void *context) {
         return false;
     if (mal_thread_is_own(thread->tid))
         return true; /* adopted before it could say so */
+    if (MAL_STOPS_BY_NOTE)
+        return note_thread(thread, round);
     if (thread->signalled_epoch != round->epoch || is_to_be_asked_again(thread, round))
         return signal_thread(thread, round);
     round->unstopped++;
@@ -169,7 +178,7 @@ void mal_gc_round_stop_known(struct mal_gc_round *round) {
     while (!ask_and_wait(round, patience_ns)) {
         if (patience_ns < LONGEST_WAIT_NS)
             patience_ns *= 2;
-        if (round->waited_ns >= LOST_AFTER_NS) {
+        if (round->waited_ns >= LOST_AFTER_NS && !MAL_STOPS_BY_NOTE) {
             mal_gc_signal_defend();
             mal_gc_thread_sift(look_closely, round);
         }

@@ -67,7 +67,7 @@ static uint32_t known_count(void) {
 }
 
 bool mal_gc_round_adopt_unknown(struct mal_gc_round *round) {
-    unsigned listed = mal_tasks_count();
+    unsigned listed = MAL_STOPS_BY_NOTE ? 0 : mal_tasks_count();
     if (listed == 0 || (listed == known_count() && kernels == 0))
         return false;
     make_room_for(listed);
