@@ -217,7 +217,7 @@ debug: ## unit tests and the collector's mutators with every assertion on
 	$(Q)$(MAKE) --no-print-directory VARIANT=debug check-unit
 asan: ## the same under AddressSanitizer and UBSan
 	$(Q)$(MAKE) --no-print-directory VARIANT=asan CC=clang check-unit
-tsan: ## unit tests under ThreadSanitizer
+tsan: ## the same under ThreadSanitizer
 	$(Q)$(MAKE) --no-print-directory VARIANT=tsan CC=clang check-unit
 compile_commands.json: ## for editors and clang-tidy (needs bear)
 	bear -- $(MAKE) -B all
