@@ -25,7 +25,7 @@ static bool is_child;
 
 static void retire(struct mal_gc_callback *callback) {
     (void)callback;
-    mal_add_relaxed(&retired, 1u);
+    __atomic_fetch_add(&retired, 1u, __ATOMIC_RELEASE);
 }
 
 static bool comes(const uint32_t *word, uint32_t least) {
