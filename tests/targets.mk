@@ -245,12 +245,12 @@ check: ## install what is missing, build, run every test, end with the counts
 	@$(RUNNER) $(call unit_runs,$(UNIT_CORE) $(UNIT_PLANE)) $(CONFORMANCE_RUNS) $(PAGE_RUNS) $(REPLAYS) $(LINT_RUNS)
 
 # AddressSanitizer: locals must lie on the stacks that are looked at, and forks of a program with
-# threads leave its own locks taken. ThreadSanitizer: none, its thread takes no signals, so no
-# collection could stop the world.
-INSIDE = GC_TORTURE_SECONDS=5 GC_TORTURE_MIB=16 GC_TORTURE_FORKS=$(if $(filter asan,$(VARIANT)),0,1) \
+# threads leave its own locks taken. ThreadSanitizer: the world is stopped by notes (os/critical.h),
+# and no forks, after which it starts no threads.
+INSIDE = GC_TORTURE_SECONDS=5 GC_TORTURE_MIB=16 GC_TORTURE_FORKS=$(if $(filter asan tsan,$(VARIANT)),0,1) \
   ASAN_OPTIONS=detect_stack_use_after_return=0
-INSIDE_RUNS = $(if $(filter tsan,$(VARIANT)),,$(foreach w,uffd none,\
-  gc_torture_$w='$(INSIDE) MALLARD_DEBUG=gccheckmark=1$(comma)gcdirty=$w $(TORTURE_INSIDE)'))
+INSIDE_RUNS = $(foreach w,uffd none,\
+  gc_torture_$w='$(INSIDE) MALLARD_DEBUG=gccheckmark=1$(comma)gcdirty=$w $(TORTURE_INSIDE)')
 
 check-unit: ## unit tests of this VARIANT, and where it can be the collector's mutators
 	@$(DEPS) build test

@@ -153,6 +153,7 @@ int mallard_gc_link_move(void **place, void **to, unsigned kind) {
  * Callers that it tells something may have to write that down before they are stopped: Guile's
  * virtual machine, that its stack has moved. So this is no place to stop at. */
 void *mallard_gc_link_call(void *(*function)(void *data), void *data) {
+    mal_gc_park_first();
     mal_critical_enter();
     void *result = function(data);
     MAL_CRITICAL_PIN(result);
