@@ -9,6 +9,7 @@
  * over its restartable sequences. Each case has other threads at work on the same size classes;
  * every object carries its owner's number from its first word to its last while it is owned.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <execinfo.h>
 #include <pthread.h>
@@ -306,6 +307,39 @@ static int tasks_of(const char *path) {
     return stat(path, &facts) == 0 ? (int)facts.st_nlink - 2 : -1;
 }
 
+/* Whether there is a box of that process. */
+static bool is_there(pid_t owner) {
+    char prefix[24];
+    bool found = false;
+    DIR *open = opendir(getenv("MALLARD_DIR"));
+    snprintf(prefix, sizeof prefix, "%d.", (int)owner);
+    for (struct dirent *entry; open && (entry = readdir(open));)
+        found |= strncmp(entry->d_name, prefix, strlen(prefix)) == 0;
+    if (open)
+        closedir(open);
+    return found;
+}
+
+/* The first sample of the process is due while a child runs in it. */
+static int box_is_the_parents(void) {
+    char *large[100];
+    pid_t child = vfork();
+    if (child == 0) {
+        for (size_t i = 0; i < COUNT(large); i++)
+            *(large[i] = malloc(1 << 20)) = 1;
+        for (size_t i = 0; i < COUNT(large); i++)
+            free(large[i]);
+        _exit(0);
+    }
+    if (end_of(child) != 0 || is_there(child))
+        return 1;
+    for (size_t i = 0; i < COUNT(large); i++)
+        *(large[i] = malloc(1 << 20)) = 1;
+    for (size_t i = 0; i < COUNT(large); i++)
+        free(large[i]);
+    return is_preloaded() && !is_there(getpid());
+}
+
 /* The library's own thread belongs to the program, never to a child that is gone soon. */
 static int no_thread_in_the_child(void) {
     static volatile int inside;
@@ -340,6 +374,7 @@ static const struct scene all[] = {
     {"refusal_is_libcs", refusal_is_libcs},
     {"stacks_are_walked", stacks_are_walked},
     {"no_thread_in_the_child", no_thread_in_the_child},
+    {"box_is_the_parents", box_is_the_parents},
 };
 
 static bool ends_well(pid_t child) {
@@ -373,10 +408,14 @@ int main(int count, char **arguments) {
     for (size_t i = 0; count > 2 && i < COUNT(all); i++)
         if (strcmp(arguments[2], all[i].name) == 0)
             return all[i].run();
+    char folder[] = "/dev/shm/mallard-vfork.XXXXXX";
+    if (!mkdtemp(folder) || setenv("MALLARD_DIR", folder, 1) != 0)
+        return 2;
     printf("seed %lu\n", seed);
     fflush(stdout);
     for (size_t i = 0; i < COUNT(all); i++)
         passed += passes(arguments[0], all[i].name);
+    rmdir(folder); /* boxes of the dead, if there are any, tell of a failure */
     printf("%zu passed, %zu failed\n", passed, COUNT(all) - passed);
     return passed != COUNT(all);
 }

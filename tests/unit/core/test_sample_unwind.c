@@ -599,11 +599,11 @@ static NOINLINE void turn_aside(struct way *way, unsigned turns, unsigned left) 
 
 static NOINLINE void turn(struct way *way, unsigned turns, unsigned left) {
     if (left == 0)
-        way->count = mal_unwind_capture(way->pcs, DEPTH, NULL, NULL, &way->path);
-    else if (turns & 1)
-        turn_aside(way, turns, left);
-    else
-        turn(way, turns >> 1, left - 1);
+        struct mal_unwind_code code;
+    way->count = mal_unwind_capture(way->pcs, DEPTH, NULL, NULL, &code);
+    way->path = code.path;
+    else if (turns & 1) turn_aside(way, turns, left);
+    else turn(way, turns >> 1, left - 1);
     KEEP();
 }
 
