@@ -144,6 +144,8 @@ static void a_module_can_be_read(void **state) {
     memcpy(module.build_id, "abcd", 4);
     assert_true(mal_writer_add_module(&module));
     read_at(offset_of(MAL_BOX_MODULES, at * sizeof got), &got, sizeof got);
+    module.first_stack = header.stacks_used;
+    assert_true(module.first_stack > 0);
     assert_memory_equal(&got, &module, sizeof got);
     assert_int_equal(header.modules_used, at + 1);
     assert_text(got.path, "/lib/x.so");
