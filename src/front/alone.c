@@ -27,7 +27,8 @@
  *
  * SYNCHRONIZATION: the program has no other thread. A signal handler that makes such a call while
  * one is being made finds the state ASKED_TO_LEAVE or LEFT (front/background.c) and does nothing
- * about threads.
+ * about threads; nor does one that has interrupted malloc in the middle, where our thread may wait
+ * for a lock before it can leave, and a new one cannot be had without malloc.
  *
  * Must never change what the call returns, nor errno where it succeeds.
  */
@@ -38,6 +39,7 @@
 #include "gc/cycle.h"
 #include "os/alias.h"
 #include "os/clock.h"
+#include "os/critical.h"
 #include "os/env.h"
 #include "os/futex.h"
 #include "os/tasks.h"
@@ -90,7 +92,8 @@ static void wait_until_alone(void) {
 }
 
 static bool may_send_away(enum demand demand) {
-    if (demand == MAY_STAY || !mal_background_is_settled() || !mal_init_is_own_process())
+    if (demand == MAY_STAY || mal_critical_is_open() || !mal_background_is_settled() ||
+        !mal_init_is_own_process())
         return false;
     if (demand == SHOULD_GO && mal_http_threads() > 0)
         return false;

@@ -61,6 +61,12 @@ static inline bool mal_critical_leave_is_due(void) {
     return --mal_critical.depth == 0 && __builtin_expect(mal_critical_stop_is_pending(), 0);
 }
 
+/* For what a signal handler of the program may call: whether it has interrupted a section, whose
+ * locks it must not wait for. */
+static inline bool mal_critical_is_open(void) {
+    return mal_critical.depth != 0;
+}
+
 static inline void mal_critical_leave(void) {
     if (mal_critical_leave_is_due())
         mal_critical_park();

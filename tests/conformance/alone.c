@@ -22,6 +22,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -214,6 +215,34 @@ static void handler(void) {
     say_if_not_back();
 }
 
+#define INTERRUPTIONS 200
+
+static volatile sig_atomic_t interruptions;
+
+static void unshare_files_in_handler(int signal) {
+    (void)signal;
+    int saved_errno = errno;
+    interruptions += unshare(CLONE_FILES) == 0;
+    errno = saved_errno;
+}
+
+/* In most cases the handler has interrupted malloc or free where they hold locks. */
+static void handler_in_malloc(void) {
+    struct itimerval often = {{0, 1000}, {0, 1000}};
+    struct itimerval never = {{0, 0}, {0, 0}};
+    static void *object[3000];
+    signal(SIGALRM, unshare_files_in_handler);
+    setitimer(ITIMER_REAL, &often, NULL);
+    while (interruptions < INTERRUPTIONS) {
+        for (size_t i = 0; i < COUNT(object); i++)
+            object[i] = malloc(1000 + i % 50 * 1000);
+        for (size_t i = 0; i < COUNT(object); i++)
+            free(object[i]);
+    }
+    setitimer(ITIMER_REAL, &never, NULL);
+    say_if_not_back();
+}
+
 /* Whoever gives up their rights has given them up in every thread. */
 static void credentials(void) {
     char command[128];
@@ -280,11 +309,11 @@ static const struct {
     const char *name;
     void (*run)(void);
 } roles[] = {
-    ROLE(unshare_user), ROLE(unshare_user_late), ROLE(unshare_mount),    ROLE(unshare_files),
-    ROLE(unshare_pid),  ROLE(unshare_vm),        ROLE(unshare_nonsense), ROLE(setns_user),
-    ROLE(setns_mount),  ROLE(setns_net),         ROLE(setns_nonsense),   ROLE(threads),
-    ROLE(vfork_child),  ROLE(handler),           ROLE(credentials),      ROLE(kept_capabilities),
-    ROLE(filtered),     ROLE(repeated),
+    ROLE(unshare_user), ROLE(unshare_user_late), ROLE(unshare_mount),     ROLE(unshare_files),
+    ROLE(unshare_pid),  ROLE(unshare_vm),        ROLE(unshare_nonsense),  ROLE(setns_user),
+    ROLE(setns_mount),  ROLE(setns_net),         ROLE(setns_nonsense),    ROLE(threads),
+    ROLE(vfork_child),  ROLE(handler),           ROLE(credentials),       ROLE(kept_capabilities),
+    ROLE(filtered),     ROLE(repeated),          ROLE(handler_in_malloc),
 };
 
 int main(int count, char **arguments) {

@@ -18,7 +18,7 @@ import tempfile
 LIBRARY, PROGRAM, MALLARD = (str(pathlib.Path(path).resolve()) for path in sys.argv[1:4])
 ROLES = ("unshare_user", "unshare_user_late", "unshare_mount", "unshare_files", "unshare_pid", "unshare_vm",
          "unshare_nonsense", "setns_user", "setns_mount", "setns_net", "setns_nonsense", "threads", "vfork_child",
-         "handler", "credentials", "kept_capabilities", "filtered", "repeated")
+         "handler", "credentials", "kept_capabilities", "filtered", "repeated", "handler_in_malloc")
 WAYS = {"preloaded": {}, "locked": {"MALLARD_CPU_CACHE": "lock"}, "serving": {"MALLARD_HTTP": "127.0.0.1:0"}}
 passed = failed = 0
 
