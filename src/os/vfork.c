@@ -24,8 +24,8 @@
  *
  * The frame of vfork is gone when the parent returns: its child has returned through it and called
  * other functions. The return address is kept in a register, which each of the two has for itself.
- * The child leaves by a jump: a shadow stack is shared as well, and a return would pop the parent's
- * entry.
+ * Where there is a shadow stack the child leaves by a jump: that stack is shared as well, and a
+ * return would pop the parent's entry.
  *
  * SYNCHRONIZATION: parent and child never run at once. The area is the thread's; the kernel writes
  * it between two instructions of a registered thread, which is what the sequence is for.
@@ -134,7 +134,12 @@ __asm__(".pushsection .text\n"
         "2:	tbnz w10, #31, 3f\n"
         "	mov w11, #-1\n"
         "	str w11, [x9, #4]\n"
-        "3:	ret\n"
+        "3:	mov x16, #1\n"
+        "	hint #40\n" /* chkfeat x16: 0 where there is a guarded control stack */
+        "	cbz x16, 4f\n"
+        "	ret\n"
+        "4:	mov x16, x30\n"
+        "	br x16\n"
         "	.cfi_endproc\n"
         ".size mallard_vfork, . - mallard_vfork\n" MAL_VFORK_NAMES ".popsection\n");
 
