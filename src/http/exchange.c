@@ -305,10 +305,23 @@ static uint64_t job_run(struct http_job *job) {
     return again_ms;
 }
 
-static void job_cancel(struct http_job *job) {
+/* A client that is gone gets Go's answer: it may have ended only its own side. */
+static void job_cancel(struct http_job *job, enum http_cancel why) {
+    static const struct {
+        unsigned status;
+        const char *sentence;
+    } answers[] = {[HTTP_CANCEL_STOPPING] = {503, "the server is stopping"},
+                   [HTTP_CANCEL_ABANDONED] = {500, "context canceled"},
+                   [HTTP_CANCEL_CROWDED] = {503, "too many requests are waiting"}};
     struct exchange *exchange = (struct exchange *)job;
-    http_reply_pprof_error(&exchange->reply, 503, "the server is stopping");
+    http_reply_pprof_error(&exchange->reply, answers[why].status, answers[why].sentence);
     answer_from_worker(exchange);
+}
+
+void http_exchange_abandon(struct http_service *service, struct http_connection *connection) {
+    struct exchange *exchange = connection->begun;
+    if (exchange != NULL)
+        http_workers_abandon(service->workers, &exchange->job);
 }
 
 /* Suspends first: the worker may be done before submit returns. */

@@ -20,8 +20,43 @@
 
 #define COMPRESS_MIN_BYTES 1024
 
+static bool take_waiting(const struct http_context *context, size_t bytes) {
+    if (context->waiting_bytes == NULL)
+        return true;
+    size_t held = atomic_fetch_add(context->waiting_bytes, bytes);
+    if (held + bytes <= HTTP_WAITING_BYTES_MAX)
+        return true;
+    atomic_fetch_sub(context->waiting_bytes, bytes);
+    return false;
+}
+
+static void give_waiting(const struct http_context *context, size_t bytes) {
+    if (context->waiting_bytes != NULL)
+        atomic_fetch_sub(context->waiting_bytes, bytes);
+}
+
+int http_request_hold(struct http_request *request, struct view_base *before,
+                      struct http_reply *reply) {
+    if (!take_waiting(request->context, view_base_bytes(before))) {
+        free(before);
+        http_reply_pprof_error(reply, 503,
+                               "too many requests with \"seconds\" are waiting: what they began "
+                               "with takes 16 MiB");
+        return -EBUSY;
+    }
+    request->before = before;
+    return 0;
+}
+
+static void release(struct http_request *request) {
+    if (request->before != NULL)
+        give_waiting(request->context, view_base_bytes(request->before));
+    free(request->before);
+    request->before = NULL;
+}
+
 void http_request_free(struct http_request *request) {
-    mal_snapshot_free(request->before);
+    release(request);
     mal_reader_close(request->reader);
     http_form_free(&request->form);
     view_buffer_free(&request->body);

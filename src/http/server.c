@@ -197,8 +197,8 @@ static void wait_for_events(struct http_server *server, struct wait *wait) {
         wait->count = 0;
 }
 
-/* After the library has had its turn: what it has read nothing more from. */
-static void cut_ended(struct http_server *server, const struct wait *wait) {
+/* After the library has had its turn: what it has read nothing more from, and who waits no more. */
+static void see_ended(struct http_server *server, const struct wait *wait) {
     MHD_UNSIGNED_LONG_LONG library_ms;
     bool ended = false;
     for (size_t i = WAIT_CLIENTS; i < wait->count; i++)
@@ -206,6 +206,9 @@ static void cut_ended(struct http_server *server, const struct wait *wait) {
     bool pending = MHD_get_timeout(server->daemon, &library_ms) == MHD_YES && library_ms == 0;
     if (ended && !pending)
         http_connections_cut_ended(&server->service.connections);
+    for (struct http_connection *one;
+         ended && (one = http_connections_next_gone(&server->service.connections)) != NULL;)
+        http_exchange_abandon(&server->service, one);
 }
 
 static void loop_turn(struct http_server *server) {
@@ -221,7 +224,7 @@ static void loop_turn(struct http_server *server) {
     if (server->accept_pauses || (wait.count > 0 && wait.fd[WAIT_LISTEN].revents != 0))
         accept_batch(server);
     MHD_run(server->daemon);
-    cut_ended(server, &wait);
+    see_ended(server, &wait);
 }
 
 /* ---- start and stop, on the loop's thread ---- */
@@ -351,6 +354,7 @@ static void prepare(struct http_server *server, const struct http_options *optio
         .is_daemon = options->flags & HTTP_DAEMON,
         .more_metrics = options->more_metrics,
         .more_context = options->more_context,
+        .waiting_bytes = &server->service.waiting_bytes,
     };
     server->service.rules = rules_of(options, &server->endpoint);
     if (options->token != NULL) {

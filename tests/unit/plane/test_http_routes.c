@@ -203,6 +203,32 @@ static void test_delta_waits_its_seconds(void **state) {
     http_reply_free(&reply);
 }
 
+static void test_what_waits_is_bounded(void **state) {
+    _Atomic size_t held = HTTP_WAITING_BYTES_MAX - 1000;
+    struct http_reply reply = {0};
+    struct http_request request = {.context = &context, .method = HTTP_GET};
+    (void)state;
+    context.waiting_bytes = &held;
+    assert_int_equal(http_route_find(&request, "/debug/pprof/heap?seconds=7", &reply), 0);
+    assert_int_equal(http_route_parameters(&request, NULL, &reply), 0);
+    http_route_run(&request, &reply);
+    assert_int_equal(reply.wait_ms, 7000);
+    assert_in_range(held, HTTP_WAITING_BYTES_MAX - 999, HTTP_WAITING_BYTES_MAX);
+    http_request_free(&request);
+    assert_int_equal(held, HTTP_WAITING_BYTES_MAX - 1000);
+
+    held = HTTP_WAITING_BYTES_MAX - 10;
+    get("/debug/pprof/heap?seconds=7", &reply);
+    assert_int_equal(reply.status, 503);
+    assert_int_equal(reply.flags, HTTP_REPLY_GO_PPROF);
+    assert_non_null(strstr(reply.body.data, "too many requests"));
+    assert_int_equal(held, HTTP_WAITING_BYTES_MAX - 10);
+    http_reply_free(&reply);
+    get("/debug/pprof/heap", &reply);
+    assert_int_equal(reply.status, 200);
+    http_reply_free(&reply);
+}
+
 static void test_parameters_come_from_a_form_too(void **state) {
     static const char form[] = "application/x-www-form-urlencoded";
     static const struct {
@@ -670,6 +696,7 @@ int main(void) {
                                         scene_end),
         cmocka_unit_test_setup_teardown(test_errors_carry_gos_sentences, scene_begin, scene_end),
         cmocka_unit_test_setup_teardown(test_delta_waits_its_seconds, scene_begin, scene_end),
+        cmocka_unit_test_setup_teardown(test_what_waits_is_bounded, scene_begin, scene_end),
         cmocka_unit_test_setup_teardown(test_parameters_come_from_a_form_too, scene_begin,
                                         scene_end),
         cmocka_unit_test_setup_teardown(test_methods, scene_begin, scene_end),

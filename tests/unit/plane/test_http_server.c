@@ -12,7 +12,9 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <malloc.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -270,23 +272,144 @@ static void test_stop_does_not_wait_for_deltas(void **state) {
     assert_int_equal(strncmp(answer, "HTTP/1.1 503 ", 13), 0);
 }
 
+#define WAITING_MAX 48 /* of which the server lets so many wait */
+
+/* Clients that wait for long, and those that found no room. */
+struct crowd {
+    struct pollfd client[WAITING_MAX + 64];
+    size_t count;
+};
+
+static bool somebody_is_answered(struct crowd *crowd) {
+    return poll(crowd->client, crowd->count, 20) > 0;
+}
+
+/* One more client at a time until one is refused: then all places are taken by the others. */
+static void fill(const struct http_server *server, struct crowd *crowd) {
+    char answer[ANSWER_BYTES];
+    crowd->count = 0;
+    do {
+        assert_true(crowd->count < COUNT(crowd->client));
+        int fd = connect_to(server);
+        send_text(fd, "GET /debug/pprof/heap?seconds=600 HTTP/1.1\r\nHost: localhost\r\n"
+                      "Connection: close\r\n\r\n");
+        crowd->client[crowd->count++] = (struct pollfd){.fd = fd, .events = POLLIN};
+    } while (!somebody_is_answered(crowd));
+    assert_true(crowd->count > WAITING_MAX);
+    for (size_t i = 0; i < crowd->count; i++)
+        if (crowd->client[i].revents != 0) {
+            assert_true(recv(crowd->client[i].fd, answer, sizeof answer, 0) > 0);
+            assert_int_equal(strncmp(answer, "HTTP/1.1 503 ", 13), 0);
+        }
+}
+
+static void disperse(const struct crowd *crowd) {
+    for (size_t i = 0; i < crowd->count; i++)
+        close(crowd->client[i].fd);
+}
+
 static void test_too_many_waiting_requests_are_refused(void **state) {
     struct http_options options = options_for("127.0.0.1:0");
     char answer[ANSWER_BYTES];
-    int waiting[64];
+    struct crowd crowd;
     (void)state;
     struct http_server *server = start(&options);
-    for (size_t i = 0; i < COUNT(waiting); i++) {
-        waiting[i] = connect_to(server);
-        send_text(waiting[i],
-                  "GET /debug/pprof/heap?seconds=600 HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    fill(server, &crowd);
+    assert_int_equal(ask(server, "GET /debug/pprof/heap?seconds=1", "", answer), 503);
+    assert_int_equal(ask(server, "GET /metrics", "", answer), 200); /* which does not wait */
+    assert_int_equal(ask(server, "GET /debug/pprof/heap", "", answer), 200);
+    disperse(&crowd);
+    http_server_stop(server);
+}
+
+static void test_a_client_that_left_is_not_waited_for(void **state) {
+    struct http_options options = options_for("127.0.0.1:0");
+    char answer[ANSWER_BYTES];
+    struct crowd crowd;
+    int status = 0;
+    (void)state;
+    struct http_server *server = start(&options);
+    fill(server, &crowd);
+    int half = crowd.client[0].fd;
+    assert_int_equal(shutdown(half, SHUT_WR), 0);
+    assert_true(recv(half, answer, sizeof answer, 0) > 0);
+    assert_int_equal(strncmp(answer, "HTTP/1.1 500 ", 13), 0);
+    disperse(&crowd);
+    for (int i = 0; i < 100 && status != 200; i++)
+        status = ask(server, "GET /debug/pprof/heap?seconds=1", "", answer);
+    assert_int_equal(status, 200);
+    http_server_stop(server);
+}
+
+static size_t allocated_bytes(void) {
+    struct mallinfo2 info = mallinfo2();
+    return info.uordblks + info.hblkhd;
+}
+
+/* A copy of this profile takes more than 2 MiB. */
+static void add_deep_stacks(void) {
+    uint64_t pcs[MAL_BOX_DEPTH_MAX];
+    for (uint32_t i = 0; i < 4000; i++) {
+        for (uint32_t k = 0; k < MAL_BOX_DEPTH_MAX; k++)
+            pcs[k] = 0x10000 + ((uint64_t)i * MAL_BOX_DEPTH_MAX + k) * 16;
+        uint32_t stack = box_fixture_add_stack(box, pcs, MAL_BOX_DEPTH_MAX);
+        box_fixture_add_bucket(box, stack, 64, 1, 1, 0);
     }
-    for (int i = 0; i < 100 && ask(server, "GET /metrics", "", answer) == 200; i++)
-        usleep(20000);
-    assert_int_equal(ask(server, "GET /metrics", "", answer), 503);
-    assert_int_equal(ask(server, "GET /healthz", "", answer), 200);
-    for (size_t i = 0; i < COUNT(waiting); i++)
-        close(waiting[i]);
+}
+
+static void test_who_waits_holds_no_whole_profile(void **state) {
+    struct http_options options = options_for("127.0.0.1:0");
+    char answer[ANSWER_BYTES];
+    struct crowd crowd;
+    (void)state;
+    add_deep_stacks();
+    struct http_server *server = start(&options);
+    assert_int_equal(ask(server, "GET /debug/pprof/heap?seconds=1", "", answer), 200);
+    size_t before = allocated_bytes();
+    fill(server, &crowd);
+    assert_true(allocated_bytes() < before + WAITING_MAX * (512u << 10));
+    disperse(&crowd);
+    http_server_stop(server);
+}
+
+/* ---- out of descriptors ---- */
+
+/* The first number that is free, which is what a limit must be so that none is. */
+static rlim_t lowest_free_fd(void) {
+    int fd = dup(0);
+    assert_true(fd >= 0);
+    close(fd);
+    return (rlim_t)fd;
+}
+
+static void test_who_comes_while_there_are_no_descriptors_waits(void **state) {
+    struct http_options options = options_for("127.0.0.1:0");
+    char answer[ANSWER_BYTES];
+    struct rlimit before, none;
+    (void)state;
+    struct http_server *server = start(&options);
+    int client = connect_to(server);
+    send_text(client, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_true(recv(client, answer, sizeof answer, 0) > 0);
+    int late = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = (struct rlimit){lowest_free_fd(), before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    struct http_endpoint endpoint;
+    assert_int_equal(http_endpoint_parse(http_server_address(server), &endpoint, problem), 0);
+    assert_int_equal(
+        connect(late, (const struct sockaddr *)&endpoint.address, endpoint.address_bytes), 0);
+    send_text(late, "GET /healthz HTTP/1.0\r\n\r\n");
+    clock_t cpu = clock();
+    struct pollfd unanswered = {.fd = late, .events = POLLIN};
+    assert_int_equal(poll(&unanswered, 1, 500), 0);
+    send_text(client, "GET /healthz HTTP/1.0\r\n\r\n");
+    receive_all(client, answer); /* whoever is in is served, and makes room */
+    assert_int_equal(strncmp(answer, "HTTP/1.1 200 ", 13), 0);
+    receive_all(late, answer);
+    assert_int_equal(strncmp(answer, "HTTP/1.1 200 ", 13), 0);
+    assert_true(clock() - cpu < CLOCKS_PER_SEC / 2); /* it does not spin */
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
     http_server_stop(server);
 }
 
@@ -571,6 +694,9 @@ int main(void) {
         SCENE(test_a_waiting_delta_holds_nobody_up),
         SCENE(test_stop_does_not_wait_for_deltas),
         SCENE(test_too_many_waiting_requests_are_refused),
+        SCENE(test_a_client_that_left_is_not_waited_for),
+        SCENE(test_who_waits_holds_no_whole_profile),
+        SCENE(test_who_comes_while_there_are_no_descriptors_waits),
         SCENE(test_idle_connections_give_way),
         SCENE(test_one_connection_carries_many_requests),
         SCENE(test_a_client_that_has_ended_is_not_kept),
