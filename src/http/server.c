@@ -25,9 +25,11 @@
 
 #include "http/exchange.h"
 #include "http/fds.h"
+#include "view/symbols.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -247,7 +249,16 @@ static int open_all(struct http_server *server) {
 
 /* A worker's last act. The stopper cannot do it: its table of descriptors may be another. */
 static void wake_loop(void *context) {
-    http_service_wake(context);
+    struct http_server *server = context;
+    http_service_wake(&server->service);
+}
+
+/* What debug information took was many small pieces. In a program that is not ours they are left
+ * to its own scavenger, as a trim would take all that the program has free. */
+static void rest(void *context) {
+    struct http_server *server = context;
+    if (view_symbols_rest(server->service.context.symbols) && !(server->options.flags & HTTP_GUEST))
+        malloc_trim(0);
 }
 
 static int begin_service(struct http_server *server) {
@@ -270,8 +281,8 @@ static int begin_service(struct http_server *server) {
         error = view_symbols_create(&server->service.context.symbols);
     if (error < 0)
         return error;
-    const struct http_worker_hooks hooks = {server->options.thread_begin, wake_loop,
-                                            &server->service};
+    const struct http_worker_hooks hooks = {
+        .begin = server->options.thread_begin, .end = wake_loop, .idle = rest, .context = server};
     return http_workers_start(WORKERS, &hooks, &server->service.workers);
 }
 

@@ -7,6 +7,8 @@
  *
  * Path: submit -> list -> run -> (again in N ms: back into the list) or over.
  *
+ * Who has run a job waits no longer than until it is time to be idle, once; then for a job alone.
+ *
  * SYNCHRONIZATION  `lock` guards the list, the counts, `stopping` and the jobs' own fields; it is
  * never held while a job runs or is cancelled. `changed` is signalled when the front may have
  * changed.
@@ -27,6 +29,8 @@
 #define JOBS_MAX 64
 #define WAITING_MAX 48
 #define STACK_BYTES (4u << 20)
+#define IDLE_NS (5u * (uint64_t)NS_PER_S)
+#define NEVER_NS UINT64_MAX
 #define NS_PER_MS 1000000u
 #define NS_PER_S 1000000000u
 
@@ -36,6 +40,7 @@ struct http_workers {
     struct http_job *first;         /* lock; by due_ns */
     size_t jobs;                    /* lock; in the list or running */
     size_t waiting;                 /* lock; in the list to be run again */
+    uint64_t idle_ns;               /* lock; when to call `idle`, or NEVER_NS */
     bool stopping;                  /* lock */
     struct http_worker_hooks hooks; /* constant */
     size_t thread_count;            /* starter only */
@@ -83,20 +88,38 @@ static struct http_job *remove_locked(struct http_workers *workers, struct http_
     return job;
 }
 
+/* Waits until something is due or the front may have changed. */
+static void wait_for_due_locked(struct http_workers *workers) {
+    uint64_t due_ns = workers->first != NULL ? workers->first->due_ns : NEVER_NS;
+    if (workers->idle_ns < due_ns)
+        due_ns = workers->idle_ns;
+    struct timespec due = {(time_t)(due_ns / NS_PER_S), (long)(due_ns % NS_PER_S)};
+    if (due_ns == NEVER_NS)
+        pthread_cond_wait(&workers->changed, &workers->lock);
+    else
+        pthread_cond_timedwait(&workers->changed, &workers->lock, &due);
+}
+
+/* Locks: `lock` is held on entry and on return, not during the call. */
+static void be_idle_locked(struct http_workers *workers) {
+    workers->idle_ns = NEVER_NS;
+    if (workers->hooks.idle == NULL)
+        return;
+    pthread_mutex_unlock(&workers->lock);
+    workers->hooks.idle(workers->hooks.context);
+    pthread_mutex_lock(&workers->lock);
+}
+
 /* Waits until a job is due and takes it; NULL when stopping. */
 static struct http_job *take_locked(struct http_workers *workers) {
     while (!workers->stopping) {
-        struct http_job *job = workers->first;
-        if (job == NULL) {
-            pthread_cond_wait(&workers->changed, &workers->lock);
-        } else if (job->due_ns <= http_now_ns()) {
-            remove_locked(workers, &workers->first);
-            return job;
-        } else {
-            struct timespec due = {(time_t)(job->due_ns / NS_PER_S),
-                                   (long)(job->due_ns % NS_PER_S)};
-            pthread_cond_timedwait(&workers->changed, &workers->lock, &due);
-        }
+        uint64_t now_ns = http_now_ns();
+        if (workers->first != NULL && workers->first->due_ns <= now_ns)
+            return remove_locked(workers, &workers->first);
+        if (workers->idle_ns <= now_ns)
+            be_idle_locked(workers);
+        else
+            wait_for_due_locked(workers);
     }
     return NULL;
 }
@@ -127,6 +150,7 @@ static void run_locked(struct http_workers *workers, struct http_job *job) {
     pthread_mutex_unlock(&workers->lock);
     uint64_t again_ms = job->run(job);
     pthread_mutex_lock(&workers->lock);
+    workers->idle_ns = http_now_ns() + IDLE_NS;
     if (again_ms > 0)
         wait_locked(workers, job, again_ms);
     else
@@ -165,6 +189,7 @@ int http_workers_start(size_t threads, const struct http_worker_hooks *hooks,
         return -ENOMEM;
     workers_init(workers);
     workers->hooks = *hooks;
+    workers->idle_ns = NEVER_NS;
     for (size_t i = 0; i < threads && i < THREADS_MAX; i++) {
         int error = http_thread_create(&workers->thread[i], worker_main, workers);
         if (error < 0) {

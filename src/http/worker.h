@@ -33,10 +33,12 @@ struct http_job {
 
 struct http_workers;
 
-/* What each thread calls first and last; both may be NULL. */
+/* What each thread calls first and last, and what one of them calls when no job has run for some
+ * seconds after the last one. Each may be NULL. */
 struct http_worker_hooks {
     void (*begin)(void);
     void (*end)(void *context);
+    void (*idle)(void *context);
     void *context;
 };
 int http_workers_start(size_t threads, const struct http_worker_hooks *hooks,

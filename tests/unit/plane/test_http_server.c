@@ -25,6 +25,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -372,6 +373,39 @@ static void test_who_waits_holds_no_whole_profile(void **state) {
     http_server_stop(server);
 }
 
+/* Of regular files, such as those that symbols come from. */
+static size_t open_files(void) {
+    char path[300];
+    struct stat info;
+    size_t count = 0;
+    DIR *folder = opendir("/proc/self/fd");
+    assert_non_null(folder);
+    for (struct dirent *entry; (entry = readdir(folder)) != NULL;) {
+        snprintf(path, sizeof path, "/proc/self/fd/%s", entry->d_name);
+        count += stat(path, &info) == 0 && S_ISREG(info.st_mode);
+    }
+    closedir(folder);
+    return count;
+}
+
+static void test_files_of_symbols_are_closed_when_nobody_asks(void **state) {
+    struct http_options options = options_for("127.0.0.1:0");
+    char answer[ANSWER_BYTES];
+    (void)state;
+    struct http_server *server = start(&options);
+    size_t before = open_files();
+    assert_int_equal(ask(server, "GET /debug/pprof/heap", "", answer), 200);
+    assert_true(open_files() > before);
+    int waiting = connect_to(server); /* and does not keep them */
+    send_text(waiting, "GET /debug/pprof/heap?seconds=600 HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    double begin = now_s();
+    while (open_files() > before && now_s() - begin < 20)
+        usleep(50000);
+    assert_int_equal(open_files(), before);
+    close(waiting);
+    http_server_stop(server);
+}
+
 /* ---- out of descriptors ---- */
 
 /* The first number that is free, which is what a limit must be so that none is. */
@@ -696,6 +730,7 @@ int main(void) {
         SCENE(test_too_many_waiting_requests_are_refused),
         SCENE(test_a_client_that_left_is_not_waited_for),
         SCENE(test_who_waits_holds_no_whole_profile),
+        SCENE(test_files_of_symbols_are_closed_when_nobody_asks),
         SCENE(test_who_comes_while_there_are_no_descriptors_waits),
         SCENE(test_idle_connections_give_way),
         SCENE(test_one_connection_carries_many_requests),
