@@ -56,17 +56,11 @@ void http_pprof_redirect(struct http_request *request, struct http_reply *reply)
     char id[HTTP_ID_BYTES] = "";
     if (request->key.pid != 0 && *http_form_get(&request->form, "proc") == '\0')
         http_key_text(&request->key, id);
-    if (asprintf(&reply->location, "%s%s/debug/pprof/%s%s", *id != '\0' ? "/p/" : "", id, separator,
-                 request->query) < 0) {
-        reply->location = NULL;
-        http_reply_error(reply, 500, "not enough memory for the answer");
-        return;
-    }
-    reply->status = 301;
-    reply->type = HTTP_TYPE_HTML;
-    view_buffer_text(&reply->body, "<a href=\"");
-    http_html_text(&reply->body, reply->location, strlen(reply->location));
-    view_buffer_text(&reply->body, "\">Moved Permanently</a>.\n\n");
+    char *location;
+    if (asprintf(&location, "%s%s/debug/pprof/%s%s", *id != '\0' ? "/p/" : "", id, separator,
+                 request->query) < 0)
+        location = NULL;
+    http_reply_moved(reply, location);
 }
 
 void http_pprof_index(struct http_request *request, struct http_reply *reply) {

@@ -80,6 +80,18 @@ void http_reply_pprof_error(struct http_reply *reply, unsigned status, const cha
     reply->flags |= HTTP_REPLY_GO_PPROF;
 }
 
+void http_reply_moved(struct http_reply *reply, char *location) {
+    http_reply_free(reply);
+    if (location == NULL) {
+        http_reply_error(reply, 500, "not enough memory for the answer");
+        return;
+    }
+    *reply = (struct http_reply){.status = 301, .type = HTTP_TYPE_HTML, .location = location};
+    view_buffer_text(&reply->body, "<a href=\"");
+    http_html_text(&reply->body, location, strlen(location));
+    view_buffer_text(&reply->body, "\">Moved Permanently</a>.\n\n");
+}
+
 void http_reply_error_json(struct http_reply *reply) {
     struct view_buffer body = {0};
     struct view_json json = {.out = &body};

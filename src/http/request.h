@@ -93,6 +93,10 @@ void http_reply_error(struct http_reply *reply, unsigned status, const char *tex
 /* The same with X-Go-Pprof: `go tool pprof` shows the text to its user. */
 void http_reply_pprof_error(struct http_reply *reply, unsigned status, const char *text);
 
+/* Sends the client to `location`, which the reply takes over; NULL: there was no memory for it. The
+ * body is Go's. */
+void http_reply_moved(struct http_reply *reply, char *location);
+
 /* For routes whose errors are JSON: makes {"error":"text"} of an error. */
 void http_reply_error_json(struct http_reply *reply);
 

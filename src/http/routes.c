@@ -106,21 +106,62 @@ static void take_process(struct http_request *request) {
     memmove(request->path, rest, strlen(rest) + 1);
 }
 
-int http_route_find(struct http_request *request, const char *target, struct http_reply *reply) {
-    target = origin_form(target);
+/* Fills path, query, key and route, which stays NULL where there is none. -EINVAL when the path
+ * cannot be read. */
+static int read_target(struct http_request *request, const char *target) {
     const char *question = strchr(target, '?');
     size_t path_bytes = question != NULL ? (size_t)(question - target) : strlen(target);
     request->query = question != NULL ? question + 1 : "";
     request->path = strndup(target, path_bytes);
     long decoded =
         request->path != NULL ? http_decode(request->path, path_bytes, HTTP_DECODE_PATH) : -ENOMEM;
-    if (decoded < 0) {
-        http_reply_error(reply, 400, "400 Bad Request: the path cannot be read");
+    if (decoded < 0)
         return -EINVAL;
-    }
     request->path[decoded] = '\0';
     take_process(request);
     request->route = route_lookup(request->path);
+    return 0;
+}
+
+/* The target with one slash in its path wherever there are several in a row. */
+static char *without_empty_names(const char *target) {
+    char *text = strdup(target);
+    if (text == NULL)
+        return NULL;
+    char *to = text;
+    for (const char *from = text; *from != '\0' && *from != '?'; from++)
+        if (*from != '/' || from[1] != '/')
+            *to++ = *from;
+    const char *query = target + strcspn(target, "?");
+    memcpy(to, query, strlen(query) + 1);
+    return text;
+}
+
+/* Go sends a client to the clean form of a path. Here only if it leads somewhere, and only for
+ * slashes: they come from an address that ends in one and a path that begins with one. */
+static bool is_elsewhere(const char *target, struct http_reply *reply) {
+    struct http_request clean = {0};
+    char *text = without_empty_names(target);
+    bool leads = text != NULL && strcmp(text, target) != 0 && read_target(&clean, text) == 0 &&
+                 clean.route != NULL && !(clean.route->flags & HTTP_ROUTE_PREFIX);
+    http_request_free(&clean);
+    if (leads)
+        http_reply_moved(reply, text);
+    else
+        free(text);
+    return leads;
+}
+
+int http_route_find(struct http_request *request, const char *target, struct http_reply *reply) {
+    target = origin_form(target);
+    if (read_target(request, target) < 0) {
+        http_reply_error(reply, 400, "400 Bad Request: the path cannot be read");
+        return -EINVAL;
+    }
+    if (request->route != NULL && !(request->route->flags & HTTP_ROUTE_PREFIX))
+        return 0;
+    if (is_elsewhere(target, reply))
+        return -EINVAL;
     if (request->route != NULL)
         return 0;
     http_reply_error(reply, 404, "404 page not found");
