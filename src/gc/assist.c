@@ -33,7 +33,7 @@
 #include "os/futex.h"
 #include "os/lock.h"
 
-#define MIN_WORK_BYTES (64u << 10)
+#define MIN_WORK_BYTES (256u << 10) /* a sixth of a millisecond where objects are small */
 #define WAIT_NS 2000000u
 
 static int64_t credit_bytes;
@@ -87,11 +87,11 @@ static uint64_t scan(uint64_t bytes) {
     uint64_t scanned = 0;
     mal_critical_enter();
     if (marking()) {
-        uint64_t start_ns = mal_clock_mono_ns();
+        uint64_t start_ns = mal_clock_thread_ns();
         struct mal_gc_worker *worker = mal_gc_worker_take();
         scanned = mal_gc_drain(worker, bytes, &mal_critical.stop_pending);
         mal_gc_worker_give(worker);
-        count_assist(mal_clock_mono_ns() - start_ns);
+        count_assist(mal_clock_thread_ns() - start_ns);
         mal_gc_workers_note_lull();
     }
     mal_critical_leave();
