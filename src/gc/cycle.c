@@ -54,7 +54,7 @@
 #define RESCAN_PAGE_NS 2500u /* of one page full of small objects, on one CPU */
 #define STOP_RESCAN_NS (MAL_GC_PAUSE_TARGET_NS / 3) /* so much is left to a stop */
 #define LEARN_BYTES (64u << 10)                     /* less tells nothing of the speed */
-#define STALE_NS 500000u                            /* is_round_stale */
+#define STALE_NS 1000000u                           /* is_round_stale */
 #define STALE_ROUNDS_MAX 4u
 #define NAP_NS 1000000u /* between two looks at how marking goes */
 #define OWN_QUANTUM_BYTES (1u << 20)

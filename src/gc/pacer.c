@@ -32,7 +32,7 @@
 /* Bounds of the trigger between marked bytes and goal; for hopeless ones see runway. */
 #define RATIO_PARTS 64
 #define RATIO_LEAST 45
-#define RATIO_HOPELESS 50
+#define RATIO_HOPELESS 55
 #define RATIO_MOST 61
 
 uint64_t mal_gc_pacer_bytes_of(double value) {
