@@ -32,7 +32,7 @@ endif
 debug_FLAGS := -O1 -fno-omit-frame-pointer -DMAL_DEBUG=2
 asan_FLAGS := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined -DMAL_DEBUG=1 -DMAL_SANITIZED=1
 fuzz_FLAGS := $(asan_FLAGS) -fsanitize=fuzzer-no-link
-tsan_FLAGS := -O1 -fno-omit-frame-pointer -fsanitize=thread -DMAL_DEBUG=1 -DMAL_SANITIZED=1
+tsan_FLAGS := -O1 -fno-omit-frame-pointer -fsanitize=thread -DMAL_DEBUG=1 -DMAL_SANITIZED=1 -DMAL_STOPS_BY_NOTE=1
 aarch64_FLAGS := -DMAL_DEBUG=1
 lockstats_FLAGS := -DMAL_LOCK_STATS=1
 VARIANT_FLAGS := $($(VARIANT)_FLAGS)
@@ -155,10 +155,12 @@ $(CORE_SO): $(CORE_OBJ) src/front/libmallard.map
 	  -Wl,-z,nodelete -Wl,--as-needed $(LDFLAGS)
 	@ln -sf libmallard.so.$(SOVERSION) $(OUT)/libmallard.so
 
-$(OUT)/libmallard.a: $(CORE_OBJ)
+# A program linked statically has its own dlopen.
+ARCHIVE_OBJ := $(filter-out %/os/dlopen.o,$(CORE_OBJ))
+$(OUT)/libmallard.a: $(ARCHIVE_OBJ)
 	$(call say,AR,$@)
 	@rm -f $@
-	$(Q)$(AR) rcs $@ $(CORE_OBJ)
+	$(Q)$(AR) rcs $@ $(ARCHIVE_OBJ)
 
 # It stands before libc's functions, so none of them may be checked or replaced by the compiler.
 GCLIB_FLAGS := $(BASE_FLAGS) -fPIC -fno-builtin -U_FORTIFY_SOURCE -fasynchronous-unwind-tables
@@ -217,7 +219,7 @@ debug: ## unit tests and the collector's mutators with every assertion on
 	$(Q)$(MAKE) --no-print-directory VARIANT=debug check-unit
 asan: ## the same under AddressSanitizer and UBSan
 	$(Q)$(MAKE) --no-print-directory VARIANT=asan CC=clang check-unit
-tsan: ## unit tests under ThreadSanitizer
+tsan: ## the same under ThreadSanitizer
 	$(Q)$(MAKE) --no-print-directory VARIANT=tsan CC=clang check-unit
 compile_commands.json: ## for editors and clang-tidy (needs bear)
 	bear -- $(MAKE) -B all

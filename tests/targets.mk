@@ -65,6 +65,8 @@ READER_OBJ := $(call obj,$(READER_SRC) src/box/place.c src/base/format.c)
 PROGRAM_LIBS_look = $(READER_OBJ)
 PROGRAM_LIBS_serve = $(PLANE_OBJ) $(PLANE_LIBS)
 PROGRAM_LIBS_faults = -rdynamic
+# Calls that return twice get landing pads where there are such.
+PROGRAM_LIBS_vfork = $(if $(filter x86_64-%,$(shell $(CC) -dumpmachine)),-fcf-protection=full)
 PROGRAM_LIBS_example = -L$(OUT) -lmallard
 PROGRAM_LIBS_gc_example = -L$(OUT) -lmallard-gc -lmallard
 $(OUT)/tests/bin/programs/gc_example: $(GCLIB_SO)
@@ -189,6 +191,8 @@ CONFORMANCE_RUNS = \
   gc_uring='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/stress/gc_uring' \
   gc_extras='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/conformance/gc_extras' \
   regressions='LD_PRELOAD=$(CORE_SO) $(OUT)/tests/bin/conformance/regressions' \
+  vfork='LD_PRELOAD=$(CORE_SO) $(OUT)/tests/bin/conformance/vfork' \
+  alone='python3 tests/conformance/alone.py $(CORE_SO) $(OUT)/tests/bin/conformance/alone $(OUT)/mallard' \
   scavenge='python3 tests/conformance/scavenge.py $(CORE_SO) $(OUT)/tests/bin/conformance $(OUT)/mallard' \
   traced='python3 tests/conformance/traced.py $(CORE_SO) $(OUT)/tests/bin/conformance/traced' \
   stepped='python3 tests/conformance/stepped.py $(CORE_SO) $(OUT)/tests/bin/conformance/stepped' \
@@ -241,12 +245,12 @@ check: ## install what is missing, build, run every test, end with the counts
 	@$(RUNNER) $(call unit_runs,$(UNIT_CORE) $(UNIT_PLANE)) $(CONFORMANCE_RUNS) $(PAGE_RUNS) $(REPLAYS) $(LINT_RUNS)
 
 # AddressSanitizer: locals must lie on the stacks that are looked at, and forks of a program with
-# threads leave its own locks taken. ThreadSanitizer: none, its thread takes no signals, so no
-# collection could stop the world.
-INSIDE = GC_TORTURE_SECONDS=5 GC_TORTURE_MIB=16 GC_TORTURE_FORKS=$(if $(filter asan,$(VARIANT)),0,1) \
+# threads leave its own locks taken. ThreadSanitizer: the world is stopped by notes (os/critical.h),
+# and no forks, after which it starts no threads.
+INSIDE = GC_TORTURE_SECONDS=5 GC_TORTURE_MIB=16 GC_TORTURE_FORKS=$(if $(filter asan tsan,$(VARIANT)),0,1) \
   ASAN_OPTIONS=detect_stack_use_after_return=0
-INSIDE_RUNS = $(if $(filter tsan,$(VARIANT)),,$(foreach w,uffd none,\
-  gc_torture_$w='$(INSIDE) MALLARD_DEBUG=gccheckmark=1$(comma)gcdirty=$w $(TORTURE_INSIDE)'))
+INSIDE_RUNS = $(foreach w,uffd none,\
+  gc_torture_$w='$(INSIDE) MALLARD_DEBUG=gccheckmark=1$(comma)gcdirty=$w $(TORTURE_INSIDE)')
 
 check-unit: ## unit tests of this VARIANT, and where it can be the collector's mutators
 	@$(DEPS) build test

@@ -173,7 +173,8 @@ int mallard_gc_cleanup_stop(const struct mallard_gc_cleanup *cleanup);
 
 /* Runs function(object) once nothing leads to the object; it and all that it leads to is whole
  * then, and is free again when it is found dead another time. Of objects that lead to each other
- * the first dies first; in a ring none does. NULL takes the finalizer back. `object` is the start
+ * the first dies first; in a ring none does, but what an object says of itself counts for nothing.
+ * NULL takes the finalizer back. `object` is the start
  * of an object (of up to 16 bytes without pointers: any address in it). Freeing the object by hand
  * drops it.
  * -EINVAL: not the start of a collected object (NULL, an interior pointer, malloc's, an arena's);

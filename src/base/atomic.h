@@ -25,6 +25,8 @@
 /* On failure *expected becomes what was found. */
 #define mal_cas_acquire(p, expected, v)                                                            \
     __atomic_compare_exchange_n((p), (expected), (v), 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)
+#define mal_cas_release(p, expected, v)                                                            \
+    __atomic_compare_exchange_n((p), (expected), (v), 0, __ATOMIC_RELEASE, __ATOMIC_RELAXED)
 #define mal_cas_relaxed(p, expected, v)                                                            \
     __atomic_compare_exchange_n((p), (expected), (v), 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED)
 

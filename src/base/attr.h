@@ -18,8 +18,9 @@
 #define MAL_UNUSED __attribute__((unused))
 #define MAL_PRINTF(at, first) __attribute__((__format__(__printf__, at, first)))
 
-/* Reads whatever lies in a stack or a segment, also what AddressSanitizer keeps others off. */
-#define MAL_READS_ANYTHING __attribute__((no_sanitize("address")))
+/* Reads whatever lies in a stack or a segment, also what AddressSanitizer keeps others off, and
+ * what somebody may be writing, which ThreadSanitizer reports. */
+#define MAL_READS_ANYTHING __attribute__((no_sanitize("address", "thread")))
 
 /* The core is loaded at start-up or linked in, so its thread variables live in the static block:
  * one addressing mode, no call, no allocation on first use. */

@@ -10,7 +10,7 @@
  *   INIT        one-time set-up, front/init.c
  *   STATS       collecting statistics, front/stats.c
  *   PROFILE     inserting stacks and buckets, sample/profile.c
- *   LIVE        one shard of the table of live samples, sample/live.c (never two shards)
+ *   LIVE        growth of the table of live samples, sample/live.c
  *   THREADS     the registry of threads, front/thread.c
  *   BOX         trace ring, history, statistics, box/writer_live.c
  *   GC_PACE     pacer and limiter, gc/cycle_pace.c

@@ -7,7 +7,8 @@
  * the calling thread, as programs written for Boehm's collector expect. Path down: GC_free is a
  * hint; an interior pointer (aligned memory) is led back to its object.
  *
- * Must never hand out memory that is not zeroed: old programs rely on it even for atomic objects.
+ * Must never hand out parts of a block, as mallard_gc_alloc_noscan does below 16 bytes; nor memory
+ * that is not zeroed: old programs rely on it even for atomic objects.
  */
 #include "bdwgc/engine.h"
 #include "bdwgc/private.h"
@@ -31,9 +32,16 @@ void bdwgc_before_allocating(void) {
         bdwgc_tell_cycle();
 }
 
+/* A block of its own, however small: it can be freed, moved and finalized without its neighbours.
+ * And a byte more, so that a pointer behind the last one keeps the object alive. */
+static void *allocate_atomic(size_t bytes) {
+    size_t with_end = bytes < SIZE_MAX ? bytes + 1 : bytes;
+    return mallard_gc_alloc_noscan(with_end < ALIGNED_ALWAYS ? ALIGNED_ALWAYS : with_end);
+}
+
 static void *allocate(size_t bytes, enum kind kind) {
     bdwgc_before_allocating();
-    void *object = kind == ATOMIC ? mallard_gc_alloc_noscan(bytes) : mallard_gc_alloc(bytes, NULL);
+    void *object = kind == ATOMIC ? allocate_atomic(bytes) : mallard_gc_alloc(bytes, NULL);
     return object ? object : bdwgc_no_memory(bytes);
 }
 
@@ -87,9 +95,7 @@ BDWGC_PUBLIC void GC_free(void *object) {
 
 /* What an object is scanned for stays what it was; one with a mark procedure shares no block. */
 static void *allocate_like(const void *object, size_t bytes) {
-    if (!mallard_gc_is_noscan(object))
-        return GC_malloc(bytes);
-    return GC_malloc_atomic(bytes < ALIGNED_ALWAYS ? ALIGNED_ALWAYS : bytes);
+    return mallard_gc_is_noscan(object) ? GC_malloc_atomic(bytes) : GC_malloc(bytes);
 }
 
 BDWGC_PUBLIC void *GC_realloc(void *object, size_t bytes) {

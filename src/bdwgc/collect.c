@@ -2,9 +2,9 @@
  *
  * Collecting, its settings, and what the heap is made of.
  *
- * Settings that steer how Boehm's collector works have no counterpart and are taken without effect;
- * those that say what the program wants are translated: a free space divisor becomes a percentage
- * of growth, a largest heap a memory limit.
+ * Settings that steer how Boehm's collector works have no counterpart (settings.c); those that say
+ * what the program wants are translated: a free space divisor becomes a percentage of growth, a
+ * largest heap a memory limit.
  */
 #include "bdwgc/engine.h"
 #include "bdwgc/private.h"
@@ -12,14 +12,13 @@
 #include "mallard/gc.h"
 #include "mallard/mallard.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define AWAIT_MOST_NS 200000000u
 #define DIVISOR_DEFAULT 3 /* which is our default, 100 % */
 
 BDWGC_PUBLIC int GC_dont_gc;
-BDWGC_PUBLIC int GC_all_interior_pointers = 1, GC_java_finalization, GC_no_dls, GC_quiet,
-                 GC_find_leak, GC_dont_expand, GC_full_freq;
 BDWGC_PUBLIC GC_word GC_free_space_divisor = DIVISOR_DEFAULT;
 
 static int enabled_percent; /* what GC_enable goes back to; SETTINGS */
@@ -150,18 +149,6 @@ BDWGC_PUBLIC GC_word GC_get_free_space_divisor(void) {
     return GC_free_space_divisor;
 }
 
-BDWGC_PUBLIC void GC_set_dont_expand(int value) {
-    GC_dont_expand = value;
-}
-
-BDWGC_PUBLIC void GC_set_full_freq(int value) {
-    GC_full_freq = value;
-}
-
-BDWGC_PUBLIC void GC_set_time_limit(unsigned long milliseconds) {
-    (void)milliseconds;
-}
-
 /* ---- figures ---- */
 
 static struct mallard_memstats memory(void) {
@@ -208,6 +195,19 @@ BDWGC_PUBLIC size_t GC_get_memory_use(void) {
     return memory().heap_alloc;
 }
 
+BDWGC_PUBLIC size_t GC_get_obtained_from_os_bytes(void) {
+    return memory().sys;
+}
+
+/* What was freed by hand is not counted apart. */
+BDWGC_PUBLIC size_t GC_get_expl_freed_bytes_since_gc(void) {
+    return 0;
+}
+
+BDWGC_PUBLIC unsigned long GC_get_full_gc_total_time(void) {
+    return collector().pause_total_ns / 1000000;
+}
+
 static void put(GC_word *to, GC_word value) {
     if (to)
         *to = value;
@@ -223,7 +223,7 @@ BDWGC_PUBLIC void GC_get_heap_usage_safe(GC_word *heap, GC_word *free_bytes, GC_
     put(total, stats.total_alloc);
 }
 
-/* ---- words, and settings without effect ---- */
+/* ---- words ---- */
 
 BDWGC_PUBLIC void GC_ignore_warn_proc(char *format, GC_word argument) {
     (void)format;
@@ -246,8 +246,9 @@ BDWGC_PUBLIC GC_oom_func GC_get_oom_fn(void) {
     return oom_procedure;
 }
 
-BDWGC_PUBLIC void GC_set_abort_func(GC_abort_func function) {
-    (void)function;
+BDWGC_PUBLIC void GC_abort_on_oom(void) {
+    fputs("mallard: no memory for a collected object\n", stderr);
+    abort();
 }
 
 BDWGC_PUBLIC void GC_set_all_interior_pointers(int value) {
@@ -256,18 +257,6 @@ BDWGC_PUBLIC void GC_set_all_interior_pointers(int value) {
 
 BDWGC_PUBLIC int GC_get_all_interior_pointers(void) {
     return 1;
-}
-
-BDWGC_PUBLIC void GC_set_java_finalization(int value) {
-    GC_java_finalization = value;
-}
-
-BDWGC_PUBLIC int GC_get_java_finalization(void) {
-    return GC_java_finalization;
-}
-
-BDWGC_PUBLIC void GC_set_no_dls(int value) {
-    GC_no_dls = value;
 }
 
 /* What begins by itself begins on a thread of the collector's, where the callback has no business:
@@ -281,6 +270,14 @@ BDWGC_PUBLIC GC_start_callback_proc GC_get_start_callback(void) {
 }
 
 BDWGC_PUBLIC void GC_dump(void) {}
+
+BDWGC_PUBLIC void GC_dump_named(const char *name) {
+    (void)name;
+}
+
+BDWGC_PUBLIC void GC_dump_regions(void) {}
+
+BDWGC_PUBLIC void GC_dump_finalization(void) {}
 
 BDWGC_PUBLIC int GC_get_suspend_signal(void) {
     return mallard_gc_signal();

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What libmallard.so.0 exports for this library alone, beside its public names. Both are of one
- * version: nobody else may rely on these. See gc/links.c, gc/procedures.c, gc/callbacks.c.
+ * version: nobody else may rely on these. See gc/links.c, gc/procedures.c, gc/callbacks.c,
+ * gc/specials_unordered.c, gc/each.c.
  */
 #ifndef BDWGC_ENGINE_H
 #define BDWGC_ENGINE_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 enum mallard_gc_link_kind { MALLARD_GC_LINK_SHORT, MALLARD_GC_LINK_LONG };
@@ -16,6 +18,16 @@ int mallard_gc_link_add(void **place, const void *object, unsigned kind);
 int mallard_gc_link_remove(void **place, unsigned kind);
 /* 0, 1 when there is another one already, -ENOENT, -ENOMEM, -EINVAL. */
 int mallard_gc_link_move(void **place, void **to, unsigned kind);
+
+/* As mallard_gc_finalizer_set, but what the object leads to is kept alive only from when it is
+ * found dead: of objects that lead to each other all are finalized at once. One that the object has
+ * already loses its order. 0, -EINVAL, -ENOMEM. */
+int mallard_gc_finalizer_set_unordered(void *object, void (*function)(void *object));
+
+/* Visits the objects that the last collection found alive or that are younger; memory that is set
+ * aside for the next objects of running threads, all zero, may be among them. No stop comes
+ * meanwhile: the visitor is short, allocates nothing, waits for nobody. */
+void mallard_gc_each_object(void (*visit)(void *object, size_t bytes, void *data), void *data);
 
 /* Calls a function that no stop interrupts: it is short, allocates nothing, waits for nobody. */
 void *mallard_gc_link_call(void *(*function)(void *data), void *data);

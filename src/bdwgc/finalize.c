@@ -13,6 +13,7 @@
  *
  * Must never run a procedure inside another one, nor on the collector's thread.
  */
+#include "bdwgc/engine.h"
 #include "bdwgc/private.h"
 
 #include "mallard/gc.h"
@@ -21,6 +22,9 @@
 
 #define BUCKETS 4096u
 
+/* Self-pointers never count for the collector, so there are two of Boehm's four. */
+enum order { ORDERED, UNORDERED };
+
 struct record {
     struct record *next;
     uintptr_t hidden; /* ~ the object's start */
@@ -28,6 +32,7 @@ struct record {
     void *object;     /* that pointer, once it has arrived */
     GC_finalization_proc function;
     void *data;
+    enum order order;
 };
 
 struct tables {
@@ -137,28 +142,47 @@ static struct record *exchange(void *object, struct record *fresh) {
     return before;
 }
 
-static struct record *new_record(void *start, const void *object, GC_finalization_proc function,
-                                 void *data) {
-    struct record *record = function ? mallard_gc_alloc(sizeof *record, NULL) : NULL;
-    size_t offset = (uintptr_t)object - (uintptr_t)start;
-    if (record)
-        *record = (struct record){NULL, ~(uintptr_t)start, offset, NULL, function, data};
-    return record;
+/* The hook of the collector's that leads to the record. */
+static void tell_collector(void *start, const struct record *record, const struct record *before) {
+    if (before && (!record || before->order != record->order))
+        mallard_gc_finalizer_set(start, NULL);
+    else if (before)
+        return;
+    if (record && record->order == UNORDERED)
+        mallard_gc_finalizer_set_unordered(start, arrive);
+    else if (record)
+        mallard_gc_finalizer_set(start, arrive);
 }
 
-BDWGC_PUBLIC void GC_register_finalizer(void *object, GC_finalization_proc function, void *data,
-                                        GC_finalization_proc *ret_function, void **ret_data) {
-    struct record *before = NULL;
+/* The record that the object had. */
+static const struct record *set_record(void *object, const struct record *wanted) {
     void *start = mallard_gc_base(object);
-    if (start) {
-        before = exchange(start, new_record(start, object, function, data));
-        if (!before || !function)
-            mallard_gc_finalizer_set(start, function ? arrive : NULL);
+    struct record *record =
+        start && wanted->function ? mallard_gc_alloc(sizeof *record, NULL) : NULL;
+    if (!start)
+        return NULL;
+    if (record) {
+        *record = *wanted;
+        record->hidden = ~(uintptr_t)start;
+        record->offset = (uintptr_t)object - (uintptr_t)start;
     }
+    const struct record *before = exchange(start, record);
+    tell_collector(start, record, before);
+    return before;
+}
+
+static void answer(const struct record *before, GC_finalization_proc *ret_function,
+                   void **ret_data) {
     if (ret_function)
         *ret_function = before ? before->function : NULL;
     if (ret_data)
         *ret_data = before ? before->data : NULL;
+}
+
+BDWGC_PUBLIC void GC_register_finalizer(void *object, GC_finalization_proc function, void *data,
+                                        GC_finalization_proc *ret_function, void **ret_data) {
+    struct record wanted = {.function = function, .data = data, .order = ORDERED};
+    answer(set_record(object, &wanted), ret_function, ret_data);
 }
 
 BDWGC_PUBLIC void GC_register_finalizer_ignore_self(void *object, GC_finalization_proc function,
@@ -170,7 +194,8 @@ BDWGC_PUBLIC void GC_register_finalizer_ignore_self(void *object, GC_finalizatio
 BDWGC_PUBLIC void GC_register_finalizer_no_order(void *object, GC_finalization_proc function,
                                                  void *data, GC_finalization_proc *ret_function,
                                                  void **ret_data) {
-    GC_register_finalizer(object, function, data, ret_function, ret_data);
+    struct record wanted = {.function = function, .data = data, .order = UNORDERED};
+    answer(set_record(object, &wanted), ret_function, ret_data);
 }
 
 BDWGC_PUBLIC void GC_register_finalizer_unreachable(void *object, GC_finalization_proc function,
@@ -189,6 +214,10 @@ BDWGC_PUBLIC void GC_set_finalize_on_demand(int value) {
 
 BDWGC_PUBLIC int GC_get_finalize_on_demand(void) {
     return GC_finalize_on_demand;
+}
+
+BDWGC_PUBLIC GC_finalizer_notifier_proc GC_get_finalizer_notifier(void) {
+    return notifier;
 }
 
 BDWGC_PUBLIC void GC_set_finalizer_notifier(GC_finalizer_notifier_proc procedure) {

@@ -13,7 +13,6 @@
 
 #include <limits.h>
 
-#define BLOCK_BYTES 16u
 #define FREE_LISTS 2049 /* pointers, in the longest of Boehm's */
 
 enum { PTRFREE, NORMAL, UNCOLLECTABLE, ATOMIC_UNCOLLECTABLE, FIRST_KIND, KINDS_MAX = 64 };
@@ -56,9 +55,8 @@ BDWGC_PUBLIC unsigned GC_new_kind_inner(void **free_list, GC_word descriptor, in
     return GC_new_kind(free_list, descriptor, add_size, clear);
 }
 
-/* A block of its own, however small: smaller objects would share one. */
 static void *allocate_marked(size_t bytes, GC_word descriptor) {
-    void *object = GC_malloc_atomic(bytes < BLOCK_BYTES ? BLOCK_BYTES : bytes);
+    void *object = GC_malloc_atomic(bytes);
     if (!object || mallard_gc_procedure_add(object, bdwgc_mark_object, descriptor) == 0)
         return object;
     return bdwgc_no_memory(bytes);
@@ -74,6 +72,14 @@ BDWGC_PUBLIC void *GC_generic_malloc(size_t bytes, int kind) {
     if (kinds[kind].how == BY_PROCEDURE)
         return allocate_marked(bytes, kinds[kind].descriptor);
     return kinds[kind].how == NOT_AT_ALL ? GC_malloc_atomic(bytes) : GC_malloc(bytes);
+}
+
+BDWGC_PUBLIC void *GC_malloc_kind(size_t bytes, int kind) {
+    return GC_generic_malloc(bytes, kind);
+}
+
+BDWGC_PUBLIC void *GC_malloc_kind_global(size_t bytes, int kind) {
+    return GC_generic_malloc(bytes, kind);
 }
 
 BDWGC_PUBLIC void *GC_generic_malloc_ignore_off_page(size_t bytes, int kind) {

@@ -10,6 +10,8 @@
 
 #include <dlfcn.h>
 
+extern void *__libc_stack_end; /* the loader's */
+
 static __thread int registered;
 
 BDWGC_PUBLIC int GC_get_stack_base(struct GC_stack_base *ret_base) {
@@ -22,6 +24,25 @@ BDWGC_PUBLIC int GC_get_stack_base(struct GC_stack_base *ret_base) {
     pthread_attr_destroy(&attributes);
     ret_base->mem_base = (char *)low + bytes;
     return GC_SUCCESS;
+}
+
+/* A thread whose stack pointer has left its own stack is on a coroutine's, which is looked at from
+ * end to end: where it begins need not be told. */
+BDWGC_PUBLIC char *GC_stackbottom;
+
+BDWGC_PUBLIC void *GC_get_my_stackbottom(struct GC_stack_base *ret_base) {
+    GC_get_stack_base(ret_base);
+    return (void *)pthread_self();
+}
+
+BDWGC_PUBLIC void GC_set_stackbottom(void *thread, const struct GC_stack_base *base) {
+    (void)thread;
+    (void)base;
+}
+
+/* Of the first thread: programs with coroutines read it, and set it, without effect. */
+static __attribute__((constructor)) void set_up(void) {
+    GC_stackbottom = __libc_stack_end;
 }
 
 BDWGC_PUBLIC int GC_register_my_thread(const struct GC_stack_base *base) {

@@ -67,6 +67,9 @@ struct mal_box_span *mal_writer_spans_find(uint64_t page);
 /* Returns how many are listed. */
 uint32_t mal_writer_spans_end(uint64_t total, uint32_t stride);
 
+/* Ends a wait for requests early; one that begins just now may miss it. */
+void mal_writer_wake(void);
+
 /* The background thread's side of the mailbox: waits up to timeout_ns for a request. True, and the
  * request in the out-parameters, when there is one; answer it. */
 bool mal_writer_await_request(uint64_t timeout_ns, enum mal_box_command *ret_command,

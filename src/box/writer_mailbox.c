@@ -41,6 +41,11 @@ bool mal_writer_await_request(uint64_t timeout_ns, enum mal_box_command *ret_com
     return true;
 }
 
+void mal_writer_wake(void) {
+    if (mal_writer_is_open())
+        mal_futex_wake_shared(&mailbox()->request, INT_MAX);
+}
+
 void mal_writer_answer(int64_t result, int error) {
     struct mal_box_mailbox *mail = mailbox();
     mal_store_relaxed(&mail->result, result);

@@ -11,10 +11,18 @@
  * Where no thread can be had, one is tried again after RETRY_NS. Where no box can be had, there are
  * no requests to answer, and the rounds are the same without.
  *
- * SYNCHRONIZATION: `run_state` goes FORBIDDEN -> ALLOWED -> RUNNING by compare-and-swap, and back
- * to ALLOWED where no thread can be had, and in a forked child.
+ * The thread leaves when it is asked to, for calls that a process of several threads may not make
+ * (front/alone.c), and comes back afterwards.
  *
- * Must never hold a lock while it sleeps, and never run the program's code.
+ * SYNCHRONIZATION: `run_state` changes by compare-and-swap:
+ *     FORBIDDEN -> ALLOWED -> RUNNING -> ASKED_TO_LEAVE -> LEFT -> ALLOWED
+ * and back from RUNNING to ALLOWED where no thread can be had, and in a forked child. Whoever asked
+ * the thread to leave takes it back, by ASKED_TO_LEAVE -> RUNNING where it has not left yet: the
+ * thread leaves by ASKED_TO_LEAVE -> LEFT, so just one of the two happens. It may miss a wake
+ * between its look at the state and its sleep: it is woken again and again until it has left.
+ *
+ * Must never hold a lock while it sleeps, and never run the program's code. Must never start a
+ * thread in a child of vfork: that one would belong to the child and end with it.
  */
 #include "front/background.h"
 
@@ -22,6 +30,7 @@
 #include "base/bits.h"
 #include "box/writer.h"
 #include "front/http.h"
+#include "front/init.h"
 #include "front/memory.h"
 #include "front/scavenge.h"
 #include "front/span_map.h"
@@ -44,8 +53,9 @@
 #define RETRY_NS 1000000000ull
 #define ROUND_NS 1000000000ull
 
-enum run_state { FORBIDDEN, ALLOWED, RUNNING };
+enum run_state { FORBIDDEN, ALLOWED, RUNNING, ASKED_TO_LEAVE, LEFT };
 static uint32_t run_state;   /* enum run_state; atomic */
+static uint32_t filters;     /* relaxed atomic; the thread that starts ours writes */
 static uint64_t start_at_ns; /* not before it; relaxed atomic, written before ALLOWED */
 
 bool mal_background_is_settled(void) {
@@ -66,7 +76,7 @@ void mal_background_hurry(void) {
 }
 
 void mal_background_forget_in_child(void) {
-    if (mal_background_is_settled())
+    if (mal_load_relaxed(&run_state) >= RUNNING)
         mal_background_allow();
 }
 
@@ -106,8 +116,9 @@ static void answer_requests(uint64_t wait_ns) {
     }
 }
 
+static const uint32_t never; /* changes */
+
 static void sleep_for(uint64_t wait_ns) {
-    static const uint32_t never; /* woken */
     mal_futex_wait(&never, 0, wait_ns);
 }
 
@@ -126,11 +137,20 @@ static void do_round(void) {
     mal_stats_publish();
 }
 
+static bool change_state(enum run_state from, enum run_state to) {
+    uint32_t expected = from;
+    return mal_cas_acquire(&run_state, &expected, (uint32_t)to);
+}
+
+static bool leaves(void) {
+    return mal_load_relaxed(&run_state) == ASKED_TO_LEAVE && change_state(ASKED_TO_LEAVE, LEFT);
+}
+
 static void body(void) {
     mal_thread_become_own();
     mal_thread_remember_cpus();
     uint64_t next_round_ns = mal_clock_mono_ns();
-    for (;;) {
+    while (!leaves()) {
         uint64_t now_ns = mal_clock_mono_ns();
         if (now_ns >= next_round_ns) {
             do_round();
@@ -145,9 +165,10 @@ static void body(void) {
 
 void mal_background_start(void) {
     static const struct mal_own_thread thread = {"mallard", body, 0};
-    uint32_t allowed = ALLOWED;
-    if (!mal_cas_acquire(&run_state, &allowed, (uint32_t)RUNNING))
+    mal_init_check_fork();
+    if (!mal_init_is_own_process() || !change_state(ALLOWED, RUNNING))
         return;
+    mal_store_relaxed(&filters, mal_process_filters());
     /* No thread to be had: the process does without for a while. */
     if (mal_thread_start(&thread) != 0)
         allow_in(RETRY_NS);
@@ -158,4 +179,25 @@ void mal_background_tick(void) {
         return;
     if (mal_clock_coarse_ns() >= mal_load_relaxed(&start_at_ns))
         mal_background_start();
+}
+
+bool mal_background_ask_to_leave(void) {
+    return change_state(RUNNING, ASKED_TO_LEAVE);
+}
+
+void mal_background_wake(void) {
+    mal_writer_wake();
+    mal_futex_wake(&never, 1);
+}
+
+void mal_background_take_back(enum mal_background_return when) {
+    if (change_state(ASKED_TO_LEAVE, RUNNING))
+        return;
+    mal_background_allow();
+    if (when == MAL_BACKGROUND_AT_ONCE)
+        mal_background_start();
+}
+
+unsigned mal_background_filters(void) {
+    return mal_load_relaxed(&filters);
 }

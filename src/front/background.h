@@ -23,6 +23,17 @@ void mal_background_hurry(void);
 /* From here on the thread may be started: main's constructors are done. */
 void mal_background_allow(void);
 
+/* Asks the thread to end soon; false when there is none. Whoever asked calls take_back, and wakes
+ * it again and again until it has gone, or no longer waits for that. The program has no other
+ * thread. */
+bool mal_background_ask_to_leave(void);
+void mal_background_wake(void);
+enum mal_background_return { MAL_BACKGROUND_AT_ONCE, MAL_BACKGROUND_LATER };
+void mal_background_take_back(enum mal_background_return when);
+
+/* How many seccomp filters there were when the thread began; while it runs. */
+unsigned mal_background_filters(void);
+
 /* In a forked child there is no such thread. */
 void mal_background_forget_in_child(void);
 

@@ -157,6 +157,13 @@ MAL_PUBLIC int mallard_write_heap_profile(int fd) {
     return error;
 }
 
+static void say_problem(const char *address, int error) {
+    if (error == -ENOSYS)
+        mal_warn(KNOB "=%s: " PLUGIN_NAME " is not installed: going on without", address);
+    else
+        mal_warn(KNOB "=%s: %s: going on without", address, problem[0] ? problem : "no memory");
+}
+
 /* A program that inherited the knob from one that serves finds the address taken: that is how it
  * should be, and not worth a line from each of a build's thousand children. */
 void mal_http_start_from_options(void) {
@@ -164,11 +171,7 @@ void mal_http_start_from_options(void) {
     int error = mallard_http_listen(mal_options.http);
     if (error == 0 || (error == -EADDRINUSE && mal_env_parent_has(KNOB, mal_options.http)))
         return;
-    if (error == -ENOSYS)
-        mal_warn(KNOB "=%s: " PLUGIN_NAME " is not installed: going on without", mal_options.http);
-    else
-        mal_warn(KNOB "=%s: %s: going on without", mal_options.http,
-                 problem[0] ? problem : "no memory");
+    say_problem(mal_options.http, error);
 }
 
 void mal_http_forget_in_child(int parent_pid) {
@@ -180,6 +183,25 @@ void mal_http_forget_in_child(int parent_pid) {
     waiting_for_parent = parent_pid;
     mal_background_hurry();
     mal_thread_hurry();
+}
+
+bool mal_http_pause(void) {
+    if (!mal_load_relaxed(&serving) || !served_address[0] ||
+        pthread_mutex_trylock(&keeper_lock) != 0)
+        return false;
+    bool paused = plugin.stop() == 0;
+    serving = false;
+    pthread_mutex_unlock(&keeper_lock);
+    return paused;
+}
+
+void mal_http_resume(void) {
+    char address[ADDRESS_BYTES];
+    mal_format(address, sizeof address, "%s", served_address);
+    problem[0] = '\0';
+    int error = mallard_http_listen(address);
+    if (error != 0)
+        say_problem(address, error);
 }
 
 unsigned mal_http_threads(void) {

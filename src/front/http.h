@@ -5,6 +5,8 @@
 #ifndef MAL_FRONT_HTTP_H
 #define MAL_FRONT_HTTP_H
 
+#include <stdbool.h>
+
 /* Starts serving as MALLARD_HTTP says; one line on standard error when that fails. */
 void mal_http_start_from_options(void);
 
@@ -14,6 +16,12 @@ void mal_http_forget_in_child(int parent_pid);
 
 /* How many threads of this process serve; 0 when it does not. */
 unsigned mal_http_threads(void);
+
+/* Ends the server's threads for a while; false when there are none, or nobody could say where to go
+ * on. Must not be called by a thread that is inside of a call below. */
+bool mal_http_pause(void);
+/* Serves again where it did; one line on standard error when that fails. */
+void mal_http_resume(void);
 
 /* Background thread, every round: takes over the address of a parent that has ended. */
 void mal_http_follow_process(void);

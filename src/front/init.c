@@ -127,7 +127,7 @@ bool mal_init(void) {
     return up;
 }
 
-/* Libraries loaded with RTLD_DEEPBIND keep libc's malloc, and their blocks may end up here. Libc
+/* Libraries that reach libc's malloc past us exist, and their blocks may end up here. Libc
  * takes them from the program break, which Mallard never uses: they can be told apart, and are
  * leaked rather than guessed at. */
 bool mal_init_tolerates_foreign(const void *pointer) {
@@ -199,11 +199,15 @@ void mal_init_check_fork(void) {
         become_child();
 }
 
+bool mal_init_is_own_process(void) {
+    return getpid() == own_pid;
+}
+
 /* May run in a signal handler that interrupted malloc (_exit is allowed there), so no lock but the
  * profile's is asked for, and that one not for ever. A vfork child shares this memory but not this
  * process: it must not end its parent's box. */
 void mal_init_end(int exit_code) {
-    if (getpid() != own_pid)
+    if (!mal_init_is_own_process())
         return;
     mal_profile_end(exit_code,
                     mal_options.flags & MAL_OPTION_KEEP ? MAL_WRITER_KEEP : MAL_WRITER_REMOVE);

@@ -25,6 +25,9 @@ bool mal_init(void);
  * done. Slow paths that touch the box call it. */
 void mal_init_check_fork(void);
 
+/* False in a child that shares this memory and is another process: vfork's. */
+bool mal_init_is_own_process(void);
+
 /* Whether a pointer from outside our heap came from libc's own allocator and can be let be. */
 bool mal_init_tolerates_foreign(const void *pointer);
 

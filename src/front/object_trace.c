@@ -79,7 +79,7 @@ static void put_frame(struct text *text, uintptr_t pc) {
 static void put_stack(struct text *text) {
     uintptr_t pcs[MAL_UNWIND_DEPTH_MAX];
     struct mal_text_range own = mal_text_range();
-    size_t depth = mal_unwind_capture(pcs, MAL_UNWIND_DEPTH_MAX, own.low, own.high);
+    size_t depth = mal_unwind_capture(pcs, MAL_UNWIND_DEPTH_MAX, own.low, own.high, NULL);
     size_t shown = 0;
     for (; shown < depth && has_room_for_frame(text); shown++)
         put_frame(text, pcs[shown] - 1);

@@ -7,7 +7,8 @@
  * byte says so from then on. Medium sizes pass through the CPU caches; above that an object is a
  * span of its own. Path down: a pointer at which no plain object starts, or one that begins like a
  * freed one, is sampled, large, wrong, or plain after all; a sampled one is reported and then freed
- * like any other.
+ * like any other. What a sample touches was pushed out of the processor's caches since the last
+ * one, so both ways do without its span's descriptor where they can.
  *
  * A large object's `sampled` mark lies in its span, because it has no state byte.
  *
@@ -31,6 +32,7 @@
 #include "meta/pagemap.h"
 #include "pageheap/pageheap.h"
 #include "pageheap/scavenger.h"
+#include "pageheap/states.h"
 #include "sample/profile.h"
 
 #include <errno.h>
@@ -62,11 +64,18 @@ static void *take(uint32_t class) {
     return object;
 }
 
+/* Whether the object's state byte may be written, from now on at the latest. The span is looked at
+ * only where the page map does not say it: most spans have had a sample before. */
+static bool has_own_state(void *object) {
+    return mal_states_are_own(mal_pagemap_state(object)) ||
+           mal_pageheap_own_states(mal_pagemap_span_at(object));
+}
+
 /* What could not be recognised when it is freed is not recorded either. */
 static void *take_and_record(uint32_t class, enum mal_due due, uint64_t rate) {
     void *object = take(class);
     bool wanted = due != MAL_DUE_NOTHING || mal_object_trace_is_on();
-    if (!object || !wanted || !mal_pageheap_own_states(mal_pagemap_span_at(object)))
+    if (!object || !wanted || !has_own_state(object))
         return object;
     uint64_t size = mal_class[class].size_bytes;
     bool sampled = due != MAL_DUE_NOTHING && record(object, size, due, rate);
@@ -236,7 +245,7 @@ void mal_misuse(const void *pointer, const char *what) {
 /* An object that is only marked because it is traced is not known to the profile. */
 static void report_free(void *object, uint64_t size_bytes) {
     mal_object_trace_free(object, size_bytes);
-    mal_profile_free((uintptr_t)object);
+    mal_profile_free((uintptr_t)object, size_bytes);
 }
 
 static void free_large(struct mal_span *span) {
@@ -264,8 +273,27 @@ static void free_sampled(void *pointer, uint32_t class) {
     free_plain(pointer, class);
 }
 
+/* A sample is freed without a look at its span: the state byte says that one begins hereabouts, and
+ * the profile knows where exactly. */
+static bool free_if_sample(void *pointer) {
+    uint64_t granule = mal_pagemap_granule(pointer);
+    if (!mal_pagemap_covers(granule) || mal_object_trace_is_on())
+        return false;
+    uint64_t entry = mal_pagemap_entry(granule);
+    uint8_t *state = mal_entry_state(entry, granule);
+    uint32_t class = mal_entry_class(entry);
+    if (mal_load_relaxed(state) != mal_state_sampled(granule))
+        return false;
+    mal_init_check_fork();
+    if (!mal_profile_free((uintptr_t)pointer, mal_class[class].size_bytes))
+        return false;
+    mal_store_relaxed(state, mal_state_start(granule));
+    free_plain(pointer, class);
+    return true;
+}
+
 void mal_free_unusual(void *pointer) {
-    if (!pointer)
+    if (!pointer || free_if_sample(pointer))
         return;
     struct pointer_facts facts = facts_of(pointer);
     switch (facts.kind) {

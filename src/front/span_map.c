@@ -9,7 +9,7 @@
  * more spans than the section holds is listed by every stride'th of them.
  *
  * SYNCHRONIZATION  Background thread only. The page heap's lock is held for a bounded number of
- * pages at a time, the live samples' locks one after the other while their addresses are looked up.
+ * pages at a time; live samples are looked up without one.
  */
 #include "front/span_map.h"
 
@@ -48,19 +48,13 @@ static uint64_t put_spans(uint32_t stride) {
     return seen;
 }
 
-static void put_stack(const struct mal_live *live) {
-    if (live->bucket == MAL_LIVE_OWN || !mal_pagemap_span_of((const void *)live->address))
+/* The object may be freed meanwhile, and its span go. */
+static void put_stack(uintptr_t address, uint32_t bucket) {
+    if (bucket == MAL_LIVE_OWN || !mal_pagemap_span_of((const void *)address))
         return;
-    struct mal_box_span *entry =
-        mal_writer_spans_find(mal_pagemap_page((const void *)live->address));
+    struct mal_box_span *entry = mal_writer_spans_find(mal_pagemap_page((const void *)address));
     if (entry)
-        entry->stack = mal_writer_bucket(live->bucket)->stack;
-}
-
-static void put_stacks(void) {
-    mal_live_lock_all();
-    mal_live_each(put_stack);
-    mal_live_unlock_all();
+        entry->stack = mal_writer_bucket(bucket)->stack;
 }
 
 uint32_t mal_span_map_draw(void) {
@@ -68,6 +62,6 @@ uint32_t mal_span_map_draw(void) {
     uint32_t stride = 1 + (uint32_t)(expected / MAL_BOX_SPANS_MAX);
     mal_writer_spans_begin((uintptr_t)mal_pagemap_address(0), MAL_PAGE_BYTES);
     uint64_t total = put_spans(stride);
-    put_stacks();
+    mal_live_each(put_stack);
     return mal_writer_spans_end(total, stride);
 }

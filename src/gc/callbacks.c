@@ -12,7 +12,8 @@
  * may allocate, it is sampled. Only signals that ask for nobody in particular never reach it.
  *
  * A child of fork has the queue but no thread: one is started when it is next asked for. A callback
- * that was running at the fork goes on in the parent only.
+ * that was running at the fork goes on in the parent only. One that forks itself goes on in both:
+ * the child's one thread is then the thread that runs callbacks, and counts as that.
  *
  * SYNCHRONIZATION: `queue_lock` (rank GC_CALLBACKS) guards the list. `events` grows with every push
  * after the list was changed; the thread reads it before it looks at the list, so a push between
@@ -165,13 +166,14 @@ void mal_gc_callbacks_before_fork(void) {
     mal_lock(&queue_lock);
 }
 
-/* The one that was running is over, for the child. */
+/* The one that was running is over, for the child. Unless it was that one which forked: it goes on,
+ * and with it the thread that runs them. */
 static void recount_in_child(void) {
-    uint64_t queued = 0;
+    uint64_t unfinished = is_runner;
     for (const struct mal_gc_callback *callback = first; callback; callback = callback->next)
-        queued++;
-    mal_store_release(&executed, pushed - queued);
-    mal_store_release(&thread_state, (uint32_t)NONE);
+        unfinished++;
+    mal_store_release(&executed, pushed - unfinished);
+    mal_store_release(&thread_state, (uint32_t)(is_runner ? STARTED : NONE));
 }
 
 void mal_gc_callbacks_after_fork(bool child) {

@@ -124,7 +124,7 @@ static void scan_again(struct mal_gc_worker *worker, struct stretch stretch) {
         mal_gc_mark_range(worker, stretch.low, stretch.high);
         return;
     }
-    mal_gc_mark_rescan(worker, stretch.low, stretch.high);
+    mal_gc_mark_rescan_by_many(worker, stretch.low, stretch.high);
     mal_gc_specials_rescan(worker, stretch.low, stretch.high);
 }
 

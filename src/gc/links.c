@@ -12,7 +12,8 @@
  * inside mallard_gc_link_call, which no stop interrupts.
  *
  *     a short link is emptied when its object is not marked
- *     a long link, when besides it has no finalizer to run: it may come back until then
+ *     a long link, when besides it has no finalizer to run: it may come back until then (objects
+ *     with finalizers without an order are marked by then: gc/specials_unordered.c)
  *     a link that lies in an unmarked object itself is forgotten
  *
  * SYNCHRONIZATION: `lock` (rank GC_LINKS) guards the table; who holds it is in a critical section,
@@ -152,6 +153,7 @@ int mallard_gc_link_move(void **place, void **to, unsigned kind) {
  * Callers that it tells something may have to write that down before they are stopped: Guile's
  * virtual machine, that its stack has moved. So this is no place to stop at. */
 void *mallard_gc_link_call(void *(*function)(void *data), void *data) {
+    mal_gc_park_first();
     mal_critical_enter();
     void *result = function(data);
     MAL_CRITICAL_PIN(result);
@@ -185,6 +187,20 @@ void mal_gc_links_end_mark(void) {
             continue;
         if (!lost)
             *link->place = NULL;
+        remove_locked(find_locked(link->place, link->kind));
+    }
+    mal_unlock(&lock);
+}
+
+/* Those in objects that are not marked too: they may come back. */
+void mal_gc_links_empty_short(void) {
+    struct link *next;
+    mal_lock(&lock);
+    for (struct link *link = all; link; link = next) {
+        next = link->next;
+        if (link->kind != LINK_SHORT || mal_gc_heap_is_marked(link->object))
+            continue;
+        *link->place = NULL;
         remove_locked(find_locked(link->place, link->kind));
     }
     mal_unlock(&lock);

@@ -9,6 +9,8 @@
 /* World stopped, marking complete, marks untouched: links to what is not marked are emptied. Takes
  * time for each link that there is. */
 void mal_gc_links_end_mark(void);
+/* The short ones of these, before what is not marked may be marked for its finalizer. */
+void mal_gc_links_empty_short(void);
 
 void mal_gc_links_before_fork(void);
 void mal_gc_links_after_fork(void);

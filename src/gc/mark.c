@@ -270,6 +270,10 @@ void mal_gc_mark_word(struct mal_gc_worker *worker, uintptr_t word) {
     mal_critical_leave();
 }
 
+MAL_READS_ANYTHING uintptr_t mal_gc_mark_peek(const uintptr_t *word) {
+    return *(const volatile uintptr_t *)word;
+}
+
 MAL_READS_ANYTHING void mal_gc_mark_range(struct mal_gc_worker *worker, uintptr_t low,
                                           uintptr_t high) {
     if (worker->check) {
@@ -280,7 +284,7 @@ MAL_READS_ANYTHING void mal_gc_mark_range(struct mal_gc_worker *worker, uintptr_
     mal_gc_worker_hold(worker);
     low = mal_round_up(low, MAL_GC_WORD_BYTES);
     for (; low < high && high - low >= MAL_GC_WORD_BYTES; low += MAL_GC_WORD_BYTES)
-        mal_gc_mark_consider(worker, mal_load_relaxed((uintptr_t *)low));
+        mal_gc_mark_consider(worker, mal_gc_mark_load((const uintptr_t *)low));
     mal_critical_leave();
 }
 

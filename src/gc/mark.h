@@ -41,6 +41,8 @@ void mal_gc_shade(const void *pointer);
 void mal_gc_mark_rescan(struct mal_gc_worker *worker, uintptr_t low, uintptr_t high);
 /* Queues that instead, for whoever drains. */
 void mal_gc_mark_rescan_later(struct mal_gc_worker *worker, uintptr_t low, uintptr_t high);
+/* The one where the range is short, the other where it is long. */
+void mal_gc_mark_rescan_by_many(struct mal_gc_worker *worker, uintptr_t low, uintptr_t high);
 
 /* Scans queued objects until about `bytes` of scan work are done, *stop becomes nonzero, or nothing
  * is to be had. Returns the bytes scanned. */

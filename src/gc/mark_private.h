@@ -11,6 +11,7 @@
 #include "gc/tables.h"
 #include "gc/work.h"
 #include "meta/pagemap.h"
+#include "os/critical.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -56,8 +57,15 @@ MAL_FAST void mal_gc_mark_consider(struct mal_gc_worker *worker, uintptr_t word)
         mal_gc_mark_push(worker, mal_gc_item(mal_gc_slot_start(offset, page), page));
 }
 
+/* A word of the program's, which may be writing it: that is what written pages are looked at again
+ * for. ThreadSanitizer takes note of atomic loads wherever they are, so there it is a plain one. */
+uintptr_t mal_gc_mark_peek(const uintptr_t *word);
+MAL_FAST uintptr_t mal_gc_mark_load(const uintptr_t *word) {
+    return MAL_STOPS_BY_NOTE ? mal_gc_mark_peek(word) : mal_load_relaxed(word);
+}
+
 MAL_FAST uintptr_t mal_gc_mark_load_word(uint64_t offset) {
-    return mal_load_relaxed((uintptr_t *)(mal_gc_tables.base + offset));
+    return mal_gc_mark_load((const uintptr_t *)(mal_gc_tables.base + offset));
 }
 
 /* The pointer bits of [from, to), which lie in one word. */

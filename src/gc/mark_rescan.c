@@ -3,9 +3,11 @@
  * Marking: what is scanned again, because it was written to or because items were lost.
  *
  * Path up: a range of the heap is scanned again at once, page by page, or queued in pieces of 4 KiB
- * that any worker may take. Either way only marked objects are looked at, as far as they lie in the
- * range: one that is not marked will be scanned when it is. In spans of small objects the words of
- * all marked ones come out of the mark bits by one multiplication for each 64 words.
+ * that any worker may take: all of a round, and what is long of the last stop, where a run of
+ * written pages would else be one worker's while all others wait. Either way only marked objects
+ * are looked at, as far as they lie in the range: one that is not marked will be scanned when it
+ * is. In spans of small objects the words of all marked ones come out of the mark bits by one
+ * multiplication for each 64 words.
  *
  * Path down: each word that may be a pointer is queued as in a first scan (mark_private.h), but for
  * those whose object lies beside it and is marked.
@@ -25,6 +27,7 @@
 #include "os/critical.h"
 
 #define BESIDE_BYTES (32u << 10)
+#define ALONE_BYTES (16u << 10)
 
 MAL_FAST bool is_marked(uint64_t object) {
     return mal_load_relaxed(&mal_gc_line_at(object)->mark) & mal_gc_bit_at(object);
@@ -172,4 +175,11 @@ void mal_gc_mark_rescan_later(struct mal_gc_worker *worker, uintptr_t low, uintp
         if (mal_gc_page_at(at) != 0)
             mal_gc_mark_push(worker, at | MAL_GC_ITEM_PIECE);
     mal_critical_leave();
+}
+
+void mal_gc_mark_rescan_by_many(struct mal_gc_worker *worker, uintptr_t low, uintptr_t high) {
+    if (high - low <= ALONE_BYTES)
+        mal_gc_mark_rescan(worker, low, high);
+    else
+        mal_gc_mark_rescan_later(worker, low, high);
 }

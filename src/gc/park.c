@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A stop, seen by a thread of the program: parking, and blocking regions.
+ * A stop, seen by a thread of the program: parking, putting off, and blocking regions.
  *
  * Path down: the stop signal's handler parks the thread, or, in a critical section, leaves a note
- * that makes the end of the section park it. A thread in a blocking region (a call that may sleep
- * for long) needs no signal: it has said beforehand where its pointers are, and does not come back
- * from the region while a stop is on. Path up: the epoch changes, and all go on.
+ * that makes the end of the section park it. Where that end is no place to stop at either, since
+ * the section's caller has still to write down what it was told, the end puts the stop off: it says
+ * so in the thread's record, and the stopping thread sends the signal once more. A thread in a
+ * blocking region (a call that may sleep for long) needs no signal: it has said beforehand where
+ * its pointers are, and does not come back from the region while a stop is on. Path up: the epoch
+ * changes, and all go on.
  *
  * THE PROTOCOL. `epoch` is odd while a stop is on. For each thread T:
  *
@@ -42,7 +45,20 @@
  * Claim 4: a stop ends. A thread outside critical sections takes the signal and parks; one inside
  *   leaves its section without waiting for anybody who is stopped (locks are only held in critical
  *   sections); one that has ended has no id any more. A thread that keeps the signal blocked is
- *   waited for; the stop says so after a second.
+ *   waited for; the stop says so after a second. One that puts the stop off is sent the signal
+ *   again, and puts off no stop twice:
+ *
+ * Claim 5: a thread that puts stops off is found parked neither inside of such a section nor, but
+ *   for what is said below, before its caller has gone on from the section's end.
+ *     Inside: the handler leaves a note (depth > 0). At its end: a note makes it put off, which is
+ *   no parking. In front of the next one: park_first parks it if it has put off the stop that is
+ *   on. So the stop that a section's end puts off is one that the thread has not put off before.
+ *     After the end: the signal that comes then was sent after the stopping thread had seen, one
+ *   look earlier, that the stop was put off; or, where the thread left no note (it was signalled
+ *   after its last instruction inside), it is the first, and nothing has been put off. Between two
+ *   looks lie ASK_AGAIN_NS at least, which is time for thousands of instructions; the caller needs
+ *   a few. A thread that the kernel takes the CPU from within these few and keeps it from for all
+ *   that time is the rest of the risk, as is a first signal that arrives within them.
  *
  * A handler may run at any point of T's own code here. If it finds BLOCKED, it acknowledges and
  * returns at once (Claim 1 holds T). Else it parks, even if T is at P4: T may not have woken yet
@@ -61,6 +77,7 @@
 #include "base/atomic.h"
 #include "gc/world.h"
 #include "gc/world_private.h"
+#include "mallard/gc.h"
 #include "os/critical.h"
 #include "os/futex.h"
 #include "os/registers.h"
@@ -130,25 +147,48 @@ void mal_gc_park_on_signal(int signal_number) {
     errno = saved_errno;
 }
 
-/* The end of a critical section. The thread sends itself what it has put off, so that it parks in
- * the handler like everybody: registers in the signal frame, the program's handlers kept off. */
-void mal_gc_park_deferred(void) {
-    mal_critical.stop_pending = 0;
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    if (is_on(mal_load_acquire(&mal_gc_stop_epoch)))
+/* The thread sends itself what it has put off, so that it parks in the handler like everybody:
+ * registers in the signal frame, the program's handlers kept off. Where no signal would come, an
+ * empty region does it. */
+static void stop_here(void) {
+    if (!MAL_STOPS_BY_NOTE) {
         mal_task_signal(gettid(), mal_gc_signal());
+        return;
+    }
+    mallard_gc_blocking_begin();
+    mallard_gc_blocking_end();
+}
+
+static void forget_note(void) {
+    mal_store_relaxed(&mal_critical.stop_pending, 0u);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+/* The end of a critical section. */
+void mal_gc_park_deferred(void) {
+    forget_note();
+    if (is_on(mal_load_acquire(&mal_gc_stop_epoch)))
+        stop_here();
+}
+
+/* ---- sections whose end is no place to stop at ---- */
+
+void mal_gc_park_first(void) {
+    const struct mal_gc_thread *self = mal_gc_thread_register();
+    uint32_t epoch = mal_load_acquire(&mal_gc_stop_epoch);
+    if (self && is_on(epoch) && mal_load_relaxed(&self->put_off_epoch) == epoch)
+        stop_here();
 }
 
 /* No system call: the thread is to be gone from here when the signal comes. */
 void mal_gc_park_later(void) {
     struct mal_gc_thread *self = mal_gc_self;
-    uint32_t epoch = mal_load_acquire(&mal_gc_stop_epoch);
-    if (!self || mal_load_relaxed(&self->put_off_epoch) == epoch) {
+    if (!self) {
         mal_gc_park_deferred();
         return;
     }
-    mal_critical.stop_pending = 0;
-    mal_store_release(&self->put_off_epoch, epoch);
+    forget_note();
+    mal_store_release(&self->put_off_epoch, mal_load_acquire(&mal_gc_stop_epoch));
 }
 
 /* Any system call lets a pending signal in on its way back; this one does nothing else. */

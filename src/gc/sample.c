@@ -97,6 +97,6 @@ void mal_gc_sample_died(struct mal_span *span, uint64_t offset, uint64_t objects
     for (; sampled && objects; objects &= objects - 1) {
         uint64_t object = offset + ((uint64_t)__builtin_ctzll(objects) << MAL_GRANULE_SHIFT);
         if (sampled & sampled_bit(span, object))
-            mal_profile_free(mal_gc_tables.base + object);
+            mal_profile_free(mal_gc_tables.base + object, span->gc.object_bytes);
     }
 }

@@ -6,7 +6,9 @@
  * A finalizer needs its object whole when it runs, so everything the object leads to is marked, but
  * not the object: it dies if nothing else leads to it. Hence the order: of two dead objects with
  * finalizers, one leading to the other, the first dies now and the second is marked through it and
- * dies in a later cycle; a ring of them never dies.
+ * dies in a later cycle; a ring of them never dies. What an object says of itself counts for
+ * nothing: C++ objects with virtual bases point into themselves. Finalizers without an order are
+ * judged in the stop (gc/specials_unordered.c).
  *
  * The sweeper asks for each page of a span whether it has specials. Of an unmarked object
  *     with a finalizer     the object is marked again, weak references are emptied, the finalizer
@@ -27,10 +29,13 @@
  */
 #include "gc/specials.h"
 
+#include "base/atomic.h"
+#include "base/attr.h"
 #include "base/bits.h"
 #include "gc/callbacks.h"
 #include "gc/collector.h"
 #include "gc/specials_table.h"
+#include "mallard/gc.h"
 #include "meta/classes.h"
 
 /* ---- marking ---- */
@@ -42,14 +47,27 @@ struct part {
     uintptr_t low, high;
 };
 
+/* The words of [low, high) up to the first that leads into the object they lie in. */
+static MAL_READS_ANYTHING uintptr_t stretch_end(uintptr_t low, uintptr_t high, uintptr_t object,
+                                                size_t bytes) {
+    while (low < high && mal_load_relaxed((const uintptr_t *)low) - object >= bytes)
+        low += sizeof low;
+    return mal_min(low, high);
+}
+
 static void mark_contents(const struct part *part, uintptr_t object) {
     uintptr_t start;
     size_t bytes;
-    if (!part->collector->find(object, &start, &bytes))
+    if (!part->collector->find(object, &start, &bytes) || mallard_gc_is_noscan((void *)start))
         return;
     uintptr_t low = mal_max(start, part->low), high = mal_min(start + bytes, part->high);
-    if (low < high)
-        part->collector->mark_contents(part->worker, start, low, high);
+    low = mal_round_down(low, sizeof low);
+    while (low < high) {
+        uintptr_t until = stretch_end(low, high, start, bytes);
+        if (low < until)
+            part->collector->mark_contents(part->worker, start, low, until);
+        low = until + sizeof low;
+    }
 }
 
 static void mark_special(struct mal_special *special, void *context) {
@@ -58,7 +76,7 @@ static void mark_special(struct mal_special *special, void *context) {
         mark_contents(part, special->object);
     else if (special->kind == MAL_SPECIAL_CLEANUP)
         part->collector->mark_word(part->worker, (uintptr_t)special->callback.argument);
-    else
+    else if (special->kind == MAL_SPECIAL_WEAK)
         part->collector->mark_word(part->worker, (uintptr_t)special->weak);
 }
 
@@ -149,21 +167,11 @@ static bool is_due(const struct mal_special *special) {
            (special->fate == MAL_FATE_REVIVED && special->kind != MAL_SPECIAL_CLEANUP);
 }
 
-/* Finalizers and cleanups run, weak words are emptied. */
-static void carry_out(struct mal_special_shard *shard, struct mal_special *special) {
-    if (special->kind == MAL_SPECIAL_WEAK) {
-        mal_store_release(&special->weak->target, (uintptr_t)0);
-        mal_special_recycle(shard, special);
-    } else {
-        mal_gc_callbacks_push(&special->callback);
-    }
-}
-
 static void carry_out_block(struct mal_special_shard *shard, struct mal_special **link,
                             uintptr_t block) {
     while (*link)
         if (is_in_block(*link, block) && is_due(*link))
-            carry_out(shard, mal_special_unlink(shard, link));
+            mal_special_carry_out(shard, mal_special_unlink(shard, link));
         else
             link = &(*link)->next;
 }
@@ -219,10 +227,10 @@ static void forget_in_chain(struct mal_special_shard *shard, struct mal_special 
             continue;
         }
         struct mal_special *special = mal_special_unlink(shard, link);
-        if (special->kind == MAL_SPECIAL_FINALIZER)
+        if (mal_special_is_finalizer(special))
             mal_special_recycle(shard, special);
         else
-            carry_out(shard, special);
+            mal_special_carry_out(shard, special);
     }
 }
 

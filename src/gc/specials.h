@@ -22,6 +22,13 @@ void mal_gc_specials_mark_roots(struct mal_gc_worker *worker);
  * and would be missed. For every dirty range that mal_gc_mark_rescan is called for. */
 void mal_gc_specials_rescan(struct mal_gc_worker *worker, uintptr_t low, uintptr_t high);
 
+/* World stopped, all that is reachable marked: finalizers without an order of objects that are not
+ * are queued, and these are marked with what they lead to. True when there was one: what it leads
+ * to is to be drained. */
+bool mal_gc_specials_judge_unordered(struct mal_gc_worker *worker);
+/* Before the first of them is added, in the same critical section. */
+void mal_gc_specials_note_unordered(void);
+
 /* Sweep of one span, before its bits are swapped: `is_marked`/`mark` look at and set the mark of an
  * object. An unmarked object with a finalizer is marked and its finalizer queued; cleanups are
  * queued and weak references cleared for those that stay unmarked. Outside locks of spans. */

@@ -24,11 +24,15 @@
 #include "gc/arena.h"
 #include "gc/callbacks.h"
 #include "gc/collector.h"
+#include "gc/specials.h"
 #include "gc/specials_table.h"
 #include "mallard/gc.h"
 #include "os/critical.h"
 
 #include <errno.h>
+
+/* For libmallard-bdwgc.so: see bdwgc/engine.h. */
+MAL_PUBLIC int mallard_gc_finalizer_set_unordered(void *object, void (*function)(void *object));
 
 #define TINY_BYTES 16u /* objects without pointers may share a slot of this size */
 
@@ -71,7 +75,7 @@ static bool may_be_shared(const struct target *target) {
 static struct mal_special **find_finalizer(struct mal_special **link, uintptr_t object,
                                            const void *pointer) {
     for (; link && *link; link = &(*link)->next)
-        if ((*link)->object == object && (*link)->kind == MAL_SPECIAL_FINALIZER &&
+        if ((*link)->object == object && mal_special_is_finalizer(*link) &&
             (*link)->callback.argument == pointer)
             return link;
     return NULL;
@@ -86,18 +90,26 @@ static int remove_finalizer(uintptr_t object, void *pointer) {
     return 0;
 }
 
-static int add_finalizer(uintptr_t object, void *pointer, void (*function)(void *object)) {
-    struct mal_special *special = NULL;
-    struct mal_special_shard *shard = mal_special_lock(object);
-    bool there = find_finalizer(mal_special_chain(shard, object), object, pointer) != NULL;
-    if (!there)
-        special = mal_special_add(shard, object, MAL_SPECIAL_FINALIZER);
-    if (special)
-        set_callback(special, function, pointer);
-    mal_special_unlock(shard);
-    if (there)
+/* One that is there is taken for the new one where it only loses its order. */
+static int add_finalizer_locked(struct mal_special_shard *shard, uintptr_t object, void *pointer,
+                                void (*function)(void *object), enum mal_special_kind kind) {
+    struct mal_special **there = find_finalizer(mal_special_chain(shard, object), object, pointer);
+    if (there && kind != MAL_SPECIAL_UNORDERED)
         return -EEXIST;
-    return special ? 0 : -ENOMEM;
+    struct mal_special *special = there ? *there : mal_special_add(shard, object, kind);
+    if (!special)
+        return -ENOMEM;
+    special->kind = (uint8_t)kind;
+    set_callback(special, function, pointer);
+    return 0;
+}
+
+static int add_finalizer(uintptr_t object, void *pointer, void (*function)(void *object),
+                         enum mal_special_kind kind) {
+    struct mal_special_shard *shard = mal_special_lock(object);
+    int error = add_finalizer_locked(shard, object, pointer, function, kind);
+    mal_special_unlock(shard);
+    return error;
 }
 
 /* What the object leads to lives as long as its finalizer. */
@@ -111,7 +123,7 @@ static void shade_contents(const struct target *target) {
     collector->worker_give(worker);
 }
 
-MAL_PUBLIC int mallard_gc_finalizer_set(void *object, void (*function)(void *object)) {
+static int set_finalizer(void *object, void (*function)(void *object), enum mal_special_kind kind) {
     struct target target;
     if (!find_target(object, &target))
         return -EINVAL;
@@ -122,12 +134,23 @@ MAL_PUBLIC int mallard_gc_finalizer_set(void *object, void (*function)(void *obj
     if (!mal_special_prepare(target.object))
         return -ENOMEM;
     mal_critical_enter();
-    int error = add_finalizer(target.object, object, function);
-    if (error == 0)
+    if (kind == MAL_SPECIAL_UNORDERED)
+        mal_gc_specials_note_unordered();
+    int error = add_finalizer(target.object, object, function, kind);
+    if (error == 0 && kind == MAL_SPECIAL_FINALIZER)
         shade_contents(&target);
     mal_critical_leave();
     mal_gc_callbacks_need_thread();
     return error;
+}
+
+MAL_PUBLIC int mallard_gc_finalizer_set(void *object, void (*function)(void *object)) {
+    return set_finalizer(object, function, MAL_SPECIAL_FINALIZER);
+}
+
+/* Of one that the object has already, only the order goes. */
+int mallard_gc_finalizer_set_unordered(void *object, void (*function)(void *object)) {
+    return set_finalizer(object, function, MAL_SPECIAL_UNORDERED);
 }
 
 /* ---- cleanups ---- */

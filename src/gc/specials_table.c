@@ -194,16 +194,22 @@ void mal_special_recycle(struct mal_special_shard *shard, struct mal_special *sp
     mal_pool_give(&shard->records, special);
 }
 
-static void visit_chain(struct mal_special *special,
-                        void (*visit)(struct mal_special *special, void *context), void *context) {
-    for (; special; special = special->next)
-        visit(special, context);
+void mal_special_carry_out(struct mal_special_shard *shard, struct mal_special *special) {
+    if (special->kind == MAL_SPECIAL_WEAK) {
+        mal_store_release(&special->weak->target, (uintptr_t)0);
+        mal_special_recycle(shard, special);
+    } else {
+        mal_gc_callbacks_push(&special->callback);
+    }
 }
 
+/* ---- walks ---- */
+
+typedef void chain_visit(struct mal_special_shard *shard, struct mal_special **chain,
+                         void *context);
+
 /* A shard that doubled meanwhile is begun again. */
-static void each_in_shard(struct mal_special_shard *shard,
-                          void (*visit)(struct mal_special *special, void *context),
-                          void *context) {
+static void each_in_shard(struct mal_special_shard *shard, chain_visit *visit, void *context) {
     uint32_t next = 0, known = 0, chains;
     do {
         mal_lock(&shard->lock);
@@ -211,14 +217,32 @@ static void each_in_shard(struct mal_special_shard *shard,
         next = chains == known ? next : 0;
         known = chains;
         for (uint32_t end = next + CHAINS_PER_HOLD; next < end && next < chains; next++)
-            visit_chain(shard->chain[next], visit, context);
+            visit(shard, &shard->chain[next], context);
         mal_unlock(&shard->lock);
     } while (next < chains);
 }
 
-void mal_special_each(void (*visit)(struct mal_special *special, void *context), void *context) {
+void mal_special_each_chain(chain_visit *visit, void *context) {
     for (unsigned i = 0; i < SHARDS; i++)
         each_in_shard(&shards[i], visit, context);
+}
+
+struct visitor {
+    void (*visit)(struct mal_special *special, void *context);
+    void *context;
+};
+
+static void visit_chain(struct mal_special_shard *shard, struct mal_special **chain,
+                        void *context) {
+    const struct visitor *visitor = context;
+    (void)shard;
+    for (struct mal_special *special = *chain; special; special = special->next)
+        visitor->visit(special, visitor->context);
+}
+
+void mal_special_each(void (*visit)(struct mal_special *special, void *context), void *context) {
+    struct visitor visitor = {visit, context};
+    mal_special_each_chain(visit_chain, &visitor);
 }
 
 /* Locks of one rank: all but the last are taken out of the checker's sight. */

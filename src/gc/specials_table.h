@@ -19,8 +19,13 @@
 #define MAL_SPECIAL_BLOCK_SHIFT 10
 #define MAL_SPECIAL_BLOCK_BYTES (1u << MAL_SPECIAL_BLOCK_SHIFT)
 
-enum mal_special_kind { MAL_SPECIAL_FINALIZER, MAL_SPECIAL_CLEANUP, MAL_SPECIAL_WEAK };
-/* What sweep found out about a record's object. */
+enum mal_special_kind {
+    MAL_SPECIAL_FINALIZER,
+    MAL_SPECIAL_UNORDERED, /* a finalizer too, see gc/specials_unordered.c */
+    MAL_SPECIAL_CLEANUP,
+    MAL_SPECIAL_WEAK,
+};
+/* What was found out about a record's object, by the sweep or the stop. */
 enum mal_special_fate { MAL_FATE_ALIVE, MAL_FATE_REVIVED, MAL_FATE_DEAD };
 
 /* Under the lock of the object's shard, but for reading while marking:
@@ -43,8 +48,12 @@ struct mal_special {
         struct mallard_gc_weak *weak; /* WEAK */
     };
     uint8_t kind; /* enum mal_special_kind */
-    uint8_t fate; /* enum mal_special_fate; while a chain is swept */
+    uint8_t fate; /* enum mal_special_fate; while a chain is swept or judged */
 };
+
+static inline bool mal_special_is_finalizer(const struct mal_special *special) {
+    return special->kind <= MAL_SPECIAL_UNORDERED;
+}
 
 struct mal_special_shard;
 
@@ -71,7 +80,7 @@ void mal_special_recycle(struct mal_special_shard *shard, struct mal_special *sp
 uintptr_t mal_special_next_page(uintptr_t low, uintptr_t high);
 /* False: there has never been a record. */
 bool mal_special_have_any(void);
-/* Whether a finalizer hangs on the object. No shard locked. */
+/* Whether a finalizer hangs on the object that keeps alive what it leads to. No shard locked. */
 bool mal_special_has_finalizer(uintptr_t object);
 /* No record lies on the page any more. */
 void mal_special_clear_page(struct mal_special_shard *shard, uintptr_t page_address);
@@ -79,6 +88,15 @@ void mal_special_clear_page(struct mal_special_shard *shard, uintptr_t page_addr
 /* Visits every record, a few at a time under the shard's lock. Records that are added meanwhile may
  * be missed, others visited twice. */
 void mal_special_each(void (*visit)(struct mal_special *special, void *context), void *context);
+
+/* Visits every chain of records likewise; the visitor may unlink. */
+void mal_special_each_chain(void (*visit)(struct mal_special_shard *shard,
+                                          struct mal_special **chain, void *context),
+                            void *context);
+
+/* The record of an object that dies now: a callback is queued, a weak word emptied. The shard's
+ * lock held, the record unlinked. */
+void mal_special_carry_out(struct mal_special_shard *shard, struct mal_special *special);
 
 void mal_special_lock_all(void);
 void mal_special_unlock_all(void);

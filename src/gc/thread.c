@@ -2,15 +2,14 @@
  *
  * The registry of threads that use the collected heap.
  *
- * Holds one record per thread, in a list and by thread id. Path up: a thread registers when it
- * first allocates, when libmallard-gc.so starts it, or when a stop finds it in /proc/self/task;
- * then the collector makes the record ("adopts" the thread) and the thread claims it in its signal
- * handler. Path down: a destructor of thread-specific data marks the thread as leaving, in the last
- * round of destructors, so that others still may use the heap. From then on it runs libc's code
- * only, which blocks all signals and takes locks that a stopped thread may hold: no stop may wait
- * for it. Its record is dropped when its id is gone, as is that of a thread that ended in another
- * way. A thread that the kernel gave the id of one that left is told by its taking signals: it gets
- * the record.
+ * Holds one record per thread, in a list and by thread id. Path up: a thread takes a record for
+ * itself (thread_self.c), or a stop finds it in /proc/self/task; then the collector makes the
+ * record
+ * ("adopts" the thread) and the thread claims it in its signal handler. Path down: the thread says
+ * that it leaves. From then on it runs libc's code only, which blocks all signals and takes locks
+ * that a stopped thread may hold: no stop may wait for it. Its record is dropped when its id is
+ * gone, as is that of a thread that ended in another way. A thread that the kernel gave the id of
+ * one that left is told by its taking signals: it gets the record.
  *
  * SYNCHRONIZATION
  *   1. `registry_lock` (rank GC_THREADS) guards the list, the chains by id and the pool of records.
@@ -30,15 +29,13 @@
 #include "gc/thread.h"
 
 #include "base/atomic.h"
-#include "mallard/mallard.h"
+#include "gc/thread_private.h"
 #include "meta/memory.h"
 #include "os/clock.h"
 #include "os/lock.h"
 #include "os/tasks.h"
-#include "os/thread.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stddef.h>
 #include <string.h>
 #include <unistd.h>
@@ -46,7 +43,6 @@
 #define BUCKETS 1024u
 #define MEETINGS_MAX (1u << 16) /* threads that one stop can adopt; the next stop goes on */
 #define LEAVING_MOST 64u        /* records of threads that may be gone */
-#define DESTRUCTOR_ROUNDS 3u    /* of the four that POSIX promises */
 
 struct meeting {
     pid_t tid;
@@ -54,7 +50,6 @@ struct meeting {
 };
 
 MAL_THREAD struct mal_gc_thread *mal_gc_self;
-static MAL_THREAD struct mal_gc_thread *completed; /* mal_gc_self, once it has bounds and an end */
 
 static struct mal_lock registry_lock = MAL_LOCK_INIT(MAL_RANK_GC_THREADS);
 static struct mal_gc_thread *registry;        /* rule 1 */
@@ -66,9 +61,6 @@ static struct mal_pool pool = MAL_POOL_INIT(sizeof(struct mal_gc_thread), MAL_ME
 static struct mal_table meeting_table;                  /* stopping thread */
 static uint32_t meeting_count;                          /* rule 3 */
 static void (*exit_hook)(struct mal_gc_thread *thread); /* constant once set */
-static pthread_once_t exit_key_once = PTHREAD_ONCE_INIT;
-static pthread_key_t exit_key;
-static int exit_key_error; /* constant after exit_key_once */
 
 static struct mal_gc_thread **bucket_of(pid_t tid) {
     return &by_tid[(uint32_t)tid % BUCKETS];
@@ -152,7 +144,7 @@ static void drop_gone_locked(void) {
 }
 
 /* The hook first: a stop must find the thread's cache until it is empty. */
-static void leave(struct mal_gc_thread *thread) {
+void mal_gc_thread_note_leaving(struct mal_gc_thread *thread) {
     run_exit_hook(thread);
     mal_lock(&registry_lock);
     if (leaving_count >= LEAVING_MOST)
@@ -161,70 +153,17 @@ static void leave(struct mal_gc_thread *thread) {
     thread->left_ns = mal_clock_mono_ns();
     leaving_count++;
     mal_store_release(&registered, registered - 1);
-    mal_gc_self = completed = NULL;
+    mal_gc_self = NULL;
     mal_unlock(&registry_lock);
 }
 
-static void unregister(struct mal_gc_thread *thread) {
+void mal_gc_thread_drop(struct mal_gc_thread *thread) {
     run_exit_hook(thread);
     mal_lock(&registry_lock);
     unlink_locked(thread);
     mal_pool_give(&pool, thread);
-    mal_gc_self = completed = NULL;
+    mal_gc_self = NULL;
     mal_unlock(&registry_lock);
-}
-
-void *mal_gc_thread_keep_table(void *table) {
-    if (mal_gc_thread_generation() == 0)
-        return table;
-    if (!mal_gc_self)
-        return NULL;
-    void *before = mal_gc_self->kept_table;
-    mal_gc_self->kept_table = table;
-    return before;
-}
-
-/* Other destructors may run after this one and use the heap: asks for another round while there is
- * one. A region that the thread never left ends here: its cache must not be taken back while the
- * world is stopped. */
-static void at_thread_exit(void *argument) {
-    struct mal_gc_thread *thread = argument;
-    while (thread->blocking_depth > 0)
-        mallard_gc_blocking_end();
-    if (++thread->exit_rounds < DESTRUCTOR_ROUNDS && pthread_setspecific(exit_key, thread) == 0)
-        return;
-    mallard_free(thread->kept_table);
-    thread->kept_table = NULL;
-    leave(thread);
-}
-
-static void make_exit_key(void) {
-    exit_key_error = pthread_key_create(&exit_key, at_thread_exit);
-}
-
-/* Without the key the thread is dropped by the first stop after its end. */
-static void ask_for_exit(struct mal_gc_thread *thread) {
-    pthread_once(&exit_key_once, make_exit_key);
-    if (exit_key_error == 0)
-        pthread_setspecific(exit_key, thread);
-}
-
-struct bounds {
-    uintptr_t low, high;
-};
-
-/* Of a thread that libc made, this takes in its static thread-local block, which lies above. */
-static struct bounds own_stack(void) {
-    struct bounds bounds = {0, 0};
-    pthread_attr_t attributes;
-    void *low;
-    size_t bytes;
-    if (pthread_getattr_np(pthread_self(), &attributes) != 0)
-        return bounds;
-    if (pthread_attr_getstack(&attributes, &low, &bytes) == 0)
-        bounds = (struct bounds){(uintptr_t)low, (uintptr_t)low + bytes};
-    pthread_attr_destroy(&attributes);
-    return bounds;
 }
 
 /* The calling thread's record may be that of another one which had its id before and ended without
@@ -248,53 +187,18 @@ static struct mal_gc_thread *find_own_locked(pid_t tid) {
     return thread;
 }
 
-static struct mal_gc_thread *take_record(struct bounds stack) {
+struct mal_gc_thread *mal_gc_thread_take_record(uintptr_t stack_low, uintptr_t stack_high) {
     mal_lock(&registry_lock);
     struct mal_gc_thread *thread = mal_gc_self ? mal_gc_self : find_own_locked(gettid());
     if (thread) {
-        thread->stack_low = stack.low;
-        thread->stack_high = stack.high;
+        thread->stack_low = stack_low;
+        thread->stack_high = stack_high;
         thread->thread_pointer = mal_thread_pointer();
         thread->critical = &mal_critical;
         mal_gc_self = thread;
     }
     mal_unlock(&registry_lock);
     return thread;
-}
-
-static struct mal_gc_thread *register_anew(void) {
-    int cancel = mal_thread_forbid_cancel();
-    int saved_errno = errno;
-    struct mal_gc_thread *thread = take_record(own_stack());
-    if (thread)
-        ask_for_exit(thread);
-    errno = saved_errno;
-    mal_thread_restore_cancel(cancel);
-    return thread;
-}
-
-/* A record that adoption made has no bounds yet, or only those of a mapping: it is completed. */
-struct mal_gc_thread *mal_gc_thread_register(void) {
-    if (!completed || completed != mal_gc_self)
-        completed = register_anew();
-    return completed;
-}
-
-void mal_gc_thread_leave(void) {
-    if (mal_gc_self)
-        unregister(mal_gc_self);
-}
-
-/* For libmallard-gc.so: see gclib/engine.h. */
-MAL_PUBLIC void mallard_gc_thread_attach(void);
-MAL_PUBLIC bool mallard_gc_thread_is_wanted(void);
-
-void mallard_gc_thread_attach(void) {
-    mal_gc_thread_register();
-}
-
-bool mallard_gc_thread_is_wanted(void) {
-    return !mal_thread_is_starting_own();
 }
 
 void mal_gc_thread_each(void (*visit)(struct mal_gc_thread *thread, void *context), void *context) {

@@ -36,13 +36,14 @@ struct mal_gc_thread {
 
     /* Home stack, high end excluded; 0: the thread was adopted and has not said yet. The thread. */
     uintptr_t stack_low, stack_high;
-    uintptr_t thread_pointer;            /* likewise; 0: not known yet */
-    const struct mal_critical *critical; /* likewise; NULL: not known yet */
-    pid_t tid;                           /* constant while registered */
+    uintptr_t thread_pointer;      /* likewise; 0: not known yet */
+    struct mal_critical *critical; /* likewise; NULL: not known yet */
+    pid_t tid;                     /* constant while registered */
 
     /* A stop that came when the thread was not to be found: mal_gc_park_later. */
-    uint32_t put_off_epoch; /* last stop that it put off, once; the thread; relaxed atomic */
-    uint32_t again_epoch;   /* and was sent the signal for again; stopping thread */
+    uint32_t put_off_epoch;       /* last stop that it put off, once; the thread, release */
+    uint32_t known_put_off_epoch; /* that it was seen to have put off; stopping thread */
+    uint32_t again_epoch;         /* and was sent the signal for again; likewise */
 
     struct mal_gc_cache cache; /* gc/heap.h; owner, or the collector while the world is stopped */
     int64_t assist_debt_bytes; /* owner: bytes allocated in this cycle and not yet paid for */

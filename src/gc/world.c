@@ -3,9 +3,10 @@
  * Stopping the world, seen by the thread that asks for it.
  *
  * Path down: take the stop lock, then the dynamic linker's (by running inside a callback of
- * dl_iterate_phdr), make the epoch odd, signal every registered thread that is neither parked nor
- * in a blocking region, wait for them, then ask the kernel whether there are threads that nobody
- * knows, adopt and signal these, until there are none. Path up: make the epoch even and wake all.
+ * dl_iterate_phdr), take the signal back if the program has given it another handler (signal.c),
+ * make the epoch odd, ask every registered thread and wait for them (world_ask.c), then ask the
+ * kernel whether there are threads that nobody knows, adopt these and ask again, until there are
+ * none (world_tasks.c). Path up: make the epoch even and wake all.
  *
  *     the world is stopped  <=>  every registered thread is stopped (park.c) and every thread that
  *                                the kernel lists is registered, leaving, Mallard's own, its own,
@@ -15,10 +16,6 @@
  * before is listed by then, since clone lists it before it returns. A thread may register itself
  * after the last look at the registry and before the kernel's number is compared with ours: then
  * the registry's generation has changed since that look, and all is looked at again.
- *
- * The kernel's own are threads that io_uring starts in this process: they never run the program's
- * code and take no signals, but they come and go like others, so while there are any, numbers say
- * nothing and every thread is looked at. They write to objects, stopped or not: see park.c.
  *
  * Running inside the callback means that no stopped thread is in the middle of changing the list of
  * loaded objects, and that a walk over it inside needs no lock that somebody may hold: it is the
@@ -53,12 +50,6 @@
 #include <stddef.h>
 #include <unistd.h>
 
-#define FIRST_WAIT_NS 1000000ull
-#define LONGEST_WAIT_NS 32000000ull
-#define LOST_AFTER_NS 20000000ull
-#define WATCHDOG_NS 1000000000ull
-#define LEAVING_NS 100000000ull
-
 /* A lock whose waiters and holders can be stopped: 0 free, 1 held, 2 held and somebody may sleep.
  */
 static uint32_t stop_lock;
@@ -76,211 +67,15 @@ void mal_gc_stop_lock_give(void) {
         mal_futex_wake(&stop_lock, 1);
 }
 
-/* Stop lock from here on. */
-struct round {
-    struct mal_gc_thread *self; /* NULL: one of the collector's own */
-    uint32_t epoch;
-    uint32_t signalled;
-    uint32_t unstopped;
-    uint32_t adopted, ghosts, kernels;
-    uint64_t waited_ns;
-    bool warned;
-};
-
-static char *task_buffer; /* for listing threads */
-static size_t task_buffer_bytes;
-static uint32_t
-    ghosts; /* ids that the kernel lists though they have ended: a first thread that left */
-static uint32_t kernels; /* threads of the kernel's own that were listed last */
-
-/* True when the thread has ended. One that has never said anything may have ended too, and another
- * have its id. */
-static bool signal_thread(struct mal_gc_thread *thread, struct round *round) {
-    if (thread->stack_high == 0)
-        mal_gc_thread_introduce(thread);
-    int error = mal_task_signal(thread->tid, mal_gc_signal());
-    if (error == -ESRCH)
-        return true;
-    if (error == 0) {
-        thread->signalled_epoch = round->epoch;
-        round->signalled++;
-    }
-    round->unstopped++;
-    return false;
-}
-
-/* Whoever has the id of a thread that left long ago, and takes signals, is another one. */
-static bool is_another(const struct mal_gc_thread *left) {
-    if (mal_clock_mono_ns() - left->left_ns < LEAVING_NS)
-        return false;
-    struct mal_task task = mal_task_look(left->tid);
-    return task.state == MAL_TASK_RUNS && !(task.blocked >> (mal_gc_signal() - 1) & 1);
-}
-
-static bool ask_thread(struct mal_gc_thread *thread, void *context) {
-    struct round *round = context;
-    if (thread->leaving && mal_task_signal(thread->tid, 0) == -ESRCH)
-        return true;
-    if (thread->leaving && !is_another(thread))
-        return false;
-    if (thread->leaving)
-        mal_gc_thread_replace(thread);
-    if (thread == round->self || mal_gc_thread_is_stopped(thread, round->epoch))
-        return false;
-    if (mal_thread_is_own(thread->tid))
-        return true; /* adopted before it could say so */
-    if (thread->signalled_epoch != round->epoch)
-        return signal_thread(thread, round);
-    if (mal_load_relaxed(&thread->put_off_epoch) == round->epoch &&
-        thread->again_epoch != round->epoch) {
-        thread->again_epoch = round->epoch;
-        return signal_thread(thread, round);
-    }
-    round->unstopped++;
-    return false;
-}
-
-/* Asks all that are not stopped, and waits until all of them have acknowledged or the time is up.
- * True when all were stopped already. */
-static bool ask_and_wait(struct round *round, uint64_t patience_ns) {
-    round->unstopped = 0;
-    mal_store_seq_cst(&mal_gc_acks_missing, MAL_GC_ACKS_MANY);
-    mal_gc_thread_sift(ask_thread, round);
-    if (round->unstopped == 0)
-        return true;
-    uint32_t missing = __atomic_add_fetch(&mal_gc_acks_missing, round->unstopped - MAL_GC_ACKS_MANY,
-                                          __ATOMIC_ACQ_REL);
-    uint64_t began_ns = mal_clock_mono_ns();
-    uint64_t passed_ns = 0;
-    while ((int32_t)missing > 0 && passed_ns < patience_ns) {
-        mal_futex_wait(&mal_gc_acks_missing, missing, patience_ns - passed_ns);
-        missing = mal_load_acquire(&mal_gc_acks_missing);
-        passed_ns = mal_clock_mono_ns() - began_ns;
-    }
-    round->waited_ns += passed_ns;
-    return false;
-}
-
-/* A thread that has not come for long: gone in a way that leaves its id, or its signal was lost, or
- * it did not find its record. */
-static bool look_closely(struct mal_gc_thread *thread, void *context) {
-    struct round *round = context;
-    if (thread->leaving || thread == round->self || mal_gc_thread_is_stopped(thread, round->epoch))
-        return false;
-    struct mal_task task = mal_task_look(thread->tid);
-    if (task.state == MAL_TASK_GONE || mal_task_is_kernels(thread->tid))
-        return true;
-    if (task.state == MAL_TASK_RUNS && !(task.pending >> (mal_gc_signal() - 1) & 1)) {
-        mal_gc_thread_introduce(thread);
-        mal_task_signal(thread->tid, mal_gc_signal());
-    }
-    return false;
-}
-
-struct names {
-    char text[400];
-    size_t bytes;
-    struct round *round;
-};
-
-static void name_thread(struct mal_gc_thread *thread, void *context) {
-    struct names *names = context;
-    if (thread == names->round->self || names->bytes + 40 > sizeof names->text ||
-        mal_gc_thread_is_stopped(thread, names->round->epoch))
-        return;
-    struct mal_task task = mal_task_look(thread->tid);
-    bool blocks = task.blocked >> (mal_gc_signal() - 1) & 1;
-    names->bytes += mal_format(names->text + names->bytes, sizeof names->text - names->bytes,
-                               " %d%s", thread->tid, blocks ? " (blocks the signal)" : "");
-}
-
-/* Once per stop. */
-static void warn(struct round *round) {
-    struct names names = {.round = round};
-    if (round->warned)
-        return;
-    round->warned = true;
-    mal_gc_thread_each(name_thread, &names);
-    mal_warn("a collection has waited 1 s for threads to stop with signal %d:%s", mal_gc_signal(),
-             names.text);
-}
-
-static void stop_known(struct round *round) {
-    uint64_t patience_ns = FIRST_WAIT_NS;
-    round->waited_ns = 0;
-    while (!ask_and_wait(round, patience_ns)) {
-        if (patience_ns < LONGEST_WAIT_NS)
-            patience_ns *= 2;
-        if (round->waited_ns >= LOST_AFTER_NS) {
-            mal_gc_signal_defend();
-            mal_gc_thread_sift(look_closely, round);
-        }
-        if (round->waited_ns >= WATCHDOG_NS)
-            warn(round);
-    }
-}
-
-/* The first thread stays listed after it has ended while others run; any other vanishes. */
-static bool is_ghost(pid_t tid) {
-    return tid == getpid() && mal_task_look(tid).state == MAL_TASK_GONE;
-}
-
-static void meet(pid_t tid, void *context) {
-    struct round *round = context;
-    if (mal_thread_is_own(tid))
-        return;
-    if (is_ghost(tid))
-        round->ghosts++;
-    else if (!mal_gc_thread_is_known(tid) && mal_task_is_kernels(tid))
-        round->kernels++;
-    else if (mal_gc_thread_meet(tid) == MAL_GC_ADOPTED)
-        round->adopted++;
-}
-
-/* Memory to list `threads` in one go; what there was before is used where there is no more. */
-static void make_room_for(uint32_t threads) {
-    size_t wanted = 65536;
-    while (wanted < threads * 64ull)
-        wanted *= 2;
-    if (wanted <= task_buffer_bytes)
-        return;
-    char *buffer = mal_meta_map(wanted, MAL_META_OTHER);
-    if (!buffer)
-        return;
-    if (task_buffer)
-        mal_meta_unmap(task_buffer, task_buffer_bytes, MAL_META_OTHER);
-    task_buffer = buffer;
-    task_buffer_bytes = wanted;
-}
-
-static uint32_t known_count(void) {
-    return mal_gc_thread_count() + mal_thread_own_count() + ghosts;
-}
-
-/* True when there were threads that nobody knew. */
-static bool adopt_unknown(struct round *round) {
-    unsigned listed = mal_tasks_count();
-    if (listed == 0 || (listed == known_count() && kernels == 0))
-        return false;
-    make_room_for(listed);
-    if (!task_buffer)
-        return false;
-    round->adopted = round->ghosts = round->kernels = 0;
-    mal_tasks_each(task_buffer, task_buffer_bytes, meet, round);
-    ghosts = round->ghosts;
-    kernels = round->kernels;
-    return round->adopted > 0;
-}
-
-static void begin_stop(struct round *round) {
+static void begin_stop(struct mal_gc_round *round) {
     round->epoch = mal_gc_stop_epoch + 1;
     mal_gc_signal_defend();
     mal_store_seq_cst(&mal_gc_stop_epoch, round->epoch);
     uint32_t generation;
     do {
         generation = mal_gc_thread_generation();
-        stop_known(round);
-    } while (adopt_unknown(round) || mal_gc_thread_generation() != generation);
+        mal_gc_round_stop_known(round);
+    } while (mal_gc_round_adopt_unknown(round) || mal_gc_thread_generation() != generation);
 }
 
 /* In a critical section a thread may hold a lock, or an object that it has not made to the end. One
@@ -291,7 +86,7 @@ static bool is_outside_sections(const struct mal_gc_thread *thread) {
 }
 
 static void assert_stopped(struct mal_gc_thread *thread, void *context) {
-    const struct round *round = context;
+    const struct mal_gc_round *round = context;
     if (thread == round->self)
         return;
     MAL_ASSERT(mal_gc_thread_is_stopped(thread, round->epoch));
@@ -299,12 +94,12 @@ static void assert_stopped(struct mal_gc_thread *thread, void *context) {
 }
 
 /* Where the stop begins and where it ends: whoever has come or gone on between is found too. */
-static void assert_world_stopped(struct round *round) {
+static void assert_world_stopped(struct mal_gc_round *round) {
     if (MAL_DEBUG > 0)
         mal_gc_thread_each(assert_stopped, round);
 }
 
-static void end_stop(struct round *round) {
+static void end_stop(struct mal_gc_round *round) {
     assert_world_stopped(round);
     mal_gc_thread_end_meetings();
     mal_store_seq_cst(&mal_gc_stop_epoch, round->epoch + 1);
@@ -322,7 +117,7 @@ static int stop_and_run(struct dl_phdr_info *object, size_t bytes, void *context
     (void)object;
     (void)bytes;
     struct request *request = context;
-    struct round round = {.self = request->self};
+    struct mal_gc_round round = {.self = request->self};
     begin_stop(&round);
     assert_world_stopped(&round);
     if (request->ret_stop) {
@@ -406,7 +201,7 @@ void mal_gc_world_after_fork(bool child) {
         return;
     held_for_fork = false;
     if (child)
-        ghosts = kernels = 0;
+        mal_gc_world_forget_tasks();
     mal_gc_handles_after_fork();
     mal_gc_roots_after_fork(child);
     mal_gc_threads_after_fork(child);

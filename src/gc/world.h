@@ -56,10 +56,12 @@ void mal_gc_world_become_program(void);
 void mal_gc_world_before_fork(void);
 void mal_gc_world_after_fork(bool child);
 
-/* The end of a critical section, left but for the stop that is due: the caller has a few
- * instructions to go before it may be found stopped, so the signal comes once more, when
- * the stopping thread has waited for a while (up to a millisecond). Only once per stop; then it is
- * stopped here. */
+/* Around a critical section whose end is no place to stop at, since the caller has a few
+ * instructions to go before it may be found stopped. `first` comes before it and registers the
+ * thread, no lock held, outside of other sections; `later` is its end, where a stop is due: the
+ * signal comes once more, when the stopping thread has waited for a fraction of a millisecond. A
+ * thread puts off no stop twice: it is stopped in front of the next such section. */
+void mal_gc_park_first(void);
 void mal_gc_park_later(void);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the two sides of a stop share: world.c asks and waits, park.c acknowledges and sleeps.
+ * What the sides of a stop share: world.c begins and ends it, world_ask.c asks and waits,
+ * world_tasks.c finds whom nobody knows, park.c acknowledges and sleeps, signal.c has the signal.
  */
 #ifndef MAL_GC_WORLD_PRIVATE_H
 #define MAL_GC_WORLD_PRIVATE_H
@@ -8,6 +9,7 @@
 #include "base/attr.h"
 #include "gc/thread.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Odd while a stop is on. Changed by the stopping thread, under the stop lock; seq_cst. */
@@ -27,6 +29,24 @@ bool mal_gc_thread_is_stopped(const struct mal_gc_thread *thread, uint32_t epoch
  * and holders can be stopped. */
 void mal_gc_stop_lock_take(void);
 void mal_gc_stop_lock_give(void);
+
+/* One stop, on the stopping thread's stack; its alone. */
+struct mal_gc_round {
+    struct mal_gc_thread *self; /* NULL: one of the collector's own */
+    uint32_t epoch;
+    uint32_t signalled;                /* signals sent */
+    uint32_t unstopped;                /* found running by the last look */
+    uint32_t adopted, ghosts, kernels; /* by the last listing */
+    uint64_t waited_ns;                /* since the last adoption */
+    bool warned;
+};
+
+/* Until every registered thread is stopped. Stop lock, as below. */
+void mal_gc_round_stop_known(struct mal_gc_round *round);
+/* True when there were threads that nobody knew: they are registered now. */
+bool mal_gc_round_adopt_unknown(struct mal_gc_round *round);
+/* In fork's child: what was listed last is no more. */
+void mal_gc_world_forget_tasks(void);
 
 /* The number of the signal that stops threads: chosen at the first call. 0 when there is none. */
 int mal_gc_signal(void);

@@ -162,7 +162,8 @@ static void knobs_json(const struct http_entry *entry, const struct mal_box_stat
     view_json_object(json, "knobs");
     view_json_unsigned(json, "rate_bytes", entry->rate_bytes);
     view_json_known(json, "gogc", stats->value[MAL_STAT_GOGC], UINT64_MAX);
-    view_json_known(json, "memory_limit_bytes", stats->value[MAL_STAT_MEM_LIMIT], INT64_MAX);
+    uint64_t limit = stats->published_unix_ns ? stats->value[MAL_STAT_MEM_LIMIT] : INT64_MAX;
+    view_json_known(json, "memory_limit_bytes", limit, INT64_MAX);
     view_json_object_end(json);
 }
 

@@ -138,3 +138,17 @@ uint64_t mal_process_max_resident_bytes(void) {
     errno = saved_errno;
     return bytes;
 }
+
+#define STATUS_BYTES 4096
+
+unsigned mal_process_filters(void) {
+    static const char name[] = "\nSeccomp_filters:\t";
+    char text[STATUS_BYTES];
+    long got = mal_read_file("/proc/thread-self/status", text, sizeof text - 1);
+    text[got > 0 ? got : 0] = '\0';
+    const char *field = strstr(text, name);
+    if (!field)
+        return 0;
+    field += sizeof name - 1;
+    return (unsigned)parse_decimal(&field);
+}

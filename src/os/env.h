@@ -36,6 +36,9 @@ bool mal_process_is_deserted(unsigned own);
 uint64_t mal_process_resident_bytes(void);
 uint64_t mal_process_max_resident_bytes(void);
 
+/* Seccomp filters of the calling thread; 0 where unknown (before Linux 5.9). */
+unsigned mal_process_filters(void);
+
 /* True in a program that runs with more rights than its caller: it must ignore the environment. */
 bool mal_process_is_secure(void);
 

@@ -60,7 +60,9 @@
  *       this.
  *   vfork
  *       The child shares this memory and this area, but the kernel watches over
- *       neither: a known limit, for children of programs with threads (README.md).
+ *       neither. It says at once that it has no CPU, and fails on the slab that stays
+ *       zero; its parent takes the number back (os/vfork.c). A child of a raw system
+ *       call of that kind is a known limit (README.md).
  *   a thread's end
  *       It ends between two instructions of its own: outside, or by a handler (above),
  *       or with its process. The area outlives its last destructor, so they may free.

@@ -32,6 +32,7 @@
 #define UNIT_BYTES 64u
 #define UNITS_MAX 32u
 
+struct mal_states_shared mal_states_shared;
 static uint8_t *shared[MAL_CLASS_COUNT];        /* constant after init */
 static struct mal_pool own_pool[UNITS_MAX + 1]; /* by units; [0] unused; page heap's lock */
 
@@ -56,6 +57,7 @@ int mal_states_init(void) {
     uint8_t *next = mal_meta_alloc(units * UNIT_BYTES, MAL_META_SPAN);
     if (!next)
         return -ENOMEM;
+    mal_states_shared = (struct mal_states_shared){(uintptr_t)next, units * UNIT_BYTES};
     for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++) {
         shared[class] = next;
         fill(next, &mal_class[class]);

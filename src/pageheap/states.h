@@ -7,9 +7,25 @@
 #ifndef MAL_PAGEHEAP_STATES_H
 #define MAL_PAGEHEAP_STATES_H
 
+#include "base/attr.h"
 #include "pageheap/span.h"
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Where the shared arrays lie, one behind the other; constant after init. */
+struct mal_states_shared {
+    uintptr_t base;
+    size_t bytes;
+};
+extern MAL_HIDDEN struct mal_states_shared mal_states_shared;
+
+/* Whether a state byte that the page map led to is its span's own: then it remains so until the
+ * span ends. */
+static inline bool mal_states_are_own(const uint8_t *state) {
+    return (uintptr_t)state - mal_states_shared.base >= mal_states_shared.bytes;
+}
 
 /* Fills the shared arrays; 0 or -ENOMEM. Once, after mal_classes_init. */
 int mal_states_init(void);

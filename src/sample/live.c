@@ -2,164 +2,210 @@
  *
  * The table of live samples.
  *
- * SHARDS independent open-addressing tables, chosen by address hash. A slot with address 0 is
- * empty. Insertion probes linearly; a table more than 5/8 full doubles. Removal closes the gap by
- * moving back later entries of the same run, so there are no tombstones and a probe ends at the
- * first empty slot.
+ * A hash table of words. One word is one sample, address and bucket number; 0 is an empty place. A
+ * cache line is a set: seven places, and one word that says whether somebody found the set full
+ * and went on to the next one, up to WINDOW_SETS of them. So a sample costs one line when it is
+ * entered and one when it is looked for, and a program with few live samples has them all in one
+ * page of memory: it comes here once in thousands of allocations, when neither the line nor the
+ * page's translation is at hand any more.
  *
- *     for every entry e: no empty slot lies between home(e) and e, going up cyclically
+ * A table never moves an entry. When a window is full, a table twice as large is put before it;
+ * what is new goes there, and what is old is looked for in one table after the other. Tables that
+ * were outgrown stay: all of them are as large as the newest.
  *
- * Lookups happen only for objects whose state byte says SAMPLED, so a program that samples one
- * allocation in thousands touches this one time in thousands.
+ *     for every entry in set s of a table: `passed` of every set from its home up to s, not s
+ *     itself, is set
  *
- * SYNCHRONIZATION: one lock per shard (rank LIVE). Memory comes from the META tier as mappings, so
- * that an outgrown table is returned.
+ * SYNCHRONIZATION. An entry belongs to whoever owns the object. Hence
+ *  1. an entry goes from 0 to its word by compare-and-swap, since others want the same place; from
+ *     its word to 0 by a plain store, since nobody else may touch it.
+ *  2. A lookup finds its entry: who owns the object now was given it after it was entered, so the
+ *     word, the marks that were left on the way to it, and the number of tables of that moment are
+ *     visible. It does not find an earlier entry of the same address: that one was removed before
+ *     the object was given out again.
+ *  3. `passed` is set before the entry behind it is made, and is never cleared but with all.
+ *  4. A table is complete before `table_count` includes it (release); its place and its size are
+ *     constant from then on. `growth_lock` (rank LIVE) lets one thread make it.
  */
 #include "sample/live.h"
 
 #include "base/atomic.h"
+#include "base/attr.h"
 #include "base/bits.h"
+#include "base/check.h"
 #include "meta/memory.h"
 #include "os/lock.h"
 
 #include <stddef.h>
 
-#define SHARDS 16u
-#define FIRST_SLOTS 512u
+#define BUCKET_BITS 20u
+#define PLACES 7u
+#define WINDOW_SETS 4u
+#define FIRST_SETS 64u
+#define TABLES_MAX 24u
 
-struct shard {
-    MAL_LINE_ALIGNED struct mal_lock lock;
-    uint32_t slots; /* power of two, 0 before the first insertion */
-    uint32_t used;  /* written under the lock, read relaxed by mal_live_count */
-    struct mal_live *table;
-    uint64_t samples; /* ever inserted, not those of own threads; as `used` */
+struct set {
+    uint64_t entry[PLACES]; /* address / 16 << BUCKET_BITS | bucket + 1 */
+    uint64_t passed;        /* 1 once an entry was put behind it; relaxed */
 };
 
-static struct shard shards[SHARDS] = {
-    [0 ... SHARDS - 1] = {.lock = MAL_LOCK_INIT(MAL_RANK_LIVE)},
+struct table {
+    struct set *set;
+    uint64_t sets; /* power of two */
 };
 
-static uint64_t hash(uintptr_t address) {
-    return mal_mix(address >> 4);
+static MAL_LINE_ALIGNED struct set first[FIRST_SETS];
+static struct table tables[TABLES_MAX] = {{first, FIRST_SETS}}; /* rule 4 */
+static uint32_t table_count = 1;                                /* rule 4 */
+static struct mal_lock growth_lock = MAL_LOCK_INIT(MAL_RANK_LIVE);
+
+static uint64_t granule_of(uintptr_t address) {
+    return address >> 4;
 }
 
-static struct shard *lock_shard(uintptr_t address) {
-    struct shard *shard = &shards[hash(address) % SHARDS];
-    mal_lock(&shard->lock);
-    return shard;
+static struct set *set_of(const struct table *table, uint64_t granule, unsigned step) {
+    return &table->set[(mal_mix(granule) + step) & (table->sets - 1)];
 }
 
-static uint32_t home_of(const struct shard *shard, uintptr_t address) {
-    return (uint32_t)(hash(address) / SHARDS) & (shard->slots - 1);
+static const struct table *newest_table(void) {
+    return &tables[mal_load_acquire(&table_count) - 1];
 }
 
-static uint32_t find_slot(const struct shard *shard, uintptr_t address) {
-    uint32_t slot = home_of(shard, address);
-    while (shard->table[slot].address != 0 && shard->table[slot].address != address)
-        slot = (slot + 1) & (shard->slots - 1);
-    return slot;
+void mal_live_prefetch(uintptr_t address) {
+    __builtin_prefetch(set_of(newest_table(), granule_of(address), 0), 1);
 }
 
-static size_t table_bytes(uint32_t slots) {
-    return slots * sizeof(struct mal_live);
+static bool put_into_set(struct set *set, uint64_t entry) {
+    for (unsigned i = 0; i < PLACES; i++) {
+        uint64_t empty = 0;
+        if (mal_load_relaxed(&set->entry[i]) == 0 && mal_cas_release(&set->entry[i], &empty, entry))
+            return true;
+    }
+    return false;
 }
 
-static bool grow(struct shard *shard) {
-    struct shard old = *shard;
-    uint32_t slots = old.slots ? old.slots * 2 : FIRST_SLOTS;
-    struct mal_live *table = mal_meta_map(table_bytes(slots), MAL_META_BUCKET);
-    if (!table)
+static bool put_into_table(const struct table *table, uint64_t entry) {
+    for (unsigned step = 0; step < WINDOW_SETS; step++) {
+        struct set *set = set_of(table, entry >> BUCKET_BITS, step);
+        if (put_into_set(set, entry))
+            return true;
+        mal_store_relaxed(&set->passed, 1);
+    }
+    return false;
+}
+
+static bool add_table_locked(uint64_t sets) {
+    struct set *set =
+        table_count < TABLES_MAX ? mal_meta_map(sets * sizeof *set, MAL_META_BUCKET) : NULL;
+    if (!set)
         return false;
-    shard->table = table;
-    shard->slots = slots;
-    for (uint32_t i = 0; i < old.slots; i++)
-        if (old.table[i].address != 0)
-            table[find_slot(shard, old.table[i].address)] = old.table[i];
-    if (old.slots)
-        mal_meta_unmap(old.table, table_bytes(old.slots), MAL_META_BUCKET);
+    tables[table_count] = (struct table){set, sets};
+    mal_store_release(&table_count, table_count + 1);
     return true;
 }
 
-bool mal_live_insert(const struct mal_live *live) {
-    struct shard *shard = lock_shard(live->address);
-    bool room = shard->used < shard->slots / 8 * 5 || grow(shard) || shard->used + 1 < shard->slots;
-    if (room) {
-        shard->table[find_slot(shard, live->address)] = *live;
-        mal_store_relaxed(&shard->used, shard->used + 1);
-        mal_store_relaxed(&shard->samples, shard->samples + (live->bucket != MAL_LIVE_OWN));
+/* True when there is a newer table than `full`. */
+static MAL_SLOW bool grow(const struct table *full) {
+    mal_lock(&growth_lock);
+    bool grown = newest_table() != full || add_table_locked(2 * full->sets);
+    mal_unlock(&growth_lock);
+    return grown;
+}
+
+/* Where there is no memory for more, older tables may have room. */
+static MAL_SLOW bool put_into_older(uint64_t entry) {
+    for (const struct table *table = newest_table(); table-- != tables;)
+        if (put_into_table(table, entry))
+            return true;
+    return false;
+}
+
+bool mal_live_insert(uintptr_t address, uint32_t bucket) {
+    uint64_t entry = granule_of(address) << BUCKET_BITS | (bucket + 1);
+    MAL_ASSERT(bucket <= MAL_LIVE_OWN && entry >> BUCKET_BITS << 4 == address);
+    const struct table *table = newest_table();
+    while (!put_into_table(table, entry)) {
+        if (!grow(table))
+            return put_into_older(entry);
+        table = newest_table();
     }
-    mal_unlock(&shard->lock);
-    return room;
+    return true;
 }
 
-/* True when an entry whose home is `home` may move from `from` back to `gap`. */
-static bool may_move(const struct shard *shard, uint32_t home, uint32_t gap, uint32_t from) {
-    uint32_t mask = shard->slots - 1;
-    return ((from - home) & mask) >= ((from - gap) & mask);
+static uint64_t *find_in_set(struct set *set, uint64_t granule) {
+    for (unsigned i = 0; i < PLACES; i++)
+        if (mal_load_relaxed(&set->entry[i]) >> BUCKET_BITS == granule)
+            return &set->entry[i];
+    return NULL;
 }
 
-static void close_gap(struct shard *shard, uint32_t gap) {
-    uint32_t mask = shard->slots - 1;
-    for (uint32_t from = (gap + 1) & mask; shard->table[from].address != 0;
-         from = (from + 1) & mask)
-        if (may_move(shard, home_of(shard, shard->table[from].address), gap, from)) {
-            shard->table[gap] = shard->table[from];
-            gap = from;
-        }
-    shard->table[gap].address = 0;
-}
-
-bool mal_live_remove(uintptr_t address, void (*ended)(const struct mal_live *live)) {
-    struct shard *shard = lock_shard(address);
-    uint32_t slot = shard->slots ? find_slot(shard, address) : 0;
-    bool found = shard->slots && shard->table[slot].address == address;
-    if (found) {
-        ended(&shard->table[slot]);
-        close_gap(shard, slot);
-        mal_store_relaxed(&shard->used, shard->used - 1);
+static uint64_t *find_in_table(const struct table *table, uint64_t granule) {
+    for (unsigned step = 0; step < WINDOW_SETS; step++) {
+        struct set *set = set_of(table, granule, step);
+        uint64_t *entry = find_in_set(set, granule);
+        if (entry || !mal_load_relaxed(&set->passed))
+            return entry;
     }
-    mal_unlock(&shard->lock);
-    return found;
+    return NULL;
 }
 
-void mal_live_each(void (*visit)(const struct mal_live *live)) {
-    for (unsigned i = 0; i < SHARDS; i++)
-        for (uint32_t slot = 0; slot < shards[i].slots; slot++)
-            if (shards[i].table[slot].address != 0)
-                visit(&shards[i].table[slot]);
+static uint64_t *find(uint64_t granule) {
+    for (const struct table *table = newest_table();; table--) {
+        uint64_t *entry = find_in_table(table, granule);
+        if (entry || table == tables)
+            return entry;
+    }
+}
+
+static uint32_t bucket_of(uint64_t entry) {
+    return (uint32_t)(entry & ((1u << BUCKET_BITS) - 1)) - 1;
+}
+
+uint32_t mal_live_remove(uintptr_t address) {
+    uint64_t *entry = find(granule_of(address));
+    if (!entry)
+        return MAL_LIVE_NONE;
+    uint32_t bucket = bucket_of(mal_load_relaxed(entry));
+    mal_store_relaxed(entry, 0);
+    return bucket;
+}
+
+static void each_in_set(const struct set *set, void (*visit)(uintptr_t, uint32_t)) {
+    for (unsigned i = 0; i < PLACES; i++) {
+        uint64_t entry = mal_load_acquire(&set->entry[i]);
+        if (entry != 0)
+            visit((uintptr_t)(entry >> BUCKET_BITS << 4), bucket_of(entry));
+    }
+}
+
+void mal_live_each(void (*visit)(uintptr_t address, uint32_t bucket)) {
+    for (const struct table *table = newest_table();; table--) {
+        for (uint64_t i = 0; i < table->sets; i++)
+            each_in_set(&table->set[i], visit);
+        if (table == tables)
+            return;
+    }
+}
+
+static void clear_set(struct set *set) {
+    for (unsigned i = 0; i < PLACES; i++)
+        mal_store_relaxed(&set->entry[i], 0);
+    mal_store_relaxed(&set->passed, 0);
 }
 
 void mal_live_clear(void) {
-    for (unsigned i = 0; i < SHARDS; i++) {
-        for (uint32_t slot = 0; slot < shards[i].slots; slot++)
-            shards[i].table[slot].address = 0;
-        shards[i].used = 0;
+    for (const struct table *table = newest_table();; table--) {
+        for (uint64_t i = 0; i < table->sets; i++)
+            clear_set(&table->set[i]);
+        if (table == tables)
+            return;
     }
 }
 
-uint64_t mal_live_count(void) {
-    uint64_t count = 0;
-    for (unsigned i = 0; i < SHARDS; i++)
-        count += mal_load_relaxed(&shards[i].used);
-    return count;
+void mal_live_before_fork(void) {
+    mal_lock(&growth_lock);
 }
 
-uint64_t mal_live_samples(void) {
-    uint64_t samples = 0;
-    for (unsigned i = 0; i < SHARDS; i++)
-        samples += mal_load_relaxed(&shards[i].samples);
-    return samples;
-}
-
-/* Nobody else ever holds two shards. */
-void mal_live_lock_all(void) {
-    for (unsigned i = 0; i < SHARDS; i++) {
-        mal_lock(&shards[i].lock);
-        mal_lock_note_released(&shards[i].lock);
-    }
-}
-
-void mal_live_unlock_all(void) {
-    for (unsigned i = 0; i < SHARDS; i++)
-        mal_unlock(&shards[i].lock);
+void mal_live_after_fork(void) {
+    mal_unlock(&growth_lock);
 }

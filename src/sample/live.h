@@ -8,36 +8,29 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What is known of one live sample. */
-struct mal_live {
-    uintptr_t address;
-    uint32_t bucket; /* index in the box, or MAL_LIVE_OWN */
-    uint32_t reserved;
-    uint64_t size_bytes; /* size-class bytes */
-};
-
 /* The bucket number of objects that Mallard's own threads allocated. */
-#define MAL_LIVE_OWN (UINT32_MAX - 1)
+#define MAL_LIVE_OWN ((1u << 20) - 2)
+/* No bucket: the address is not there. */
+#define MAL_LIVE_NONE UINT32_MAX
 
-/* False when memory is short: the sample must then be dropped. Any thread. */
-bool mal_live_insert(const struct mal_live *live);
+/* Begins to fetch what the next call with this address will touch. */
+void mal_live_prefetch(uintptr_t address);
 
-/* Removes the address and calls `ended` with what was known, before anyone else can look at this
- * part of the table; false when the address is not there. Any thread. */
-bool mal_live_remove(uintptr_t address, void (*ended)(const struct mal_live *live));
+/* `address` is a multiple of 16 below 2^48 and not there yet; `bucket` at most MAL_LIVE_OWN. False
+ * when memory is short: the sample must then be dropped. Any thread that owns the object. */
+bool mal_live_insert(uintptr_t address, uint32_t bucket);
 
-/* Calls for every live sample, or forgets them all. Between mal_live_lock_all and unlock. */
-void mal_live_each(void (*visit)(const struct mal_live *live));
+/* Removes the address and returns its bucket, or MAL_LIVE_NONE. Any thread that owns the object. */
+uint32_t mal_live_remove(uintptr_t address);
+
+/* Calls for every live sample. Beside insertions and removals it sees each sample that was there
+ * all the time, and perhaps others. */
+void mal_live_each(void (*visit)(uintptr_t address, uint32_t bucket));
+
+/* Forgets them all. Nobody inserts or removes meanwhile. */
 void mal_live_clear(void);
 
-uint64_t mal_live_count(void);
-
-/* Samples ever inserted. Counted here, where the line is the caller's anyway: one counter for all
- * threads would be a line that every sample has to fetch from another CPU. */
-uint64_t mal_live_samples(void);
-
-/* Holds the whole table still: for fork, and while a forked child takes stock. */
-void mal_live_lock_all(void);
-void mal_live_unlock_all(void);
+void mal_live_before_fork(void);
+void mal_live_after_fork(void);
 
 #endif

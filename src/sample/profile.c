@@ -3,12 +3,13 @@
  * From a sampled allocation to a bucket in the box.
  *
  * Holds an index: open addressing from (stack, size, rate, kind) to bucket numbers. A bucket's key
- * is read back from the box itself, so the index is only numbers. Path up: capture the stack, look
- * for its bucket without a lock; when it is new, take the lock, look again, append the stack (or
- * find it under another bucket of the same stack), append the bucket, publish it in the index. Then
- * count the allocation and remember the object. Path down: look the object up, count the free.
- * Where no box can be had, there are no samples: it is tried again after a second, then after twice
- * as long each time.
+ * is read back from the box itself, so the index is only numbers. Before it stands a page of recent
+ * buckets of stacks that the unwinder knows by number: nothing of such a stack need be hashed or
+ * compared. Path up: capture the stack, look for its bucket without a lock; when it is new, take
+ * the lock, look again, append the stack (or find it under another bucket of the same stack),
+ * append the bucket, publish it in the index. Then count the allocation and remember the object.
+ * Path down: look the object up, count the free. Where no box can be had, there are no samples: it
+ * is tried again after a second, then after twice as long each time.
  *
  * SYNCHRONIZATION
  *   1. `index` entries go from 0 to (bucket + 1) once, by store-release under `profile_lock`; a
@@ -16,6 +17,13 @@
  *      it has a second thread.
  *   2. `profile_lock` (rank PROFILE) guards insertion, modules, making the box.
  *   3. The allocs counter is bumped before the live entry can be found, so frees <= allocs always.
+ *   4. While there is no box, which in a forked child is a state with live samples, these end under
+ *      `profile_lock`: whoever opens the box counts what is alive, and what ends is either gone by
+ *      then, or was counted and is counted as freed.
+ *   5. `buckets` is stored (release) when the box is announced; NULL again only in a forked child
+ *      before it has a second thread. Who loads it (acquire) sees the whole box.
+ *   6. A word of `recent` is overwritten at any time (release) and says by itself what it is true
+ *      of; a bucket's key is constant.
  *
  * Must never call malloc, and never hold the lock while capturing a stack.
  */
@@ -38,24 +46,28 @@
 #define FIRST_PAUSE_NS (1000ull * 1000 * 1000)
 #define LONGEST_PAUSE_NS (64 * FIRST_PAUSE_NS)
 #define INDEX_SLOTS (2u * MAL_BOX_BUCKETS_MAX)
+#define RECENT_SLOTS 512u
 
 struct key {
     const uintptr_t *pcs;
     size_t depth;
     uint64_t size_bytes;
     uint64_t rate_bytes;
-    uint64_t stack_hash;
     enum mal_box_kind kind;
+    uint32_t path; /* which has these pcs; 0 unknown */
 };
 
 static struct mal_lock profile_lock = MAL_LOCK_INIT(MAL_RANK_PROFILE);
 static struct mal_profile_config config; /* constant after init */
 static uint32_t *bucket_index;           /* rule 1; set once under the lock */
+static struct mal_box_bucket *buckets;   /* in the box, once that is announced; rule 5 */
+static uint64_t recent[RECENT_SLOTS];    /* path:32 | bucket + 1:32; rule 6 */
 static bool ended;                       /* no box is opened any more; profile_lock */
 static uint64_t pause_ns;                /* after the last failure to open a box; profile_lock */
 static uint64_t next_attempt_ns;         /* relaxed atomic; coarse clock */
-static uint64_t lost_count; /* samples that are not in the live table; relaxed atomic */
-static uint64_t own_bytes;  /* relaxed atomic */
+static uint64_t lost_count;              /* samples that are in no bucket; relaxed atomic */
+static uint64_t own_bytes;               /* relaxed atomic */
+static uint64_t own_count;               /* relaxed atomic */
 
 void mal_profile_configure(const struct mal_profile_config *new_config) {
     config = *new_config;
@@ -65,9 +77,10 @@ uint64_t mal_profile_rate(void) {
     return config.current_rate ? config.current_rate() : 0;
 }
 
-static void recount(const struct mal_live *live) {
-    if (live->bucket < MAL_BOX_BUCKETS_MAX)
-        mal_writer_bucket(live->bucket)->allocs++;
+static void recount(uintptr_t address, uint32_t bucket) {
+    (void)address;
+    if (bucket < MAL_BOX_BUCKETS_MAX)
+        mal_writer_bucket(bucket)->allocs++;
 }
 
 /* What the parent's samples mean to a new box: its own inheritance, where the box could take over
@@ -78,24 +91,25 @@ static void take_stock(bool had_parent) {
     } else if (had_parent) {
         mal_live_clear();
         memset(bucket_index, 0, INDEX_SLOTS * sizeof *bucket_index);
+        memset(recent, 0, sizeof recent);
     }
 }
 
-/* The live table stands still meanwhile, so that no free falls between opening and counting. */
+/* Until the box is announced, live samples end under the lock, so that none ends between being
+ * counted and that (rule 4). */
 static bool open_box_locked(void) {
     bool had_parent = mal_writer_has_parent();
     if (!bucket_index)
         bucket_index = mal_meta_map(INDEX_SLOTS * sizeof *bucket_index, MAL_META_BUCKET);
-    mal_live_lock_all();
     bool open = bucket_index && mal_writer_open(config.options, config.cpus) == 0;
     if (open) {
         take_stock(had_parent);
         if (mal_writer_module_count() == 0)
             mal_modules_note_program();
         mal_writer_announce();
+        mal_store_release(&buckets, mal_writer_bucket(0));
         mal_writer_set_rate(config.current_rate());
     }
-    mal_live_unlock_all();
     return open;
 }
 
@@ -110,19 +124,20 @@ static bool try_box_locked(void) {
 }
 
 bool mal_profile_ensure_box(void) {
-    if (mal_writer_is_open())
+    if (mal_load_acquire(&buckets))
         return true;
     int cancel = mal_thread_forbid_cancel();
     mal_lock(&profile_lock);
-    bool open = mal_writer_is_open() || (!ended && try_box_locked());
+    bool open = buckets || (!ended && try_box_locked());
     mal_unlock(&profile_lock);
     mal_thread_restore_cancel(cancel);
     return open;
 }
 
 bool mal_profile_ensure_box_in_time(void) {
-    return mal_writer_is_open() || (mal_clock_coarse_ns() >= mal_load_relaxed(&next_attempt_ns) &&
-                                    mal_profile_ensure_box());
+    return mal_load_acquire(&buckets) ||
+           (mal_clock_coarse_ns() >= mal_load_relaxed(&next_attempt_ns) &&
+            mal_profile_ensure_box());
 }
 
 void mal_profile_end(int exit_code, enum mal_writer_end end) {
@@ -141,9 +156,12 @@ static uint64_t hash_stack(const uintptr_t *pcs, size_t depth) {
     return hash;
 }
 
+static uint64_t hash_rest(const struct key *key) {
+    return key->size_bytes ^ key->rate_bytes << 32 ^ (uint64_t)key->kind << 63;
+}
+
 static uint64_t hash_key(const struct key *key) {
-    return mal_mix(key->stack_hash ^
-                   mal_mix(key->size_bytes ^ key->rate_bytes << 32 ^ (uint64_t)key->kind << 63));
+    return mal_mix(hash_stack(key->pcs, key->depth) ^ mal_mix(hash_rest(key)));
 }
 
 static bool same_stack(uint32_t stack, const struct key *key) {
@@ -152,10 +170,14 @@ static bool same_stack(uint32_t stack, const struct key *key) {
            memcmp(words + 1, key->pcs, key->depth * sizeof *key->pcs) == 0;
 }
 
+static bool matches_but_for_stack(const struct mal_box_bucket *entry, const struct key *key) {
+    return entry->size == key->size_bytes && entry->rate == key->rate_bytes &&
+           entry->kind == key->kind;
+}
+
 static bool matches(uint32_t bucket, const struct key *key) {
     const struct mal_box_bucket *entry = mal_writer_bucket(bucket);
-    return entry->size == key->size_bytes && entry->rate == key->rate_bytes &&
-           entry->kind == key->kind && same_stack(entry->stack, key);
+    return matches_but_for_stack(entry, key) && same_stack(entry->stack, key);
 }
 
 /* The key's bucket, or MAL_BOX_NONE and the empty slot where it belongs. */
@@ -205,7 +227,7 @@ static uint32_t insert_locked(const struct key *key) {
     return bucket;
 }
 
-static uint32_t bucket_for(const struct key *key) {
+static MAL_SLOW uint32_t find_or_insert(const struct key *key) {
     uint32_t slot;
     uint32_t bucket = look_up(key, &slot);
     if (bucket != MAL_BOX_NONE)
@@ -216,13 +238,33 @@ static uint32_t bucket_for(const struct key *key) {
     return bucket;
 }
 
-static bool count_alloc(uint32_t bucket, uintptr_t address, uint64_t size_bytes) {
-    struct mal_live live = {.address = address, .bucket = bucket, .size_bytes = size_bytes};
-    mal_add_relaxed(&mal_writer_bucket(bucket)->allocs, 1);
-    if (mal_live_insert(&live))
+static uint64_t *recent_slot(const struct key *key) {
+    return &recent[mal_mix(hash_rest(key) ^ (uint64_t)key->path << 32) % RECENT_SLOTS];
+}
+
+/* Whether the word is of the key's stack and its bucket of the rest. */
+static bool is_recent(uint64_t word, const struct key *key) {
+    return word >> 32 == key->path && word != 0 &&
+           matches_but_for_stack(&buckets[(uint32_t)word - 1], key);
+}
+
+static uint32_t bucket_for(const struct key *key) {
+    uint64_t *slot = recent_slot(key);
+    uint64_t word = mal_load_acquire(slot);
+    if (MAL_LIKELY(is_recent(word, key)))
+        return (uint32_t)word - 1;
+    uint32_t bucket = find_or_insert(key);
+    if (key->path != 0 && bucket != MAL_BOX_NONE)
+        mal_store_release(slot, (uint64_t)key->path << 32 | (bucket + 1));
+    return bucket;
+}
+
+static bool count_alloc(uint32_t bucket, uintptr_t address) {
+    mal_add_relaxed(&buckets[bucket].allocs, 1);
+    if (mal_live_insert(address, bucket))
         return true;
     /* Nobody will ever report its end: count it as ended. */
-    mal_add_relaxed(&mal_writer_bucket(bucket)->frees, 1);
+    mal_add_relaxed(&buckets[bucket].frees, 1);
     return false;
 }
 
@@ -231,57 +273,94 @@ bool mal_profile_alloc(uintptr_t address, uint64_t size_bytes, uint64_t rate_byt
     uintptr_t pcs[MAL_BOX_DEPTH_MAX];
     if (!mal_profile_ensure_box_in_time())
         return false;
-    size_t depth = mal_unwind_capture(pcs, MAL_BOX_DEPTH_MAX, config.skip_low, config.skip_high);
-    struct key key = {pcs, depth, size_bytes, rate_bytes, hash_stack(pcs, depth), kind};
+    mal_live_prefetch(address);
+    uint32_t path;
+    size_t depth =
+        mal_unwind_capture(pcs, MAL_BOX_DEPTH_MAX, config.skip_low, config.skip_high, &path);
+    struct key key = {pcs, depth, size_bytes, rate_bytes, kind, path};
     uint32_t bucket = depth > 0 ? bucket_for(&key) : MAL_BOX_NONE;
-    if (bucket == MAL_BOX_NONE)
-        mal_writer_drop(size_bytes);
-    bool recorded = bucket != MAL_BOX_NONE && count_alloc(bucket, address, size_bytes);
-    if (!recorded)
-        mal_add_relaxed(&lost_count, 1);
-    return recorded;
+    if (MAL_LIKELY(bucket != MAL_BOX_NONE))
+        return count_alloc(bucket, address);
+    mal_writer_drop(size_bytes);
+    mal_add_relaxed(&lost_count, 1);
+    return false;
 }
 
 bool mal_profile_own_alloc(uintptr_t address, uint64_t size_bytes) {
-    struct mal_live live = {.address = address, .bucket = MAL_LIVE_OWN, .size_bytes = size_bytes};
-    if (!mal_live_insert(&live))
+    if (!mal_live_insert(address, MAL_LIVE_OWN))
         return false;
     mal_add_relaxed(&own_bytes, size_bytes);
+    mal_add_relaxed(&own_count, 1);
     return true;
 }
 
-static void count_free(const struct mal_live *live) {
-    if (live->bucket == MAL_LIVE_OWN)
-        mal_sub_relaxed(&own_bytes, live->size_bytes);
-    else if (mal_writer_is_open())
-        mal_add_relaxed(&mal_writer_bucket(live->bucket)->frees, 1);
+static void count_own_free(uint64_t size_bytes) {
+    mal_sub_relaxed(&own_bytes, size_bytes);
+    mal_sub_relaxed(&own_count, 1);
 }
 
-bool mal_profile_free(uintptr_t address) {
-    return mal_live_remove(address, count_free);
+static void count_free(uint32_t bucket, uint64_t size_bytes) {
+    if (bucket == MAL_LIVE_OWN)
+        count_own_free(size_bytes);
+    else if (buckets)
+        mal_add_relaxed(&buckets[bucket].frees, 1);
+}
+
+static bool end_sample(uintptr_t address, uint64_t size_bytes) {
+    uint32_t bucket = mal_live_remove(address);
+    if (bucket != MAL_LIVE_NONE)
+        count_free(bucket, size_bytes);
+    return bucket != MAL_LIVE_NONE;
+}
+
+/* Rule 4. */
+static MAL_SLOW bool end_sample_without_box(uintptr_t address, uint64_t size_bytes) {
+    mal_lock(&profile_lock);
+    bool found = end_sample(address, size_bytes);
+    mal_unlock(&profile_lock);
+    return found;
+}
+
+bool mal_profile_free(uintptr_t address, uint64_t size_bytes) {
+    return MAL_LIKELY(mal_load_acquire(&buckets)) ? end_sample(address, size_bytes)
+                                                  : end_sample_without_box(address, size_bytes);
+}
+
+static void add_bucket(struct mal_profile_stats *stats, struct mal_box_bucket *bucket) {
+    uint64_t frees = mal_load_acquire(&bucket->frees);
+    uint64_t allocs = mal_load_relaxed(&bucket->allocs);
+    stats->samples += allocs;
+    stats->live += allocs - frees;
 }
 
 struct mal_profile_stats mal_profile_stats(void) {
-    return (struct mal_profile_stats){
-        .samples = mal_load_relaxed(&lost_count) + mal_live_samples(),
-        .live = mal_live_count(),
+    struct mal_profile_stats stats = {
+        .samples = mal_load_relaxed(&lost_count),
+        .live = mal_load_relaxed(&own_count),
         .own_bytes = mal_load_relaxed(&own_bytes),
     };
+    struct mal_box_bucket *first = mal_load_acquire(&buckets);
+    const struct mal_box_header *header = mal_writer_base();
+    uint32_t used = first ? mal_load_acquire(&header->buckets_used) : 0;
+    for (uint32_t i = 0; i < used; i++)
+        add_bucket(&stats, &first[i]);
+    return stats;
 }
 
 void mal_profile_forget_in_child(void) {
     ended = false;
     pause_ns = 0;
+    buckets = NULL;
     mal_store_relaxed(&next_attempt_ns, 0);
     mal_writer_forget_in_child();
 }
 
 void mal_profile_before_fork(void) {
     mal_lock(&profile_lock);
-    mal_live_lock_all();
+    mal_live_before_fork();
 }
 
 void mal_profile_after_fork(void) {
-    mal_live_unlock_all();
+    mal_live_after_fork();
     mal_unlock(&profile_lock);
 }

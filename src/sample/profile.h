@@ -46,9 +46,13 @@ uint64_t mal_profile_rate(void);
 /* The same for an object of one of Mallard's own threads: counted apart, no stack. */
 bool mal_profile_own_alloc(uintptr_t address, uint64_t size_bytes);
 
-/* Records that a sampled object was freed. False: the address is not known. */
-bool mal_profile_free(uintptr_t address);
+/* Records that a sampled object was freed, of the size it was recorded with. False: the address is
+ * not known. */
+bool mal_profile_free(uintptr_t address, uint64_t size_bytes);
 
+/* Summed up from the buckets when asked for: a counter for all threads would be a line that every
+ * sample has to fetch from another CPU. In a forked child: since its box was made, what it
+ * inherited included. */
 struct mal_profile_stats {
     uint64_t samples;
     uint64_t live;

@@ -12,6 +12,10 @@
  *     (object, offset) -> row number     `entries`, 8192 words in sets of eight
  *     row number -> row                  `rows`, at most 4096 different ones
  *
+ * Before all that, `paths`: where an earlier walk went the same way, it left the rows (paths.h).
+ * Only pcs in lasting objects, and rows without flags, are put there; so a whole stack may have a
+ * number, which says the same as its pcs.
+ *
  * Down, frame by frame: look the pc up (a return address less one, so that a call at the end of a
  * function is still that function's; the pc itself where a signal interrupted it); compute the
  * CFA; load the return address and the frame pointer; store. Only sp, the frame pointer and, where
@@ -81,6 +85,7 @@
 #include "base/bits.h"
 #include "base/check.h"
 #include "os/unwind_arch.h"
+#include "sample/paths.h"
 #include "sample/unwind_cfi.h"
 
 enum {
@@ -155,6 +160,7 @@ struct walk {
     struct range seen[SEEN_MAX];
     unsigned seen_count;
     unsigned switches;
+    uint32_t path;                 /* MAL_PATH_NONE once the walk has left the paths */
     struct mal_unwind_row scratch; /* of a pc that found no place in the cache */
 };
 
@@ -465,9 +471,39 @@ static MAL_SLOW const struct mal_unwind_row *row_elsewhere(struct walk *w, uintp
     return enter_range(w, pc) ? row_here(w, pc) : &unknown;
 }
 
-MAL_FAST const struct mal_unwind_row *row_of(struct walk *w, const struct frame *f) {
-    uintptr_t pc = f->reg[MAL_UNWIND_RA] - !f->is_exact;
+MAL_FAST const struct mal_unwind_row *row_of(struct walk *w, uintptr_t pc) {
     return MAL_LIKELY(pc - w->here.lo < w->here.bytes) ? row_here(w, pc) : row_elsewhere(w, pc);
+}
+
+static bool is_lasting(uintptr_t pc) {
+    bool is_known = mal_load_acquire(&lasting_state) == SLOT_READY;
+    for (size_t i = 0; is_known && i < MAL_COUNT_OF(lasting); i++)
+        if (pc - lasting[i].lo < lasting[i].bytes)
+            return true;
+    return false;
+}
+
+/* What a path may consist of: pcs that mean the same for good, and rows that go on without looking
+ * at anything but sp and the frame pointer, or not at all. */
+static bool may_be_in_path(uintptr_t pc, const struct mal_unwind_row *row) {
+    return (row->flags == 0 || row->flags == MAL_UNWIND_ROW_END) && is_lasting(pc);
+}
+
+static MAL_SLOW const struct mal_unwind_row *row_off_path(struct walk *w, uintptr_t pc) {
+    const struct mal_unwind_row *row = row_of(w, pc);
+    w->path = may_be_in_path(pc, row) ? mal_path_extend(w->path, pc, row) : MAL_PATH_NONE;
+    return row;
+}
+
+MAL_FAST const struct mal_unwind_row *next_row(struct walk *w, const struct frame *f) {
+    uintptr_t pc = f->reg[MAL_UNWIND_RA] - !f->is_exact;
+    if (w->path == MAL_PATH_NONE)
+        return row_of(w, pc);
+    uint32_t path = mal_path_find(w->path, pc);
+    if (MAL_UNLIKELY(path == MAL_PATH_NONE))
+        return row_off_path(w, pc);
+    w->path = path;
+    return &mal_paths[path].row;
 }
 
 /* ---- steps ---- */
@@ -610,19 +646,27 @@ struct request {
     uintptr_t skip_bytes;
 };
 
-/* With the number of stored pcs in *ret_count. The frame is copied for step_odd so that here it
+struct result {
+    size_t count;  /* of stored pcs */
+    uint32_t path; /* of the whole stack, its last frame included; else MAL_PATH_NONE */
+};
+
+/* The frame is copied for step_odd so that here it
  * can stay in registers. */
 MAL_FAST enum outcome walk(const struct request *q, const struct frame *start, unsigned tracked,
-                           size_t *ret_count) {
+                           struct result *ret_result) {
     struct walk w;
+    bool is_whole = false;
     struct frame f = *start;
     size_t count = 0;
     enum outcome outcome = stack_at(f.reg[MAL_UNWIND_SP], &w.stack) ? WALK_ON : WALK_DONE;
     w.here = (struct range){0};
     w.seen_count = 0;
     w.switches = 0;
+    w.path = MAL_PATH_START;
     for (unsigned i = 0; outcome == WALK_ON && count < q->max && i < STEPS_MAX; i++) {
-        const struct mal_unwind_row *row = row_of(&w, &f);
+        const struct mal_unwind_row *row = next_row(&w, &f);
+        is_whole = row->flags == MAL_UNWIND_ROW_END;
         if (MAL_LIKELY(row->flags == 0)) {
             outcome = step_plain(&w.stack, row, &f, tracked) ? WALK_ON : WALK_DONE;
         } else {
@@ -638,30 +682,33 @@ MAL_FAST enum outcome walk(const struct request *q, const struct frame *start, u
     }
     if (MAL_UNLIKELY(w.stack.can_grow))
         try_to_join(&w.stack);
-    *ret_count = count;
+    *ret_result = (struct result){count, is_whole ? w.path : MAL_PATH_NONE};
     return outcome;
 }
 
-static MAL_SLOW size_t walk_with_all(const struct request *q, const struct frame *start) {
-    size_t count;
+static MAL_SLOW void walk_with_all(const struct request *q, const struct frame *start,
+                                   struct result *ret_result) {
     mal_add_relaxed(&mal_unwind_stats.full_walks, 1);
-    walk(q, start, MAL_UNWIND_RA, &count);
-    return count;
+    walk(q, start, MAL_UNWIND_RA, ret_result);
 }
 
 __attribute__((noinline)) size_t mal_unwind_capture(uintptr_t *ret_pcs, size_t max,
-                                                    const void *skip_lo, const void *skip_hi) {
+                                                    const void *skip_lo, const void *skip_hi,
+                                                    uint32_t *ret_path) {
     struct frame start = {.is_exact = true};
     mal_unwind_arch_here(start.reg);
     MAL_ASSERT(max <= MAL_UNWIND_DEPTH_MAX);
     struct request q = {ret_pcs, max, (uintptr_t)skip_lo, (uintptr_t)skip_hi - (uintptr_t)skip_lo};
-    size_t count;
-    if (MAL_UNLIKELY(walk(&q, &start, MAL_UNWIND_FAST_COUNT, &count) == WALK_NEEDS_ALL))
-        count = walk_with_all(&q, &start);
-    return count;
+    struct result result;
+    if (MAL_UNLIKELY(walk(&q, &start, MAL_UNWIND_FAST_COUNT, &result) == WALK_NEEDS_ALL))
+        walk_with_all(&q, &start, &result);
+    if (ret_path)
+        *ret_path = result.path;
+    return result.count;
 }
 
 void mal_unwind_reset(void) {
     for (size_t i = 0; i < ENTRY_COUNT; i++)
         mal_store_relaxed(&entries[i], 0);
+    mal_paths_forget();
 }

@@ -14,8 +14,11 @@
 /* Stores the return addresses of the calling function and its callers, leaf first, at most
  * `max` <= MAL_UNWIND_DEPTH_MAX of them, and returns how many. Frames at the leaf end whose pc lies
  * in [skip_lo, skip_hi) are left out. A function that a signal interrupted has no return address;
- * its pc + 1 is stored, so that `stored - 1` is inside the right instruction in every case. */
-size_t mal_unwind_capture(uintptr_t *ret_pcs, size_t max, const void *skip_lo, const void *skip_hi);
+ * its pc + 1 is stored, so that `stored - 1` is inside the right instruction in every case.
+ * *ret_path, unless NULL, becomes 0, or a number that no other stack has, which with the same `max`
+ * and the same frames left out stands for the pcs for good, in forked children too. */
+size_t mal_unwind_capture(uintptr_t *ret_pcs, size_t max, const void *skip_lo, const void *skip_hi,
+                          uint32_t *ret_path);
 
 /* Forgets every cached pc. Safe beside captures in other threads; for tests. */
 void mal_unwind_reset(void);

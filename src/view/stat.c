@@ -93,6 +93,11 @@ static void put_heap(const uint64_t *value, struct view_buffer *out) {
     put_bytes(out, "idle, with the OS", value[MAL_STAT_HEAP_RELEASED]);
 }
 
+/* A process publishes first when it is some 20 ms old: until then all figures are 0. */
+static bool has_published(const struct mal_box_stats *stats) {
+    return stats->published_unix_ns != 0;
+}
+
 static void put_limit(const uint64_t *value, struct view_buffer *out) {
     if (value[MAL_STAT_MEM_LIMIT] < INT64_MAX)
         put_bytes(out, "memory limit", value[MAL_STAT_MEM_LIMIT]);
@@ -162,6 +167,10 @@ int view_stat_text(const struct view_process *process, struct view_buffer *out) 
     put_name(process->identity.exe ? process->identity.exe : "", out);
     view_buffer_text(out, "  ");
     put_life(process, out);
+    if (!has_published(&process->stats)) {
+        view_buffer_text(out, "  nothing was published yet\n");
+        return out->failed ? -ENOMEM : 0;
+    }
     put_bytes(out, "resident", process->stats.value[MAL_STAT_RSS]);
     put_bytes(out, "resident at most", process->stats.value[MAL_STAT_MAX_RSS]);
     put_limit(process->stats.value, out);

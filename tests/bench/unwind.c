@@ -41,7 +41,7 @@ static uint64_t now_ns(void) {
 }
 
 static size_t by_mallard(uintptr_t *ret_pcs, size_t max) {
-    size_t count = mal_unwind_capture(ret_pcs, max, NULL, NULL);
+    size_t count = mal_unwind_capture(ret_pcs, max, NULL, NULL, NULL);
     __asm__ volatile(""); /* a frame of its own, like the others */
     return count;
 }

@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { NODES = 20000, ROUNDS = 30, FINALIZED = 200, THREADS = 4 };
+enum { NODES = 20000, ROUNDS = 30, FINALIZED = 200, LOOKED_AT = 1000, THREADS = 4 };
 
 struct node {
     struct node *next;
@@ -85,6 +85,45 @@ static void check_kinds(void) {
     GC_FREE(NULL);
 }
 
+/* Objects without pointers do not share memory, however small they are. */
+static void check_small(void) {
+    static unsigned char *object[LOOKED_AT];
+    size_t wrong = 0, bases = 0;
+    for (int i = 0; i < LOOKED_AT; i++) {
+        object[i] = GC_MALLOC_ATOMIC(1 + (size_t)i % 15);
+        bases += GC_base(object[i]) == object[i] && GC_size(object[i]) > (size_t)i % 15;
+        memset(object[i], i, 1 + (size_t)i % 15);
+    }
+    for (int i = 0; i < LOOKED_AT; i += 3)
+        GC_FREE(object[i]);
+    for (int i = 1; i < LOOKED_AT; i += 3)
+        object[i] = GC_REALLOC(object[i], 100);
+    for (int i = 0; i < LOOKED_AT; i++)
+        for (int k = 0; i % 3 != 0 && k <= i % 15; k++)
+            wrong += object[i][k] != (unsigned char)i;
+    check("small objects have blocks of their own", bases == LOOKED_AT);
+    check("and are freed and moved alone", wrong == 0);
+}
+
+/* A pointer behind the last byte, which is all that a loop may have left. */
+static __attribute__((noinline)) char *text_end(size_t bytes) {
+    char *text = GC_MALLOC_ATOMIC(bytes);
+    memset(text, 'x', bytes);
+    return text + bytes;
+}
+
+static void check_ends(void) {
+    static char *end[LOOKED_AT];
+    size_t wrong = 0;
+    for (int i = 0; i < LOOKED_AT; i++)
+        end[i] = text_end(16 * (1 + (size_t)i % 40));
+    GC_gcollect();
+    list(NODES);
+    for (int i = 0; i < LOOKED_AT; i++)
+        wrong += end[i][-1] != 'x' || GC_base(end[i]) == NULL;
+    check("pointers behind the end hold what they belong to", wrong == 0);
+}
+
 /* The only pointer to the list lies in memory that is never collected, and that one only in
  * malloc's where the collector does not look. */
 static void check_uncollectable(void) {
@@ -120,6 +159,134 @@ static void check_finalizers(void) {
         GC_invoke_finalizers();
     }
     check("finalizers ran for nearly all that was dropped", finalized >= FINALIZED * 9 / 10);
+}
+
+/* ---- finalizers in a ring ---- */
+
+struct member {
+    struct member *next;
+    struct member *self; /* NULL: it does not know itself */
+    size_t magic;
+};
+
+enum { MEMBER = 0x6d656d62, RING = 3 };
+
+typedef void register_finalizer(void *object, GC_finalization_proc function, void *data,
+                                GC_finalization_proc *ret_function, void **ret_data);
+
+static size_t broken;
+
+/* Its neighbours are whole, whoever was finalized before. */
+static void finalize_member(void *object, void *ret_count) {
+    const struct member *member = object;
+    ++*(size_t *)ret_count;
+    for (int i = 0; i < RING; i++, member = member->next)
+        broken += member->magic != MEMBER;
+}
+
+static struct member *new_member(struct member *next, int knows_itself) {
+    struct member *member = GC_NEW(struct member);
+    *member = (struct member){next, knows_itself ? member : NULL, MEMBER};
+    return member;
+}
+
+static __attribute__((noinline)) void drop_rings(register_finalizer *set, size_t *count) {
+    for (int i = 0; i < FINALIZED; i++) {
+        struct member *last = new_member(NULL, 0), *member = last;
+        for (int k = 1; k < RING; k++)
+            member = new_member(member, 0);
+        last->next = member;
+        for (int k = 0; k < RING; k++, member = member->next)
+            set(member, finalize_member, count, NULL, NULL);
+    }
+}
+
+/* Behind each a ring without finalizers. */
+static __attribute__((noinline)) void drop_selves(register_finalizer *set, size_t *count) {
+    for (int i = 0; i < FINALIZED; i++) {
+        struct member *member = new_member(NULL, 1), *last = new_member(NULL, 0);
+        member->next = last->next = new_member(last, 0);
+        set(member, finalize_member, count, NULL, NULL);
+    }
+}
+
+static int collect_until(const size_t *count, size_t wanted) {
+    for (int i = 0; i < 20 && *count < wanted; i++) {
+        list(NODES);
+        GC_gcollect();
+        GC_invoke_finalizers();
+    }
+    return *count >= wanted;
+}
+
+static void check_rings(void) {
+    static size_t unordered, ordered, selves;
+    drop_rings(GC_register_finalizer_no_order, &unordered);
+    check("finalizers without an order run for nearly all of the rings that were dropped",
+          collect_until(&unordered, RING * FINALIZED * 9 / 10));
+    check("and find their neighbours whole", broken == 0);
+    drop_rings(GC_register_finalizer, &ordered);
+    check("with an order none runs", !collect_until(&ordered, 1));
+    drop_selves(GC_register_finalizer_ignore_self, &selves);
+    check("an object that leads to itself is finalized where that is ignored",
+          collect_until(&selves, FINALIZED * 9 / 10));
+}
+
+static __attribute__((noinline)) void drop_reordered(register_finalizer *first,
+                                                     register_finalizer *then, size_t *count) {
+    for (int i = 0; i < FINALIZED; i++) {
+        struct member *member = new_member(NULL, 0);
+        member->next = new_member(member, 0);
+        GC_finalization_proc before = NULL;
+        first(member, finalize, NULL, NULL, NULL);
+        then(member, finalize_member, count, &before, NULL);
+        broken += before != finalize;
+    }
+}
+
+static void check_reordering(void) {
+    static size_t ordered, unordered;
+    drop_reordered(GC_register_finalizer_no_order, GC_register_finalizer, &ordered);
+    check("one that gets an order keeps it", !collect_until(&ordered, 1));
+    drop_reordered(GC_register_finalizer, GC_register_finalizer_no_order, &unordered);
+    check("and one that loses it is finalized in its ring",
+          collect_until(&unordered, FINALIZED * 9 / 10) && broken == 0);
+}
+
+/* ---- looking at all objects ---- */
+
+struct sight {
+    size_t members, bytes;
+};
+
+static void see(void *object, size_t bytes, void *data) {
+    struct sight *sight = data;
+    const struct member *member = object;
+    if (bytes < sizeof *member || member->magic != ~(size_t)MEMBER)
+        return;
+    sight->members++;
+    sight->bytes += bytes;
+}
+
+static void *look_around(void *data) {
+    GC_enumerate_reachable_objects_inner(see, data);
+    return data;
+}
+
+static void check_enumeration(void) {
+    struct member *kept = NULL;
+    struct sight sight = {0, 0};
+    for (int i = 0; i < LOOKED_AT; i++) {
+        kept = new_member(kept, 0);
+        kept->magic = ~(size_t)MEMBER;
+        new_member(NULL, 0)->magic = ~(size_t)MEMBER;
+    }
+    GC_gcollect();
+    GC_call_with_alloc_lock(look_around, &sight);
+    check("all objects that are held can be looked at", sight.members >= LOOKED_AT);
+    check("and nearly none of the others", sight.members < LOOKED_AT + LOOKED_AT / 10);
+    check("with their sizes", sight.bytes / sizeof *kept >= sight.members);
+    GC_reachable_here(kept);
 }
 
 /* ---- links that disappear ---- */
@@ -591,10 +758,16 @@ int main(void) {
     setvbuf(stdout, NULL, _IOLBF, 0);
     GC_set_handle_fork(1);
     GC_INIT();
+    GC_set_warn_proc(GC_ignore_warn_proc); /* of rings, Boehm's does */
     check_lists();
     check_kinds();
+    check_small();
+    check_ends();
     check_uncollectable();
     check_finalizers();
+    check_rings();
+    check_reordering();
+    check_enumeration();
     check_links();
     check_long_links();
     check_links_of_threads();

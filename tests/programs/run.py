@@ -587,6 +587,58 @@ find /usr/include -name '*.h' | sort | xargs cat | gzip -1 | wc -c; split -n 7 i
     return {"out": run.call("sh", "-c", script)}
 
 
+@case("php")
+def case_php(run):
+    """Its extensions are loaded with RTLD_DEEPBIND; without an allocator before libc they all come up."""
+    return {"out": run.call("php", "-r", """$a = [];
+for ($i = 0; $i < 100000; $i++) $a[] = str_repeat(chr(65 + $i % 26), $i % 90);
+sort($a); echo md5(implode($a)), shell_exec('echo from a shell'), implode(' ', get_loaded_extensions());""")}
+
+
+@case("ruby")
+def case_ruby(run):
+    return {"out": run.call("ruby", "-e", """words = (1..60000).map { |i| (i * 7919 % 60013).to_s * 3 }
+p 4.times.map { Thread.new { words.sort.first(3) } }.map(&:value)
+puts `echo from a shell`
+p Process.wait2(fork { words.map(&:hash); exit 3 })[1].exitstatus
+GC.start
+p words.join.size""")}
+
+
+@case("rg", "fdfind|fd")
+def case_rust(run):
+    """They map files and walk folders with threads; Rust's allocator is libc's."""
+    for i in range(300):
+        run.write(f"tree/{i % 17}/{i}.txt", "".join(f"line {n * i % 9973}\n" for n in range(200)))
+    fd = shutil.which("fdfind") or "fd"
+    return {"rg": run.call("rg", "-j4", "--sort", "path", "-c", "7[0-9]*3$", "tree"),
+            "fd": b"\n".join(sorted(run.call(fd, "-j4", "-e", "txt", ".", "tree").splitlines()))}
+
+
+@case("gcc")
+def case_deepbind(run):
+    """A library that prefers its own names frees what libc allocated for it; its folder is looked through for others."""
+    run.write("other.c", "int other(void) { return 42; }")
+    run.write("bound.c", """#include <stdlib.h>
+#include <string.h>
+int other(void);
+char *bound(char *mine) { char *copy = strdup(mine); free(mine); free(copy); return malloc(other()); }""")
+    run.write("main.c", """#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+int main(int count, char **arguments) {
+    void *library = dlopen(count > 1 ? arguments[1] : "./libbound.so", RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND);
+    if (!library) { printf("refused\\n"); return 0; }
+    char *(*bound)(char *) = (char *(*)(char *))dlsym(library, "bound");
+    for (int i = 1; i < 2000; i++) free(bound(calloc(i, 1)));
+    return printf("done\\n") < 0;
+}""")
+    run.call("gcc", "-shared", "-fPIC", "-o", "libother.so", "other.c", preload=False)
+    run.call("gcc", "-shared", "-fPIC", "-o", "libbound.so", "bound.c", "-L.", "-lother", "-Wl,-rpath,$ORIGIN", preload=False)
+    run.call("gcc", "-o", "main", "main.c", "-Wl,-rpath,$ORIGIN", preload=False)
+    return {"found": run.call("./main", "libbound.so"), "none": run.call("./main", "libnone.so")}
+
+
 @case("git")
 def case_git(run):
     when = "2024-01-01T00:00:00Z"

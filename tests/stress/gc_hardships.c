@@ -494,6 +494,7 @@ static void tick(int number) {
 static void signals(void) {
     struct sigaction action = {.sa_handler = tick, .sa_flags = SA_RESTART};
     struct itimerval period = {{0, 100}, {0, 100}};
+    struct cell *list = new_list(LENGTH);
     sigaction(SIGALRM, &action, NULL);
     setitimer(ITIMER_REAL, &period, NULL);
     for (int i = 0; i < 10; i++) {
@@ -501,7 +502,8 @@ static void signals(void) {
         mallard_gc_collect();
     }
     setitimer(ITIMER_REAL, &(struct itimerval){{0, 0}, {0, 0}}, NULL);
-    REQUIRE(ticks > 0);
+    REQUIRE(ticks > 100);
+    check_list(list, LENGTH);
 }
 
 static void closed_descriptors(void) {

@@ -24,10 +24,10 @@ packages_of() {
         prometheus openssl binutils universal-ctags mandoc zsh gdb strace libgc-dev \
         clang-format-14 shellcheck ;;
     demo) echo redis-server redis-tools golang-go g++ curl ;;
-    programs) echo redis-server redis-tools sqlite3 python3.11 libpython3.11-testsuite nginx wrk \
+    programs) echo php-cli ruby ripgrep fd-find bubblewrap redis-server redis-tools sqlite3 python3.11 libpython3.11-testsuite nginx wrk \
         postgresql memcached nodejs perl lua5.4 git gcc g++ clang make bash \
         libgc-dev w3m neko parser3-cgi nix-bin poke libhomfly-dev \
-        guile-3.0 ecl ;;
+        guile-3.0 ecl crystal stalin ;;
     aarch64) echo gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user ;;
     bench) echo gcc g++ clang python3 libjemalloc2 libgoogle-perftools4 libmimalloc2.0 redis-server \
         redis-tools sqlite3 python3.11 lua5.4 perl nodejs git postgresql postgresql-contrib libgc-dev \

@@ -232,6 +232,8 @@ static void model_end_mark(void) {
     mal_gc_arenas_mark_roots(NULL);
     for (size_t i = 0; i < MODEL_ROOTS; i++)
         model_mark_word(NULL, (uintptr_t)model_root[i]);
+    while (mal_gc_specials_judge_unordered(NULL))
+        ;
     mal_store_relaxed(&model_marking, false);
     model_turn++;
     mal_gc_arenas_end_mark();

@@ -387,6 +387,35 @@ static void all_words_of_marked_objects_are_scanned_again(void **state) {
         check_scanned_again(sizes[i / 4] / sizeof(void *) - 1, &random);
 }
 
+/* How much of a range that one worker was to scan again another one gets. */
+static uint64_t left_for_others(uintptr_t low, uintptr_t high) {
+    struct mal_gc_worker *one = mal_gc_worker_take(), *other = mal_gc_worker_take();
+    mal_gc_mark_rescan_by_many(one, low, high);
+    uint64_t left = mal_gc_drain(other, UINT64_MAX, NULL);
+    mal_gc_worker_give(other);
+    while (!mal_gc_mark_is_done())
+        mal_gc_drain(one, UINT64_MAX, NULL);
+    mal_gc_worker_give(one);
+    return left;
+}
+
+static void long_ranges_are_for_all_workers(void **state) {
+    (void)state;
+    enum { COUNT = 512 << 10 };
+    struct list *list = mallard_gc_new_flex(&list_type, COUNT);
+    uintptr_t high = (uintptr_t)&list->item[COUNT - 1];
+    root[0] = list;
+    void *late = mallard_gc_alloc_noscan(16);
+    begin();
+    mark_all();
+    list->item[COUNT / 2] = late;
+    assert_int_equal(left_for_others(high - 8192, high), 0);
+    assert_true(left_for_others((uintptr_t)list, high) > COUNT * sizeof(void *) / 2);
+    assert_true(mal_gc_heap_is_marked((uintptr_t)late));
+    end();
+    drop_all();
+}
+
 /* What a marked object was given after it was scanned is found when its page is scanned again. */
 static void pages_are_scanned_again(void **state) {
     (void)state;
@@ -497,6 +526,7 @@ int main(void) {
         cmocka_unit_test(many_threads_mark_what_one_does),
         cmocka_unit_test(budgets_are_kept),
         cmocka_unit_test(pages_are_scanned_again),
+        cmocka_unit_test(long_ranges_are_for_all_workers),
         cmocka_unit_test(all_words_of_marked_objects_are_scanned_again),
         cmocka_unit_test(the_oracle_names_what_is_not_marked),
     };

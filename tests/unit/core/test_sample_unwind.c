@@ -74,7 +74,7 @@ static _Unwind_Reason_Code note_frame(struct _Unwind_Context *context, void *arg
 
 static NOINLINE void capture_both(struct stacks *s) {
     s->their_count = 0;
-    s->our_count = mal_unwind_capture(s->ours, DEPTH, NULL, NULL);
+    s->our_count = mal_unwind_capture(s->ours, DEPTH, NULL, NULL, NULL);
     _Unwind_Backtrace(note_frame, s);
     KEEP();
 }
@@ -128,7 +128,7 @@ static size_t capture_max = DEPTH;
 
 static NOINLINE void leaf(void) {
     note_return(__builtin_return_address(0));
-    captured_count = mal_unwind_capture(captured, capture_max, NULL, NULL);
+    captured_count = mal_unwind_capture(captured, capture_max, NULL, NULL, NULL);
     KEEP();
 }
 
@@ -166,7 +166,7 @@ static void test_deep_stack_is_cut(void **state) {
     capture_max = DEPTH;
     assert_int_equal(captured_count, 5);
     assert_int_equal(captured[5], 1234);
-    assert_int_equal(mal_unwind_capture(captured, 0, NULL, NULL), 0);
+    assert_int_equal(mal_unwind_capture(captured, 0, NULL, NULL, NULL), 0);
 }
 
 /* ---- skipping ---- */
@@ -181,7 +181,7 @@ static NOINLINE int recurse_skipping(int left) {
     if (left > 0)
         recurse_again(left - 1);
     else
-        captured_count = mal_unwind_capture(captured, DEPTH, skip_lo, skip_hi);
+        captured_count = mal_unwind_capture(captured, DEPTH, skip_lo, skip_hi, NULL);
     KEEP();
     return left;
 }
@@ -574,6 +574,116 @@ static void test_errno_is_left_alone(void **state) {
     assert_int_equal(errno, 77);
 }
 
+/* ---- paths ---- */
+
+enum { WAYS = 64, TURNS = 6, ROUNDS = 40 };
+
+struct way {
+    uint32_t path;
+    size_t count;
+    uintptr_t pcs[DEPTH];
+};
+
+static struct way ways[WAYS];
+
+static NOINLINE void turn(struct way *way, unsigned turns, unsigned left);
+
+/* Its frame is found by the frame pointer, and is never as large as last time. */
+static NOINLINE void turn_aside(struct way *way, unsigned turns, unsigned left) {
+    static uint64_t calls;
+    volatile char *room = __builtin_alloca(16 + calls++ % 512);
+    room[0] = 1;
+    turn(way, turns >> 1, left - 1);
+    room[1] = 1;
+}
+
+static NOINLINE void turn(struct way *way, unsigned turns, unsigned left) {
+    if (left == 0)
+        way->count = mal_unwind_capture(way->pcs, DEPTH, NULL, NULL, &way->path);
+    else if (turns & 1)
+        turn_aside(way, turns, left);
+    else
+        turn(way, turns >> 1, left - 1);
+    KEEP();
+}
+
+static bool is_same_way(const struct way *a, const struct way *b) {
+    return a->count == b->count && memcmp(a->pcs, b->pcs, a->count * sizeof a->pcs[0]) == 0;
+}
+
+/* A path is one stack, and a stack that has one keeps it. In a thread of its own: the test library
+ * could be unloaded, so stacks of its functions have none. */
+static void *go_all_ways(void *unused) {
+    struct way way;
+    for (volatile int round = 0; round < ROUNDS; round++) /* not unrolled: one call site */
+        for (volatile unsigned i = 0; i < WAYS; i++) {
+            turn(&way, i, TURNS);
+            if (round == 0)
+                ways[i] = way;
+            if (way.path == 0 || way.path != ways[i].path || !is_same_way(&way, &ways[i]))
+                return (void *)"a way had another path, or other pcs, when it was gone again";
+            for (unsigned j = 0; j < i; j++)
+                if (ways[j].path == way.path)
+                    return (void *)"two ways have one path";
+        }
+    return unused;
+}
+
+static void test_a_path_stands_for_one_stack(void **state) {
+    (void)state;
+    pthread_t thread;
+    void *complaint;
+    turn(&ways[0], 0, 1); /* the first walk of all finds out what lasts */
+    assert_int_equal(ways[0].path, 0);
+    mal_unwind_reset();
+    assert_int_equal(pthread_create(&thread, NULL, go_all_ways, NULL), 0);
+    pthread_join(thread, &complaint);
+    if (complaint)
+        fail_msg("%s", (char *)complaint);
+}
+
+static void *go_one_way(void *argument) {
+    struct way *way = argument;
+    turn(way, 21, TURNS);
+    return NULL;
+}
+
+static void test_a_path_is_the_same_in_every_thread(void **state) {
+    (void)state;
+    struct way way[2];
+    for (int i = 0; i < 2; i++) {
+        pthread_t thread;
+        assert_int_equal(pthread_create(&thread, NULL, go_one_way, &way[i]), 0);
+        pthread_join(thread, NULL);
+    }
+    assert_int_not_equal(way[0].path, 0);
+    assert_int_equal(way[0].path, way[1].path);
+}
+
+/* More stacks than there is room for: they are walked all the same. */
+static void *go_many_ways(void *unused) {
+    struct way way, again;
+    for (unsigned i = 0; i < 1u << 14; i++) {
+        for (volatile int time = 0; time < 2; time++)
+            turn(time ? &again : &way, i, 14);
+        if (!is_same_way(&way, &again) || way.count < 15)
+            return (void *)"a stack was cut short";
+        if (way.path != 0 && again.path != way.path)
+            return (void *)"a path changed";
+    }
+    return way.path == 0 ? unused : (void *)"there was room without end";
+}
+
+static void test_paths_may_run_out(void **state) {
+    (void)state;
+    pthread_t thread;
+    void *complaint;
+    assert_int_equal(pthread_create(&thread, NULL, go_many_ways, NULL), 0);
+    pthread_join(thread, &complaint);
+    if (complaint)
+        fail_msg("%s", (char *)complaint);
+}
+
 /* ---- other stacks ---- */
 
 enum { COROUTINE_BYTES = 256 << 10, GARBAGE_WORDS = 160 };
@@ -612,7 +722,7 @@ static void test_in_coroutine(void **state) {
 
 static void *capture_in_thread(void *argument) {
     struct stacks *s = argument;
-    s->our_count = mal_unwind_capture(s->ours, DEPTH, NULL, NULL);
+    s->our_count = mal_unwind_capture(s->ours, DEPTH, NULL, NULL, NULL);
     KEEP();
     return NULL;
 }
@@ -660,7 +770,7 @@ static NO_SANITIZE void walk_garbage(uint64_t *random) {
         saved[i] = above[i];
     for (size_t i = 0; i < count; i++)
         above[i] = garbage(random, (uintptr_t)above);
-    mal_unwind_capture(pcs, DEPTH, NULL, NULL);
+    mal_unwind_capture(pcs, DEPTH, NULL, NULL, NULL);
     for (size_t i = 0; i < count; i++)
         above[i] = saved[i];
 }
@@ -714,7 +824,7 @@ static void test_corrupted_stacks(void **state) {
 static struct stacks from_jit;
 
 static NOINLINE void jit_callback(void) {
-    from_jit.our_count = mal_unwind_capture(from_jit.ours, DEPTH, NULL, NULL);
+    from_jit.our_count = mal_unwind_capture(from_jit.ours, DEPTH, NULL, NULL, NULL);
     KEEP();
 }
 
@@ -1177,6 +1287,9 @@ static void test_damaged_tables(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        /* Paths are made for good: these tests find room for theirs. */
+        cmocka_unit_test(test_a_path_stands_for_one_stack),
+        cmocka_unit_test(test_a_path_is_the_same_in_every_thread),
         cmocka_unit_test(test_recursion_is_exact),
         cmocka_unit_test(test_deep_stack_is_cut),
         cmocka_unit_test(test_own_frames_are_skipped),
@@ -1204,6 +1317,7 @@ int main(void) {
         cmocka_unit_test(test_plt_expression),
         cmocka_unit_test(test_plt_of_this_program),
 #endif
+        cmocka_unit_test(test_paths_may_run_out),
     };
     if (getenv("MAL_TEST_SEED"))
         seed = strtoull(getenv("MAL_TEST_SEED"), NULL, 10);

@@ -252,6 +252,11 @@ static void test_stat_text(void **state) {
     assert_int_equal(view_stat_text(&processes[2], &out), 0);
     assert_non_null(strstr(out.data, "/opt/a \"b\"\\c?d"));
     assert_non_null(strstr(out.data, "gone without an exit"));
+    processes[0].stats = (struct mal_box_stats){0};
+    view_buffer_reset(&out);
+    assert_int_equal(view_stat_text(&processes[0], &out), 0);
+    assert_non_null(strstr(out.data, "nothing was published yet"));
+    assert_null(strstr(out.data, "memory limit"));
     view_buffer_free(&out);
     free_processes(processes, 3);
 }

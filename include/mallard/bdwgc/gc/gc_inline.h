@@ -12,6 +12,9 @@
 extern "C" {
 #endif
 
+/* As GC_generic_malloc. */
+void *GC_malloc_kind(size_t bytes, int kind);
+void *GC_malloc_kind_global(size_t bytes, int kind);
 /* Objects of a kind (gc/gc_mark.h), linked by GC_NEXT; one alone where they are not scanned. */
 void GC_generic_malloc_many(size_t bytes, int kind, void **ret_list);
 

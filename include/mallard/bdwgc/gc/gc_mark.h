@@ -85,6 +85,14 @@ void GC_push_conditional(void *low, void *above, int all);
 /* Marks the object, and what it leads to unless it is not scanned. */
 void GC_set_mark_bit(const void *object);
 
+/* ---- looking at all objects ---- */
+
+/* Inside GC_call_with_alloc_lock: visits every object that the last collection found alive and
+ * every younger one. What is set aside for the next objects of running threads, all zero, may be
+ * among them. The procedure must not allocate, nor wait. */
+typedef void (*GC_reachable_object_proc)(void *object, size_t bytes, void *data);
+void GC_enumerate_reachable_objects_inner(GC_reachable_object_proc procedure, void *data);
+
 /* ---- kinds ---- */
 
 void **GC_new_free_list(void); /* for GC_new_kind, and nothing else */

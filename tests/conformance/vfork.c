@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Children of vfork that allocate, in programs with threads.
+ *
+ *     LD_PRELOAD=libmallard.so.0 vfork [SEED]      runs every case in a process of its own
+ *     LD_PRELOAD=libmallard.so.0 vfork SEED CASE   runs one in this process
+ *
+ * Such a child shares its parent's memory and its thread pointer, and the kernel does not watch
+ * over its restartable sequences. Each case has other threads at work on the same size classes;
+ * every object carries its owner's number from its first word to its last while it is owned.
+ */
+#include <errno.h>
+#include <execinfo.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/rseq.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LIMIT_SECONDS 60
+#define THREADS 3
+#define CHILDREN 150
+#define OWNED 64
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static uint64_t seed;
+static atomic_bool stop;
+static atomic_uint corrupted;
+
+static uint64_t next_random(uint64_t *state) {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    return *state ^= *state << 17;
+}
+
+struct owned {
+    uint64_t *words;
+    size_t count;
+};
+
+static void fill(struct owned *object, uint64_t mark, size_t words) {
+    object->count = words;
+    object->words = malloc(words * sizeof *object->words);
+    for (size_t i = 0; i < words; i++)
+        object->words[i] = mark;
+}
+
+static void check_and_free(struct owned *object, uint64_t mark) {
+    for (size_t i = 0; i < object->count; i++)
+        if (object->words[i] != mark)
+            atomic_fetch_add(&corrupted, 1);
+    free(object->words);
+    *object = (struct owned){0};
+}
+
+/* `mark` is nobody else's. */
+static void churn(uint64_t mark, size_t rounds) {
+    struct owned owned[OWNED] = {0};
+    uint64_t state = seed * 0x9e3779b97f4a7c15 ^ mark;
+    for (size_t round = 0; round < rounds; round++) {
+        struct owned *object = &owned[next_random(&state) % OWNED];
+        if (object->words)
+            check_and_free(object, mark);
+        else
+            fill(object, mark, 2 + next_random(&state) % 6);
+    }
+    for (size_t i = 0; i < OWNED; i++)
+        check_and_free(&owned[i], mark);
+}
+
+static void *churn_till_stopped(void *mark) {
+    while (!atomic_load(&stop))
+        churn((uintptr_t)mark, 1000);
+    return NULL;
+}
+
+static pthread_t threads[THREADS];
+
+static void start_threads(void) {
+    for (uintptr_t i = 0; i < THREADS; i++)
+        if (pthread_create(&threads[i], NULL, churn_till_stopped, (void *)(i + 1)) != 0)
+            abort();
+}
+
+static int stop_threads(void) {
+    atomic_store(&stop, true);
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    return atomic_load(&corrupted) != 0;
+}
+
+static int end_of(pid_t child) {
+    int status;
+    while (waitpid(child, &status, 0) < 0)
+        if (errno != EINTR)
+            return -1;
+    return status;
+}
+
+#define CHILDS_MARK 1000
+
+static bool is_preloaded(void) {
+    const char *library = getenv("LD_PRELOAD");
+    return library && *library;
+}
+
+/* ---- the cases ---- */
+
+static int child_allocates(void) {
+    start_threads();
+    for (int i = 0; i < CHILDREN; i++) {
+        pid_t child = vfork();
+        if (child == 0) {
+            churn(CHILDS_MARK, 5000);
+            _exit(7);
+        }
+        if (WEXITSTATUS(end_of(child)) != 7)
+            return 1;
+        churn(CHILDS_MARK + 1, 500);
+    }
+    return stop_threads();
+}
+
+/* Objects cross over: what one has allocated the other frees. */
+static int objects_cross_over(void) {
+    static struct owned shared[OWNED];
+    start_threads();
+    for (int i = 0; i < CHILDREN; i++) {
+        for (int k = 0; k < OWNED / 2; k++)
+            fill(&shared[k], CHILDS_MARK, 4);
+        pid_t child = vfork();
+        if (child == 0) {
+            for (int k = 0; k < OWNED / 2; k++)
+                check_and_free(&shared[k], CHILDS_MARK);
+            for (int k = OWNED / 2; k < OWNED; k++)
+                fill(&shared[k], CHILDS_MARK, 4);
+            _exit(0);
+        }
+        end_of(child);
+        for (int k = OWNED / 2; k < OWNED; k++)
+            check_and_free(&shared[k], CHILDS_MARK);
+    }
+    return stop_threads();
+}
+
+static int exec_fails(void) {
+    start_threads();
+    for (int i = 0; i < CHILDREN; i++) {
+        static volatile int error;
+        pid_t child = vfork();
+        if (child == 0) {
+            execl("/nowhere/at/all", "all", (char *)NULL);
+            error = errno;
+            churn(CHILDS_MARK, 1000);
+            _exit(3);
+        }
+        if (WEXITSTATUS(end_of(child)) != 3 || error != ENOENT)
+            return 1;
+    }
+    return stop_threads();
+}
+
+static int exec_succeeds(void) {
+    start_threads();
+    for (int i = 0; i < 30; i++) {
+        pid_t child = vfork();
+        if (child == 0) {
+            churn(CHILDS_MARK, 1000);
+            execl("/bin/true", "true", (char *)NULL);
+            _exit(127);
+        }
+        if (end_of(child) != 0)
+            return 1;
+    }
+    return stop_threads();
+}
+
+/* Its memory is a copy, its rseq area the vfork child's. */
+static int fork_in_the_child(void) {
+    start_threads();
+    for (int i = 0; i < 30; i++) {
+        pid_t child = vfork();
+        if (child == 0) {
+            pid_t grandchild = fork();
+            churn(CHILDS_MARK, 2000);
+            _exit(grandchild == 0 ? 5 : WEXITSTATUS(end_of(grandchild)));
+        }
+        if (WEXITSTATUS(end_of(child)) != 5)
+            return 1;
+    }
+    return stop_threads();
+}
+
+static int vfork_in_the_child(void) {
+    start_threads();
+    for (int i = 0; i < CHILDREN / 2; i++) {
+        pid_t child = vfork();
+        if (child == 0) {
+            pid_t grandchild = vfork();
+            churn(CHILDS_MARK, 1000);
+            _exit(grandchild == 0 ? 5 : WEXITSTATUS(end_of(grandchild)));
+        }
+        if (WEXITSTATUS(end_of(child)) != 5)
+            return 1;
+        churn(CHILDS_MARK, 500);
+    }
+    return stop_threads();
+}
+
+static volatile sig_atomic_t handled;
+
+/* Nothing that takes a lock is called: the handler may have interrupted malloc. */
+static void vfork_here(int signal) {
+    int saved_errno = errno;
+    pid_t child = vfork();
+    if (child == 0)
+        _exit(signal == SIGALRM ? 9 : 1);
+    handled += WEXITSTATUS(end_of(child)) == 9;
+    errno = saved_errno;
+}
+
+static int handler_calls_vfork(void) {
+    struct sigaction action = {.sa_handler = vfork_here, .sa_flags = SA_RESTART};
+    struct itimerspec often = {.it_interval.tv_nsec = 700000, .it_value.tv_nsec = 700000};
+    struct sigevent self = {
+        .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGALRM, ._sigev_un._tid = gettid()};
+    timer_t timer;
+    start_threads();
+    if (sigaction(SIGALRM, &action, NULL) != 0 ||
+        timer_create(CLOCK_MONOTONIC, &self, &timer) != 0 ||
+        timer_settime(timer, 0, &often, NULL) != 0)
+        return 1;
+    while (handled < CHILDREN)
+        churn(CHILDS_MARK, 300);
+    timer_delete(timer);
+    return stop_threads();
+}
+
+static int32_t number_in_area(void) {
+    const struct rseq *area =
+        (const void *)((const char *)__builtin_thread_pointer() + __rseq_offset);
+    return (int32_t) * (const volatile uint32_t *)&area->cpu_id;
+}
+
+/* The child has no number, the parent has its own again at once. */
+static int number_comes_back(void) {
+    if (__rseq_size == 0 || number_in_area() < 0)
+        return 0;
+    free(malloc(10));
+    for (volatile int i = 0; i < CHILDREN; i++) {
+        static volatile int32_t seen;
+        pid_t child = vfork();
+        if (child == 0) {
+            seen = number_in_area();
+            _exit(sched_getcpu() < 0);
+        }
+        if (number_in_area() < 0 || end_of(child) != 0)
+            return 1;
+        if (seen >= 0 && is_preloaded())
+            return 2;
+    }
+    return 0;
+}
+
+/* What cannot be had is said as libc says it, and the number is there all the same. */
+static int refusal_is_libcs(void) {
+    const rlim_t one = 1;
+    struct rlimit none = {one, one};
+    if (setrlimit(RLIMIT_NPROC, &none) != 0 || setuid(65534) != 0)
+        return getuid() == 0;
+    pid_t child = vfork();
+    if (child == 0)
+        _exit(0);
+    return child != -1 || errno != EAGAIN || number_in_area() < (__rseq_size == 0 ? INT32_MIN : 0);
+}
+
+/* Frames are found from inside of the child and after it. */
+__attribute__((noinline)) static int depth(void) {
+    void *frames[64];
+    return backtrace(frames, COUNT(frames));
+}
+
+static int stacks_are_walked(void) {
+    int before = depth();
+    static volatile int inside;
+    pid_t child = vfork();
+    if (child == 0) {
+        inside = depth();
+        _exit(0);
+    }
+    return end_of(child) != 0 || inside != before || depth() != before;
+}
+
+static int tasks_of(const char *path) {
+    struct stat facts;
+    return stat(path, &facts) == 0 ? (int)facts.st_nlink - 2 : -1;
+}
+
+/* The library's own thread belongs to the program, never to a child that is gone soon. */
+static int no_thread_in_the_child(void) {
+    static volatile int inside;
+    pid_t child = vfork();
+    if (child == 0) {
+        struct timespec age = {.tv_nsec = 60000000};
+        nanosleep(&age, NULL);
+        churn(CHILDS_MARK, 100000);
+        inside = tasks_of("/proc/self/task");
+        _exit(0);
+    }
+    if (end_of(child) != 0 || inside != 1)
+        return 1;
+    churn(CHILDS_MARK, 100000);
+    return is_preloaded() && tasks_of("/proc/self/task") != 2;
+}
+
+struct scene {
+    const char *name;
+    int (*run)(void);
+};
+
+static const struct scene all[] = {
+    {"child_allocates", child_allocates},
+    {"objects_cross_over", objects_cross_over},
+    {"exec_fails", exec_fails},
+    {"exec_succeeds", exec_succeeds},
+    {"fork_in_the_child", fork_in_the_child},
+    {"vfork_in_the_child", vfork_in_the_child},
+    {"handler_calls_vfork", handler_calls_vfork},
+    {"number_comes_back", number_comes_back},
+    {"refusal_is_libcs", refusal_is_libcs},
+    {"stacks_are_walked", stacks_are_walked},
+    {"no_thread_in_the_child", no_thread_in_the_child},
+};
+
+static bool ends_well(pid_t child) {
+    int status;
+    for (int waited_ms = 0; waited_ms < LIMIT_SECONDS * 1000; waited_ms += 10) {
+        if (waitpid(child, &status, WNOHANG) == child)
+            return status == 0;
+        usleep(10000);
+    }
+    kill(child, SIGKILL);
+    waitpid(child, &status, 0);
+    return false;
+}
+
+static bool passes(const char *program, const char *name) {
+    char text[24];
+    snprintf(text, sizeof text, "%lu", seed);
+    pid_t child = fork();
+    if (child == 0) {
+        execl("/proc/self/exe", program, text, name, (char *)NULL);
+        _exit(127);
+    }
+    bool well = ends_well(child);
+    printf("%s %s\n", well ? "ok  " : "FAIL", name);
+    return well;
+}
+
+int main(int count, char **arguments) {
+    size_t passed = 0;
+    seed = count > 1 ? strtoull(arguments[1], NULL, 0) : (uint64_t)time(NULL) * 1000 + getpid();
+    for (size_t i = 0; count > 2 && i < COUNT(all); i++)
+        if (strcmp(arguments[2], all[i].name) == 0)
+            return all[i].run();
+    printf("seed %lu\n", seed);
+    fflush(stdout);
+    for (size_t i = 0; i < COUNT(all); i++)
+        passed += passes(arguments[0], all[i].name);
+    printf("%zu passed, %zu failed\n", passed, COUNT(all) - passed);
+    return passed != COUNT(all);
+}
