@@ -59,11 +59,11 @@ void http_connections_remove(struct http_connections *all, struct http_connectio
     free(one);
 }
 
-uint32_t http_connection_viewer(struct http_connection *one) {
-    if (!one->viewer_known)
-        one->viewer_uid = http_peer_uid(one->fd);
-    one->viewer_known = true;
-    return one->viewer_uid;
+int http_connection_viewer(struct http_connection *one, uint32_t *ret_uid) {
+    int error = one->viewer_known ? 0 : http_peer_uid(one->fd, &one->viewer_uid);
+    one->viewer_known = error == 0;
+    *ret_uid = one->viewer_uid;
+    return error;
 }
 
 void http_connection_enter(struct http_connection *one, enum http_phase phase) {

@@ -41,8 +41,9 @@ struct http_connections {
 struct http_connection *http_connections_add(struct http_connections *all, int fd);
 void http_connections_remove(struct http_connections *all, struct http_connection *one);
 
-/* The user at the other end; looked up when first asked for. */
-uint32_t http_connection_viewer(struct http_connection *one);
+/* The user at the other end; looked up when first asked for. 0, or the error of http_peer_uid: it
+ * may be asked again. */
+int http_connection_viewer(struct http_connection *one, uint32_t *ret_uid);
 
 void http_connection_enter(struct http_connection *one, enum http_phase phase);
 

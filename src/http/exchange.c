@@ -40,7 +40,8 @@ struct exchange {
     char *target;
     enum stage stage;
     bool too_large;
-    bool trusted; /* the client has shown the token */
+    bool trusted;      /* the client has shown the token */
+    bool unidentified; /* it could not be looked up now who the client is */
     struct http_request request;
     struct http_reply reply;
 };
@@ -230,7 +231,14 @@ static void identify(struct exchange *exchange) {
     if (exchange->trusted || !(service->rules & HTTP_RULE_PEER))
         exchange->request.viewer_uid = HTTP_VIEWER_ALL;
     else if (entry != NULL)
-        exchange->request.viewer_uid = http_connection_viewer(entry);
+        exchange->unidentified = http_connection_viewer(entry, &exchange->request.viewer_uid) < 0;
+}
+
+static bool refuse_unidentified(struct exchange *exchange) {
+    if (!exchange->unidentified || exchange->request.route->flags & HTTP_ROUTE_OPEN)
+        return false;
+    http_reply_error(&exchange->reply, 503, "out of descriptors: it cannot be told who asks");
+    return true;
 }
 
 static bool refuse_site(struct exchange *exchange) {
@@ -278,7 +286,7 @@ static bool refused(struct exchange *exchange, const char *method, const char *v
         return true;
     }
     return http_route_admit(&exchange->request, &exchange->reply) < 0 || refuse_site(exchange) ||
-           refuse_length(exchange);
+           refuse_length(exchange) || refuse_unidentified(exchange);
 }
 
 /* ---- running ---- */
