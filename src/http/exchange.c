@@ -31,6 +31,8 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
+#define ASK_AGAIN_MS 50
+
 enum stage { STAGE_BEGUN, STAGE_BODY, STAGE_ANSWERED };
 
 struct exchange {
@@ -303,9 +305,23 @@ static void answer_from_worker(struct exchange *exchange) {
     http_service_wake(service);
 }
 
+/* Runs the provider, which may ask a process that does not answer for seconds, as a stopped one.
+ * One worker at a time does, so that one is left for everybody else. False: not now. */
+static bool run_route(struct exchange *exchange) {
+    struct http_service *service = exchange->service;
+    bool asks = http_route_asks(&exchange->request);
+    if (asks && atomic_exchange(&service->asking, true))
+        return false;
+    http_route_run(&exchange->request, &exchange->reply);
+    if (asks)
+        atomic_store(&service->asking, false);
+    return true;
+}
+
 static uint64_t job_run(struct http_job *job) {
     struct exchange *exchange = (struct exchange *)job;
-    http_route_run(&exchange->request, &exchange->reply);
+    if (!run_route(exchange))
+        return ASK_AGAIN_MS;
     uint64_t again_ms = exchange->reply.wait_ms;
     exchange->reply.wait_ms = 0;
     if (again_ms == 0)

@@ -28,6 +28,7 @@ struct http_service {
     struct http_workers *workers;        /* constant */
     const char *token;                   /* constant; NULL: none needed */
     unsigned rules;                      /* constant; enum http_service_rules */
+    _Atomic bool asking;                 /* a worker may be waiting for a process */
     int wake_fd;                         /* constant; an eventfd that ends the loop's wait */
     _Atomic bool lost;                   /* our descriptors are not ours any more */
     struct http_connections connections; /* loop thread */

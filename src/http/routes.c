@@ -25,7 +25,7 @@
 #define PPROF (HTTP_ROUTE_PPROF)
 #define HEAVY (HTTP_ROUTE_PPROF | HTTP_ROUTE_HEAVY)
 #define SYMBOL (HEAVY | HTTP_ROUTE_RAW)
-#define KNOB (HTTP_ROUTE_HEAVY | HTTP_ROUTE_CHANGES)
+#define KNOB (HTTP_ROUTE_HEAVY | HTTP_ROUTE_CHANGES | HTTP_ROUTE_ASKS)
 #define TREE (HTTP_ROUTE_PPROF | HTTP_ROUTE_PREFIX)
 #define API (HTTP_ROUTE_HEAVY | HTTP_ROUTE_JSON | HTTP_ROUTE_GZIP)
 #define PAGE (HTTP_ROUTE_HEAVY | HTTP_ROUTE_GZIP)
@@ -38,7 +38,7 @@ static const struct http_route routes[] = {
     {"/api/process", READ, API, http_api_process, NULL},
     {"/api/history", READ, API, http_api_history, NULL},
     {"/api/profile", READ, API, http_api_profile, NULL},
-    {"/api/spans", READ, API, http_api_spans, NULL},
+    {"/api/spans", READ, API | HTTP_ROUTE_ASKS, http_api_spans, NULL},
     {"/api/trace", READ, API, http_api_trace, NULL},
     {"/healthz", READ, HTTP_ROUTE_OPEN, http_health, NULL},
     {"/metrics", READ, HTTP_ROUTE_HEAVY, http_stats_metrics, NULL},
@@ -210,6 +210,12 @@ int http_route_parameters(struct http_request *request, const char *body_type,
         http_form_parse(&request->form, request->body.data, request->body.bytes);
     http_form_parse(&request->form, request->query, strlen(request->query));
     return take_proc_parameter(request, reply);
+}
+
+bool http_route_asks(const struct http_request *request) {
+    int64_t gc;
+    http_parse_int(http_form_get(&request->form, "gc"), &gc);
+    return gc > 0 || request->route->flags & HTTP_ROUTE_ASKS;
 }
 
 static void finish_json(struct http_reply *reply) {

@@ -342,6 +342,42 @@ static void test_a_client_that_left_is_not_waited_for(void **state) {
     http_server_stop(server);
 }
 
+static int64_t collect(uint32_t command, int64_t argument, int32_t *ret_error) {
+    (void)command;
+    (void)argument;
+    *ret_error = 0;
+    return 0;
+}
+
+static void test_a_process_that_does_not_answer_holds_nobody_else_up(void **state) {
+    struct http_options options = options_for("127.0.0.1:0");
+    char answer[ANSWER_BYTES];
+    int asking[4];
+    (void)state;
+    box_fixture_mailbox(box)->served = 1; /* and nobody looks */
+    struct http_server *server = start(&options);
+    double begin = now_s();
+    for (size_t i = 0; i < COUNT(asking); i++) {
+        asking[i] = connect_to(server);
+        send_text(asking[i], "GET /debug/pprof/heap?gc=1 HTTP/1.1\r\nHost: localhost\r\n"
+                             "Connection: close\r\n\r\n");
+    }
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(ask(server, "GET /debug/pprof/heap", "", answer), 200);
+    assert_true(now_s() - begin < 8);
+    struct pollfd first = {.fd = asking[0], .events = POLLIN};
+    assert_int_equal(poll(&first, 1, 0), 0);
+    struct box_server *awake = box_server_start_memory(box, collect);
+    for (size_t i = 0; i < COUNT(asking); i++) {
+        receive_all(asking[i], answer);
+        assert_int_equal(strncmp(answer, "HTTP/1.1 200 ", 13), 0);
+        assert_null(strstr(answer, "X-Mallard-Note"));
+    }
+    assert_true(now_s() - begin < 10);
+    http_server_stop(server);
+    box_server_stop(awake);
+}
+
 static size_t allocated_bytes(void) {
     struct mallinfo2 info = mallinfo2();
     return info.uordblks + info.hblkhd;
@@ -729,6 +765,7 @@ int main(void) {
         SCENE(test_stop_does_not_wait_for_deltas),
         SCENE(test_too_many_waiting_requests_are_refused),
         SCENE(test_a_client_that_left_is_not_waited_for),
+        SCENE(test_a_process_that_does_not_answer_holds_nobody_else_up),
         SCENE(test_who_waits_holds_no_whole_profile),
         SCENE(test_files_of_symbols_are_closed_when_nobody_asks),
         SCENE(test_who_comes_while_there_are_no_descriptors_waits),
