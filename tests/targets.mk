@@ -118,6 +118,14 @@ $(WORLD_PROGRAMS): $(UNIT_CORE_OBJ) $(GCLIB_OBJ) tests/stress/gc_world.h $(OUT)/
 $(OUT)/tests/bin/stress/lib/gc_tls.so: tests/stress/lib/gc_tls.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) -O2 -g -fPIC -shared -Wall -Wextra $< -o $@
+
+# Two libraries that differ in a name of five letters.
+REPLACED_LIBS := $(patsubst %,$(OUT)/tests/bin/conformance/lib/lib%.so,alpha delta)
+$(REPLACED_LIBS): $(OUT)/tests/bin/conformance/lib/lib%.so: tests/conformance/lib/replaced.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) -O1 -g -fPIC -shared -Wall -Wextra -DNAME=$* $< -o $@
+$(OUT)/tests/bin/conformance/replaced: $(REPLACED_LIBS)
+
 $(OUT)/tests/bin/stress/gc_hardships: $(OUT)/tests/bin/stress/lib/gc_tls.so
 $(OUT)/tests/bin/stress/torture: tests/stress/model.h
 
@@ -193,6 +201,7 @@ CONFORMANCE_RUNS = \
   regressions='LD_PRELOAD=$(CORE_SO) $(OUT)/tests/bin/conformance/regressions' \
   vfork='LD_PRELOAD=$(CORE_SO) $(OUT)/tests/bin/conformance/vfork' \
   alone='python3 tests/conformance/alone.py $(CORE_SO) $(OUT)/tests/bin/conformance/alone $(OUT)/mallard' \
+  replaced='python3 tests/conformance/replaced.py $(CORE_SO) $(OUT)/tests/bin/conformance $(OUT)/mallard' \
   scavenge='python3 tests/conformance/scavenge.py $(CORE_SO) $(OUT)/tests/bin/conformance $(OUT)/mallard' \
   traced='python3 tests/conformance/traced.py $(CORE_SO) $(OUT)/tests/bin/conformance/traced' \
   stepped='python3 tests/conformance/stepped.py $(CORE_SO) $(OUT)/tests/bin/conformance/stepped' \

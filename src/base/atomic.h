@@ -11,6 +11,7 @@
 #define mal_store_relaxed(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
 #define mal_store_release(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
 #define mal_add_relaxed(p, v) __atomic_fetch_add((p), (v), __ATOMIC_RELAXED)
+#define mal_add_release(p, v) __atomic_fetch_add((p), (v), __ATOMIC_RELEASE)
 #define mal_sub_relaxed(p, v) __atomic_fetch_sub((p), (v), __ATOMIC_RELAXED)
 #define mal_or_relaxed(p, v) __atomic_fetch_or((p), (v), __ATOMIC_RELAXED)
 #define mal_and_relaxed(p, v) __atomic_fetch_and((p), (v), __ATOMIC_RELAXED)

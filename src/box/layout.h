@@ -129,7 +129,9 @@ struct mal_box_header {
     uint64_t reaped_unix_ns;
 };
 
-/* One executable range of one file. The main program is always entry 0. */
+/* One executable range of one file. The main program is always entry 0. Ranges of code that was
+ * unloaded and of what came after it may overlap: a stack at word s passed through the last entry
+ * around its pc whose first_stack <= s. */
 struct mal_box_module {
     uint64_t start; /* address range of the executable segment */
     uint64_t limit;
@@ -139,7 +141,7 @@ struct mal_box_module {
     struct mal_box_string path;
     uint32_t build_id_bytes;
     uint8_t build_id[MAL_BOX_BUILD_ID_MAX];
-    uint32_t reserved;
+    uint32_t first_stack; /* stacks before this word were taken before it was there */
 };
 
 enum mal_box_kind { MAL_BOX_KIND_MALLOC = 0, MAL_BOX_KIND_GC = 1 };

@@ -7,6 +7,7 @@
  *   reader_life.c      whether its process lives, how it ended
  *   reader_stats.c     statistics; waiting for a writer
  *   reader_snapshot.c  all that a profile needs
+ *   reader_unloaded.c  where one address meant two things
  *   reader_rings.c     history and trace
  *   reader_mailbox.c   commands
  *   reader_spans.c     the map of spans

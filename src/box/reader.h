@@ -87,12 +87,15 @@ bool mal_reader_process_is_alive(uint32_t pid, uint64_t start_ticks);
 /* A consistent copy of the newest published statistics. -EAGAIN after 100 ms of torn reads. */
 int mal_reader_stats(struct mal_box_reader *reader, struct mal_box_stats *ret_stats);
 
-/* A copy of everything a profile needs. For every bucket: frees <= allocs, its stack lies inside
- * `stacks`, its depth is 1..MAL_BOX_DEPTH_MAX. Entries that break a rule are left out and counted.
+/* A copy of everything a profile needs. Modules that were unloaded, and the pcs in them, lie apart
+ * from where other code is now: reader_unloaded.c. For every bucket: frees <= allocs, its stack
+ * lies inside `stacks`, its depth is 1..MAL_BOX_DEPTH_MAX. Entries that break a rule are left out
+ * and counted.
  */
 struct mal_snapshot_module {
     uint64_t start, limit, file_offset, load_bias;
     bool unloaded;
+    uint32_t first_stack;
     const char *path;
     size_t build_id_bytes;
     uint8_t build_id[MAL_BOX_BUILD_ID_MAX];

@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include <time.h>
 
+struct mal_snapshot;
+
 struct mal_box_reader {
     int fd;                       /* -1: memory */
     bool writable;                /* the descriptor is open for writing */
@@ -37,6 +39,10 @@ void *mal_reader_load(const struct mal_box_reader *reader, enum mal_box_section_
 
 /* Whether a stack at word `at` of the `used` words of a private copy lies inside them. */
 bool mal_reader_stack_is_sound(const uint64_t *stacks, uint32_t used, uint32_t at);
+
+/* Moves modules that were unloaded, and what passed through them, to where nothing else is.
+ * `stacks` is the private copy that the buckets point into. */
+void mal_reader_set_unloaded_apart(struct mal_snapshot *snapshot, uint64_t *stacks);
 
 /* The header as it is now; its lengths fit the sections known from open. A fence orders the
  * lengths before the entries that the caller copies next. */

@@ -83,6 +83,7 @@ static struct mal_snapshot_module module_copy(const struct mal_box_module *modul
                                        .file_offset = module->file_offset,
                                        .load_bias = module->load_bias,
                                        .unloaded = module->unloaded != 0,
+                                       .first_stack = module->first_stack,
                                        .path = path,
                                        .build_id_bytes = module->build_id_bytes};
     memcpy(copy.build_id, module->build_id, sizeof(copy.build_id));
@@ -172,6 +173,7 @@ int mal_reader_snapshot(struct mal_box_reader *reader, struct mal_snapshot **ret
     snapshot->taken_unix_ns = taken_unix_ns;
     fill_modules(snapshot, &header, &sections);
     fill_buckets(snapshot, &header, &sections);
+    mal_reader_set_unloaded_apart(snapshot, sections.stacks);
     ((struct storage *)snapshot->storage)->stacks = sections.stacks;
     sections.stacks = NULL;
     *ret_snapshot = snapshot;

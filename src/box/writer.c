@@ -113,6 +113,14 @@ static bool copy_section(enum mal_box_section_id section, uint64_t bytes) {
     return true;
 }
 
+/* A parent that has ended may have given the pages of its box back (writer_map.c), in the order in
+ * which they lie there: while the first module is there, all that was copied behind it was, too. */
+static bool parent_is_whole(void) {
+    const struct mal_box_module *program =
+        (const void *)(mal_writer_box.parent_base + mal_writer_section_offset(MAL_BOX_MODULES));
+    return mal_load_acquire(&program->limit) != 0;
+}
+
 /* A child knows its parent's stacks and buckets by the same numbers; the counts are its own. Where
  * they do not all fit, it starts empty. */
 static void inherit(struct mal_box_header *header) {
@@ -124,7 +132,8 @@ static void inherit(struct mal_box_header *header) {
     if (!copy_section(MAL_BOX_STRINGS, strings) ||
         !copy_section(MAL_BOX_MODULES, modules * sizeof(struct mal_box_module)) ||
         !copy_section(MAL_BOX_STACKS, stacks * sizeof(uint64_t)) ||
-        !copy_section(MAL_BOX_BUCKETS, buckets * sizeof(struct mal_box_bucket)))
+        !copy_section(MAL_BOX_BUCKETS, buckets * sizeof(struct mal_box_bucket)) ||
+        !parent_is_whole())
         return;
     for (uint32_t i = 0; i < buckets; i++)
         mal_writer_bucket(i)->allocs = mal_writer_bucket(i)->frees = 0;

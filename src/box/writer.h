@@ -42,7 +42,7 @@ const char *mal_writer_path(void);
 struct mal_box_string mal_writer_add_string(const char *text, size_t bytes);
 uint32_t mal_writer_add_stack(const uintptr_t *pcs, size_t depth);
 uint32_t mal_writer_add_bucket(const struct mal_box_bucket *key);
-bool mal_writer_add_module(const struct mal_box_module *module);
+bool mal_writer_add_module(const struct mal_box_module *module); /* sets its first_stack */
 
 /* Looking at what was appended; any thread. Index below the published count. */
 struct mal_box_bucket *mal_writer_bucket(uint32_t index);

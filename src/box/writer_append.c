@@ -64,6 +64,7 @@ bool mal_writer_add_module(const struct mal_box_module *module) {
         !mal_writer_ensure(MAL_BOX_MODULES, (at + 1ull) * sizeof *module))
         return false;
     *mal_writer_module(at) = *module;
+    mal_writer_module(at)->first_stack = header->stacks_used;
     mal_store_release(&header->modules_used, at + 1);
     return true;
 }

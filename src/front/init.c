@@ -79,6 +79,7 @@ static void configure_profile(void) {
         .cpus = mal_cache_cpus(),
         .skip_low = own.low,
         .skip_high = own.high,
+        .is_own_process = mal_init_is_own_process,
         .current_rate = mal_thread_rate,
     };
     mal_profile_configure(&config);

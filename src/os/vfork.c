@@ -8,10 +8,11 @@
  * what it was for the parent. Such a child would push and pop on a slab beside the threads of
  * another CPU. POSIX lets it call nothing but exec and _exit; real programs allocate there.
  *
- * So the child's first act is to store "no CPU" into the area: every operation on a per-CPU slab
- * then fails on the slab that stays zero, and the slow path below needs none (os/percpu.h). The
- * parent sleeps in the kernel until the child has ended or become another program. Then it takes
- * the number back.
+ * So "no CPU" is stored into the area: every operation on a per-CPU slab then fails on the slab
+ * that stays zero, and the slow path below needs none (os/percpu.h). The parent stores it before
+ * the call, for a signal that the child gets before its first instruction; and the child once more,
+ * since the kernel may have renewed the number in between. The parent sleeps in the kernel until
+ * the child has ended or become another program. Then it takes the number back.
  *
  * TAKING IT BACK. The kernel writes both numbers of the area, cpu_id_start and cpu_id, whenever
  * the parent comes back to its own code on another CPU, and some kernels also whenever it was
@@ -69,6 +70,9 @@ __asm__(".pushsection .text\n"
         "	testq %rdx, %rdx\n" /* 0: the heap is not up */
         "	jz 1f\n"
         "	movl %fs:4(%rdx), %esi\n"
+        "	testl %esi, %esi\n"
+        "	js 1f\n"
+        "	movl $-1, %fs:4(%rdx)\n"
         "1:	movl $58, %eax\n" /* SYS_vfork */
         "	syscall\n"
         "	testl %eax, %eax\n"
@@ -117,6 +121,9 @@ __asm__(".pushsection .text\n"
         "	mrs x11, tpidr_el0\n"
         "	add x9, x9, x11\n"
         "	ldr w10, [x9, #4]\n"
+        "	tbnz w10, #31, 1f\n"
+        "	mov w11, #-1\n"
+        "	str w11, [x9, #4]\n"
         "1:	mov x0, #0x4111\n" /* CLONE_VM | CLONE_VFORK | SIGCHLD */
         "	mov x1, #0\n"
         "	mov x8, #220\n" /* SYS_clone */

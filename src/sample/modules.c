@@ -9,7 +9,8 @@
  * thread's stack. So dlopen needs no hook, and no file of /proc is opened.
  *
  * When another object now lies where a recorded one was, the recorded one is marked unloaded and
- * the new one added.
+ * the new one added. It is another if its file, its build-id or its bias is; so every new stack is
+ * asked for all its objects, not only for unknown addresses.
  *
  * SYNCHRONIZATION: the caller holds the PROFILE lock.
  */
@@ -33,6 +34,8 @@ struct object {
     size_t header_count;
     const char *path; /* "" for the main program */
 };
+
+static uint64_t identity[MAL_BOX_MODULES_MAX]; /* of each entry's object; PROFILE lock */
 
 static void copy_build_id(struct mal_box_module *module, const ElfW(Nhdr) * note) {
     const char *name = (const char *)(note + 1);
@@ -67,6 +70,18 @@ static void mark_overlapped(uint64_t start, uint64_t limit) {
     }
 }
 
+/* What tells it from others that were, or will be, at the same place. */
+static uint64_t identity_of(const struct object *object) {
+    struct mal_box_module module = {0};
+    uint64_t hash = mal_mix(object->bias);
+    find_build_id(&module, object);
+    for (uint32_t i = 0; i < module.build_id_bytes; i++)
+        hash = mal_mix(hash ^ module.build_id[i]);
+    for (const char *c = object->path; *c; c++)
+        hash = mal_mix(hash ^ (unsigned char)*c);
+    return hash;
+}
+
 static void add_segment(const struct object *object, const ElfW(Phdr) * segment,
                         struct mal_box_string path) {
     uint64_t page = mal_vm_page_bytes();
@@ -79,7 +94,9 @@ static void add_segment(const struct object *object, const ElfW(Phdr) * segment,
     };
     find_build_id(&module, object);
     mark_overlapped(module.start, module.limit);
-    mal_writer_add_module(&module);
+    uint32_t number = mal_writer_module_count();
+    if (mal_writer_add_module(&module))
+        identity[number] = identity_of(object);
 }
 
 /* The main program's link map has no name: its path is the box's own `exe`. */
@@ -98,13 +115,19 @@ static void add_object(const struct object *object) {
     }
 }
 
-static int is_known(uintptr_t pc) {
-    for (uint32_t i = mal_writer_module_count(); i-- > 0;) {
-        const struct mal_box_module *module = mal_writer_module(i);
-        if (pc >= module->start && pc < module->limit)
-            return !mal_load_relaxed(&module->unloaded);
-    }
-    return 0;
+/* The newest entry around the address, or their count. */
+static uint32_t entry_of(uintptr_t pc) {
+    uint32_t count = mal_writer_module_count();
+    for (uint32_t i = count; i-- > 0;)
+        if (pc >= mal_writer_module(i)->start && pc < mal_writer_module(i)->limit)
+            return i;
+    return count;
+}
+
+static int is_known(uint32_t entry, const struct object *object) {
+    return entry < mal_writer_module_count() &&
+           !mal_load_relaxed(&mal_writer_module(entry)->unloaded) &&
+           identity[entry] == identity_of(object);
 }
 
 /* The ELF header is where the lowest segment was mapped; anything else there is no object. */
@@ -121,16 +144,24 @@ static int read_object(const struct dl_find_object *found, struct object *ret_ob
     return 1;
 }
 
-static void note_one(uintptr_t pc) {
+/* Returns the address's entry, or what is none. */
+static uint32_t note_one(uintptr_t pc) {
     struct dl_find_object found;
     struct object object;
-    if (!is_known(pc) && _dl_find_object((void *)pc, &found) == 0 && read_object(&found, &object))
-        add_object(&object);
+    uint32_t entry = entry_of(pc);
+    if (_dl_find_object((void *)pc, &found) != 0 || !read_object(&found, &object) ||
+        is_known(entry, &object))
+        return entry;
+    add_object(&object);
+    return entry_of(pc);
 }
 
+/* Frames of one object stand together. */
 void mal_modules_note(const uintptr_t *pcs, size_t count) {
+    uint32_t last = UINT32_MAX;
     for (size_t i = 0; i < count; i++)
-        note_one(pcs[i]);
+        if (last >= mal_writer_module_count() || entry_of(pcs[i]) != last)
+            last = note_one(pcs[i]);
 }
 
 /* The bias of the main program is where its headers are minus where they say they are. */

@@ -3,7 +3,9 @@
  * From a sampled allocation to a bucket in the box.
  *
  * Holds an index: open addressing from (stack, size, rate, kind) to bucket numbers. A bucket's key
- * is read back from the box itself, so the index is only numbers. Before it stands a page of recent
+ * is read back from the box itself, so the index is only numbers. All but one word of it: where
+ * code was unloaded and other code lies now, the same pcs are another stack, and which objects they
+ * were in is remembered beside the box. Before the index stands a page of recent
  * buckets of stacks that the unwinder knows by number: nothing of such a stack need be hashed or
  * compared. Path up: capture the stack, look for its bucket without a lock; when it is new, take
  * the lock, look again, append the stack (or find it under another bucket of the same stack),
@@ -16,7 +18,8 @@
  *      lookup loads them with acquire. Entries never change again, except in a forked child before
  *      it has a second thread.
  *   2. `profile_lock` (rank PROFILE) guards insertion, modules, making the box.
- *   3. The allocs counter is bumped before the live entry can be found, so frees <= allocs always.
+ *   3. The allocs counter is bumped before the live entry can be found, and frees with release, so
+ *      whoever loads frees (acquire) and then allocs sees frees <= allocs.
  *   4. While there is no box, which in a forked child is a state with live samples, these end under
  *      `profile_lock`: whoever opens the box counts what is alive, and what ends is either gone by
  *      then, or was counted and is counted as freed.
@@ -54,12 +57,13 @@ struct key {
     uint64_t size_bytes;
     uint64_t rate_bytes;
     enum mal_box_kind kind;
-    uint32_t path; /* which has these pcs; 0 unknown */
+    struct mal_unwind_code code;
 };
 
 static struct mal_lock profile_lock = MAL_LOCK_INIT(MAL_RANK_PROFILE);
 static struct mal_profile_config config; /* constant after init */
 static uint32_t *bucket_index;           /* rule 1; set once under the lock */
+static uint32_t *bucket_objects;         /* by bucket, constant once that is in the index; ditto */
 static struct mal_box_bucket *buckets;   /* in the box, once that is announced; rule 5 */
 static uint64_t recent[RECENT_SLOTS];    /* path:32 | bucket + 1:32; rule 6 */
 static bool ended;                       /* no box is opened any more; profile_lock */
@@ -95,13 +99,20 @@ static void take_stock(bool had_parent) {
     }
 }
 
+static bool have_index_locked(void) {
+    if (!bucket_objects)
+        bucket_objects =
+            mal_meta_map(MAL_BOX_BUCKETS_MAX * sizeof *bucket_objects, MAL_META_BUCKET);
+    if (!bucket_index)
+        bucket_index = mal_meta_map(INDEX_SLOTS * sizeof *bucket_index, MAL_META_BUCKET);
+    return bucket_objects && bucket_index;
+}
+
 /* Until the box is announced, live samples end under the lock, so that none ends between being
  * counted and that (rule 4). */
 static bool open_box_locked(void) {
     bool had_parent = mal_writer_has_parent();
-    if (!bucket_index)
-        bucket_index = mal_meta_map(INDEX_SLOTS * sizeof *bucket_index, MAL_META_BUCKET);
-    bool open = bucket_index && mal_writer_open(config.options, config.cpus) == 0;
+    bool open = have_index_locked() && mal_writer_open(config.options, config.cpus) == 0;
     if (open) {
         take_stock(had_parent);
         if (mal_writer_module_count() == 0)
@@ -123,9 +134,12 @@ static bool try_box_locked(void) {
     return open;
 }
 
+/* A child of vfork would give its parent's box its own name and pid. */
 bool mal_profile_ensure_box(void) {
     if (mal_load_acquire(&buckets))
         return true;
+    if (!config.is_own_process())
+        return false;
     int cancel = mal_thread_forbid_cancel();
     mal_lock(&profile_lock);
     bool open = buckets || (!ended && try_box_locked());
@@ -161,12 +175,13 @@ static uint64_t hash_rest(const struct key *key) {
 }
 
 static uint64_t hash_key(const struct key *key) {
-    return mal_mix(hash_stack(key->pcs, key->depth) ^ mal_mix(hash_rest(key)));
+    uint64_t hash = hash_stack(key->pcs, key->depth) ^ key->code.objects;
+    return mal_mix(hash ^ mal_mix(hash_rest(key)));
 }
 
-static bool same_stack(uint32_t stack, const struct key *key) {
-    const uint64_t *words = mal_writer_stack(stack);
-    return words[0] == key->depth &&
+static bool same_stack(uint32_t bucket, const struct key *key) {
+    const uint64_t *words = mal_writer_stack(mal_writer_bucket(bucket)->stack);
+    return bucket_objects[bucket] == key->code.objects && words[0] == key->depth &&
            memcmp(words + 1, key->pcs, key->depth * sizeof *key->pcs) == 0;
 }
 
@@ -176,8 +191,7 @@ static bool matches_but_for_stack(const struct mal_box_bucket *entry, const stru
 }
 
 static bool matches(uint32_t bucket, const struct key *key) {
-    const struct mal_box_bucket *entry = mal_writer_bucket(bucket);
-    return matches_but_for_stack(entry, key) && same_stack(entry->stack, key);
+    return matches_but_for_stack(mal_writer_bucket(bucket), key) && same_stack(bucket, key);
 }
 
 /* The key's bucket, or MAL_BOX_NONE and the empty slot where it belongs. */
@@ -198,9 +212,8 @@ static uint32_t look_up(const struct key *key, uint32_t *ret_slot) {
 static uint32_t find_or_add_stack_locked(const struct key *key) {
     uint32_t used = ((const struct mal_box_header *)mal_writer_base())->buckets_used;
     for (uint32_t back = 1; back <= STACK_SEARCH_BACK && back <= used; back++) {
-        uint32_t stack = mal_writer_bucket(used - back)->stack;
-        if (same_stack(stack, key))
-            return stack;
+        if (same_stack(used - back, key))
+            return mal_writer_bucket(used - back)->stack;
     }
     mal_modules_note(key->pcs, key->depth);
     return mal_writer_add_stack(key->pcs, key->depth);
@@ -222,8 +235,10 @@ static uint32_t insert_locked(const struct key *key) {
         .first_unix_ns = mal_clock_unix_ns(),
     };
     bucket = mal_writer_add_bucket(&entry);
-    if (bucket != MAL_BOX_NONE)
-        mal_store_release(&bucket_index[slot], bucket + 1);
+    if (bucket == MAL_BOX_NONE)
+        return MAL_BOX_NONE;
+    bucket_objects[bucket] = key->code.objects;
+    mal_store_release(&bucket_index[slot], bucket + 1);
     return bucket;
 }
 
@@ -239,12 +254,12 @@ static MAL_SLOW uint32_t find_or_insert(const struct key *key) {
 }
 
 static uint64_t *recent_slot(const struct key *key) {
-    return &recent[mal_mix(hash_rest(key) ^ (uint64_t)key->path << 32) % RECENT_SLOTS];
+    return &recent[mal_mix(hash_rest(key) ^ (uint64_t)key->code.path << 32) % RECENT_SLOTS];
 }
 
 /* Whether the word is of the key's stack and its bucket of the rest. */
 static bool is_recent(uint64_t word, const struct key *key) {
-    return word >> 32 == key->path && word != 0 &&
+    return word >> 32 == key->code.path && word != 0 &&
            matches_but_for_stack(&buckets[(uint32_t)word - 1], key);
 }
 
@@ -254,8 +269,8 @@ static uint32_t bucket_for(const struct key *key) {
     if (MAL_LIKELY(is_recent(word, key)))
         return (uint32_t)word - 1;
     uint32_t bucket = find_or_insert(key);
-    if (key->path != 0 && bucket != MAL_BOX_NONE)
-        mal_store_release(slot, (uint64_t)key->path << 32 | (bucket + 1));
+    if (key->code.path != 0 && bucket != MAL_BOX_NONE)
+        mal_store_release(slot, (uint64_t)key->code.path << 32 | (bucket + 1));
     return bucket;
 }
 
@@ -264,7 +279,7 @@ static bool count_alloc(uint32_t bucket, uintptr_t address) {
     if (mal_live_insert(address, bucket))
         return true;
     /* Nobody will ever report its end: count it as ended. */
-    mal_add_relaxed(&buckets[bucket].frees, 1);
+    mal_add_release(&buckets[bucket].frees, 1);
     return false;
 }
 
@@ -274,10 +289,10 @@ bool mal_profile_alloc(uintptr_t address, uint64_t size_bytes, uint64_t rate_byt
     if (!mal_profile_ensure_box_in_time())
         return false;
     mal_live_prefetch(address);
-    uint32_t path;
+    struct mal_unwind_code code;
     size_t depth =
-        mal_unwind_capture(pcs, MAL_BOX_DEPTH_MAX, config.skip_low, config.skip_high, &path);
-    struct key key = {pcs, depth, size_bytes, rate_bytes, kind, path};
+        mal_unwind_capture(pcs, MAL_BOX_DEPTH_MAX, config.skip_low, config.skip_high, &code);
+    struct key key = {pcs, depth, size_bytes, rate_bytes, kind, code};
     uint32_t bucket = depth > 0 ? bucket_for(&key) : MAL_BOX_NONE;
     if (MAL_LIKELY(bucket != MAL_BOX_NONE))
         return count_alloc(bucket, address);
@@ -303,7 +318,7 @@ static void count_free(uint32_t bucket, uint64_t size_bytes) {
     if (bucket == MAL_LIVE_OWN)
         count_own_free(size_bytes);
     else if (buckets)
-        mal_add_relaxed(&buckets[bucket].frees, 1);
+        mal_add_release(&buckets[bucket].frees, 1);
 }
 
 static bool end_sample(uintptr_t address, uint64_t size_bytes) {

@@ -19,12 +19,13 @@ struct mal_profile_config {
     unsigned cpus;
     const void *skip_low; /* our own code: frames in it are not shown */
     const void *skip_high;
+    bool (*is_own_process)(void); /* false in a child of vfork: it has this memory, not this pid */
     uint64_t (*current_rate)(void); /* what the box says is in force when it is made */
 };
 void mal_profile_configure(const struct mal_profile_config *config);
 
-/* Makes the box if there is none. False when memory is short; nothing is sampled meanwhile. No lock
- * held. */
+/* Makes the box if there is none. False when memory is short, and in a child of vfork before its
+ * parent has a box; nothing is sampled meanwhile. No lock held. */
 bool mal_profile_ensure_box(void);
 /* The same, for who asks often: after a failure it is tried again after a second at the earliest,
  * then two, four and so on. */

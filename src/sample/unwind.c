@@ -161,6 +161,7 @@ struct walk {
     unsigned seen_count;
     unsigned switches;
     uint32_t path;                 /* MAL_PATH_NONE once the walk has left the paths */
+    uint64_t objects;              /* hash of what was identified; the same pcs give the same */
     struct mal_unwind_row scratch; /* of a pc that found no place in the cache */
 };
 
@@ -360,11 +361,10 @@ static MAL_SLOW void find_lasting(void) {
 }
 
 static bool enter_lasting(struct walk *w, uintptr_t pc) {
-    if (MAL_UNLIKELY(mal_load_acquire(&lasting_state) != SLOT_READY)) {
+    if (MAL_UNLIKELY(mal_load_acquire(&lasting_state) != SLOT_READY))
         find_lasting();
-        return false;
-    }
-    for (size_t i = 0; i < MAL_COUNT_OF(lasting); i++) {
+    bool is_known = mal_load_acquire(&lasting_state) == SLOT_READY;
+    for (size_t i = 0; is_known && i < MAL_COUNT_OF(lasting); i++) {
         if (pc - lasting[i].lo < lasting[i].bytes) {
             w->here = lasting[i];
             return true;
@@ -389,6 +389,7 @@ static bool enter_range(struct walk *w, uintptr_t pc) {
         return false;
     }
     w->seen[w->seen_count++ % SEEN_MAX] = w->here;
+    w->objects = absorb(absorb(w->objects, w->here.lo), w->here.key);
     return true;
 }
 
@@ -647,8 +648,8 @@ struct request {
 };
 
 struct result {
-    size_t count;  /* of stored pcs */
-    uint32_t path; /* of the whole stack, its last frame included; else MAL_PATH_NONE */
+    size_t count;                /* of stored pcs */
+    struct mal_unwind_code code; /* the path is of the whole stack, its last frame included */
 };
 
 /* The frame is copied for step_odd so that here it
@@ -664,6 +665,7 @@ MAL_FAST enum outcome walk(const struct request *q, const struct frame *start, u
     w.seen_count = 0;
     w.switches = 0;
     w.path = MAL_PATH_START;
+    w.objects = 0;
     for (unsigned i = 0; outcome == WALK_ON && count < q->max && i < STEPS_MAX; i++) {
         const struct mal_unwind_row *row = next_row(&w, &f);
         is_whole = row->flags == MAL_UNWIND_ROW_END;
@@ -682,7 +684,9 @@ MAL_FAST enum outcome walk(const struct request *q, const struct frame *start, u
     }
     if (MAL_UNLIKELY(w.stack.can_grow))
         try_to_join(&w.stack);
-    *ret_result = (struct result){count, is_whole ? w.path : MAL_PATH_NONE};
+    struct mal_unwind_code code = {is_whole ? w.path : MAL_PATH_NONE,
+                                   (uint32_t)(w.objects ^ w.objects >> 32)};
+    *ret_result = (struct result){count, code};
     return outcome;
 }
 
@@ -694,7 +698,7 @@ static MAL_SLOW void walk_with_all(const struct request *q, const struct frame *
 
 __attribute__((noinline)) size_t mal_unwind_capture(uintptr_t *ret_pcs, size_t max,
                                                     const void *skip_lo, const void *skip_hi,
-                                                    uint32_t *ret_path) {
+                                                    struct mal_unwind_code *ret_code) {
     struct frame start = {.is_exact = true};
     mal_unwind_arch_here(start.reg);
     MAL_ASSERT(max <= MAL_UNWIND_DEPTH_MAX);
@@ -702,8 +706,8 @@ __attribute__((noinline)) size_t mal_unwind_capture(uintptr_t *ret_pcs, size_t m
     struct result result;
     if (MAL_UNLIKELY(walk(&q, &start, MAL_UNWIND_FAST_COUNT, &result) == WALK_NEEDS_ALL))
         walk_with_all(&q, &start, &result);
-    if (ret_path)
-        *ret_path = result.path;
+    if (ret_code)
+        *ret_code = result.code;
     return result.count;
 }
 

@@ -11,14 +11,23 @@
 
 #define MAL_UNWIND_DEPTH_MAX 128
 
+/* What code a stack is of, in this process and its forked children. */
+struct mal_unwind_code {
+    /* 0, or a number that no other stack has, which with the same `max` and the same frames left
+     * out stands for the pcs for good. */
+    uint32_t path;
+    /* A hash of the objects that may be unloaded, and where they were: equal pcs with another hash
+     * are other code. 0 for a stack without such. */
+    uint32_t objects;
+};
+
 /* Stores the return addresses of the calling function and its callers, leaf first, at most
  * `max` <= MAL_UNWIND_DEPTH_MAX of them, and returns how many. Frames at the leaf end whose pc lies
  * in [skip_lo, skip_hi) are left out. A function that a signal interrupted has no return address;
  * its pc + 1 is stored, so that `stored - 1` is inside the right instruction in every case.
- * *ret_path, unless NULL, becomes 0, or a number that no other stack has, which with the same `max`
- * and the same frames left out stands for the pcs for good, in forked children too. */
+ * *ret_code, unless NULL, tells apart what looks alike. */
 size_t mal_unwind_capture(uintptr_t *ret_pcs, size_t max, const void *skip_lo, const void *skip_hi,
-                          uint32_t *ret_path);
+                          struct mal_unwind_code *ret_code);
 
 /* Forgets every cached pc. Safe beside captures in other threads; for tests. */
 void mal_unwind_reset(void);

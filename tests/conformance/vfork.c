@@ -9,6 +9,7 @@
  * over its restartable sequences. Each case has other threads at work on the same size classes;
  * every object carries its owner's number from its first word to its last while it is owned.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <execinfo.h>
 #include <pthread.h>
@@ -20,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/rseq.h>
 #include <sys/stat.h>
@@ -272,6 +274,59 @@ static int number_comes_back(void) {
     return 0;
 }
 
+static volatile int32_t seen_by_handler;
+
+static void look_at_number(int signal) {
+    (void)signal;
+    seen_by_handler = number_in_area();
+}
+
+static int vfork_traced(void) {
+    free(malloc(10));
+    signal(SIGUSR1, look_at_number);
+    seen_by_handler = INT32_MIN;
+    if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0 || raise(SIGSTOP) != 0)
+        return 3;
+    pid_t child = vfork();
+    if (child == 0)
+        _exit(0);
+    if (seen_by_handler == INT32_MIN || number_in_area() < 0)
+        return 4;
+    return seen_by_handler >= 0 && is_preloaded() ? 5 : 0;
+}
+
+/* Lets both go on, the child with a signal in the place of the stop that it begins with. */
+static int trace(pid_t parent) {
+    bool has_begun = false;
+    int status;
+    for (pid_t stopped; (stopped = waitpid(-1, &status, __WALL)) > 0;) {
+        if (stopped == parent && (WIFEXITED(status) || WIFSIGNALED(status)))
+            return status;
+        if (!WIFSTOPPED(status))
+            continue;
+        bool begins = stopped != parent && !has_begun;
+        has_begun |= begins;
+        if (stopped == parent && WSTOPSIG(status) == SIGSTOP)
+            ptrace(PTRACE_SETOPTIONS, parent, NULL, PTRACE_O_TRACEVFORK | PTRACE_O_EXITKILL);
+        ptrace(PTRACE_CONT, stopped, NULL, begins ? SIGUSR1 : 0);
+    }
+    return -1;
+}
+
+/* A handler that runs before the child's first instruction finds no number. */
+static int signal_comes_first(void) {
+    if (__rseq_size == 0 || number_in_area() < 0)
+        return 0;
+    for (int i = 0; i < 20; i++) {
+        pid_t traced = fork();
+        if (traced == 0)
+            _exit(vfork_traced());
+        if (trace(traced) != 0)
+            return 1;
+    }
+    return 0;
+}
+
 /* What cannot be had is said as libc says it, and the number is there all the same. */
 static int refusal_is_libcs(void) {
     const rlim_t one = 1;
@@ -306,6 +361,39 @@ static int tasks_of(const char *path) {
     return stat(path, &facts) == 0 ? (int)facts.st_nlink - 2 : -1;
 }
 
+/* Whether there is a box of that process. */
+static bool is_there(pid_t owner) {
+    char prefix[24];
+    bool found = false;
+    DIR *open = opendir(getenv("MALLARD_DIR"));
+    snprintf(prefix, sizeof prefix, "%d.", (int)owner);
+    for (struct dirent *entry; open && (entry = readdir(open));)
+        found |= strncmp(entry->d_name, prefix, strlen(prefix)) == 0;
+    if (open)
+        closedir(open);
+    return found;
+}
+
+/* The first sample of the process is due while a child runs in it. */
+static int box_is_the_parents(void) {
+    char *large[100];
+    pid_t child = vfork();
+    if (child == 0) {
+        for (size_t i = 0; i < COUNT(large); i++)
+            *(large[i] = malloc(1 << 20)) = 1;
+        for (size_t i = 0; i < COUNT(large); i++)
+            free(large[i]);
+        _exit(0);
+    }
+    if (end_of(child) != 0 || is_there(child))
+        return 1;
+    for (size_t i = 0; i < COUNT(large); i++)
+        *(large[i] = malloc(1 << 20)) = 1;
+    for (size_t i = 0; i < COUNT(large); i++)
+        free(large[i]);
+    return is_preloaded() && !is_there(getpid());
+}
+
 /* The library's own thread belongs to the program, never to a child that is gone soon. */
 static int no_thread_in_the_child(void) {
     static volatile int inside;
@@ -337,9 +425,11 @@ static const struct scene all[] = {
     {"vfork_in_the_child", vfork_in_the_child},
     {"handler_calls_vfork", handler_calls_vfork},
     {"number_comes_back", number_comes_back},
+    {"signal_comes_first", signal_comes_first},
     {"refusal_is_libcs", refusal_is_libcs},
     {"stacks_are_walked", stacks_are_walked},
     {"no_thread_in_the_child", no_thread_in_the_child},
+    {"box_is_the_parents", box_is_the_parents},
 };
 
 static bool ends_well(pid_t child) {
@@ -373,10 +463,14 @@ int main(int count, char **arguments) {
     for (size_t i = 0; count > 2 && i < COUNT(all); i++)
         if (strcmp(arguments[2], all[i].name) == 0)
             return all[i].run();
+    char folder[] = "/dev/shm/mallard-vfork.XXXXXX";
+    if (!mkdtemp(folder) || setenv("MALLARD_DIR", folder, 1) != 0)
+        return 2;
     printf("seed %lu\n", seed);
     fflush(stdout);
     for (size_t i = 0; i < COUNT(all); i++)
         passed += passes(arguments[0], all[i].name);
+    rmdir(folder); /* boxes of the dead, if there are any, tell of a failure */
     printf("%zu passed, %zu failed\n", passed, COUNT(all) - passed);
     return passed != COUNT(all);
 }

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -144,6 +145,8 @@ static void a_module_can_be_read(void **state) {
     memcpy(module.build_id, "abcd", 4);
     assert_true(mal_writer_add_module(&module));
     read_at(offset_of(MAL_BOX_MODULES, at * sizeof got), &got, sizeof got);
+    module.first_stack = header.stacks_used;
+    assert_true(module.first_stack > 0);
     assert_memory_equal(&got, &module, sizeof got);
     assert_int_equal(header.modules_used, at + 1);
     assert_text(got.path, "/lib/x.so");
@@ -386,6 +389,29 @@ static void a_child_inherits_tables_without_counts(void **state) {
     assert_memory_equal(&header, &before, sizeof before);
 }
 
+/* As when a parent that gave up its rights has ended: it may not remove its file. */
+static int open_where_the_pages_are_gone(void) {
+    if (mal_writer_open("", 1) != 0)
+        return 1;
+    char *parent = (char *)(uintptr_t)mal_writer_base();
+    if (madvise(parent + MAL_BOX_PAGE_BYTES, MAL_BOX_BYTES - MAL_BOX_PAGE_BYTES, MADV_REMOVE) != 0)
+        return 2;
+    mal_writer_forget_in_child();
+    if (mal_writer_open("", 1) != 0)
+        return 3;
+    const struct mal_box_header *mine = mal_writer_base();
+    if (mine->flags & MAL_BOX_INHERITED || mine->buckets_used != 0 || mine->stacks_used != 0)
+        return 4;
+    return mal_writer_has_parent() ? 5 : 0;
+}
+
+static void a_child_takes_nothing_from_pages_that_are_gone(void **state) {
+    (void)state;
+    char errors[1024];
+    assert_int_equal(in_child(open_where_the_pages_are_gone, errors, sizeof errors), 0);
+    assert_string_equal(errors, "");
+}
+
 static int open_without_a_file(void) {
     if (mal_writer_open("", 1) != 0)
         return 1;
@@ -469,6 +495,7 @@ int main(void) {
         cmocka_unit_test(a_text_longer_than_the_ring_is_left_out),
         cmocka_unit_test(requests_are_heard_and_answered),
         cmocka_unit_test(a_child_inherits_tables_without_counts),
+        cmocka_unit_test(a_child_takes_nothing_from_pages_that_are_gone),
         cmocka_unit_test(without_a_place_the_box_is_anonymous),
         cmocka_unit_test(full_tables_say_so),
         cmocka_unit_test(the_end_marks_and_removes_the_box),

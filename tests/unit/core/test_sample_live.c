@@ -5,6 +5,7 @@
  */
 #include "sample/live.h"
 
+#include "base/atomic.h"
 #include "os/vm.h"
 
 #include <pthread.h>
@@ -150,6 +151,59 @@ static void threads_do_not_lose_each_others_entries(void **state) {
     assert_int_equal(count_all(), 0);
 }
 
+/* ---- objects that change hands ---- */
+
+enum { HANDS = 4, SLOTS = 4096, TURNS = 200000 };
+
+/* address's number << 32 | bucket, as its owner left it; 0: nobody's */
+static uint64_t slots[SLOTS];
+static uint64_t next_address; /* numbers that were not used yet; relaxed */
+
+/* Takes what lies in a slot, ends its sample, and puts the same address, or a new one, there again
+ * under another bucket: as when an object is freed by one thread and its memory given to another.
+ */
+static void *pass_on(void *seed) {
+    uint64_t random = (uintptr_t)seed;
+    for (unsigned turn = 1; turn <= TURNS; turn++) {
+        uint64_t *slot = &slots[seeded_below(&random, SLOTS)];
+        uint64_t taken = __atomic_exchange_n(slot, 0, __ATOMIC_ACQ_REL);
+        if (taken && mal_live_remove(address_of(taken >> 32)) != (uint32_t)taken)
+            return (void *)1;
+        if (taken && mal_live_remove(address_of(taken >> 32)) != MAL_LIVE_NONE)
+            return (void *)2;
+        if (!taken && mal_load_relaxed(&next_address) >= SLOTS / 2)
+            continue;
+        uint64_t number = taken ? taken >> 32 : mal_add_relaxed(&next_address, 1) + 1;
+        uint32_t bucket = 1 + (uint32_t)seeded_below(&random, MAL_LIVE_OWN - 1);
+        if (!mal_live_insert(address_of(number), bucket))
+            return (void *)3;
+        /* Whose slot is not empty any more puts it into the next one that is. */
+        for (uint64_t empty = 0; !__atomic_compare_exchange_n(
+                 slot, &empty, number << 32 | bucket, 0, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
+             empty = 0)
+            slot = &slots[seeded_below(&random, SLOTS)];
+    }
+    return NULL;
+}
+
+static void an_object_that_changes_hands_keeps_its_bucket(void **state) {
+    (void)state;
+    uint64_t random = seeded_start(23);
+    pthread_t thread[HANDS];
+    for (int i = 0; i < HANDS; i++)
+        assert_int_equal(pthread_create(&thread[i], NULL, pass_on, (void *)(uintptr_t)(random + i)),
+                         0);
+    for (int i = 0; i < HANDS; i++) {
+        void *complaint;
+        pthread_join(thread[i], &complaint);
+        assert_seeded(complaint == NULL);
+    }
+    for (unsigned i = 0; i < SLOTS; i++)
+        if (slots[i])
+            assert_seeded(mal_live_remove(address_of(slots[i] >> 32)) == (uint32_t)slots[i]);
+    assert_int_equal(count_all(), 0);
+}
+
 /* A table that cannot grow fills up, says so, and still finds everything. Fresh addresses, beyond
  * what the tables have grown to. */
 static void a_table_without_memory_refuses_and_keeps(void **state) {
@@ -179,6 +233,7 @@ int main(void) {
         cmocka_unit_test(a_cleared_table_is_empty_and_usable),
         cmocka_unit_test(the_largest_values_fit),
         cmocka_unit_test(threads_do_not_lose_each_others_entries),
+        cmocka_unit_test(an_object_that_changes_hands_keeps_its_bucket),
         cmocka_unit_test(a_table_without_memory_refuses_and_keeps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -579,7 +579,7 @@ static void test_errno_is_left_alone(void **state) {
 enum { WAYS = 64, TURNS = 6, ROUNDS = 40 };
 
 struct way {
-    uint32_t path;
+    struct mal_unwind_code code;
     size_t count;
     uintptr_t pcs[DEPTH];
 };
@@ -599,7 +599,7 @@ static NOINLINE void turn_aside(struct way *way, unsigned turns, unsigned left) 
 
 static NOINLINE void turn(struct way *way, unsigned turns, unsigned left) {
     if (left == 0)
-        way->count = mal_unwind_capture(way->pcs, DEPTH, NULL, NULL, &way->path);
+        way->count = mal_unwind_capture(way->pcs, DEPTH, NULL, NULL, &way->code);
     else if (turns & 1)
         turn_aside(way, turns, left);
     else
@@ -620,10 +620,11 @@ static void *go_all_ways(void *unused) {
             turn(&way, i, TURNS);
             if (round == 0)
                 ways[i] = way;
-            if (way.path == 0 || way.path != ways[i].path || !is_same_way(&way, &ways[i]))
+            if (way.code.path == 0 || way.code.path != ways[i].code.path ||
+                !is_same_way(&way, &ways[i]))
                 return (void *)"a way had another path, or other pcs, when it was gone again";
             for (unsigned j = 0; j < i; j++)
-                if (ways[j].path == way.path)
+                if (ways[j].code.path == way.code.path)
                     return (void *)"two ways have one path";
         }
     return unused;
@@ -634,7 +635,7 @@ static void test_a_path_stands_for_one_stack(void **state) {
     pthread_t thread;
     void *complaint;
     turn(&ways[0], 0, 1); /* the first walk of all finds out what lasts */
-    assert_int_equal(ways[0].path, 0);
+    assert_int_equal(ways[0].code.path, 0);
     mal_unwind_reset();
     assert_int_equal(pthread_create(&thread, NULL, go_all_ways, NULL), 0);
     pthread_join(thread, &complaint);
@@ -656,8 +657,8 @@ static void test_a_path_is_the_same_in_every_thread(void **state) {
         assert_int_equal(pthread_create(&thread, NULL, go_one_way, &way[i]), 0);
         pthread_join(thread, NULL);
     }
-    assert_int_not_equal(way[0].path, 0);
-    assert_int_equal(way[0].path, way[1].path);
+    assert_int_not_equal(way[0].code.path, 0);
+    assert_int_equal(way[0].code.path, way[1].code.path);
 }
 
 /* More stacks than there is room for: they are walked all the same. */
@@ -668,10 +669,10 @@ static void *go_many_ways(void *unused) {
             turn(time ? &again : &way, i, 14);
         if (!is_same_way(&way, &again) || way.count < 15)
             return (void *)"a stack was cut short";
-        if (way.path != 0 && again.path != way.path)
+        if (way.code.path != 0 && again.code.path != way.code.path)
             return (void *)"a path changed";
     }
-    return way.path == 0 ? unused : (void *)"there was room without end";
+    return way.code.path == 0 ? unused : (void *)"there was room without end";
 }
 
 static void test_paths_may_run_out(void **state) {

@@ -257,6 +257,37 @@ static void test_places(void **state) {
     box_fixture_free(box);
 }
 
+/* Where one library follows another, a stack is of the one that was there when it was taken. */
+static void test_places_of_what_was_unloaded(void **state) {
+    (void)state;
+    struct box_fixture *box = box_fixture_new();
+    const struct mal_box_module program = {.start = 0x1000, .limit = 0x2000};
+    struct mal_box_module library = {.start = 0x5000, .limit = 0x7000, .load_bias = 0x4000};
+    const uint64_t pcs[] = {0x5801, 0x1101};
+    box_fixture_add_module(box, &program, "/opt/program");
+    for (int i = 0; i < 3; i++) {
+        char path[] = "/opt/0.so";
+        path[5] += i;
+        library.unloaded = i < 2;
+        library.first_stack = (uint32_t)i * 3;
+        box_fixture_add_module(box, &library, path);
+        box_fixture_add_bucket(box, box_fixture_add_stack(box, pcs, 2), 64, 1, 1 + i, 0);
+    }
+    /* Another size at the first stack. */
+    box_fixture_add_bucket(box, 0, 128, 1, 9, 0);
+    struct pprof *profile = heap_of(box, VIEW_HEAP);
+    assert_int_equal(profile->sample_count, 4);
+    const char *expected[] = {"0.so+0x1800", "1.so+0x1800", "2.so+0x1800"};
+    for (size_t i = 0; i < profile->sample_count; i++) {
+        const struct pprof_sample *sample = &profile->samples[i];
+        size_t which = sample->values[0] == 9 ? 0 : (size_t)sample->values[0] - 1;
+        assert_string_equal(pprof_name(profile, sample, 0, 0), expected[which]);
+        assert_string_equal(pprof_name(profile, sample, 1, 0), "program+0x1100");
+    }
+    pprof_free(profile);
+    box_fixture_free(box);
+}
+
 static void test_empty(void **state) {
     (void)state;
     struct box_fixture *box = box_fixture_new();
@@ -371,12 +402,13 @@ static void test_go_tool_pprof(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_estimates),   cmocka_unit_test(test_exact_rates),
-        cmocka_unit_test(test_rates_merge), cmocka_unit_test(test_hostile_numbers),
-        cmocka_unit_test(test_head),        cmocka_unit_test(test_gzip_header),
-        cmocka_unit_test(test_labels),      cmocka_unit_test(test_comments),
-        cmocka_unit_test(test_places),      cmocka_unit_test(test_empty),
-        cmocka_unit_test(test_delta),       cmocka_unit_test(test_go_tool_pprof),
+        cmocka_unit_test(test_estimates),     cmocka_unit_test(test_exact_rates),
+        cmocka_unit_test(test_rates_merge),   cmocka_unit_test(test_hostile_numbers),
+        cmocka_unit_test(test_head),          cmocka_unit_test(test_gzip_header),
+        cmocka_unit_test(test_labels),        cmocka_unit_test(test_comments),
+        cmocka_unit_test(test_places),        cmocka_unit_test(test_places_of_what_was_unloaded),
+        cmocka_unit_test(test_empty),         cmocka_unit_test(test_delta),
+        cmocka_unit_test(test_go_tool_pprof),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
