@@ -28,7 +28,7 @@
 #define BATCH_PAGES 256u
 #define TEXT_MOST (3 * MAL_GC_TRACE_BYTES)
 /* Of the time the cycle took: they make the next one shorter. Less where they take it from the
- * program, which is where no CPU was idle for half of the cycle. */
+ * program, which is where it allocates and no CPU was idle for half of the cycle. */
 #define HUGE_PAGES_SHARE 2u
 #define HUGE_PAGES_SHARE_BUSY 16u
 
@@ -136,14 +136,18 @@ void mal_gc_sweeper_say(const char *line, size_t bytes) {
     hand_over();
 }
 
+static uint64_t huge_pages_time(const struct mal_gc_run *run) {
+    uint64_t took_ns = run->end_ns - run->sweep_term_ns;
+    bool has_time = (run->reasons & MAL_GC_REASON_HEAP) == 0 || run->idle_ns > took_ns / 2;
+    return took_ns / (has_time ? HUGE_PAGES_SHARE : HUGE_PAGES_SHARE_BUSY);
+}
+
 void mal_gc_sweeper_finish(const struct mal_gc_run *run, const struct mal_gc_trace *trace) {
     await_slot();
     text_bytes = mal_gc_cycle_text(text, sizeof text, run, trace);
     ticket = run->ticket;
     sweeps = true;
-    uint64_t took_ns = run->end_ns - run->sweep_term_ns;
-    huge_pages_ns =
-        took_ns / (run->idle_ns > took_ns / 2 ? HUGE_PAGES_SHARE : HUGE_PAGES_SHARE_BUSY);
+    huge_pages_ns = huge_pages_time(run);
     hand_over();
 }
 
