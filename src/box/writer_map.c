@@ -37,6 +37,7 @@
 #include <limits.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -104,7 +105,17 @@ static char *map_anonymous(void) {
     return base == MAP_FAILED ? NULL : base;
 }
 
+/* To grow a file beyond this limit is not only an error but a SIGXFSZ, which ends a program. */
+static bool is_beyond_limit(uint64_t bytes) {
+    struct rlimit limit;
+    return getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < bytes;
+}
+
 static char *map_file(int fd) {
+    if (is_beyond_limit(MAL_BOX_BYTES)) {
+        errno = EFBIG;
+        return NULL;
+    }
     if (ftruncate(fd, (off_t)MAL_BOX_BYTES) != 0)
         return NULL;
     void *base = mmap(NULL, MAL_BOX_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);

@@ -60,8 +60,9 @@ static int show(const struct table_item *item, http_process_visit *visit, void *
     struct mal_status status;
     struct http_facts facts;
     int result = HTTP_UNREADABLE;
-    if (process_open_box(item->process, &reader) < 0)
-        return HTTP_UNREADABLE;
+    int error = process_open_box(item->process, &reader);
+    if (error < 0)
+        return http_is_shortage(error) ? error : HTTP_UNREADABLE;
     fill_facts(item, &facts);
     struct http_process process = {reader, &identity, &status, &facts, false};
     if (*facts.root != '\0')

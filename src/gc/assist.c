@@ -33,7 +33,8 @@
 #include "os/futex.h"
 #include "os/lock.h"
 
-#define MIN_WORK_BYTES (64u << 10)
+#define MIN_WORK_BYTES (256u << 10) /* a sixth of a millisecond where objects are small */
+#define AHEAD_MOST_BYTES (4 << 20)  /* that a thread has paid for and not allocated yet */
 #define WAIT_NS 2000000u
 
 static int64_t credit_bytes;
@@ -87,11 +88,11 @@ static uint64_t scan(uint64_t bytes) {
     uint64_t scanned = 0;
     mal_critical_enter();
     if (marking()) {
-        uint64_t start_ns = mal_clock_mono_ns();
+        uint64_t start_ns = mal_clock_thread_ns();
         struct mal_gc_worker *worker = mal_gc_worker_take();
         scanned = mal_gc_drain(worker, bytes, &mal_critical.stop_pending);
         mal_gc_worker_give(worker);
-        count_assist(mal_clock_mono_ns() - start_ns);
+        count_assist(mal_clock_thread_ns() - start_ns);
         mal_gc_workers_note_lull();
     }
     mal_critical_leave();
@@ -135,7 +136,8 @@ static int64_t earn(int64_t work) {
     return done;
 }
 
-/* The debt is in allocated bytes, negative when the thread paid ahead. */
+/* The debt is in allocated bytes, negative when the thread paid ahead. When next to no work seems
+ * to be left, the least that is done would pay for gigabytes; written pages may bring more work. */
 static void pay(struct mal_gc_thread *thread, uint64_t bytes) {
     if (thread->assist_cycle != mal_load_relaxed(&mal_gc_cycle)) {
         thread->assist_cycle = mal_load_relaxed(&mal_gc_cycle);
@@ -148,7 +150,8 @@ static void pay(struct mal_gc_thread *thread, uint64_t bytes) {
     double owed = (double)thread->assist_debt_bytes * ratio.work_per_byte;
     int64_t work = owed > (double)(INT64_MAX / 2) ? INT64_MAX / 2 : (int64_t)owed;
     int64_t earned = earn(work > MIN_WORK_BYTES ? work : (int64_t)MIN_WORK_BYTES);
-    thread->assist_debt_bytes -= (int64_t)((double)earned * ratio.bytes_per_work);
+    double left = (double)thread->assist_debt_bytes - (double)earned * ratio.bytes_per_work;
+    thread->assist_debt_bytes = left > -AHEAD_MOST_BYTES ? (int64_t)left : -AHEAD_MOST_BYTES;
 }
 
 void mal_gc_assist_begin(void) {

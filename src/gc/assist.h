@@ -22,7 +22,7 @@ void mal_gc_assist_credit(uint64_t bytes);
 /* There is new work: whoever waits for credit may scan instead. */
 void mal_gc_assist_ring(void);
 
-/* Wall time that threads of the program spent assisting in this cycle. */
+/* CPU time that threads of the program spent assisting in this cycle. */
 uint64_t mal_gc_assist_ns(void);
 
 /* World stopped, heap's trigger and sweep set anew. */

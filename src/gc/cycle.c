@@ -50,12 +50,12 @@
 
 #include <string.h>
 
-#define IDLE_WINDOW_NS 10000000u /* workers count their time quantum by quantum */
 #define RESTARTS_MAX 2u
 #define STOP_BUDGET_NS (3u * MAL_GC_PAUSE_TARGET_NS)
-#define RESCAN_PAGE_NS 2500u    /* of one page full of small objects, on one CPU */
-#define LEARN_BYTES (64u << 10) /* less tells nothing of the speed */
-#define STALE_NS 1000000u       /* is_round_stale */
+#define RESCAN_PAGE_NS 2500u /* of one page full of small objects, on one CPU */
+#define STOP_RESCAN_NS (MAL_GC_PAUSE_TARGET_NS / 3) /* so much is left to a stop */
+#define LEARN_BYTES (64u << 10)                     /* less tells nothing of the speed */
+#define STALE_NS 1000000u                           /* is_round_stale */
 #define STALE_ROUNDS_MAX 4u
 #define NAP_NS 1000000u /* between two looks at how marking goes */
 #define OWN_QUANTUM_BYTES (1u << 20)
@@ -63,31 +63,7 @@
 static struct mal_gc_run run; /* the owner's */
 static struct mal_gc_worker *own;
 static bool drained;               /* the last second stop marked to the end */
-static uint64_t process_ns;        /* CPU time of the process when idleness was last measured */
-static uint64_t process_at_ns;     /* and when that was */
-static uint64_t workers_before_ns; /* the part of it in which workers marked */
 static uint64_t ns_per_kib = 1000; /* of scanning, on one CPU; the owner's */
-
-/* ---- how idle the machine is but for the workers, as far as this process can know ---- */
-
-static unsigned measure_idle_permille(void) {
-    static unsigned permille;
-    uint64_t now_ns = mal_clock_mono_ns();
-    if (now_ns - process_at_ns < IDLE_WINDOW_NS)
-        return permille;
-    uint64_t cpu_ns = mal_clock_process_ns();
-    struct mal_gc_workers_cpu workers = mal_gc_workers_cpu();
-    uint64_t workers_ns = workers.background_ns + workers.idle_ns;
-    uint64_t room_ns = (now_ns - process_at_ns) * mal_gc_cpus();
-    uint64_t used_ns =
-        cpu_ns - process_ns - mal_min(workers_ns - workers_before_ns, cpu_ns - process_ns);
-    process_at_ns = now_ns;
-    process_ns = cpu_ns;
-    workers_before_ns = workers_ns;
-    permille =
-        used_ns >= room_ns ? 0 : (unsigned)((room_ns - used_ns) * mal_gc_cpus() * 1000 / room_ns);
-    return permille;
-}
 
 /* ---- marking beside the program ---- */
 
@@ -131,7 +107,7 @@ static void wait_until_drained(void) {
     mal_gc_assist_ring();
     for (uint32_t lulls; lulls = mal_gc_workers_lulls(), !seems_drained();) {
         pass_time(lulls);
-        mal_gc_workers_set_idle(measure_idle_permille());
+        mal_gc_workers_set_idle(mal_gc_cpu_idle_permille());
         mal_gc_pace_revise();
     }
     take_own();
@@ -143,7 +119,7 @@ static uint64_t hands(void) {
 }
 
 static bool is_another_round_worth(uint64_t pages, uint64_t before) {
-    bool is_little = pages * RESCAN_PAGE_NS / hands() <= MAL_GC_PAUSE_TARGET_NS;
+    bool is_little = pages * RESCAN_PAGE_NS / hands() <= STOP_RESCAN_NS;
     return !is_little && pages <= before / 4 * 3 && run.rounds < MAL_GC_ROUNDS_MAX;
 }
 
@@ -177,7 +153,7 @@ static void mark_beside(bool first_time) {
     uint64_t start_ns = mal_clock_thread_ns();
     take_own();
     struct mal_gc_plan plan = mal_gc_pace_plan();
-    mal_gc_workers_mark_beside(&plan, measure_idle_permille());
+    mal_gc_workers_mark_beside(&plan, mal_gc_cpu_idle_permille());
     if (first_time)
         mark_first_time();
     mark_rounds();
@@ -195,6 +171,7 @@ static void take_stacks(void) {
 static void begin_marking(void) {
     mal_gc_heap_start_mark();
     run.live_start_bytes = mal_gc_heap_levels().live_bytes;
+    mal_gc_cpu_begin_marking();
     mal_gc_pools_flip();
     mal_gc_pace_start(&run);
     mal_gc_assist_begin();
@@ -376,8 +353,7 @@ static void prepare(void) {
     mal_gc_step_begin();
     mal_gc_heap_before_mark();
     mal_gc_step_end();
-    mal_gc_workers_reset_cpu();
-    workers_before_ns = 0;
+    mal_gc_cpu_begin_cycle();
 }
 
 /* Pages that are protected cannot be joined to huge ones. A program that collects by hand, again

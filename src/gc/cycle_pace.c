@@ -18,6 +18,7 @@
 #include "gc/heap.h"
 #include "gc/limiter.h"
 #include "gc/mark.h"
+#include "gc/workers.h"
 #include "meta/pagemap.h"
 #include "os/clock.h"
 #include "os/lock.h"
@@ -212,6 +213,8 @@ void mal_gc_pace_end(struct mal_gc_run *run) {
         .mark_ns = run->end_ns - run->mark_ns,
         .assist_ns = run->assist_ns,
         .idle_ns = run->idle_ns,
+        .background_ns = mal_gc_workers_cpu().background_ns + run->own_ns,
+        .program_ns = mal_gc_cpu_program_ns(),
     };
     run->outcome = mal_gc_pacer_end_cycle(&pacer, &heap, &end);
     run->goal_bytes = run->outcome.goal_bytes;

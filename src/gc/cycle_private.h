@@ -85,6 +85,18 @@ size_t mal_gc_cycle_text(char *ret_text, size_t bytes, const struct mal_gc_run *
 
 void mal_gc_cycle_run(uint32_t reasons, uint32_t ticket, const struct mal_gc_dirty *dirty);
 
+/* ---- CPU time (cycle_cpu.c) ---- */
+
+/* The owner's, but for the sweeping thread's note of its own time. */
+void mal_gc_cpu_begin_cycle(void);
+void mal_gc_cpu_begin_marking(void);
+/* Of the program since marking began, assists excluded. */
+uint64_t mal_gc_cpu_program_ns(void);
+/* How many CPUs, in thousandths, the program does not use. */
+unsigned mal_gc_cpu_idle_permille(void);
+void mal_gc_cpu_note_sweeper(void);
+void mal_gc_cpu_forget_in_child(void);
+
 /* ---- roots (cycle_roots.c) ---- */
 
 struct mal_gc_root_bytes {

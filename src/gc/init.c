@@ -294,6 +294,7 @@ void mal_gc_after_fork(bool child) {
 
 static void forget_in_child(void) {
     mal_gc_workers_forget_in_child();
+    mal_gc_cpu_forget_in_child();
     mal_gc_sweeper_forget_in_child();
     mal_gc_assist_forget_in_child();
     mal_gc_dirty_forget_in_child();

@@ -6,7 +6,7 @@
  *              what a memory limit leaves. Malloc's memory is part of what the limit pays first.
  *     runway   what the program allocates while the next cycle marks, if the collector gets 25 % of
  *              the CPUs: bytes to scan * cons_mark * 75/25
- *     trigger  goal - runway, within bounds
+ *     trigger  goal - runway, within bounds; later again where no runway would do
  *
  * cons_mark, allocation rate over scan rate, is measured per cycle and smoothed (pacer_cycle.c).
  * Two terms are not Go's, because its write barrier is not ours: the bytes scanned again since
@@ -29,9 +29,10 @@
 #define RUNWAY_MIN_BYTES (UINT64_C(64) << 10)
 #define HEAP_PAGE_BYTES 8192
 
-/* Bounds of the trigger between marked bytes and goal. */
+/* Bounds of the trigger between marked bytes and goal; for hopeless ones see runway. */
 #define RATIO_PARTS 64
 #define RATIO_LEAST 45
+#define RATIO_HOPELESS 55
 #define RATIO_MOST 61
 
 uint64_t mal_gc_pacer_bytes_of(double value) {
@@ -130,6 +131,19 @@ uint64_t mal_gc_pacer_goal(const struct mal_gc_pacer *pacer) {
     return find_goal(pacer).bytes;
 }
 
+/* What is allocated between trigger and goal stays until the next cycle, garbage or not, and raises
+ * its goal. That is the price of marking without assists. Where the program allocates so fast that
+ * there will be assists in any case, less and less is paid: from a runway of 30 % on, which is the
+ * most that it may be, it shrinks by half of what is beyond. */
+static uint64_t runway(const struct mal_gc_pacer *pacer, uint64_t part) {
+    uint64_t most = part * (RATIO_PARTS - RATIO_LEAST);
+    uint64_t least = part * (RATIO_PARTS - RATIO_HOPELESS);
+    uint64_t wanted = pacer->runway_bytes - mal_min(pacer->runway_bytes, pacer->protect_bytes);
+    if (wanted > most)
+        wanted = most - mal_min((wanted - most) / 2, most - least);
+    return wanted + pacer->protect_bytes;
+}
+
 uint64_t mal_gc_pacer_trigger(const struct mal_gc_pacer *pacer) {
     struct goal goal = find_goal(pacer);
     uint64_t marked = pacer->marked_bytes;
@@ -142,7 +156,7 @@ uint64_t mal_gc_pacer_trigger(const struct mal_gc_pacer *pacer) {
     if (goal.bytes > HEAP_MINIMUM_BYTES)
         most = mal_max(most, goal.bytes - HEAP_MINIMUM_BYTES);
     most = mal_max(most, least);
-    uint64_t wanted = goal.bytes - mal_min(goal.bytes, pacer->runway_bytes);
+    uint64_t wanted = goal.bytes - mal_min(goal.bytes, runway(pacer, part));
     return mal_min(mal_max(wanted, least), most);
 }
 

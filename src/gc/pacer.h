@@ -91,13 +91,15 @@ struct mal_gc_pacer_end {
     uint64_t marked_bytes, scanned_heap_bytes, scanned_stack_bytes, globals_bytes;
     uint64_t rescanned_bytes; /* scanned again because written to; in none of the three above */
     uint64_t protect_bytes;   /* allocated from the trigger to the start; 0 where not measured */
-    uint64_t mark_ns, assist_ns, idle_ns; /* wall time of marking; CPU of assists, idle workers */
+    uint64_t mark_ns;         /* wall time of marking */
+    uint64_t assist_ns, idle_ns, background_ns; /* CPU: assists, idle workers, the plan's workers */
+    uint64_t program_ns;                        /* CPU: the program, assists excluded */
 };
 /* What the trace says about a cycle. */
 struct mal_gc_pacer_outcome {
     uint64_t goal_bytes, triggered_bytes, live_bytes; /* goal: in force when marking ended */
     uint64_t expected_scan_bytes;
-    double utilization;      /* 0.25 and the assists */
+    double utilization;      /* of all CPUs while marking: the plan's workers and assists */
     double cons_mark_before; /* what the cycle was planned with */
     bool was_reset;          /* the smoothing overflowed and starts anew */
 };

@@ -6,10 +6,15 @@
  * the rest is a fraction of every CPU's time. Assists: scan work left over bytes left to the goal.
  * More work than expected means that the heap grows: the goal is stretched in proportion to the
  * most that there can be to scan, to GOGC % more of itself at most, so that allocation is not
- * punished for growing. Beyond that, 10 % more. Learned: cons_mark, the ratio of two rates per CPU
- * time. Time and CPUs cancel out:
+ * punished for growing. Beyond that, 10 % more. Learned: cons_mark, the ratio of two rates, each
+ * per CPU time that was measured:
  *
- *     allocated / (1 - utilization)  over  scanned / (utilization + idle)
+ *     allocated / program's time  over  scanned / (assists' + workers' + idle workers' time)
+ *
+ * Go takes the quarter that its workers are promised for the one that they had, and what is left of
+ * all CPUs for the program's. Its workers are scheduled by itself; ours get what the kernel gives
+ * them beside threads that do not yield. Where assists did nearly all, next to nothing was left by
+ * that sum, the rate came out a hundred times too high, and the next trigger at the goal.
  *
  * SYNCHRONIZATION: plain data under the owner's lock.
  */
@@ -26,9 +31,9 @@
 #define RESET_CYCLES 1000.0
 #define OUTPUT_MOST 1000.0
 
-/* Assists are measured by the clock, on more threads than CPUs; Go's never come to all of the time.
- * With nothing left for the program its rate would have no meaning. */
-#define UTILIZATION_MOST 0.99
+/* Of marking's CPU time: the clocks are not read all at once, and a program that was left no time
+ * has no rate. */
+#define PROGRAM_LEAST 0.01
 
 static struct mal_gc_plan plan_for(unsigned cpus) {
     double goal = cpus * MAL_GC_UTILIZATION;
@@ -116,13 +121,15 @@ static double share(const struct mal_gc_pacer *pacer, uint64_t cpu_ns, uint64_t 
 }
 
 /* The rates of a cycle that the program allocated in. Returns false when smoothing overflowed. */
-static bool learn(struct mal_gc_pacer *pacer, uint64_t allocated_bytes, double utilization,
+static bool learn(struct mal_gc_pacer *pacer, uint64_t allocated_bytes,
                   const struct mal_gc_pacer_end *end) {
-    double idle = share(pacer, end->idle_ns, end->mark_ns);
+    double marking_ns = (double)(end->assist_ns + end->background_ns + end->idle_ns);
+    double program_ns = (double)end->program_ns;
     double scanned = (double)(end->scanned_heap_bytes + end->scanned_stack_bytes +
                               end->globals_bytes + end->rescanned_bytes);
-    double used = utilization < UTILIZATION_MOST ? utilization : UTILIZATION_MOST;
-    double measured = (double)allocated_bytes * (used + idle) / (scanned * (1 - used));
+    if (program_ns < marking_ns * PROGRAM_LEAST)
+        program_ns = marking_ns * PROGRAM_LEAST;
+    double measured = (double)allocated_bytes / program_ns / (scanned / marking_ns);
     return control(&pacer->controller, &pacer->cons_mark, measured);
 }
 
@@ -149,12 +156,11 @@ struct mal_gc_pacer_outcome mal_gc_pacer_end_cycle(struct mal_gc_pacer *pacer,
         .triggered_bytes = pacer->triggered_bytes,
         .live_bytes = heap->live_bytes,
         .expected_scan_bytes = mal_gc_pacer_expected_scan(pacer),
-        .utilization = MAL_GC_UTILIZATION + share(pacer, end->assist_ns, end->mark_ns),
+        .utilization = share(pacer, end->background_ns + end->assist_ns, end->mark_ns),
         .cons_mark_before = pacer->cons_mark,
     };
     if (heap->live_bytes > pacer->triggered_bytes)
-        outcome.was_reset =
-            !learn(pacer, heap->live_bytes - pacer->triggered_bytes, outcome.utilization, end);
+        outcome.was_reset = !learn(pacer, heap->live_bytes - pacer->triggered_bytes, end);
     remember(pacer, end);
     return outcome;
 }

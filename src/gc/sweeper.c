@@ -28,7 +28,7 @@
 #define BATCH_PAGES 256u
 #define TEXT_MOST (3 * MAL_GC_TRACE_BYTES)
 /* Of the time the cycle took: they make the next one shorter. Less where they take it from the
- * program. */
+ * program, which is where it allocates and no CPU was idle for half of the cycle. */
 #define HUGE_PAGES_SHARE 2u
 #define HUGE_PAGES_SHARE_BUSY 16u
 
@@ -77,6 +77,7 @@ static void make_huge_pages(uint64_t most_ns) {
     while (more && mal_load_acquire(&state) == FREE) {
         mal_gc_step_begin();
         more = mal_gc_huge_step();
+        mal_gc_cpu_note_sweeper();
         mal_gc_step_end();
     }
 }
@@ -89,6 +90,7 @@ static void body(void) {
             continue;
         }
         do_slot();
+        mal_gc_cpu_note_sweeper();
         uint64_t most_ns = sweeps ? huge_pages_ns : 0;
         mal_store_relaxed(&makes_huge_pages, 1u);
         mal_store_release(&state, (uint32_t)FREE);
@@ -134,13 +136,18 @@ void mal_gc_sweeper_say(const char *line, size_t bytes) {
     hand_over();
 }
 
+static uint64_t huge_pages_time(const struct mal_gc_run *run) {
+    uint64_t took_ns = run->end_ns - run->sweep_term_ns;
+    bool has_time = (run->reasons & MAL_GC_REASON_HEAP) == 0 || run->idle_ns > took_ns / 2;
+    return took_ns / (has_time ? HUGE_PAGES_SHARE : HUGE_PAGES_SHARE_BUSY);
+}
+
 void mal_gc_sweeper_finish(const struct mal_gc_run *run, const struct mal_gc_trace *trace) {
     await_slot();
     text_bytes = mal_gc_cycle_text(text, sizeof text, run, trace);
     ticket = run->ticket;
     sweeps = true;
-    huge_pages_ns = (run->end_ns - run->sweep_term_ns) /
-                    (run->idle_ns > 0 ? HUGE_PAGES_SHARE : HUGE_PAGES_SHARE_BUSY);
+    huge_pages_ns = huge_pages_time(run);
     hand_over();
 }
 

@@ -53,7 +53,7 @@
 /* The class of objects that own their span. */
 #define MAL_GC_CLASS_LARGE 0u
 /* Size classes 1 .. MAL_GC_CLASS_COUNT - 1 are mal_class's up to MAL_SMALL_MAX_BYTES. */
-#define MAL_GC_CLASS_COUNT 73u
+#define MAL_GC_CLASS_COUNT MAL_SMALL_CLASS_COUNT
 /* A span class is size class << 1 | noscan. */
 #define MAL_GC_SPAN_CLASSES (2 * MAL_GC_CLASS_COUNT)
 

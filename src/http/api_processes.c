@@ -72,6 +72,8 @@ void http_api_processes(struct http_request *request, struct http_reply *reply) 
     http_api_end(&json);
     if (error == -ENOMEM)
         http_reply_error(reply, 500, no_memory);
+    else if (http_is_shortage(error))
+        http_reply_error(reply, 503, "out of descriptors: not every process can be read");
     free(room);
 }
 

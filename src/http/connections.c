@@ -11,7 +11,9 @@
  * ask.
  *
  * The library waits on edges: when the end of a client arrives together with its last bytes, it
- * reads those and is never told of the end. So ends are watched here as well, by level.
+ * reads those and is never told of the end. So ends are watched here as well, by level. While a
+ * request is with a worker the library does not look at its client at all; an end is told once,
+ * since the level stays until the worker is done.
  *
  * To cut is to shut the socket down: the library then sees its end and closes it in its own time.
  *
@@ -57,17 +59,18 @@ void http_connections_remove(struct http_connections *all, struct http_connectio
     free(one);
 }
 
-uint32_t http_connection_viewer(struct http_connection *one) {
-    if (!one->viewer_known)
-        one->viewer_uid = http_peer_uid(one->fd);
-    one->viewer_known = true;
-    return one->viewer_uid;
+int http_connection_viewer(struct http_connection *one, uint32_t *ret_uid) {
+    int error = one->viewer_known ? 0 : http_peer_uid(one->fd, &one->viewer_uid);
+    one->viewer_known = error == 0;
+    *ret_uid = one->viewer_uid;
+    return error;
 }
 
 void http_connection_enter(struct http_connection *one, enum http_phase phase) {
     if (one->phase == HTTP_PHASE_CUT)
         return;
     one->phase = phase;
+    one->gone = false;
     one->since_ns = http_now_ns();
 }
 
@@ -114,11 +117,15 @@ int http_connections_expire(struct http_connections *all) {
     return next_ms == UINT64_MAX ? -1 : (int)next_ms + 1;
 }
 
+static bool may_leave(const struct http_connection *one) {
+    return one->phase == HTTP_PHASE_WORKING && !one->gone;
+}
+
 size_t http_connections_watch(const struct http_connections *all,
                               struct pollfd fds[HTTP_CONNECTION_SLOTS]) {
     size_t count = 0;
     for (size_t i = 0; i < all->count; i++)
-        if (gives_way(all->slot[i]))
+        if (gives_way(all->slot[i]) || may_leave(all->slot[i]))
             fds[count++] = (struct pollfd){.fd = all->slot[i]->fd, .events = POLLRDHUP};
     return count;
 }
@@ -129,6 +136,18 @@ void http_connections_cut_ended(struct http_connections *all) {
         if (gives_way(all->slot[i]) &&
             recv(all->slot[i]->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
             cut(all->slot[i]);
+}
+
+struct http_connection *http_connections_next_gone(struct http_connections *all) {
+    for (size_t i = 0; i < all->count; i++) {
+        struct http_connection *one = all->slot[i];
+        struct pollfd end = {.fd = one->fd, .events = POLLRDHUP};
+        if (!may_leave(one) || poll(&end, 1, 0) != 1)
+            continue;
+        one->gone = true;
+        return one;
+    }
+    return NULL;
 }
 
 void http_connections_cut_all(struct http_connections *all) {

@@ -25,6 +25,7 @@ struct http_connection {
     int fd;
     enum http_phase phase;
     uint64_t since_ns; /* begin of the phase */
+    bool gone;         /* in HTTP_PHASE_WORKING: known to have ended */
     void *begun;       /* the exchange begun last and not ended yet; exchange.c's, NULL for none */
     bool viewer_known;
     uint32_t viewer_uid; /* once known: the user at the other end */
@@ -40,8 +41,9 @@ struct http_connections {
 struct http_connection *http_connections_add(struct http_connections *all, int fd);
 void http_connections_remove(struct http_connections *all, struct http_connection *one);
 
-/* The user at the other end; looked up when first asked for. */
-uint32_t http_connection_viewer(struct http_connection *one);
+/* The user at the other end; looked up when first asked for. 0, or the error of http_peer_uid: it
+ * may be asked again. */
+int http_connection_viewer(struct http_connection *one, uint32_t *ret_uid);
 
 void http_connection_enter(struct http_connection *one, enum http_phase phase);
 
@@ -52,12 +54,16 @@ int http_connections_make_room(struct http_connections *all);
 /* Cuts what has taken too long. Returns the milliseconds until the next may have, or -1. */
 int http_connections_expire(struct http_connections *all);
 
-/* Adds those from which nothing more is wanted than their end, for poll. Returns how many. */
+/* Adds those from which nothing more is wanted than their end, for poll, as long as it is not
+ * known. Returns how many. */
 size_t http_connections_watch(const struct http_connections *all,
                               struct pollfd fds[HTTP_CONNECTION_SLOTS]);
 
 /* Cuts those whose clients have ended their side and left nothing unread. */
 void http_connections_cut_ended(struct http_connections *all);
+
+/* One that is with a worker and whose client has ended its side, each once; NULL for none. */
+struct http_connection *http_connections_next_gone(struct http_connections *all);
 
 /* Cuts all of them. */
 void http_connections_cut_all(struct http_connections *all);

@@ -109,6 +109,9 @@ void http_discovery(struct http_request *request, struct http_reply *reply) {
     listing.target = is_address(request->host) ? request->host : context->address;
     reply->type = HTTP_TYPE_JSON;
     view_buffer_text(&reply->body, "[");
-    context->source->each(context->source->context, request->viewer_uid, list_target, &listing);
+    int error =
+        context->source->each(context->source->context, request->viewer_uid, list_target, &listing);
     view_buffer_text(&reply->body, listing.begun ? "\n]\n" : "]\n");
+    if (http_is_shortage(error))
+        http_reply_error(reply, 503, "out of descriptors or memory: not every process can be read");
 }

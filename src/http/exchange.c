@@ -31,6 +31,8 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
+#define ASK_AGAIN_MS 50
+
 enum stage { STAGE_BEGUN, STAGE_BODY, STAGE_ANSWERED };
 
 struct exchange {
@@ -40,7 +42,8 @@ struct exchange {
     char *target;
     enum stage stage;
     bool too_large;
-    bool trusted; /* the client has shown the token */
+    bool trusted;      /* the client has shown the token */
+    bool unidentified; /* it could not be looked up now who the client is */
     struct http_request request;
     struct http_reply reply;
 };
@@ -230,7 +233,14 @@ static void identify(struct exchange *exchange) {
     if (exchange->trusted || !(service->rules & HTTP_RULE_PEER))
         exchange->request.viewer_uid = HTTP_VIEWER_ALL;
     else if (entry != NULL)
-        exchange->request.viewer_uid = http_connection_viewer(entry);
+        exchange->unidentified = http_connection_viewer(entry, &exchange->request.viewer_uid) < 0;
+}
+
+static bool refuse_unidentified(struct exchange *exchange) {
+    if (!exchange->unidentified || exchange->request.route->flags & HTTP_ROUTE_OPEN)
+        return false;
+    http_reply_error(&exchange->reply, 503, "out of descriptors: it cannot be told who asks");
+    return true;
 }
 
 static bool refuse_site(struct exchange *exchange) {
@@ -278,7 +288,7 @@ static bool refused(struct exchange *exchange, const char *method, const char *v
         return true;
     }
     return http_route_admit(&exchange->request, &exchange->reply) < 0 || refuse_site(exchange) ||
-           refuse_length(exchange);
+           refuse_length(exchange) || refuse_unidentified(exchange);
 }
 
 /* ---- running ---- */
@@ -295,9 +305,23 @@ static void answer_from_worker(struct exchange *exchange) {
     http_service_wake(service);
 }
 
+/* Runs the provider, which may ask a process that does not answer for seconds, as a stopped one.
+ * One worker at a time does, so that one is left for everybody else. False: not now. */
+static bool run_route(struct exchange *exchange) {
+    struct http_service *service = exchange->service;
+    bool asks = http_route_asks(&exchange->request);
+    if (asks && atomic_exchange(&service->asking, true))
+        return false;
+    http_route_run(&exchange->request, &exchange->reply);
+    if (asks)
+        atomic_store(&service->asking, false);
+    return true;
+}
+
 static uint64_t job_run(struct http_job *job) {
     struct exchange *exchange = (struct exchange *)job;
-    http_route_run(&exchange->request, &exchange->reply);
+    if (!run_route(exchange))
+        return ASK_AGAIN_MS;
     uint64_t again_ms = exchange->reply.wait_ms;
     exchange->reply.wait_ms = 0;
     if (again_ms == 0)
@@ -305,10 +329,23 @@ static uint64_t job_run(struct http_job *job) {
     return again_ms;
 }
 
-static void job_cancel(struct http_job *job) {
+/* A client that is gone gets Go's answer: it may have ended only its own side. */
+static void job_cancel(struct http_job *job, enum http_cancel why) {
+    static const struct {
+        unsigned status;
+        const char *sentence;
+    } answers[] = {[HTTP_CANCEL_STOPPING] = {503, "the server is stopping"},
+                   [HTTP_CANCEL_ABANDONED] = {500, "context canceled"},
+                   [HTTP_CANCEL_CROWDED] = {503, "too many requests are waiting"}};
     struct exchange *exchange = (struct exchange *)job;
-    http_reply_pprof_error(&exchange->reply, 503, "the server is stopping");
+    http_reply_pprof_error(&exchange->reply, answers[why].status, answers[why].sentence);
     answer_from_worker(exchange);
+}
+
+void http_exchange_abandon(struct http_service *service, struct http_connection *connection) {
+    struct exchange *exchange = connection->begun;
+    if (exchange != NULL)
+        http_workers_abandon(service->workers, &exchange->job);
 }
 
 /* Suspends first: the worker may be done before submit returns. */

@@ -24,9 +24,11 @@ enum http_service_rules {
 /* What the exchanges of one server share. */
 struct http_service {
     struct http_context context;         /* constant */
+    _Atomic size_t waiting_bytes;        /* of the context */
     struct http_workers *workers;        /* constant */
     const char *token;                   /* constant; NULL: none needed */
     unsigned rules;                      /* constant; enum http_service_rules */
+    _Atomic bool asking;                 /* a worker may be waiting for a process */
     int wake_fd;                         /* constant; an eventfd that ends the loop's wait */
     _Atomic bool lost;                   /* our descriptors are not ours any more */
     struct http_connections connections; /* loop thread */
@@ -44,5 +46,9 @@ void http_exchange_end(void *context, struct MHD_Connection *connection, void **
                        enum MHD_RequestTerminationCode code);
 void http_exchange_connection(void *context, struct MHD_Connection *connection, void **entry,
                               enum MHD_ConnectionNotificationCode code);
+
+/* The client of a connection in HTTP_PHASE_WORKING has ended its side: it is not waited for, as in
+ * Go. Loop thread. */
+void http_exchange_abandon(struct http_service *service, struct http_connection *connection);
 
 #endif

@@ -16,6 +16,9 @@
  *      bytes, belongs to nobody any more and is reported as root's.
  *   3. In a user namespace users without a name there all look like one, so that one is nobody.
  *
+ * To ask takes a descriptor. When there is none the client is not nobody, which would be kept for
+ * as long as its connection lives, but unknown for now.
+ *
  * IPv4 addresses are kept as IPv6 writes them (::ffff:a.b.c.d), so that a listener on [::] and
  * clients with either kind of socket are one case.
  *
@@ -137,38 +140,47 @@ static uint32_t read_answer(int netlink, const struct connection *wanted) {
     return is_answer(answer, wanted) ? answer->idiag_uid : HTTP_VIEWER_NOBODY;
 }
 
-static uint32_t owner_of(const struct connection *wanted) {
+static int shortage_or_0(int error) {
+    return http_is_shortage(error) ? error : 0;
+}
+
+static int owner_of(const struct connection *wanted, uint32_t *ret_uid) {
     struct question question = question_about(wanted);
-    uint32_t uid = HTTP_VIEWER_NOBODY;
     int netlink = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
     if (netlink < 0)
-        return uid;
+        return shortage_or_0(-errno);
     if (send(netlink, &question, sizeof question, 0) == (ssize_t)sizeof question)
-        uid = read_answer(netlink, wanted);
+        *ret_uid = read_answer(netlink, wanted);
     close(netlink);
-    return uid;
+    return 0;
 }
 
 /* ---- users ---- */
 
-/* The first number of a small file of the kernel's, or -1. */
-static long long read_number(const char *path, const char *format) {
-    long long value = -1;
+/* The first number of a small file of the kernel's, or -1 where there is none. Returns 0 or a
+ * shortage. */
+static int read_number(const char *path, const char *format, long long *ret_value) {
     FILE *file = fopen(path, "re");
+    *ret_value = -1;
     if (file == NULL)
-        return -1;
-    if (fscanf(file, format, &value) != 1)
-        value = -1;
+        return shortage_or_0(-errno);
+    if (fscanf(file, format, ret_value) != 1)
+        *ret_value = -1;
     fclose(file);
-    return value;
+    return 0;
 }
 
-/* True for the uid that stands for all those without a name in our user namespace. Where all uids
- * have one, it is a user like any other. */
-static bool is_nameless(uint32_t uid) {
-    if (uid != read_number("/proc/sys/kernel/overflowuid", "%lld"))
-        return false;
-    return read_number("/proc/self/uid_map", "%*u %*u %lld") != UINT32_MAX;
+/* Makes nobody of the uid that stands for all those without a name in our user namespace. Where all
+ * uids have one, it is a user like any other. Returns 0 or a shortage. */
+static int drop_nameless(uint32_t *uid) {
+    long long nameless;
+    long long mapped = UINT32_MAX;
+    int error = read_number("/proc/sys/kernel/overflowuid", "%lld", &nameless);
+    if (error == 0 && *uid == nameless)
+        error = read_number("/proc/self/uid_map", "%*u %*u %lld", &mapped);
+    if (error < 0 || mapped != UINT32_MAX)
+        *uid = HTTP_VIEWER_NOBODY;
+    return error;
 }
 
 static uint32_t unix_uid(int fd) {
@@ -179,25 +191,27 @@ static uint32_t unix_uid(int fd) {
     return credentials.uid;
 }
 
-static uint32_t tcp_uid(const struct sockaddr_storage *here, const struct sockaddr_storage *there) {
+static int tcp_uid(const struct sockaddr_storage *here, const struct sockaddr_storage *there,
+                   uint32_t *ret_uid) {
     struct connection wanted;
     read_end(there, &wanted.local);
     read_end(here, &wanted.remote);
-    return owner_of(&wanted);
+    return owner_of(&wanted, ret_uid);
 }
 
-uint32_t http_peer_uid(int fd) {
+int http_peer_uid(int fd, uint32_t *ret_uid) {
     struct sockaddr_storage here = {0};
     struct sockaddr_storage there = {0};
     socklen_t here_bytes = sizeof here;
     socklen_t there_bytes = sizeof there;
-    uint32_t uid = HTTP_VIEWER_NOBODY;
+    int error = 0;
+    *ret_uid = HTTP_VIEWER_NOBODY;
     if (getsockname(fd, (struct sockaddr *)&here, &here_bytes) < 0 ||
         getpeername(fd, (struct sockaddr *)&there, &there_bytes) < 0)
-        return uid;
+        return 0;
     if (here.ss_family == AF_UNIX)
-        uid = unix_uid(fd);
+        *ret_uid = unix_uid(fd);
     else if (here.ss_family == AF_INET || here.ss_family == AF_INET6)
-        uid = tcp_uid(&here, &there);
-    return is_nameless(uid) ? HTTP_VIEWER_NOBODY : uid;
+        error = tcp_uid(&here, &there, ret_uid);
+    return error < 0 || *ret_uid == HTTP_VIEWER_NOBODY ? error : drop_nameless(ret_uid);
 }

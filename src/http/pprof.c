@@ -12,9 +12,10 @@
  * the bounds of view/cap.c unless ?full=1 asks for everything.
  *
  * The checks of `seconds`, their order and their sentences are Go's. A delta runs in two calls: the
- * first copies the buckets and asks to be called again in N seconds, the second subtracts. The
- * box stays open in between, so a process that ends meanwhile still gives its delta. N is bounded,
- * with the sentence that Go has for a server with a write timeout.
+ * first keeps the values of each stack and asks to be called again in N seconds, the second
+ * subtracts. The box stays open in between, so a process that ends meanwhile still gives its delta.
+ * N is bounded, with the sentence that Go has for a server with a write timeout, and so is what all
+ * that wait keep.
  *
  * SYNCHRONIZATION  Runs on workers; everything is the request's own except the symbol cache, which
  * has its own lock.
@@ -55,17 +56,11 @@ void http_pprof_redirect(struct http_request *request, struct http_reply *reply)
     char id[HTTP_ID_BYTES] = "";
     if (request->key.pid != 0 && *http_form_get(&request->form, "proc") == '\0')
         http_key_text(&request->key, id);
-    if (asprintf(&reply->location, "%s%s/debug/pprof/%s%s", *id != '\0' ? "/p/" : "", id, separator,
-                 request->query) < 0) {
-        reply->location = NULL;
-        http_reply_error(reply, 500, "not enough memory for the answer");
-        return;
-    }
-    reply->status = 301;
-    reply->type = HTTP_TYPE_HTML;
-    view_buffer_text(&reply->body, "<a href=\"");
-    http_html_text(&reply->body, reply->location, strlen(reply->location));
-    view_buffer_text(&reply->body, "\">Moved Permanently</a>.\n\n");
+    char *location;
+    if (asprintf(&location, "%s%s/debug/pprof/%s%s", *id != '\0' ? "/p/" : "", id, separator,
+                 request->query) < 0)
+        location = NULL;
+    http_reply_moved(reply, location);
 }
 
 void http_pprof_index(struct http_request *request, struct http_reply *reply) {
@@ -114,13 +109,26 @@ static int64_t delta_seconds(const struct http_request *request, struct http_rep
     return -EINVAL;
 }
 
+/* What the second call needs of this moment; NULL when out of memory. */
+static struct view_base *base_of(const struct http_request *request,
+                                 const struct mal_snapshot *snapshot) {
+    struct view_base *base = NULL;
+    if (!is_heap(request->route->argument))
+        return view_empty_base(snapshot);
+    return view_heap_base(snapshot, &base) == 0 ? base : NULL;
+}
+
 static void delta_begin(struct http_request *request, struct http_reply *reply) {
-    struct mal_snapshot *before;
+    struct mal_snapshot *snapshot;
     int64_t seconds = delta_seconds(request, reply);
-    if (seconds < 0 || open_snapshot(request, reply, &before) < 0)
+    if (seconds < 0 || open_snapshot(request, reply, &snapshot) < 0)
         return;
-    request->before = before;
-    reply->wait_ms = (uint64_t)seconds * 1000;
+    struct view_base *base = base_of(request, snapshot);
+    mal_snapshot_free(snapshot);
+    if (base == NULL)
+        http_reply_pprof_error(reply, 500, collect_failed);
+    else if (http_request_hold(request, base, reply) == 0)
+        reply->wait_ms = (uint64_t)seconds * 1000;
 }
 
 static int delta_render(const struct http_request *request, const struct mal_snapshot *after,

@@ -20,8 +20,43 @@
 
 #define COMPRESS_MIN_BYTES 1024
 
+static bool take_waiting(const struct http_context *context, size_t bytes) {
+    if (context->waiting_bytes == NULL)
+        return true;
+    size_t held = atomic_fetch_add(context->waiting_bytes, bytes);
+    if (held + bytes <= HTTP_WAITING_BYTES_MAX)
+        return true;
+    atomic_fetch_sub(context->waiting_bytes, bytes);
+    return false;
+}
+
+static void give_waiting(const struct http_context *context, size_t bytes) {
+    if (context->waiting_bytes != NULL)
+        atomic_fetch_sub(context->waiting_bytes, bytes);
+}
+
+int http_request_hold(struct http_request *request, struct view_base *before,
+                      struct http_reply *reply) {
+    if (!take_waiting(request->context, view_base_bytes(before))) {
+        free(before);
+        http_reply_pprof_error(reply, 503,
+                               "too many requests with \"seconds\" are waiting: what they began "
+                               "with takes 16 MiB");
+        return -EBUSY;
+    }
+    request->before = before;
+    return 0;
+}
+
+static void release(struct http_request *request) {
+    if (request->before != NULL)
+        give_waiting(request->context, view_base_bytes(request->before));
+    free(request->before);
+    request->before = NULL;
+}
+
 void http_request_free(struct http_request *request) {
-    mal_snapshot_free(request->before);
+    release(request);
     mal_reader_close(request->reader);
     http_form_free(&request->form);
     view_buffer_free(&request->body);
@@ -43,6 +78,18 @@ void http_reply_error(struct http_reply *reply, unsigned status, const char *tex
 void http_reply_pprof_error(struct http_reply *reply, unsigned status, const char *text) {
     http_reply_error(reply, status, text);
     reply->flags |= HTTP_REPLY_GO_PPROF;
+}
+
+void http_reply_moved(struct http_reply *reply, char *location) {
+    http_reply_free(reply);
+    if (location == NULL) {
+        http_reply_error(reply, 500, "not enough memory for the answer");
+        return;
+    }
+    *reply = (struct http_reply){.status = 301, .type = HTTP_TYPE_HTML, .location = location};
+    view_buffer_text(&reply->body, "<a href=\"");
+    http_html_text(&reply->body, location, strlen(location));
+    view_buffer_text(&reply->body, "\">Moved Permanently</a>.\n\n");
 }
 
 void http_reply_error_json(struct http_reply *reply) {

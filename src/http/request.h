@@ -12,6 +12,7 @@
 #include "http/source.h"
 #include "view/view.h"
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,7 +28,12 @@ struct http_context {
     bool is_daemon;                 /* serves the whole host, and keeps what outlives processes */
     void (*more_metrics)(void *more_context, struct view_buffer *out); /* may be NULL */
     void *more_context;
+    _Atomic size_t *waiting_bytes; /* held by requests that wait; NULL: nobody counts */
 };
+
+/* What all requests that wait for their second profile may hold of their first ones: 400 000
+ * stacks, six times as many as one process can have. */
+#define HTTP_WAITING_BYTES_MAX ((size_t)16 << 20)
 
 struct http_request {
     const struct http_context *context;
@@ -47,8 +53,8 @@ struct http_request {
     struct http_facts facts; /* `kept` is NULL: it lives only during a visit */
     char *facts_text;        /* owned: what `facts` points into */
 
-    /* Kept by a provider between its two calls when it asked to wait. */
-    struct mal_snapshot *before;
+    /* Kept by a provider between its two calls when it asked to wait; set by http_request_hold. */
+    struct view_base *before;
 };
 
 enum http_reply_flags {
@@ -87,6 +93,10 @@ void http_reply_error(struct http_reply *reply, unsigned status, const char *tex
 /* The same with X-Go-Pprof: `go tool pprof` shows the text to its user. */
 void http_reply_pprof_error(struct http_reply *reply, unsigned status, const char *text);
 
+/* Sends the client to `location`, which the reply takes over; NULL: there was no memory for it. The
+ * body is Go's. */
+void http_reply_moved(struct http_reply *reply, char *location);
+
 /* For routes whose errors are JSON: makes {"error":"text"} of an error. */
 void http_reply_error_json(struct http_reply *reply);
 
@@ -103,5 +113,10 @@ int http_request_visit(const struct http_request *request, struct http_reply *re
 
 /* Opens its box: fills `reader` and `facts` of the request. Same failures. */
 int http_request_open(struct http_request *request, struct http_reply *reply);
+
+/* Takes over `before` for the second call of the provider. When the requests that wait hold too
+ * much already it is freed, the reply is a 503 and the result -EBUSY. */
+int http_request_hold(struct http_request *request, struct view_base *before,
+                      struct http_reply *reply);
 
 #endif

@@ -25,7 +25,7 @@
 #define PPROF (HTTP_ROUTE_PPROF)
 #define HEAVY (HTTP_ROUTE_PPROF | HTTP_ROUTE_HEAVY)
 #define SYMBOL (HEAVY | HTTP_ROUTE_RAW)
-#define KNOB (HTTP_ROUTE_HEAVY | HTTP_ROUTE_CHANGES)
+#define KNOB (HTTP_ROUTE_HEAVY | HTTP_ROUTE_CHANGES | HTTP_ROUTE_ASKS)
 #define TREE (HTTP_ROUTE_PPROF | HTTP_ROUTE_PREFIX)
 #define API (HTTP_ROUTE_HEAVY | HTTP_ROUTE_JSON | HTTP_ROUTE_GZIP)
 #define PAGE (HTTP_ROUTE_HEAVY | HTTP_ROUTE_GZIP)
@@ -38,7 +38,7 @@ static const struct http_route routes[] = {
     {"/api/process", READ, API, http_api_process, NULL},
     {"/api/history", READ, API, http_api_history, NULL},
     {"/api/profile", READ, API, http_api_profile, NULL},
-    {"/api/spans", READ, API, http_api_spans, NULL},
+    {"/api/spans", READ, API | HTTP_ROUTE_ASKS, http_api_spans, NULL},
     {"/api/trace", READ, API, http_api_trace, NULL},
     {"/healthz", READ, HTTP_ROUTE_OPEN, http_health, NULL},
     {"/metrics", READ, HTTP_ROUTE_HEAVY, http_stats_metrics, NULL},
@@ -106,21 +106,62 @@ static void take_process(struct http_request *request) {
     memmove(request->path, rest, strlen(rest) + 1);
 }
 
-int http_route_find(struct http_request *request, const char *target, struct http_reply *reply) {
-    target = origin_form(target);
+/* Fills path, query, key and route, which stays NULL where there is none. -EINVAL when the path
+ * cannot be read. */
+static int read_target(struct http_request *request, const char *target) {
     const char *question = strchr(target, '?');
     size_t path_bytes = question != NULL ? (size_t)(question - target) : strlen(target);
     request->query = question != NULL ? question + 1 : "";
     request->path = strndup(target, path_bytes);
     long decoded =
         request->path != NULL ? http_decode(request->path, path_bytes, HTTP_DECODE_PATH) : -ENOMEM;
-    if (decoded < 0) {
-        http_reply_error(reply, 400, "400 Bad Request: the path cannot be read");
+    if (decoded < 0)
         return -EINVAL;
-    }
     request->path[decoded] = '\0';
     take_process(request);
     request->route = route_lookup(request->path);
+    return 0;
+}
+
+/* The target with one slash in its path wherever there are several in a row. */
+static char *without_empty_names(const char *target) {
+    char *text = strdup(target);
+    if (text == NULL)
+        return NULL;
+    char *to = text;
+    for (const char *from = text; *from != '\0' && *from != '?'; from++)
+        if (*from != '/' || from[1] != '/')
+            *to++ = *from;
+    const char *query = target + strcspn(target, "?");
+    memcpy(to, query, strlen(query) + 1);
+    return text;
+}
+
+/* Go sends a client to the clean form of a path. Here only if it leads somewhere, and only for
+ * slashes: they come from an address that ends in one and a path that begins with one. */
+static bool is_elsewhere(const char *target, struct http_reply *reply) {
+    struct http_request clean = {0};
+    char *text = without_empty_names(target);
+    bool leads = text != NULL && strcmp(text, target) != 0 && read_target(&clean, text) == 0 &&
+                 clean.route != NULL && !(clean.route->flags & HTTP_ROUTE_PREFIX);
+    http_request_free(&clean);
+    if (leads)
+        http_reply_moved(reply, text);
+    else
+        free(text);
+    return leads;
+}
+
+int http_route_find(struct http_request *request, const char *target, struct http_reply *reply) {
+    target = origin_form(target);
+    if (read_target(request, target) < 0) {
+        http_reply_error(reply, 400, "400 Bad Request: the path cannot be read");
+        return -EINVAL;
+    }
+    if (request->route != NULL && !(request->route->flags & HTTP_ROUTE_PREFIX))
+        return 0;
+    if (is_elsewhere(target, reply))
+        return -EINVAL;
     if (request->route != NULL)
         return 0;
     http_reply_error(reply, 404, "404 page not found");
@@ -169,6 +210,12 @@ int http_route_parameters(struct http_request *request, const char *body_type,
         http_form_parse(&request->form, request->body.data, request->body.bytes);
     http_form_parse(&request->form, request->query, strlen(request->query));
     return take_proc_parameter(request, reply);
+}
+
+bool http_route_asks(const struct http_request *request) {
+    int64_t gc;
+    http_parse_int(http_form_get(&request->form, "gc"), &gc);
+    return gc > 0 || request->route->flags & HTTP_ROUTE_ASKS;
 }
 
 static void finish_json(struct http_reply *reply) {

@@ -16,7 +16,8 @@ enum http_route_flags {
     HTTP_ROUTE_PPROF = 1u << 4,   /* its errors carry X-Go-Pprof */
     HTTP_ROUTE_RAW = 1u << 5,     /* takes its input raw: a POST body is not a form */
     HTTP_ROUTE_JSON = 1u << 6,    /* its errors are JSON; nothing of it may be cached */
-    HTTP_ROUTE_GZIP = 1u << 7     /* its answers are compressed for clients that accept it */
+    HTTP_ROUTE_GZIP = 1u << 7,    /* its answers are compressed for clients that accept it */
+    HTTP_ROUTE_ASKS = 1u << 8     /* asks the process, which may take seconds to answer */
 };
 
 typedef void http_handler(struct http_request *request, struct http_reply *reply);
@@ -38,6 +39,10 @@ int http_route_find(struct http_request *request, const char *target, struct htt
 int http_route_admit(struct http_request *request, struct http_reply *reply);
 int http_route_parameters(struct http_request *request, const char *body_type,
                           struct http_reply *reply);
+
+/* True when the answer may have to wait for seconds for the process that it is about: the route
+ * asks it always, or is asked to by ?gc=1. */
+bool http_route_asks(const struct http_request *request);
 
 /* Runs the provider and turns a failed body into an error. */
 void http_route_run(struct http_request *request, struct http_reply *reply);

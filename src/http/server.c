@@ -25,9 +25,11 @@
 
 #include "http/exchange.h"
 #include "http/fds.h"
+#include "view/symbols.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -197,8 +199,8 @@ static void wait_for_events(struct http_server *server, struct wait *wait) {
         wait->count = 0;
 }
 
-/* After the library has had its turn: what it has read nothing more from. */
-static void cut_ended(struct http_server *server, const struct wait *wait) {
+/* After the library has had its turn: what it has read nothing more from, and who waits no more. */
+static void see_ended(struct http_server *server, const struct wait *wait) {
     MHD_UNSIGNED_LONG_LONG library_ms;
     bool ended = false;
     for (size_t i = WAIT_CLIENTS; i < wait->count; i++)
@@ -206,6 +208,9 @@ static void cut_ended(struct http_server *server, const struct wait *wait) {
     bool pending = MHD_get_timeout(server->daemon, &library_ms) == MHD_YES && library_ms == 0;
     if (ended && !pending)
         http_connections_cut_ended(&server->service.connections);
+    for (struct http_connection *one;
+         ended && (one = http_connections_next_gone(&server->service.connections)) != NULL;)
+        http_exchange_abandon(&server->service, one);
 }
 
 static void loop_turn(struct http_server *server) {
@@ -221,7 +226,7 @@ static void loop_turn(struct http_server *server) {
     if (server->accept_pauses || (wait.count > 0 && wait.fd[WAIT_LISTEN].revents != 0))
         accept_batch(server);
     MHD_run(server->daemon);
-    cut_ended(server, &wait);
+    see_ended(server, &wait);
 }
 
 /* ---- start and stop, on the loop's thread ---- */
@@ -244,7 +249,16 @@ static int open_all(struct http_server *server) {
 
 /* A worker's last act. The stopper cannot do it: its table of descriptors may be another. */
 static void wake_loop(void *context) {
-    http_service_wake(context);
+    struct http_server *server = context;
+    http_service_wake(&server->service);
+}
+
+/* What debug information took was many small pieces. In a program that is not ours they are left
+ * to its own scavenger, as a trim would take all that the program has free. */
+static void rest(void *context) {
+    struct http_server *server = context;
+    if (view_symbols_rest(server->service.context.symbols) && !(server->options.flags & HTTP_GUEST))
+        malloc_trim(0);
 }
 
 static int begin_service(struct http_server *server) {
@@ -267,8 +281,8 @@ static int begin_service(struct http_server *server) {
         error = view_symbols_create(&server->service.context.symbols);
     if (error < 0)
         return error;
-    const struct http_worker_hooks hooks = {server->options.thread_begin, wake_loop,
-                                            &server->service};
+    const struct http_worker_hooks hooks = {
+        .begin = server->options.thread_begin, .end = wake_loop, .idle = rest, .context = server};
     return http_workers_start(WORKERS, &hooks, &server->service.workers);
 }
 
@@ -351,6 +365,7 @@ static void prepare(struct http_server *server, const struct http_options *optio
         .is_daemon = options->flags & HTTP_DAEMON,
         .more_metrics = options->more_metrics,
         .more_context = options->more_context,
+        .waiting_bytes = &server->service.waiting_bytes,
     };
     server->service.rules = rules_of(options, &server->endpoint);
     if (options->token != NULL) {

@@ -60,6 +60,10 @@ bool http_viewer_sees(uint32_t viewer_uid, uint32_t uid) {
     return viewer_uid == HTTP_VIEWER_ALL || (viewer_uid == uid && viewer_uid != HTTP_VIEWER_NOBODY);
 }
 
+bool http_is_shortage(int error) {
+    return error == -EMFILE || error == -ENFILE || error == -ENOMEM;
+}
+
 static void complete(struct http_facts *facts, const struct mal_identity *identity,
                      const struct mal_status *status) {
     if (*facts->id == '\0')

@@ -74,10 +74,14 @@ struct http_source {
     int (*open)(void *context, const struct http_ask *ask, http_process_visit *visit,
                 void *visit_context);
     /* Visits every process that has a readable box and that the viewer may see; returns what
-     * ended the walk, or 0. */
+     * ended the walk, or 0. An error that http_is_shortage: some may be missing. */
     int (*each)(void *context, uint32_t viewer_uid, http_process_visit *visit, void *visit_context);
     void *context;
 };
+
+/* True when the error says nothing of the process or its box, but that we are out of descriptors or
+ * memory. Such a process is not gone, and whoever asks must not be told so. */
+bool http_is_shortage(int error);
 
 /* Opens the box of a process and nothing more; the reader is the caller's. */
 int http_source_take(const struct http_source *source, const struct http_ask *ask,

@@ -8,8 +8,9 @@
  * nobody said so it is the oldest living one, and when all are dead the oldest.
  *
  * A box that cannot be read (another user's, half made, hostile) is passed over: one bad file must
- * not hide the others. Whose a box is, and so who may see it, is what its file says, not what is
- * written in it.
+ * not hide the others. One that cannot be opened because we are out of descriptors is told of at
+ * the end: a scraper that took its process for gone would forget it. Whose a box is, and so who may
+ * see it, is what its file says, not what is written in it.
  *
  * SYNCHRONIZATION  `main_pid` is atomic; everything else is constant. Each call has its own
  * handles.
@@ -28,12 +29,20 @@ struct walk {
     uint32_t viewer_uid;
     http_process_visit *visit;
     void *visit_context;
+    int shortage; /* what kept us from looking at some box, or 0 */
 };
 
-static int show(const char *path, const struct walk *walk) {
+static void note_shortage(struct walk *walk, int error) {
+    if (http_is_shortage(error))
+        walk->shortage = error;
+}
+
+static int show(const char *path, struct walk *walk) {
     struct http_facts facts = {.folder = "", .root = ""};
     struct mal_box_reader *reader;
-    if (mal_reader_open(path, &reader) < 0)
+    int error = mal_reader_open(path, &reader);
+    note_shortage(walk, error);
+    if (error < 0)
         return HTTP_UNREADABLE;
     facts.uid = mal_reader_owner(reader);
     if (http_viewer_sees(walk->viewer_uid, facts.uid))
@@ -51,8 +60,10 @@ static int each_nested(const char *folder, struct walk *walk) {
     char path[PATH_MAX];
     int result = 0;
     DIR *dir = opendir(folder);
-    if (dir == NULL)
+    if (dir == NULL) {
+        note_shortage(walk, -errno);
         return 0;
+    }
     for (struct dirent *entry; result == 0 && (entry = readdir(dir)) != NULL;) {
         if (strncmp(entry->d_name, "run.", 4) != 0)
             continue;
@@ -60,6 +71,7 @@ static int each_nested(const char *folder, struct walk *walk) {
         struct stat info;
         if (bytes < (int)sizeof path && lstat(path, &info) == 0 && S_ISDIR(info.st_mode))
             result = mal_box_each(path, visit_path, walk);
+        note_shortage(walk, result);
         if (result < 0)
             result = 0;
     }
@@ -71,12 +83,13 @@ static int folder_walk(const struct http_folder_source *folder, struct walk *wal
     int result = mal_box_each(folder->folder, visit_path, walk);
     if (result == 0 && folder->flags & HTTP_FOLDER_NESTED)
         result = each_nested(folder->folder, walk);
-    return result;
+    note_shortage(walk, result);
+    return result == 0 ? walk->shortage : result;
 }
 
 static int folder_each(void *context, uint32_t viewer_uid, http_process_visit *visit,
                        void *visit_context) {
-    return folder_walk(context, &(struct walk){viewer_uid, visit, visit_context});
+    return folder_walk(context, &(struct walk){viewer_uid, visit, visit_context, 0});
 }
 
 /* What `open` looks for and the best it has seen. */
@@ -115,7 +128,7 @@ static int folder_open(void *context, const struct http_ask *ask, http_process_v
                        void *visit_context) {
     struct http_folder_source *folder = context;
     struct choice choice = {.key = ask->key};
-    struct walk walk = {ask->viewer_uid, choose, &choice};
+    struct walk walk = {ask->viewer_uid, choose, &choice, 0};
     bool is_default = ask->key.pid == 0;
     if (is_default)
         choice.key.pid = atomic_load(&folder->main_pid);
@@ -124,10 +137,11 @@ static int folder_open(void *context, const struct http_ask *ask, http_process_v
         choice.key.pid = 0;
         folder_walk(folder, &walk);
     }
-    if (!choice.found)
-        return -ENOENT;
-    int result = show(choice.path, &(struct walk){ask->viewer_uid, visit, visit_context});
-    return result == HTTP_UNREADABLE ? -ENOENT : result;
+    struct walk chosen = {ask->viewer_uid, visit, visit_context, walk.shortage};
+    int result = choice.found ? show(choice.path, &chosen) : HTTP_UNREADABLE;
+    if (result != HTTP_UNREADABLE)
+        return result;
+    return chosen.shortage < 0 ? chosen.shortage : -ENOENT;
 }
 
 struct http_source http_folder_source(struct http_folder_source *folder) {

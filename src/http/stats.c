@@ -85,8 +85,11 @@ static int gather_asked(const struct http_request *request, struct http_reply *r
     const struct http_source *source = request->context->source;
     if (request->key.pid != 0)
         return http_request_visit(request, reply, gather, all);
-    source->each(source->context, request->viewer_uid, gather, all);
-    return 0;
+    int error = source->each(source->context, request->viewer_uid, gather, all);
+    if (!http_is_shortage(error))
+        return 0;
+    http_reply_error(reply, 503, "out of descriptors or memory: not every process can be read");
+    return error;
 }
 
 static int render_metrics(const struct http_request *request, const struct gathering *all,

@@ -2,13 +2,13 @@
  *
  * Size classes: what sizes objects come in, and how spans of each are cut.
  *
- * Eight classes per power of two where Go has four to eight, none that is not a multiple of 16
- * bytes, because C promises that alignment, and twelve above 32 KiB: they pass through the per-CPU
- * caches like small ones, so there is no cliff at 32 KiB. Above 256 KiB an object owns a span that
- * is cut to whole pages.
+ * Eight classes per power of two where Go has four to eight, and one for a page of 4 KiB with a
+ * header; none that is not a multiple of 16 bytes, because C promises that alignment; and
+ * twelve above 32 KiB: they pass through the per-CPU caches like small ones, so there is no cliff
+ * at 32 KiB. Above 256 KiB an object owns a span that is cut to whole pages.
  *
  *     class byte   0          the page belongs to no span
- *                  1..84      objects of size mal_class[c].size_bytes
+ *                  1..85      objects of size mal_class[c].size_bytes
  *                  GC         the page belongs to the collected heap; see gc/tables.h
  *                  LARGE      first page of an object that owns its span
  *                  INSIDE     any later page of such an object
@@ -24,7 +24,8 @@
 #define MAL_PAGE_SHIFT 13
 #define MAL_PAGE_BYTES (1u << MAL_PAGE_SHIFT)
 
-#define MAL_CLASS_COUNT 85u /* classes are 1 .. MAL_CLASS_COUNT - 1 */
+#define MAL_CLASS_COUNT 86u                           /* classes are 1 .. MAL_CLASS_COUNT - 1 */
+#define MAL_SMALL_CLASS_COUNT (MAL_CLASS_COUNT - 12u) /* those above 32 KiB are the last */
 #define MAL_CLASS_NONE 0u
 #define MAL_CLASS_GC 253u
 #define MAL_CLASS_LARGE 254u

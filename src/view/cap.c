@@ -47,13 +47,6 @@ static int by_weight(const void *left, const void *right) {
     return order != 0 ? order : compare(heap_row_hash(a), heap_row_hash(b));
 }
 
-static int64_t sum(int64_t a, int64_t b) {
-    int64_t result;
-    if (__builtin_add_overflow(a, b, &result))
-        return a < 0 ? INT64_MIN : INT64_MAX;
-    return result;
-}
-
 static uint64_t other_location(struct view_profile *profile) {
     const struct view_function function = {.name = view_profile_string(profile, "other"),
                                            .system_name = view_profile_string(profile, "other")};
@@ -69,7 +62,7 @@ static void add_other(struct view_profile *profile, const struct heap_rows *rows
     char text[160];
     for (size_t i = first; i < rows->count; i++) {
         for (int k = 0; k < HEAP_VALUES; k++)
-            sample.values[k] = sum(sample.values[k], rows->items[i].values[k]);
+            sample.values[k] = heap_sum(sample.values[k], rows->items[i].values[k]);
     }
     view_profile_add_sample(profile, &sample);
     snprintf(text, sizeof(text),

@@ -37,7 +37,7 @@ static int64_t clamped(uint64_t value) {
     return value <= INT64_MAX ? (int64_t)value : INT64_MAX;
 }
 
-static int64_t sum(int64_t a, int64_t b) {
+int64_t heap_sum(int64_t a, int64_t b) {
     int64_t result;
     if (__builtin_add_overflow(a, b, &result))
         return a < 0 ? INT64_MIN : INT64_MAX;
@@ -60,6 +60,11 @@ uint64_t heap_row_hash(const struct heap_row *row) {
     for (uint32_t i = 0; i < row->depth; i++)
         hash = view_hash_word(hash, row->pcs[i]);
     return hash;
+}
+
+int heap_by_hash(const void *left, const void *right) {
+    const uint64_t *a = left, *b = right;
+    return (*a > *b) - (*a < *b);
 }
 
 static bool same_row(const struct heap_row *a, const struct heap_row *b) {
@@ -89,7 +94,7 @@ static struct heap_row *row_of(struct heap_rows *rows, const struct mal_snapshot
     return &items[rows->count++];
 }
 
-/* Room for as many rows as there are buckets: a second snapshot has mostly the same ones. */
+/* Room for as many rows as there are buckets. */
 static int rows_reserve(struct heap_rows *rows, size_t buckets) {
     struct heap_row *items =
         view_array_reserve(rows->items, &rows->capacity, buckets, sizeof(*items));
@@ -99,7 +104,7 @@ static int rows_reserve(struct heap_rows *rows, size_t buckets) {
     return view_table_reserve(&rows->table, buckets);
 }
 
-int heap_rows_add(struct heap_rows *rows, const struct mal_snapshot *snapshot, int sign) {
+int heap_rows_add(struct heap_rows *rows, const struct mal_snapshot *snapshot) {
     int error = rows_reserve(rows, snapshot->bucket_count);
     if (error)
         return error;
@@ -113,7 +118,7 @@ int heap_rows_add(struct heap_rows *rows, const struct mal_snapshot *snapshot, i
         estimate(bucket->allocs, bucket->size, factor, values + HEAP_ALLOC_OBJECTS);
         estimate(bucket->allocs - bucket->frees, bucket->size, factor, values + HEAP_INUSE_OBJECTS);
         for (int k = 0; k < HEAP_VALUES; k++)
-            row->values[k] = sum(row->values[k], sign < 0 ? -values[k] : values[k]);
+            row->values[k] = heap_sum(row->values[k], values[k]);
     }
     return 0;
 }
@@ -199,7 +204,7 @@ int view_heap_proto(const struct mal_snapshot *snapshot, struct view_symbols *sy
                                            .flags = kind,
                                            .mappings = VIEW_MAPPINGS_ALL,
                                            .effort = VIEW_EFFORT_SPEED};
-    int error = heap_rows_add(&rows, snapshot, 1);
+    int error = heap_rows_add(&rows, snapshot);
     if (!error)
         error = heap_encode(&document, &rows, out);
     heap_rows_free(&rows);
@@ -223,7 +228,7 @@ int heap_profile_build(struct view_profile *profile, const struct mal_snapshot *
     struct heap_rows rows = {0};
     view_profile_init(profile);
     heap_profile_head(profile, snapshot);
-    int error = heap_rows_add(&rows, snapshot, 1);
+    int error = heap_rows_add(&rows, snapshot);
     if (!error)
         error = add_rows(profile, snapshot, &rows, symbols);
     heap_rows_free(&rows);

@@ -31,15 +31,20 @@ struct heap_rows {
 /* The factor by which sampled objects of this size stand for all: 1 / (1 - e^(-size/rate)). */
 double heap_factor(uint64_t size, uint64_t rate);
 
-/* Adds `sign` (1 or -1) times every bucket, merging those of one stack, size and kind whatever
- * rate they were drawn at. Returns 0 or -ENOMEM. */
-int heap_rows_add(struct heap_rows *rows, const struct mal_snapshot *snapshot, int sign);
+/* Adds every bucket, merging those of one stack, size and kind whatever rate they were drawn at.
+ * Returns 0 or -ENOMEM. */
+int heap_rows_add(struct heap_rows *rows, const struct mal_snapshot *snapshot);
 /* Takes out the rows whose values are all zero; nothing can be added any more then. */
 void heap_rows_drop_zeros(struct heap_rows *rows);
 void heap_rows_free(struct heap_rows *rows);
 
 /* A number for the stack, size and kind of a row; different ones differ, as far as 64 bits go. */
 uint64_t heap_row_hash(const struct heap_row *row);
+/* For qsort and bsearch: orders what begins with such a number by it. */
+int heap_by_hash(const void *left, const void *right);
+
+/* a + b; beyond the range of int64_t the end of it. */
+int64_t heap_sum(int64_t a, int64_t b);
 
 /* The head of every heap profile: types, period, time, comments. */
 void heap_profile_head(struct view_profile *profile, const struct mal_snapshot *snapshot);

@@ -19,11 +19,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-static int by_hash(const void *left, const void *right) {
-    const struct view_mark *a = left, *b = right;
-    return (a->hash > b->hash) - (a->hash < b->hash);
-}
-
 static struct view_marks *marks_of(const struct heap_rows *rows, uint64_t taken_unix_ns) {
     struct view_marks *marks = malloc(sizeof(*marks) + rows->count * sizeof(marks->mark[0]));
     if (!marks)
@@ -35,7 +30,7 @@ static struct view_marks *marks_of(const struct heap_rows *rows, uint64_t taken_
         marks->mark[i] = (struct view_mark){heap_row_hash(row), row->values[HEAP_ALLOC_OBJECTS],
                                             row->values[HEAP_ALLOC_SPACE]};
     }
-    qsort(marks->mark, marks->count, sizeof(marks->mark[0]), by_hash);
+    qsort(marks->mark, marks->count, sizeof(marks->mark[0]), heap_by_hash);
     return marks;
 }
 
@@ -49,7 +44,7 @@ static void subtract(struct heap_rows *rows, const struct view_marks *before) {
         int64_t *values = rows->items[i].values;
         const struct view_mark wanted = {.hash = heap_row_hash(&rows->items[i])};
         const struct view_mark *mark =
-            bsearch(&wanted, before->mark, before->count, sizeof(wanted), by_hash);
+            bsearch(&wanted, before->mark, before->count, sizeof(wanted), heap_by_hash);
         if (!mark)
             continue;
         values[HEAP_ALLOC_OBJECTS] = grown(values[HEAP_ALLOC_OBJECTS], mark->alloc_objects);
@@ -73,7 +68,7 @@ int view_heap_scrape_proto(const struct mal_snapshot *snapshot, struct view_symb
                                      .flags = kind & VIEW_CAPPED,
                                      .mappings = VIEW_MAPPINGS_ALL,
                                      .effort = VIEW_EFFORT_SPEED};
-    int error = heap_rows_add(&rows, snapshot, 1);
+    int error = heap_rows_add(&rows, snapshot);
     if (!error)
         after = marks_of(&rows, snapshot->taken_unix_ns);
     if (!error && !after)

@@ -6,8 +6,9 @@
  * module. A second view of the same addresses opens nothing at all.
  *
  * Life of a file: opened at the first address that the cache does not know, kept open as long as
- * every further session asks something new, closed at the end of the first one that does not.
- * So a quiet server, or a plugin inside somebody's program, holds no debug information.
+ * every further session asks something new, closed at the end of the first one that does not, or
+ * when a server has had nothing to do for some seconds (http/worker.c). So a quiet server, or a
+ * plugin inside somebody's program, holds no debug information.
  *
  * Life of a name: for good, except that an address which got a made-up name because no file was
  * there is asked for again once there is one.
@@ -24,7 +25,6 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <malloc.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -207,8 +207,7 @@ void view_session_end(struct view_session *session) {
     *session = (struct view_session){0};
 }
 
-/* What debug information took comes in small pieces, which malloc would keep. */
-void view_symbols_rest(struct view_symbols *symbols) {
+bool view_symbols_rest(struct view_symbols *symbols) {
     bool closed = false;
     pthread_mutex_lock(&symbols->lock);
     for (size_t i = 0; i < symbols->module_count; i++) {
@@ -216,8 +215,7 @@ void view_symbols_rest(struct view_symbols *symbols) {
         symbol_module_rest(symbols->modules[i]);
     }
     pthread_mutex_unlock(&symbols->lock);
-    if (closed)
-        malloc_trim(0);
+    return closed;
 }
 
 size_t view_symbols_bytes(struct view_symbols *symbols) {

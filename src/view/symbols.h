@@ -81,9 +81,10 @@ struct view_symbols_store {
 /* Before the first session; everything in the store must outlive `symbols`. */
 void view_symbols_set_store(struct view_symbols *symbols, const struct view_symbols_store *store);
 
-/* Closes the files that the last sessions left open and gives their memory back. For a program that
- * is about to be idle. */
-void view_symbols_rest(struct view_symbols *symbols);
+/* Closes the files that the last sessions left open. True when there were any: what they took is
+ * free then, in small pieces, and a program of ours may want to trim. For whoever is about to be
+ * idle. */
+bool view_symbols_rest(struct view_symbols *symbols);
 
 /* What the cache holds in memory, without the open files. */
 size_t view_symbols_bytes(struct view_symbols *symbols);

@@ -33,9 +33,28 @@ enum view_heap_kind {
 int view_heap_proto(const struct mal_snapshot *snapshot, struct view_symbols *symbols,
                     enum view_heap_kind kind, struct view_buffer *out);
 
+/* What `?seconds=` keeps of the first of its two profiles while it waits: 40 bytes a stack and
+ * size, without the snapshot. One block for free(). */
+struct view_base_row {
+    uint64_t hash;     /* of stack, size and kind */
+    int64_t values[4]; /* as in a sample of the profile */
+};
+struct view_base {
+    uint64_t taken_unix_ns;
+    size_t count;
+    struct view_base_row row[]; /* by hash */
+};
+
+/* 0 or -ENOMEM. */
+int view_heap_base(const struct mal_snapshot *snapshot, struct view_base **ret_base);
+/* The same for a profile without samples: only the time counts. NULL when out of memory. */
+struct view_base *view_empty_base(const struct mal_snapshot *snapshot);
+size_t view_base_bytes(const struct view_base *base);
+
 /* after - before, as `?seconds=` of Go gives it: all-zero samples dropped, duration_nanos set, no
- * default_sample_type, used mappings only. Of `kind` only VIEW_CAPPED counts. */
-int view_heap_delta_proto(const struct mal_snapshot *before, const struct mal_snapshot *after,
+ * default_sample_type, used mappings only. Of `kind` only VIEW_CAPPED counts. A stack that is only
+ * in `before`, which no process that lives on has, is left out. */
+int view_heap_delta_proto(const struct view_base *before, const struct mal_snapshot *after,
                           struct view_symbols *symbols, enum view_heap_kind kind,
                           struct view_buffer *out);
 

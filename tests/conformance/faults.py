@@ -87,6 +87,16 @@ def address_limits(s):
                      MALLARD_MEMPROFILERATE=rate)
 
 
+def file_limits(s):
+    """Files of a limited size, as `ulimit -f` and LimitFSIZE= have it: beyond lies a signal."""
+    for mib in (0, 1):
+        def limit(mib=mib):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (mib << 20, mib << 20))
+        done = s.expect(f"ulimit -f {mib} MiB", "works", before=limit, MALLARD_MEMPROFILERATE="1")
+        check(done.stderr.count("\n") == 1 and "no box at" in done.stderr, f"and one line says that there is no box: {done.stderr!r}",
+              s.again("works", MALLARD_MEMPROFILERATE="1"))
+
+
 def failing_maps(s):
     answers = ("works\n", "refused\n")
     for rate in ("524288", "1"):
@@ -195,7 +205,7 @@ def many_threads(s):
 def main(library, folder):
     setting = Setting(pathlib.Path(library).resolve(), pathlib.Path(folder).resolve())
     setting.expect("nothing is missing", "works")
-    for part in (descriptors, address_limits, failing_maps, missing_places, forks, many_threads, kills):
+    for part in (descriptors, address_limits, file_limits, failing_maps, missing_places, forks, many_threads, kills):
         part(setting)
     left = glob.glob(setting.folder + "/*")
     check(not left, f"no box is left behind by a clean end: {left[:3]}", f"faults.py {library} {folder}")

@@ -5,12 +5,15 @@ their descriptors, threads and processes what programs do.
 
     http_plugin.py LIBMALLARD.SO
 """
+import contextlib
 import os
 import re
+import select
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 
@@ -137,6 +140,66 @@ def check_end(scene):
     waiting.close()
 
 
+# A program that forks, execs itself three times and ends, as often as it is asked meanwhile.
+RESTLESS = """
+import os, sys
+for i in range(40):
+    pid = os.fork()
+    if pid == 0:
+        x = [bytes(500) for k in range(2000)]
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+n = int(os.environ.get("ROUND", "0"))
+if n < 3:
+    os.environ["ROUND"] = str(n + 1)
+    os.execv(sys.executable, [sys.executable, "-c", os.environ["PROGRAM"]])
+print("done", flush=True)
+input()
+"""
+
+
+def check_restless(scene):
+    process = scene.start(RESTLESS, PROGRAM=RESTLESS, MALLARD_MEMPROFILERATE="4096")
+    stop = threading.Event()
+
+    def pester():
+        while not stop.is_set():
+            for path in ("/debug/pprof/heap", "/metrics", "/debug/pprof/heap?debug=1", "/debug/pprof/heap?gc=1"):
+                scene.get(path)
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", scene.port), timeout=5) as one:
+                one.sendall(b"GET /debug/pprof/heap?seconds=60 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+
+    clients = [threading.Thread(target=pester) for _ in range(4)]
+    for client in clients:
+        client.start()
+    said = select.select([process.stdout], [], [], 60)[0] and process.stdout.readline()
+    scene.checks.equal("a program that is asked all the time forks and execs to its end", said, "done\n")
+    scene.checks.check("and serves afterwards", scene.serves())
+    stop.set()
+    for client in clients:
+        client.join()
+    if not said:
+        process.kill()
+    scene.checks.equal("and ends well", finish(process)[::2], (0, ""))
+
+
+def check_killed(scene):
+    """Who waits for a program that is killed is told by the end of the connection, at once."""
+    process = scene.start(KEEP + "input()\n")
+    scene.checks.check("serves before it is killed", scene.serves())
+    with socket.create_connection(("127.0.0.1", scene.port), timeout=10) as waiting:
+        waiting.sendall(b"GET /debug/pprof/heap?seconds=60 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        time.sleep(0.2)
+        process.kill()
+        process.communicate()
+        begin = time.monotonic()
+        try:
+            answer = waiting.recv(100)
+        except ConnectionResetError:
+            answer = b""
+        scene.checks.check("a client of a killed program waits no longer", answer == b"" and time.monotonic() - begin < 5, answer)
+
+
 def check_knobs(scene):
     process = scene.start(KEEP + "input()\n")
     scene.checks.check("serves before the knobs", scene.serves())
@@ -154,7 +217,7 @@ def main(arguments):
         return 2
     checks = live.Checks()
     for check in (check_descriptors, check_close_all, check_daemon, check_forked_child_holds_nothing, check_failures,
-                  check_token, check_end, check_knobs):
+                  check_token, check_end, check_killed, check_restless, check_knobs):
         with tempfile.TemporaryDirectory() as folder:
             check(Scene(checks, arguments[0], folder))
     return checks.finish()

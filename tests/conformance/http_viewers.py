@@ -6,8 +6,10 @@
 
 With MALLARDD also what the daemon keeps of the dead. Needs root to be two users; without it only what one user can see is tested.
 """
+import http.client
 import json
 import os
+import resource
 import subprocess
 import sys
 
@@ -183,6 +185,26 @@ def check_daemon(checks, scene, mallardd):
         check_sites(checks, scene, address, names[3])
         check_paths(checks, scene, address)
         check_planted(checks, scene, address, names[1])
+    check_out_of_descriptors(checks, scene, tcp, names[1])
+
+
+def check_out_of_descriptors(checks, scene, address, own):
+    """A daemon that can open nothing does not tell Prometheus that all processes are gone."""
+    daemon = next(one for one in scene.running if one.args[0].endswith("mallardd"))
+    connection = http.client.HTTPConnection(address, timeout=20)
+
+    def ask(path):
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status
+    paths = ("/sd", "/metrics", "/api/processes", f"/p/{own}/debug/pprof/heap")
+    checks.equal("before there is a lack of descriptors", [ask(path) for path in paths], [200] * 4)
+    before = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (3, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    checks.equal("out of descriptors", [ask(path) for path in paths], [503, 503, 503, 500])
+    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, before)
+    checks.equal("and when there are some again", [ask(path) for path in paths], [200] * 4)
+    connection.close()
 
 
 def make_pair(folder, name):

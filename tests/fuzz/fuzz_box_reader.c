@@ -39,7 +39,11 @@ static void ask_views(const struct mal_snapshot *snapshot, const struct view_pro
     if (!symbols)
         require(view_symbols_create(&symbols) == 0);
     view_heap_proto(snapshot, symbols, VIEW_HEAP, &out);
-    view_heap_delta_proto(snapshot, snapshot, symbols, VIEW_HEAP, &out);
+    struct view_base *base;
+    if (view_heap_base(snapshot, &base) == 0) {
+        view_heap_delta_proto(base, snapshot, symbols, VIEW_HEAP, &out);
+        free(base);
+    }
     view_heap_text(snapshot, &process->stats, symbols, &out);
     view_empty_proto("block", snapshot, &out);
     view_index_html(snapshot, &out);

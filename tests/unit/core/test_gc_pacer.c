@@ -91,17 +91,22 @@ static void the_trigger_keeps_within_its_bounds(void **state) {
     pacer.cons_mark = 1000;
     struct mal_gc_pacer_heap heap = {.live_bytes = 64 * MIB};
     mal_gc_pacer_commit(&pacer, &heap);
-    assert_int_equal(mal_gc_pacer_trigger(&pacer), (64 + 45) * MIB);
+    assert_int_equal(mal_gc_pacer_trigger(&pacer), (64 + 55) * MIB);
     /* Marking, not the request for it, begins there. */
     pacer.protect_bytes = 8 * MIB;
     mal_gc_pacer_commit(&pacer, &heap);
-    assert_int_equal(mal_gc_pacer_trigger(&pacer), (64 + 45 - 8) * MIB);
+    assert_int_equal(mal_gc_pacer_trigger(&pacer), (64 + 55 - 8) * MIB);
     pacer.protect_bytes = 0;
     /* In between: 3 * 0.05 * 64 MiB before the goal. */
     pacer.cons_mark = 0.05;
     mal_gc_pacer_commit(&pacer, &heap);
     uint64_t runway = 128 * MIB - mal_gc_pacer_trigger(&pacer);
     assert_in_range(runway, (uint64_t)(9.59 * MIB), (uint64_t)(9.61 * MIB));
+    /* Beyond 30 % it shrinks: of 3 * 0.15 * 64 MiB = 28.8 MiB, 9.8 are beyond. */
+    pacer.cons_mark = 0.15;
+    mal_gc_pacer_commit(&pacer, &heap);
+    runway = 128 * MIB - mal_gc_pacer_trigger(&pacer);
+    assert_in_range(runway, (uint64_t)(14.09 * MIB), (uint64_t)(14.11 * MIB));
     finish(&pacer, 6 * MIB, 0, 0, 0);
     assert_int_equal(mal_gc_pacer_trigger(&pacer), 6 * MIB + 6 * MIB / 64 * 61);
 }
@@ -267,7 +272,7 @@ static void a_measurement_without_meaning_starts_anew(void **state) {
     assert_true(pacer.cons_mark == 0);
     assert_int_equal(outcome.goal_bytes, 4 * MIB + 64 * KIB);
     assert_int_equal(outcome.triggered_bytes, 4 * MIB);
-    /* Assists on more threads than CPUs, longer than all of the time. */
+    /* Nothing was left to the program. */
     mal_gc_pacer_start(&pacer, &heap, MAL_GC_START_HEAP);
     heap.live_bytes = 6 * MIB;
     end = (struct mal_gc_pacer_end){
@@ -292,7 +297,8 @@ static void any_input_keeps_the_invariants(void **state) {
             r[k] = random >> (20 + random % 40);
         }
         struct mal_gc_pacer_heap heap = {r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7] % 3};
-        struct mal_gc_pacer_end end = {r[8], r[9], r[10], r[3], r[11], r[7], r[0] % 99, r[1], r[2]};
+        struct mal_gc_pacer_end end = {r[8],      r[9], r[10], r[3], r[11], r[7],
+                                       r[0] % 99, r[1], r[2],  r[5], r[6]};
         mal_gc_pacer_set(&pacer, (int)(r[4] % 100000) - 2,
                          r[5] % 2 ? MAL_GC_NO_LIMIT : (int64_t)r[6]);
         mal_gc_pacer_set_cpus(&pacer, 1 + (unsigned)(r[8] % 256));
@@ -452,6 +458,8 @@ static struct cycle run_cycle(struct world *world, struct load load) {
         .rescanned_bytes = (uint64_t)load.rescan_bytes,
         .mark_ns = (uint64_t)marking.wall_ns,
         .assist_ns = (uint64_t)marking.assist_ns,
+        .background_ns = (uint64_t)(marking.wall_ns * world->cpus * 0.25) + 1,
+        .program_ns = (uint64_t)(marking.wall_ns * world->cpus * 0.75 - marking.assist_ns),
     };
     struct mal_gc_pacer_outcome outcome = mal_gc_pacer_end_cycle(&world->pacer, &heap, &end);
     mal_gc_limiter_before_stop(&world->limiter, (uint64_t)world->now_ns);
@@ -646,7 +654,7 @@ static struct load at_heavy(struct world *world, unsigned n) {
 static void heavy_allocation_is_held_by_assists(void **state) {
     (void)state;
     struct world world = world_with(100, MAL_GC_NO_LIMIT, 8);
-    run_many(&world, at_heavy, 60, (struct bounds){10, 0.9, 1.05, 0.75});
+    run_many(&world, at_heavy, 60, (struct bounds){10, 0.9, 1.05, 0.85});
     struct cycle cycle = run_cycle(&world, at_heavy(&world, 60));
     assert_true(cycle.utilization > 0.4);
 }

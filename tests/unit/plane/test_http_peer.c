@@ -7,6 +7,7 @@
 #include "http/peer.h"
 #include "http/source.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <sched.h>
@@ -15,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -76,6 +78,12 @@ static struct pair pair_of(const char *listens, const char *connects) {
     return pair;
 }
 
+static uint32_t uid_of(int fd) {
+    uint32_t uid;
+    assert_int_equal(http_peer_uid(fd, &uid), 0);
+    return uid;
+}
+
 static const struct {
     const char *listens, *connects; /* NULL: to where it listens */
 } ways[] = {
@@ -93,7 +101,7 @@ static void test_every_way_to_connect_tells_the_user(void **state) {
     (void)state;
     for (size_t i = 0; i < COUNT(ways); i++) {
         struct pair pair = pair_of(ways[i].listens, ways[i].connects);
-        uint32_t uid = http_peer_uid(pair.accepted);
+        uint32_t uid = uid_of(pair.accepted);
         if (uid != geteuid())
             fail_msg("%s from %s: uid %u", ways[i].listens,
                      ways[i].connects != NULL ? ways[i].connects : "itself", uid);
@@ -132,7 +140,7 @@ static void test_another_user_is_another(void **state) {
         if (child == 0)
             be_other_client(&endpoint);
         int accepted = accept(fd, NULL, NULL);
-        assert_int_equal(http_peer_uid(accepted), OTHER_UID);
+        assert_int_equal(uid_of(accepted), OTHER_UID);
         close(accepted);
         close(fd);
         waitpid(child, &status, 0);
@@ -153,7 +161,7 @@ static void test_a_client_that_has_closed_is_nobody(void **state) {
         pair.client = -1;
         assert_int_equal(recv(pair.accepted, &byte, 1, 0), 1);
         assert_int_equal(recv(pair.accepted, &byte, 1, 0), 0);
-        assert_int_equal(http_peer_uid(pair.accepted), HTTP_VIEWER_NOBODY);
+        assert_int_equal(uid_of(pair.accepted), HTTP_VIEWER_NOBODY);
         pair_close(&pair);
     }
 }
@@ -164,7 +172,7 @@ static void test_a_client_that_has_only_ended_its_side_is_itself(void **state) {
     char byte;
     shutdown(pair.client, SHUT_WR);
     assert_int_equal(recv(pair.accepted, &byte, 1, 0), 0);
-    assert_int_equal(http_peer_uid(pair.accepted), geteuid());
+    assert_int_equal(uid_of(pair.accepted), geteuid());
     pair_close(&pair);
 }
 
@@ -176,9 +184,7 @@ static void test_a_client_of_another_network_is_nobody(void **state) {
     int status;
     pid_t child = fork();
     if (child == 0)
-        _exit(unshare(CLONE_NEWNET) != 0                           ? 2
-              : http_peer_uid(pair.accepted) == HTTP_VIEWER_NOBODY ? 0
-                                                                   : 1);
+        _exit(unshare(CLONE_NEWNET) != 0 ? 2 : uid_of(pair.accepted) == HTTP_VIEWER_NOBODY ? 0 : 1);
     waitpid(child, &status, 0);
     pair_close(&pair);
     if (WIFEXITED(status) && WEXITSTATUS(status) == 2) {
@@ -193,11 +199,27 @@ static void test_what_is_no_connection_is_nobody(void **state) {
     int fd = open("/dev/null", O_RDONLY);
     int listener = listen_at("127.0.0.1:0", &endpoint);
     (void)state;
-    assert_int_equal(http_peer_uid(fd), HTTP_VIEWER_NOBODY);
-    assert_int_equal(http_peer_uid(listener), HTTP_VIEWER_NOBODY);
-    assert_int_equal(http_peer_uid(-1), HTTP_VIEWER_NOBODY);
+    assert_int_equal(uid_of(fd), HTTP_VIEWER_NOBODY);
+    assert_int_equal(uid_of(listener), HTTP_VIEWER_NOBODY);
+    assert_int_equal(uid_of(-1), HTTP_VIEWER_NOBODY);
     close(fd);
     close(listener);
+}
+
+static void test_without_descriptors_nobody_is_taken_for_nobody(void **state) {
+    struct rlimit before;
+    uint32_t uid = 0;
+    struct pair pair = pair_of("127.0.0.1:0", NULL);
+    (void)state;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    const struct rlimit none = {3, before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    int error = http_peer_uid(pair.accepted, &uid);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(error, -EMFILE);
+    assert_int_equal(uid, HTTP_VIEWER_NOBODY);
+    assert_int_equal(uid_of(pair.accepted), geteuid());
+    pair_close(&pair);
 }
 
 int main(void) {
@@ -208,6 +230,7 @@ int main(void) {
         cmocka_unit_test(test_a_client_that_has_only_ended_its_side_is_itself),
         cmocka_unit_test(test_a_client_of_another_network_is_nobody),
         cmocka_unit_test(test_what_is_no_connection_is_nobody),
+        cmocka_unit_test(test_without_descriptors_nobody_is_taken_for_nobody),
     };
     alarm(60); /* a connection that never comes */
     return cmocka_run_group_tests(tests, NULL, NULL);

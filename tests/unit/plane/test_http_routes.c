@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -203,6 +204,32 @@ static void test_delta_waits_its_seconds(void **state) {
     http_reply_free(&reply);
 }
 
+static void test_what_waits_is_bounded(void **state) {
+    _Atomic size_t held = HTTP_WAITING_BYTES_MAX - 1000;
+    struct http_reply reply = {0};
+    struct http_request request = {.context = &context, .method = HTTP_GET};
+    (void)state;
+    context.waiting_bytes = &held;
+    assert_int_equal(http_route_find(&request, "/debug/pprof/heap?seconds=7", &reply), 0);
+    assert_int_equal(http_route_parameters(&request, NULL, &reply), 0);
+    http_route_run(&request, &reply);
+    assert_int_equal(reply.wait_ms, 7000);
+    assert_in_range(held, HTTP_WAITING_BYTES_MAX - 999, HTTP_WAITING_BYTES_MAX);
+    http_request_free(&request);
+    assert_int_equal(held, HTTP_WAITING_BYTES_MAX - 1000);
+
+    held = HTTP_WAITING_BYTES_MAX - 10;
+    get("/debug/pprof/heap?seconds=7", &reply);
+    assert_int_equal(reply.status, 503);
+    assert_int_equal(reply.flags, HTTP_REPLY_GO_PPROF);
+    assert_non_null(strstr(reply.body.data, "too many requests"));
+    assert_int_equal(held, HTTP_WAITING_BYTES_MAX - 10);
+    http_reply_free(&reply);
+    get("/debug/pprof/heap", &reply);
+    assert_int_equal(reply.status, 200);
+    http_reply_free(&reply);
+}
+
 static void test_parameters_come_from_a_form_too(void **state) {
     static const char form[] = "application/x-www-form-urlencoded";
     static const struct {
@@ -263,6 +290,11 @@ static void test_redirect_keeps_process_and_query_and_escapes(void **state) {
          "<a href=\"/p/42.7/debug/pprof/\">Moved Permanently</a>.\n\n"},
         {"/p/42/debug/pprof", "/p/42/debug/pprof/",
          "<a href=\"/p/42/debug/pprof/\">Moved Permanently</a>.\n\n"},
+        {"//debug/pprof/heap?debug=1", "/debug/pprof/heap?debug=1",
+         "<a href=\"/debug/pprof/heap?debug=1\">Moved Permanently</a>.\n\n"},
+        {"http://localhost///p/42//metrics?a=//", "/p/42/metrics?a=//",
+         "<a href=\"/p/42/metrics?a=//\">Moved Permanently</a>.\n\n"},
+        {"//", "/", "<a href=\"/\">Moved Permanently</a>.\n\n"},
         {"/debug/pprof?\"><script>", "/debug/pprof/?\"><script>",
          "<a href=\"/debug/pprof/?&#34;&gt;&lt;script&gt;\">Moved Permanently</a>.\n\n"},
     };
@@ -273,6 +305,19 @@ static void test_redirect_keeps_process_and_query_and_escapes(void **state) {
         assert_int_equal(reply.status, 301);
         assert_string_equal(reply.location, cases[i].location);
         assert_string_equal(reply.body.data, cases[i].body);
+        http_reply_free(&reply);
+    }
+}
+
+static void test_slashes_that_lead_nowhere(void **state) {
+    static const char *const targets[] = {"//etc/passwd", "//debug/pprof/nope", "//evil.example/..",
+                                          "/debug/pprof%2f/heap", "///p/1"};
+    (void)state;
+    for (size_t i = 0; i < COUNT(targets); i++) {
+        struct http_reply reply;
+        get(targets[i], &reply);
+        assert_int_equal(reply.status, 404);
+        assert_null(reply.location);
         http_reply_free(&reply);
     }
 }
@@ -567,6 +612,50 @@ static int count_processes(struct http_process *process, void *counter) {
     return 0;
 }
 
+static void check_status(const char *target, unsigned status) {
+    struct http_reply reply;
+    get(target, &reply);
+    assert_int_equal(reply.status, status);
+    http_reply_free(&reply);
+}
+
+/* Leaves room for so many more descriptors. */
+static void leave_descriptors(unsigned count, const struct rlimit *before) {
+    int lowest = dup(0);
+    assert_true(lowest >= 0);
+    close(lowest);
+    const struct rlimit few = {(rlim_t)lowest + count, before->rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+}
+
+static void test_out_of_descriptors_no_process_is_gone(void **state) {
+    char folder[] = "/tmp/mallard-test-XXXXXX";
+    char path[BOX_FIXTURE_PATH_BYTES];
+    struct rlimit before;
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    save_process(folder, (uint32_t)getpid(), 1000, path);
+    struct http_folder_source boxes = {.folder = folder, .flags = HTTP_FOLDER_NESTED};
+    struct http_source from = http_folder_source(&boxes);
+    context.source = &from;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    for (unsigned free_descriptors = 0; free_descriptors < 2; free_descriptors++) {
+        leave_descriptors(free_descriptors, &before);
+        check_status("/debug/pprof/heap", 500);
+        check_status("/metrics", 503);
+        check_status("/sd", 503);
+        check_status("/api/processes", 503);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    }
+    check_status("/debug/pprof/heap", 200);
+    check_status("/metrics", 200);
+    check_status("/sd", 200);
+    check_status("/api/processes", 200);
+    context.source = &source;
+    unlink(path);
+    rmdir(folder);
+}
+
 static void test_nested_folders_and_damaged_boxes(void **state) {
     char folder[] = "/tmp/mallard-test-XXXXXX";
     char nested[64];
@@ -670,11 +759,13 @@ int main(void) {
                                         scene_end),
         cmocka_unit_test_setup_teardown(test_errors_carry_gos_sentences, scene_begin, scene_end),
         cmocka_unit_test_setup_teardown(test_delta_waits_its_seconds, scene_begin, scene_end),
+        cmocka_unit_test_setup_teardown(test_what_waits_is_bounded, scene_begin, scene_end),
         cmocka_unit_test_setup_teardown(test_parameters_come_from_a_form_too, scene_begin,
                                         scene_end),
         cmocka_unit_test_setup_teardown(test_methods, scene_begin, scene_end),
         cmocka_unit_test_setup_teardown(test_redirect_keeps_process_and_query_and_escapes,
                                         scene_begin, scene_end),
+        cmocka_unit_test_setup_teardown(test_slashes_that_lead_nowhere, scene_begin, scene_end),
         cmocka_unit_test_setup_teardown(test_symbol_reads_query_or_body, scene_begin, scene_end),
         cmocka_unit_test_setup_teardown(test_cmdline_is_joined_by_nuls, scene_begin, scene_end),
         cmocka_unit_test_setup_teardown(test_root_escapes_what_a_process_calls_itself, scene_begin,
@@ -688,6 +779,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_gc_without_anyone_to_ask_says_so, scene_begin,
                                         scene_end),
         cmocka_unit_test(test_the_default_process_of_a_folder),
+        cmocka_unit_test_setup_teardown(test_out_of_descriptors_no_process_is_gone, scene_begin,
+                                        scene_end),
         cmocka_unit_test(test_nested_folders_and_damaged_boxes),
         cmocka_unit_test(test_two_processes_of_one_pid_are_told_apart),
         cmocka_unit_test_setup_teardown(test_a_viewer_sees_its_own_boxes, scene_begin, scene_end),

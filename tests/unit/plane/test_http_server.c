@@ -12,7 +12,9 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <malloc.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -23,6 +25,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -270,23 +273,213 @@ static void test_stop_does_not_wait_for_deltas(void **state) {
     assert_int_equal(strncmp(answer, "HTTP/1.1 503 ", 13), 0);
 }
 
+#define WAITING_MAX 48 /* of which the server lets so many wait */
+
+/* Clients that wait for long, and those that found no room. */
+struct crowd {
+    struct pollfd client[WAITING_MAX + 64];
+    size_t count;
+};
+
+static bool somebody_is_answered(struct crowd *crowd) {
+    return poll(crowd->client, crowd->count, 20) > 0;
+}
+
+/* One more client at a time until one is refused: then all places are taken by the others. */
+static void fill(const struct http_server *server, struct crowd *crowd) {
+    char answer[ANSWER_BYTES];
+    crowd->count = 0;
+    do {
+        assert_true(crowd->count < COUNT(crowd->client));
+        int fd = connect_to(server);
+        send_text(fd, "GET /debug/pprof/heap?seconds=600 HTTP/1.1\r\nHost: localhost\r\n"
+                      "Connection: close\r\n\r\n");
+        crowd->client[crowd->count++] = (struct pollfd){.fd = fd, .events = POLLIN};
+    } while (!somebody_is_answered(crowd));
+    assert_true(crowd->count > WAITING_MAX);
+    for (size_t i = 0; i < crowd->count; i++)
+        if (crowd->client[i].revents != 0) {
+            assert_true(recv(crowd->client[i].fd, answer, sizeof answer, 0) > 0);
+            assert_int_equal(strncmp(answer, "HTTP/1.1 503 ", 13), 0);
+        }
+}
+
+static void disperse(const struct crowd *crowd) {
+    for (size_t i = 0; i < crowd->count; i++)
+        close(crowd->client[i].fd);
+}
+
 static void test_too_many_waiting_requests_are_refused(void **state) {
     struct http_options options = options_for("127.0.0.1:0");
     char answer[ANSWER_BYTES];
-    int waiting[64];
+    struct crowd crowd;
     (void)state;
     struct http_server *server = start(&options);
-    for (size_t i = 0; i < COUNT(waiting); i++) {
-        waiting[i] = connect_to(server);
-        send_text(waiting[i],
-                  "GET /debug/pprof/heap?seconds=600 HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    fill(server, &crowd);
+    assert_int_equal(ask(server, "GET /debug/pprof/heap?seconds=1", "", answer), 503);
+    assert_int_equal(ask(server, "GET /metrics", "", answer), 200); /* which does not wait */
+    assert_int_equal(ask(server, "GET /debug/pprof/heap", "", answer), 200);
+    disperse(&crowd);
+    http_server_stop(server);
+}
+
+static void test_a_client_that_left_is_not_waited_for(void **state) {
+    struct http_options options = options_for("127.0.0.1:0");
+    char answer[ANSWER_BYTES];
+    struct crowd crowd;
+    int status = 0;
+    (void)state;
+    struct http_server *server = start(&options);
+    fill(server, &crowd);
+    int half = crowd.client[0].fd;
+    assert_int_equal(shutdown(half, SHUT_WR), 0);
+    assert_true(recv(half, answer, sizeof answer, 0) > 0);
+    assert_int_equal(strncmp(answer, "HTTP/1.1 500 ", 13), 0);
+    disperse(&crowd);
+    for (int i = 0; i < 100 && status != 200; i++)
+        status = ask(server, "GET /debug/pprof/heap?seconds=1", "", answer);
+    assert_int_equal(status, 200);
+    http_server_stop(server);
+}
+
+static int64_t collect(uint32_t command, int64_t argument, int32_t *ret_error) {
+    (void)command;
+    (void)argument;
+    *ret_error = 0;
+    return 0;
+}
+
+static void test_a_process_that_does_not_answer_holds_nobody_else_up(void **state) {
+    struct http_options options = options_for("127.0.0.1:0");
+    char answer[ANSWER_BYTES];
+    int asking[4];
+    (void)state;
+    box_fixture_mailbox(box)->served = 1; /* and nobody looks */
+    struct http_server *server = start(&options);
+    double begin = now_s();
+    for (size_t i = 0; i < COUNT(asking); i++) {
+        asking[i] = connect_to(server);
+        send_text(asking[i], "GET /debug/pprof/heap?gc=1 HTTP/1.1\r\nHost: localhost\r\n"
+                             "Connection: close\r\n\r\n");
     }
-    for (int i = 0; i < 100 && ask(server, "GET /metrics", "", answer) == 200; i++)
-        usleep(20000);
-    assert_int_equal(ask(server, "GET /metrics", "", answer), 503);
-    assert_int_equal(ask(server, "GET /healthz", "", answer), 200);
-    for (size_t i = 0; i < COUNT(waiting); i++)
-        close(waiting[i]);
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(ask(server, "GET /debug/pprof/heap", "", answer), 200);
+    assert_true(now_s() - begin < 8);
+    struct pollfd first = {.fd = asking[0], .events = POLLIN};
+    assert_int_equal(poll(&first, 1, 0), 0);
+    struct box_server *awake = box_server_start_memory(box, collect);
+    for (size_t i = 0; i < COUNT(asking); i++) {
+        receive_all(asking[i], answer);
+        assert_int_equal(strncmp(answer, "HTTP/1.1 200 ", 13), 0);
+        assert_null(strstr(answer, "X-Mallard-Note"));
+    }
+    assert_true(now_s() - begin < 10);
+    http_server_stop(server);
+    box_server_stop(awake);
+}
+
+static size_t allocated_bytes(void) {
+    struct mallinfo2 info = mallinfo2();
+    return info.uordblks + info.hblkhd;
+}
+
+/* A copy of this profile takes more than 2 MiB. */
+static void add_deep_stacks(void) {
+    uint64_t pcs[MAL_BOX_DEPTH_MAX];
+    for (uint32_t i = 0; i < 4000; i++) {
+        for (uint32_t k = 0; k < MAL_BOX_DEPTH_MAX; k++)
+            pcs[k] = 0x10000 + ((uint64_t)i * MAL_BOX_DEPTH_MAX + k) * 16;
+        uint32_t stack = box_fixture_add_stack(box, pcs, MAL_BOX_DEPTH_MAX);
+        box_fixture_add_bucket(box, stack, 64, 1, 1, 0);
+    }
+}
+
+static void test_who_waits_holds_no_whole_profile(void **state) {
+    struct http_options options = options_for("127.0.0.1:0");
+    char answer[ANSWER_BYTES];
+    struct crowd crowd;
+    (void)state;
+    add_deep_stacks();
+    struct http_server *server = start(&options);
+    assert_int_equal(ask(server, "GET /debug/pprof/heap?seconds=1", "", answer), 200);
+    size_t before = allocated_bytes();
+    fill(server, &crowd);
+    assert_true(allocated_bytes() < before + WAITING_MAX * (512u << 10));
+    disperse(&crowd);
+    http_server_stop(server);
+}
+
+/* Of regular files, such as those that symbols come from. */
+static size_t open_files(void) {
+    char path[300];
+    struct stat info;
+    size_t count = 0;
+    DIR *folder = opendir("/proc/self/fd");
+    assert_non_null(folder);
+    for (struct dirent *entry; (entry = readdir(folder)) != NULL;) {
+        snprintf(path, sizeof path, "/proc/self/fd/%s", entry->d_name);
+        count += stat(path, &info) == 0 && S_ISREG(info.st_mode);
+    }
+    closedir(folder);
+    return count;
+}
+
+static void test_files_of_symbols_are_closed_when_nobody_asks(void **state) {
+    struct http_options options = options_for("127.0.0.1:0");
+    char answer[ANSWER_BYTES];
+    (void)state;
+    struct http_server *server = start(&options);
+    size_t before = open_files();
+    assert_int_equal(ask(server, "GET /debug/pprof/heap", "", answer), 200);
+    assert_true(open_files() > before);
+    int waiting = connect_to(server); /* and does not keep them */
+    send_text(waiting, "GET /debug/pprof/heap?seconds=600 HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    double begin = now_s();
+    while (open_files() > before && now_s() - begin < 20)
+        usleep(50000);
+    assert_int_equal(open_files(), before);
+    close(waiting);
+    http_server_stop(server);
+}
+
+/* ---- out of descriptors ---- */
+
+/* The first number that is free, which is what a limit must be so that none is. */
+static rlim_t lowest_free_fd(void) {
+    int fd = dup(0);
+    assert_true(fd >= 0);
+    close(fd);
+    return (rlim_t)fd;
+}
+
+static void test_who_comes_while_there_are_no_descriptors_waits(void **state) {
+    struct http_options options = options_for("127.0.0.1:0");
+    char answer[ANSWER_BYTES];
+    struct rlimit before, none;
+    (void)state;
+    struct http_server *server = start(&options);
+    int client = connect_to(server);
+    send_text(client, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_true(recv(client, answer, sizeof answer, 0) > 0);
+    int late = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = (struct rlimit){lowest_free_fd(), before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    struct http_endpoint endpoint;
+    assert_int_equal(http_endpoint_parse(http_server_address(server), &endpoint, problem), 0);
+    assert_int_equal(
+        connect(late, (const struct sockaddr *)&endpoint.address, endpoint.address_bytes), 0);
+    send_text(late, "GET /healthz HTTP/1.0\r\n\r\n");
+    clock_t cpu = clock();
+    struct pollfd unanswered = {.fd = late, .events = POLLIN};
+    assert_int_equal(poll(&unanswered, 1, 500), 0);
+    send_text(client, "GET /healthz HTTP/1.0\r\n\r\n");
+    receive_all(client, answer); /* whoever is in is served, and makes room */
+    assert_int_equal(strncmp(answer, "HTTP/1.1 200 ", 13), 0);
+    receive_all(late, answer);
+    assert_int_equal(strncmp(answer, "HTTP/1.1 200 ", 13), 0);
+    assert_true(clock() - cpu < CLOCKS_PER_SEC / 2); /* it does not spin */
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
     http_server_stop(server);
 }
 
@@ -571,6 +764,11 @@ int main(void) {
         SCENE(test_a_waiting_delta_holds_nobody_up),
         SCENE(test_stop_does_not_wait_for_deltas),
         SCENE(test_too_many_waiting_requests_are_refused),
+        SCENE(test_a_client_that_left_is_not_waited_for),
+        SCENE(test_a_process_that_does_not_answer_holds_nobody_else_up),
+        SCENE(test_who_waits_holds_no_whole_profile),
+        SCENE(test_files_of_symbols_are_closed_when_nobody_asks),
+        SCENE(test_who_comes_while_there_are_no_descriptors_waits),
         SCENE(test_idle_connections_give_way),
         SCENE(test_one_connection_carries_many_requests),
         SCENE(test_a_client_that_has_ended_is_not_kept),

@@ -31,6 +31,15 @@ static struct pprof *decode(const struct view_buffer *out) {
     return profile;
 }
 
+static int delta_of(const struct mal_snapshot *before, const struct mal_snapshot *after,
+                    struct view_symbols *symbols, struct view_buffer *out) {
+    struct view_base *base;
+    assert_int_equal(view_heap_base(before, &base), 0);
+    int error = view_heap_delta_proto(base, after, symbols, VIEW_HEAP, out);
+    free(base);
+    return error;
+}
+
 static struct pprof *heap_of(struct box_fixture *box, enum view_heap_kind kind) {
     struct mal_snapshot *snapshot = snapshot_of(box);
     struct view_symbols *symbols;
@@ -166,7 +175,7 @@ static void test_gzip_header(void **state) {
     assert_int_equal(view_heap_proto(snapshot, symbols, VIEW_HEAP, &out), 0);
     assert_memory_equal(out.data, speed, sizeof(speed));
     view_buffer_reset(&out);
-    assert_int_equal(view_heap_delta_proto(snapshot, snapshot, symbols, VIEW_HEAP, &out), 0);
+    assert_int_equal(delta_of(snapshot, snapshot, symbols, &out), 0);
     assert_int_equal(out.data[8], 0);
     view_buffer_free(&out);
     view_symbols_destroy(symbols);
@@ -312,7 +321,7 @@ static void test_delta(void **state) {
     struct view_symbols *symbols;
     struct view_buffer out = {0};
     assert_int_equal(view_symbols_create(&symbols), 0);
-    assert_int_equal(view_heap_delta_proto(before, after, symbols, VIEW_HEAP, &out), 0);
+    assert_int_equal(delta_of(before, after, symbols, &out), 0);
     struct pprof *profile = decode(&out);
     assert_int_equal(profile->sample_count, 2);
     check_values(&profile->samples[0], 4, 1024, 4, 1024);
@@ -323,7 +332,7 @@ static void test_delta(void **state) {
     assert_int_equal(profile->mapping_count, 1);
     pprof_free(profile);
     view_buffer_reset(&out);
-    assert_int_equal(view_heap_delta_proto(after, after, symbols, VIEW_HEAP, &out), 0);
+    assert_int_equal(delta_of(after, after, symbols, &out), 0);
     profile = decode(&out);
     assert_int_equal(profile->sample_count, 0);
     assert_true(profile->duration_ns > 0);
