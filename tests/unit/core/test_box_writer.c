@@ -23,6 +23,8 @@
 
 #include <cmocka.h>
 
+#include "support/emulated.h"
+
 static char folder[64];
 static int box_fd;
 static struct mal_box_header header; /* as last read */
