@@ -166,8 +166,15 @@ static void model_mark_word(struct mal_gc_worker *worker, uintptr_t word) {
     model_mark_contents(worker, object, object, object + bytes);
 }
 
+/* While it is held the world is stopped, as far as the thread that runs finalizers goes: what it
+ * shades is marked before the end of marking, or not at all. */
+static pthread_mutex_t model_stop = PTHREAD_MUTEX_INITIALIZER;
+
 static void model_shade(const void *pointer) {
-    model_mark_word(NULL, (uintptr_t)pointer);
+    pthread_mutex_lock(&model_stop);
+    if (mal_load_relaxed(&model_marking))
+        model_mark_word(NULL, (uintptr_t)pointer);
+    pthread_mutex_unlock(&model_stop);
 }
 
 static bool model_is_marking(void) {
@@ -232,9 +239,11 @@ static void model_end_mark(void) {
     mal_gc_arenas_mark_roots(NULL);
     for (size_t i = 0; i < MODEL_ROOTS; i++)
         model_mark_word(NULL, (uintptr_t)model_root[i]);
+    pthread_mutex_lock(&model_stop);
     while (mal_gc_specials_judge_unordered(NULL))
         ;
     mal_store_relaxed(&model_marking, false);
+    pthread_mutex_unlock(&model_stop);
     model_turn++;
     mal_gc_arenas_end_mark();
     mal_gc_arenas_after_mark();
