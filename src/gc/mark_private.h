@@ -80,9 +80,14 @@ MAL_FAST const struct mal_span *mal_gc_mark_large_span(uint64_t offset) {
     return mal_load_relaxed(&mal_pagemap.span[offset >> MAL_PAGE_SHIFT]);
 }
 
+/* ThreadSanitizer does not know what a fence orders, so there it is not to look. */
+MAL_FAST uint64_t mal_gc_mark_large_bytes(const struct mal_span *span) {
+    return mal_gc_mark_load(&span->gc.object_bytes);
+}
+
 MAL_FAST uint64_t mal_gc_mark_large_end(uint64_t offset) {
     const struct mal_span *span = mal_gc_mark_large_span(offset);
-    return mal_gc_span_offset(span) + span->gc.object_bytes;
+    return mal_gc_span_offset(span) + mal_gc_mark_large_bytes(span);
 }
 
 /* Of an object of any size. */

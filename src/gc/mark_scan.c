@@ -51,7 +51,7 @@ static inline bool may_mark(const struct mal_gc_worker *worker) {
 static inline void count_marked(struct mal_gc_worker *worker, uint64_t item, uint64_t count) {
     unsigned span_class = mal_gc_item_span_class(item);
     uint64_t bytes = span_class >> 1 == MAL_GC_CLASS_LARGE
-                         ? mal_gc_mark_large_span(mal_gc_item_offset(item))->gc.object_bytes
+                         ? mal_gc_mark_large_bytes(mal_gc_mark_large_span(mal_gc_item_offset(item)))
                          : mal_gc_class[span_class >> 1].size_bytes * count;
     worker->marked_bytes += bytes;
     if (!(span_class & MAL_GC_PAGE_NOSCAN))

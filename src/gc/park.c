@@ -148,15 +148,17 @@ void mal_gc_park_on_signal(int signal_number) {
 }
 
 /* The thread sends itself what it has put off, so that it parks in the handler like everybody:
- * registers in the signal frame, the program's handlers kept off. Where no signal would come, an
- * empty region does it. */
+ * registers in the signal frame, the program's handlers kept off. Where no signal would come, it
+ * does as the handler does, with its registers on its stack. */
 static void stop_here(void) {
+    uintptr_t registers[MAL_SAVED_REGISTERS];
     if (!MAL_STOPS_BY_NOTE) {
         mal_task_signal(gettid(), mal_gc_signal());
         return;
     }
-    mallard_gc_blocking_begin();
-    mallard_gc_blocking_end();
+    mal_registers_save(registers);
+    park_in_handler(mal_gc_self);
+    __asm__ volatile("" : : "r"(registers) : "memory");
 }
 
 static void forget_note(void) {

@@ -85,11 +85,17 @@ static bool is_outside_sections(const struct mal_gc_thread *thread) {
            mal_load_relaxed(&thread->critical->depth) == 0;
 }
 
+/* A thread that was stopped in a region may just have left it and not have looked at the epoch yet:
+ * it is RUNNING for these two instructions of park.c, then BLOCKED again. */
+static bool is_held(const struct mal_gc_thread *thread, uint32_t epoch) {
+    return mal_gc_thread_is_stopped(thread, epoch) || mal_load_relaxed(&thread->blocking_depth) > 0;
+}
+
 static void assert_stopped(struct mal_gc_thread *thread, void *context) {
     const struct mal_gc_round *round = context;
     if (thread == round->self)
         return;
-    MAL_ASSERT(mal_gc_thread_is_stopped(thread, round->epoch));
+    MAL_ASSERT(is_held(thread, round->epoch));
     MAL_ASSERT(is_outside_sections(thread));
 }
 
