@@ -319,7 +319,7 @@ static const struct breach {
     enum level level;
     enum needs needs;
 } breaches[] = {
-    {"1: a thread runs on", a_thread_runs_on, "mal_gc_thread_is_stopped(thread", ASSERTED, A_STOP},
+    {"1: a thread runs on", a_thread_runs_on, "is_held(thread, round->epoch)", ASSERTED, A_STOP},
     {"1: a stopped thread is in a section", a_stopped_thread_is_in_a_section,
      "is_outside_sections(thread)", ASSERTED, A_STOP},
     {"2: protecting while marking", protecting_while_marking, "== MAL_GC_OFF", ASSERTED, NOTHING},
