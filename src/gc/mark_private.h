@@ -47,14 +47,18 @@ MAL_FAST void mal_gc_mark_push(struct mal_gc_worker *worker, uint64_t item) {
     buffer->item[buffer->count++] = item;
 }
 
-/* A word that may be a pointer. */
-MAL_FAST void mal_gc_mark_consider(struct mal_gc_worker *worker, uintptr_t word) {
-    uint64_t offset = mal_gc_offset(word);
-    if (!mal_gc_covers(offset))
-        return;
+/* An offset below the tables' limit. */
+MAL_FAST void mal_gc_mark_consider_offset(struct mal_gc_worker *worker, uint64_t offset) {
     uint32_t page = mal_gc_page_at(offset);
     if (page != 0)
         mal_gc_mark_push(worker, mal_gc_item(mal_gc_slot_start(offset, page), page));
+}
+
+/* A word that may be a pointer. */
+MAL_FAST void mal_gc_mark_consider(struct mal_gc_worker *worker, uintptr_t word) {
+    uint64_t offset = mal_gc_offset(word);
+    if (mal_gc_covers(offset))
+        mal_gc_mark_consider_offset(worker, offset);
 }
 
 /* A word of the program's, which may be writing it: that is what written pages are looked at again

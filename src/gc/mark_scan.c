@@ -47,11 +47,11 @@ static inline bool may_mark(const struct mal_gc_worker *worker) {
            mal_load_relaxed(&mal_gc_phase) == MAL_GC_MARK;
 }
 
-/* `count` objects as that of the item. */
-static inline void count_marked(struct mal_gc_worker *worker, uint64_t item, uint64_t count) {
-    unsigned span_class = mal_gc_item_span_class(item);
+/* `count` objects of the span that `offset` lies in. */
+static inline void count_marked(struct mal_gc_worker *worker, uint64_t offset, unsigned span_class,
+                                uint64_t count) {
     uint64_t bytes = span_class >> 1 == MAL_GC_CLASS_LARGE
-                         ? mal_gc_mark_large_bytes(mal_gc_mark_large_span(mal_gc_item_offset(item)))
+                         ? mal_gc_mark_large_bytes(mal_gc_mark_large_span(offset))
                          : mal_gc_class[span_class >> 1].size_bytes * count;
     worker->marked_bytes += bytes;
     if (!(span_class & MAL_GC_PAGE_NOSCAN))
@@ -78,7 +78,7 @@ static inline uint32_t keep_marked(struct mal_gc_worker *worker, const uint64_t 
     }
     if (mine == 0) /* somebody else was first, and counts them */
         return 0;
-    count_marked(worker, any, mine);
+    count_marked(worker, mal_gc_item_offset(any), mal_gc_item_span_class(any), mine);
     return mal_gc_item_span_class(any) & MAL_GC_PAGE_NOSCAN ? 0 : mine;
 }
 
@@ -174,16 +174,6 @@ void mal_gc_mark_scan(struct mal_gc_worker *worker, uint64_t from, uint64_t to) 
     }
 }
 
-static inline void scan_small(struct mal_gc_worker *worker, uint64_t from, uint64_t bytes) {
-    if (from % MAL_GC_MASK_BYTES + bytes > MAL_GC_MASK_BYTES) {
-        mal_gc_mark_scan(worker, from, from + bytes);
-        return;
-    }
-    MAL_ASSERT(holds_scan_objects(from));
-    worker->scanned_bytes += bytes;
-    scan_words(worker, from, mal_gc_mark_pointer_bits(from, from + bytes));
-}
-
 /* ---- large objects ---- */
 
 static void scan_oblet(struct mal_gc_worker *worker, uint64_t offset) {
@@ -199,15 +189,113 @@ static void scan_large(struct mal_gc_worker *worker, uint64_t offset) {
     scan_oblet(worker, offset);
 }
 
+/* ---- windows ---- */
+
+/* What is to be done in a window of small objects, all of one span. */
+struct visit {
+    struct mal_gc_line *line;
+    uint64_t window; /* where it begins */
+    uint64_t alloc;  /* its objects, as last read */
+    uint64_t wanted; /* those that something points to, by their starts */
+    uint64_t grey;   /* marked and not scanned */
+    uint64_t bytes;  /* of an object */
+    unsigned span_class;
+};
+
+/* Words of a block by their bits. Those that point to where an object of the window begins are
+ * wanted; all others go the usual way. What a word is cannot be foretold, so there is no branch
+ * before all have been read. */
+MAL_FAST void scan_block(struct mal_gc_worker *worker, struct visit *visit, uint64_t block,
+                         uint64_t words) {
+    uintptr_t base = mal_gc_tables.base;
+    uint64_t limit = mal_load_relaxed(&mal_gc_tables.limit);
+    uint64_t window = visit->window, alloc = visit->alloc, wanted = visit->wanted;
+    uint64_t elsewhere[64];
+    uint32_t count = 0;
+    for (; words; words &= words - 1) {
+        uint64_t at = block + (uint64_t)__builtin_ctzll(words) * MAL_GC_WORD_BYTES;
+        uint64_t offset = mal_gc_mark_load((const uintptr_t *)(base + at)) - base;
+        uint64_t here =
+            alloc & mal_gc_bit_at(offset) & -(uint64_t)(offset - window < MAL_GC_WINDOW_BYTES);
+        wanted |= here;
+        elsewhere[count] = offset;
+        count += (here == 0) & (offset < limit);
+    }
+    visit->wanted = wanted;
+    for (uint32_t i = 0; i < count; i++)
+        mal_gc_mark_consider_offset(worker, elsewhere[i]);
+}
+
+/* From a bit per granule to a bit for the first word of each; mostly it is one. */
+MAL_FAST uint64_t first_words(uint32_t granules) {
+    return granules & (granules - 1) ? mal_gc_spread(granules)
+                                     : 1ull << 2 * __builtin_ctz(granules);
+}
+
+/* All words of the grey objects; none overlap, so a product has the words of all of them. The last
+ * may reach into the next block, and the next window. */
+MAL_FAST void scan_grey(struct mal_gc_worker *worker, struct visit *visit) {
+    uint64_t object = ~0ull >> (64 - visit->bytes / MAL_GC_WORD_BYTES);
+    uint64_t grey = visit->grey, reaches = 0, block = visit->window;
+    visit->grey = 0;
+    worker->scanned_bytes += mal_popcount(grey) * visit->bytes;
+    for (; grey | reaches; grey >>= 32, block += MAL_GC_MASK_BYTES) {
+        uint64_t words = reaches;
+        reaches = 0;
+        if ((uint32_t)grey) {
+            unsigned __int128 all = (unsigned __int128)first_words((uint32_t)grey) * object;
+            words |= (uint64_t)all;
+            reaches = (uint64_t)(all >> 64);
+        }
+        if (words)
+            scan_block(worker, visit, block, words & mal_load_relaxed(mal_gc_pointer_word(block)));
+    }
+}
+
+/* Marks what is wanted and white. */
+MAL_FAST void mark_wanted(struct mal_gc_worker *worker, struct visit *visit) {
+    uint64_t seen = mal_load_relaxed(&visit->line->mark);
+    visit->alloc = mal_load_relaxed(&visit->line->alloc);
+    uint64_t bits = visit->wanted & visit->alloc & ~seen;
+    visit->wanted = 0;
+    if (!bits)
+        return;
+    MAL_ASSERT(may_mark(worker));
+    bits = set_marks(visit->line, seen, bits);
+    if (bits)
+        count_marked(worker, visit->window, visit->span_class, mal_popcount(bits));
+    visit->grey |= bits;
+}
+
+static void scan_each(struct mal_gc_worker *worker, const struct visit *visit) {
+    for (uint64_t grey = visit->grey; grey; grey &= grey - 1) {
+        uint64_t offset = visit->window + ((uint64_t)__builtin_ctzll(grey) << MAL_GRANULE_SHIFT);
+        if (visit->span_class >> 1 == MAL_GC_CLASS_LARGE)
+            scan_large(worker, offset);
+        else
+            mal_gc_mark_scan(worker, offset, offset + visit->bytes);
+    }
+}
+
+static inline void visit_window(struct mal_gc_worker *worker, struct visit *visit) {
+    mark_wanted(worker, visit);
+    if (visit->span_class & MAL_GC_PAGE_NOSCAN)
+        return;
+    if (visit->bytes > MAL_GC_MASK_BYTES || visit->span_class >> 1 == MAL_GC_CLASS_LARGE) {
+        scan_each(worker, visit);
+        return;
+    }
+    while (visit->grey) {
+        scan_grey(worker, visit);
+        if (visit->wanted)
+            mark_wanted(worker, visit);
+    }
+}
+
 /* ---- items, processed ---- */
 
-static inline void scan_object(struct mal_gc_worker *worker, uint64_t item) {
-    uint64_t offset = mal_gc_item_offset(item);
-    unsigned class = mal_gc_item_span_class(item) >> 1;
-    if (MAL_UNLIKELY(class == MAL_GC_CLASS_LARGE))
-        scan_large(worker, offset);
-    else
-        scan_small(worker, offset, mal_gc_class[class].size_bytes);
+static bool is_part(uint64_t item) {
+    return item & (MAL_GC_ITEM_OBLET | MAL_GC_ITEM_PIECE);
 }
 
 static MAL_SLOW void scan_part(struct mal_gc_worker *worker, uint64_t item) {
@@ -216,6 +304,29 @@ static MAL_SLOW void scan_part(struct mal_gc_worker *worker, uint64_t item) {
         scan_oblet(worker, offset);
     else
         mal_gc_mark_rescan_in_page(worker, offset, offset + MAL_GC_PIECE_BYTES);
+}
+
+/* The first of the items and those behind it that lie in its window; returns how many. */
+static inline uint32_t process_one_window(struct mal_gc_worker *worker, const uint64_t *item,
+                                          uint32_t count) {
+    uint64_t offset = mal_gc_item_offset(*item);
+    unsigned span_class = mal_gc_item_span_class(*item);
+    struct visit visit = {
+        .line = mal_gc_line_at(offset),
+        .window = mal_round_down(offset, MAL_GC_WINDOW_BYTES),
+        .bytes = mal_gc_class[span_class >> 1].size_bytes,
+        .span_class = span_class,
+    };
+    uint32_t done = 0;
+    do {
+        uint64_t bit = mal_gc_bit_at(mal_gc_item_offset(item[done]));
+        uint64_t is_grey = -(item[done] & MAL_GC_ITEM_GREY);
+        visit.grey |= bit & is_grey;
+        visit.wanted |= bit & ~is_grey;
+        done++;
+    } while (done < count && !is_part(item[done]) && line_of(item[done]) == visit.line);
+    visit_window(worker, &visit);
+    return done;
 }
 
 /* ---- the loop ---- */
@@ -235,20 +346,21 @@ static inline void look_ahead(struct mal_gc_worker *worker) {
     worker->ahead_count = count;
 }
 
-/* Marked all at once, then scanned. Meanwhile the lines of the next ones are sent for, two at a
- * time: so there are always some on their way and never more than the CPU can wait for. */
-static inline void process(struct mal_gc_worker *worker, uint64_t *item, uint32_t count) {
-    count = mark_items(worker, item, count);
-    for (uint32_t i = 0; i < worker->ahead_count || i < count; i++) {
-        if (i < worker->ahead_count)
-            prefetch(worker->ahead[i]);
-        if (i >= count)
-            continue;
-        if (MAL_UNLIKELY(item[i] & (MAL_GC_ITEM_OBLET | MAL_GC_ITEM_PIECE)))
-            scan_part(worker, item[i]);
+/* For each item that is processed the lines of one of the next ones are sent for: so there are
+ * always some on their way and never more than the CPU can wait for. */
+static inline void process(struct mal_gc_worker *worker, const uint64_t *item, uint32_t count) {
+    uint32_t sent = 0;
+    for (uint32_t i = 0; i < count;) {
+        uint32_t from = i;
+        if (MAL_UNLIKELY(is_part(item[i])))
+            scan_part(worker, item[i++]);
         else
-            scan_object(worker, item[i]);
+            i += process_one_window(worker, item + i, count - i);
+        for (; from < i && sent < worker->ahead_count; from++)
+            prefetch(worker->ahead[sent++]);
     }
+    while (sent < worker->ahead_count)
+        prefetch(worker->ahead[sent++]);
 }
 
 /* Up to LOOKS_EVERY items, fewer where they are large; false when the worker has none left. */
