@@ -191,14 +191,14 @@ static void scan_large(struct mal_gc_worker *worker, uint64_t offset) {
 
 /* ---- windows ---- */
 
-/* What is to be done in a window of small objects, all of one span. */
+/* What is to be done in a window, which is all of one span. */
 struct visit {
     struct mal_gc_line *line;
     uint64_t window; /* where it begins */
     uint64_t alloc;  /* its objects, as last read */
     uint64_t wanted; /* those that something points to, by their starts */
-    uint64_t grey;   /* marked and not scanned */
-    uint64_t bytes;  /* of an object */
+    uint64_t grey;   /* marked, by this visit or before it, and not scanned */
+    uint32_t items;  /* that it was made of */
     unsigned span_class;
 };
 
@@ -232,13 +232,11 @@ MAL_FAST uint64_t first_words(uint32_t granules) {
                                      : 1ull << 2 * __builtin_ctz(granules);
 }
 
-/* All words of the grey objects; none overlap, so a product has the words of all of them. The last
- * may reach into the next block, and the next window. */
-MAL_FAST void scan_grey(struct mal_gc_worker *worker, struct visit *visit) {
-    uint64_t object = ~0ull >> (64 - visit->bytes / MAL_GC_WORD_BYTES);
+/* All words of the grey objects of at most one block; none overlap, so a product has the words of
+ * all of them. The last may reach into the next block, and the next window. */
+MAL_FAST void scan_grey(struct mal_gc_worker *worker, struct visit *visit, uint64_t object) {
     uint64_t grey = visit->grey, reaches = 0, block = visit->window;
     visit->grey = 0;
-    worker->scanned_bytes += mal_popcount(grey) * visit->bytes;
     for (; grey | reaches; grey >>= 32, block += MAL_GC_MASK_BYTES) {
         uint64_t words = reaches;
         reaches = 0;
@@ -252,44 +250,57 @@ MAL_FAST void scan_grey(struct mal_gc_worker *worker, struct visit *visit) {
     }
 }
 
-/* Marks what is wanted and white. */
-MAL_FAST void mark_wanted(struct mal_gc_worker *worker, struct visit *visit) {
+/* Marks what is wanted and white: that is grey then. Returns it. */
+MAL_FAST uint64_t mark_wanted(struct mal_gc_worker *worker, struct visit *visit) {
     uint64_t seen = mal_load_relaxed(&visit->line->mark);
     visit->alloc = mal_load_relaxed(&visit->line->alloc);
     uint64_t bits = visit->wanted & visit->alloc & ~seen;
     visit->wanted = 0;
     if (!bits)
-        return;
+        return 0;
     MAL_ASSERT(may_mark(worker));
     bits = set_marks(visit->line, seen, bits);
-    if (bits)
-        count_marked(worker, visit->window, visit->span_class, mal_popcount(bits));
     visit->grey |= bits;
+    return bits;
 }
 
-static void scan_each(struct mal_gc_worker *worker, const struct visit *visit) {
+/* Whether anything is to be scanned. */
+static inline bool begin_visit(struct mal_gc_worker *worker, struct visit *visit) {
+    uint64_t marked = mark_wanted(worker, visit);
+    if (marked)
+        count_marked(worker, visit->window, visit->span_class, mal_popcount(marked));
+    return visit->grey && !(visit->span_class & MAL_GC_PAGE_NOSCAN);
+}
+
+static MAL_SLOW void scan_each(struct mal_gc_worker *worker, const struct visit *visit,
+                               uint64_t bytes) {
     for (uint64_t grey = visit->grey; grey; grey &= grey - 1) {
         uint64_t offset = visit->window + ((uint64_t)__builtin_ctzll(grey) << MAL_GRANULE_SHIFT);
         if (visit->span_class >> 1 == MAL_GC_CLASS_LARGE)
             scan_large(worker, offset);
         else
-            mal_gc_mark_scan(worker, offset, offset + visit->bytes);
+            mal_gc_mark_scan(worker, offset, offset + bytes);
     }
 }
 
-static inline void visit_window(struct mal_gc_worker *worker, struct visit *visit) {
-    mark_wanted(worker, visit);
-    if (visit->span_class & MAL_GC_PAGE_NOSCAN)
-        return;
-    if (visit->bytes > MAL_GC_MASK_BYTES || visit->span_class >> 1 == MAL_GC_CLASS_LARGE) {
-        scan_each(worker, visit);
+/* Scans what is grey, and what that leads to in the window. */
+static inline void finish_visit(struct mal_gc_worker *worker, struct visit *visit) {
+    uint64_t bytes = mal_gc_class[visit->span_class >> 1].size_bytes;
+    MAL_ASSERT(holds_scan_objects(visit->window));
+    if (MAL_UNLIKELY(bytes - 1 >= MAL_GC_MASK_BYTES)) {
+        scan_each(worker, visit, bytes);
         return;
     }
+    uint64_t object = ~0ull >> (64 - bytes / MAL_GC_WORD_BYTES);
+    uint64_t scanned = visit->grey, marked = 0;
     while (visit->grey) {
-        scan_grey(worker, visit);
+        scan_grey(worker, visit, object);
         if (visit->wanted)
-            mark_wanted(worker, visit);
+            marked |= mark_wanted(worker, visit);
     }
+    worker->scanned_bytes += mal_popcount(scanned | marked) * bytes;
+    if (marked)
+        count_marked(worker, visit->window, visit->span_class, mal_popcount(marked));
 }
 
 /* ---- items, processed ---- */
@@ -306,27 +317,23 @@ static MAL_SLOW void scan_part(struct mal_gc_worker *worker, uint64_t item) {
         mal_gc_mark_rescan_in_page(worker, offset, offset + MAL_GC_PIECE_BYTES);
 }
 
-/* The first of the items and those behind it that lie in its window; returns how many. */
-static inline uint32_t process_one_window(struct mal_gc_worker *worker, const uint64_t *item,
-                                          uint32_t count) {
+/* Of the first of the items and those behind it that lie in its window. */
+static inline struct visit visit_of(const uint64_t *item, uint32_t count) {
     uint64_t offset = mal_gc_item_offset(*item);
-    unsigned span_class = mal_gc_item_span_class(*item);
     struct visit visit = {
         .line = mal_gc_line_at(offset),
         .window = mal_round_down(offset, MAL_GC_WINDOW_BYTES),
-        .bytes = mal_gc_class[span_class >> 1].size_bytes,
-        .span_class = span_class,
+        .span_class = mal_gc_item_span_class(*item),
     };
-    uint32_t done = 0;
     do {
-        uint64_t bit = mal_gc_bit_at(mal_gc_item_offset(item[done]));
-        uint64_t is_grey = -(item[done] & MAL_GC_ITEM_GREY);
+        uint64_t now = item[visit.items++];
+        uint64_t is_grey = -(now & MAL_GC_ITEM_GREY);
+        uint64_t bit = mal_gc_bit_at(mal_gc_item_offset(now));
         visit.grey |= bit & is_grey;
         visit.wanted |= bit & ~is_grey;
-        done++;
-    } while (done < count && !is_part(item[done]) && line_of(item[done]) == visit.line);
-    visit_window(worker, &visit);
-    return done;
+    } while (visit.items < count && !is_part(item[visit.items]) &&
+             line_of(item[visit.items]) == visit.line);
+    return visit;
 }
 
 /* ---- the loop ---- */
@@ -346,18 +353,32 @@ static inline void look_ahead(struct mal_gc_worker *worker) {
     worker->ahead_count = count;
 }
 
-/* For each item that is processed the lines of one of the next ones are sent for: so there are
+/* Marks what the items say; what is then to be scanned. Returns how many. */
+static inline uint32_t begin_visits(struct mal_gc_worker *worker, const uint64_t *item,
+                                    uint32_t count, struct visit *visits) {
+    uint32_t begun = 0;
+    for (uint32_t i = 0; i < count;) {
+        if (MAL_UNLIKELY(is_part(item[i]))) {
+            scan_part(worker, item[i++]);
+            continue;
+        }
+        visits[begun] = visit_of(item + i, count - i);
+        i += visits[begun].items;
+        begun += begin_visit(worker, &visits[begun]);
+    }
+    return begun;
+}
+
+/* Marked all at once, then scanned. Meanwhile the lines of the next ones are sent for: so there are
  * always some on their way and never more than the CPU can wait for. */
 static inline void process(struct mal_gc_worker *worker, const uint64_t *item, uint32_t count) {
+    struct visit visits[MAL_GC_AHEAD_ITEMS];
+    uint32_t begun = begin_visits(worker, item, count, visits);
     uint32_t sent = 0;
-    for (uint32_t i = 0; i < count;) {
-        uint32_t from = i;
-        if (MAL_UNLIKELY(is_part(item[i])))
-            scan_part(worker, item[i++]);
-        else
-            i += process_one_window(worker, item + i, count - i);
-        for (; from < i && sent < worker->ahead_count; from++)
+    for (uint32_t i = 0; i < begun; i++) {
+        for (uint32_t j = 0; j < visits[i].items && sent < worker->ahead_count; j++)
             prefetch(worker->ahead[sent++]);
+        finish_visit(worker, &visits[i]);
     }
     while (sent < worker->ahead_count)
         prefetch(worker->ahead[sent++]);
