@@ -226,28 +226,33 @@ MAL_FAST void scan_block(struct mal_gc_worker *worker, struct visit *visit, uint
         mal_gc_mark_consider_offset(worker, elsewhere[i]);
 }
 
-/* From a bit per granule to a bit for the first word of each; mostly it is one. */
-MAL_FAST uint64_t first_words(uint32_t granules) {
-    return granules & (granules - 1) ? mal_gc_spread(granules)
-                                     : 1ull << 2 * __builtin_ctz(granules);
+/* All words of several grey objects. None overlap, so a product has the words of all of them. The
+ * last may reach into the next block, and the next window. */
+MAL_FAST void scan_many(struct mal_gc_worker *worker, struct visit *visit, uint64_t grey,
+                        uint64_t object) {
+    uint64_t reaches = 0, block = visit->window;
+    for (; grey | reaches; grey >>= 32, block += MAL_GC_MASK_BYTES) {
+        unsigned __int128 all = (unsigned __int128)mal_gc_spread((uint32_t)grey) * object;
+        uint64_t words = ((uint64_t)all | reaches) & mal_load_relaxed(mal_gc_pointer_word(block));
+        reaches = (uint64_t)(all >> 64);
+        scan_block(worker, visit, block, words);
+    }
 }
 
-/* All words of the grey objects of at most one block; none overlap, so a product has the words of
- * all of them. The last may reach into the next block, and the next window. */
+/* What is grey; `object` has a bit for each word of an object of at most one block. Where one
+ * object is all of it, no branch tells in which block it lies. */
 MAL_FAST void scan_grey(struct mal_gc_worker *worker, struct visit *visit, uint64_t object) {
-    uint64_t grey = visit->grey, reaches = 0, block = visit->window;
+    uint64_t grey = visit->grey;
+    unsigned first = (unsigned)__builtin_ctzll(grey);
+    unsigned shift = 2 * first & 63;
     visit->grey = 0;
-    for (; grey | reaches; grey >>= 32, block += MAL_GC_MASK_BYTES) {
-        uint64_t words = reaches;
-        reaches = 0;
-        if ((uint32_t)grey) {
-            unsigned __int128 all = (unsigned __int128)first_words((uint32_t)grey) * object;
-            words |= (uint64_t)all;
-            reaches = (uint64_t)(all >> 64);
-        }
-        if (words)
-            scan_block(worker, visit, block, words & mal_load_relaxed(mal_gc_pointer_word(block)));
+    if (grey & (grey - 1) || object << shift >> shift != object) {
+        scan_many(worker, visit, grey, object);
+        return;
     }
+    uint64_t block = visit->window + (first & 32) * (MAL_GC_MASK_BYTES / 32);
+    scan_block(worker, visit, block,
+               object << shift & mal_load_relaxed(mal_gc_pointer_word(block)));
 }
 
 /* Marks what is wanted and white: that is grey then. Returns it. */
