@@ -36,6 +36,7 @@
 
 #define LOOKS_EVERY 64u /* items between two looks at `stop` and at whether others starve */
 #define LOOKS_EVERY_BYTES (16u << 10)
+#define SENT_AT_ONCE 1u
 
 uint32_t mal_gc_mark_overflowed;
 
@@ -191,154 +192,179 @@ static void scan_large(struct mal_gc_worker *worker, uint64_t offset) {
 
 /* ---- windows ---- */
 
-/* What is to be done in a window, which is all of one span. */
-struct visit {
+/* A window, which is all of one span. */
+struct window {
     struct mal_gc_line *line;
-    uint64_t window; /* where it begins */
+    uint64_t offset; /* where it begins */
     uint64_t alloc;  /* its objects, as last read */
-    uint64_t wanted; /* those that something points to, by their starts */
-    uint64_t grey;   /* marked, by this visit or before it, and not scanned */
-    uint32_t items;  /* that it was made of */
-    unsigned span_class;
+    uint64_t object; /* a bit for each word of one that begins at the first */
 };
 
 /* Words of a block by their bits. Those that point to where an object of the window begins are
- * wanted; all others go the usual way. What a word is cannot be foretold, so there is no branch
- * before all have been read. */
-MAL_FAST void scan_block(struct mal_gc_worker *worker, struct visit *visit, uint64_t block,
-                         uint64_t words) {
+ * returned, by its bit; all others go the usual way. What a word is cannot be foretold, so there is
+ * no branch before all have been read. */
+MAL_FAST uint64_t scan_block(struct mal_gc_worker *worker, const struct window *window,
+                             uint64_t block, uint64_t words) {
     uintptr_t base = mal_gc_tables.base;
     uint64_t limit = mal_load_relaxed(&mal_gc_tables.limit);
-    uint64_t window = visit->window, alloc = visit->alloc, wanted = visit->wanted;
+    uint64_t wanted = 0;
     uint64_t elsewhere[64];
     uint32_t count = 0;
     for (; words; words &= words - 1) {
         uint64_t at = block + (uint64_t)__builtin_ctzll(words) * MAL_GC_WORD_BYTES;
         uint64_t offset = mal_gc_mark_load((const uintptr_t *)(base + at)) - base;
-        uint64_t here =
-            alloc & mal_gc_bit_at(offset) & -(uint64_t)(offset - window < MAL_GC_WINDOW_BYTES);
+        uint64_t is_inside = -(uint64_t)(offset - window->offset < MAL_GC_WINDOW_BYTES);
+        uint64_t here = window->alloc & mal_gc_bit_at(offset) & is_inside;
         wanted |= here;
         elsewhere[count] = offset;
         count += (here == 0) & (offset < limit);
     }
-    visit->wanted = wanted;
     for (uint32_t i = 0; i < count; i++)
         mal_gc_mark_consider_offset(worker, elsewhere[i]);
+    return wanted;
 }
 
 /* All words of several grey objects. None overlap, so a product has the words of all of them. The
  * last may reach into the next block, and the next window. */
-MAL_FAST void scan_many(struct mal_gc_worker *worker, struct visit *visit, uint64_t grey,
-                        uint64_t object) {
-    uint64_t reaches = 0, block = visit->window;
-    for (; grey | reaches; grey >>= 32, block += MAL_GC_MASK_BYTES) {
-        unsigned __int128 all = (unsigned __int128)mal_gc_spread((uint32_t)grey) * object;
+MAL_FAST uint64_t scan_many(struct mal_gc_worker *worker, const struct window *window,
+                            uint64_t grey) {
+    uint64_t wanted = 0, reaches = 0;
+    for (uint64_t block = window->offset; grey | reaches; grey >>= 32, block += MAL_GC_MASK_BYTES) {
+        unsigned __int128 all = (unsigned __int128)mal_gc_spread((uint32_t)grey) * window->object;
         uint64_t words = ((uint64_t)all | reaches) & mal_load_relaxed(mal_gc_pointer_word(block));
         reaches = (uint64_t)(all >> 64);
-        scan_block(worker, visit, block, words);
+        wanted |= scan_block(worker, window, block, words);
     }
+    return wanted;
 }
 
-/* What is grey; `object` has a bit for each word of an object of at most one block. Where one
- * object is all of it, no branch tells in which block it lies. */
-MAL_FAST void scan_grey(struct mal_gc_worker *worker, struct visit *visit, uint64_t object) {
-    uint64_t grey = visit->grey;
+/* The words of grey objects. Where it is one, no branch tells in which block it lies. */
+MAL_FAST uint64_t scan_grey(struct mal_gc_worker *worker, const struct window *window,
+                            uint64_t grey) {
     unsigned first = (unsigned)__builtin_ctzll(grey);
     unsigned shift = 2 * first & 63;
-    visit->grey = 0;
-    if (grey & (grey - 1) || object << shift >> shift != object) {
-        scan_many(worker, visit, grey, object);
-        return;
+    if (grey & (grey - 1) || window->object << shift >> shift != window->object)
+        return scan_many(worker, window, grey);
+    uint64_t block = window->offset + (first & 32) * (MAL_GC_MASK_BYTES / 32);
+    return scan_block(worker, window, block,
+                      window->object << shift & mal_load_relaxed(mal_gc_pointer_word(block)));
+}
+
+static inline uint64_t mark_wanted(struct mal_gc_worker *worker, struct window *window,
+                                   uint64_t wanted) {
+    uint64_t seen = mal_load_relaxed(&window->line->mark);
+    window->alloc = mal_load_relaxed(&window->line->alloc);
+    uint64_t bits = wanted & window->alloc & ~seen;
+    MAL_ASSERT(!bits || may_mark(worker));
+    return bits ? set_marks(window->line, seen, bits) : 0;
+}
+
+/* Scans what is grey in the item's window, and what that leads to there. Small objects are counted
+ * here, as marked and as scanned. */
+static inline void scan_window(struct mal_gc_worker *worker, uint64_t item, uint64_t grey,
+                               uint64_t object_bytes) {
+    uint64_t offset = mal_gc_item_offset(item);
+    struct window window = {
+        .line = mal_gc_line_at(offset),
+        .offset = mal_round_down(offset, MAL_GC_WINDOW_BYTES),
+        .object = ~0ull >> (64 - object_bytes / MAL_GC_WORD_BYTES),
+    };
+    uint64_t scanned = grey;
+    window.alloc = mal_load_relaxed(&window.line->alloc);
+    MAL_ASSERT(holds_scan_objects(offset));
+    for (;;) {
+        uint64_t wanted = scan_grey(worker, &window, grey);
+        if (!wanted || !(grey = mark_wanted(worker, &window, wanted)))
+            break;
+        scanned |= grey;
     }
-    uint64_t block = visit->window + (first & 32) * (MAL_GC_MASK_BYTES / 32);
-    scan_block(worker, visit, block,
-               object << shift & mal_load_relaxed(mal_gc_pointer_word(block)));
+    uint64_t bytes = mal_popcount(scanned) * object_bytes;
+    worker->scanned_bytes += bytes;
+    worker->marked_bytes += bytes;
+    worker->marked_scan_bytes += bytes;
 }
 
-/* Marks what is wanted and white: that is grey then. Returns it. */
-MAL_FAST uint64_t mark_wanted(struct mal_gc_worker *worker, struct visit *visit) {
-    uint64_t seen = mal_load_relaxed(&visit->line->mark);
-    visit->alloc = mal_load_relaxed(&visit->line->alloc);
-    uint64_t bits = visit->wanted & visit->alloc & ~seen;
-    visit->wanted = 0;
-    if (!bits)
-        return 0;
-    MAL_ASSERT(may_mark(worker));
-    bits = set_marks(visit->line, seen, bits);
-    visit->grey |= bits;
-    return bits;
-}
-
-/* Whether anything is to be scanned. */
-static inline bool begin_visit(struct mal_gc_worker *worker, struct visit *visit) {
-    uint64_t marked = mark_wanted(worker, visit);
-    if (marked)
-        count_marked(worker, visit->window, visit->span_class, mal_popcount(marked));
-    return visit->grey && !(visit->span_class & MAL_GC_PAGE_NOSCAN);
-}
-
-static MAL_SLOW void scan_each(struct mal_gc_worker *worker, const struct visit *visit,
-                               uint64_t bytes) {
-    for (uint64_t grey = visit->grey; grey; grey &= grey - 1) {
-        uint64_t offset = visit->window + ((uint64_t)__builtin_ctzll(grey) << MAL_GRANULE_SHIFT);
-        if (visit->span_class >> 1 == MAL_GC_CLASS_LARGE)
+static MAL_SLOW void scan_each(struct mal_gc_worker *worker, uint64_t item, uint64_t grey,
+                               uint64_t object_bytes) {
+    unsigned span_class = mal_gc_item_span_class(item);
+    uint64_t window = mal_round_down(mal_gc_item_offset(item), MAL_GC_WINDOW_BYTES);
+    for (; grey; grey &= grey - 1) {
+        uint64_t offset = window + ((uint64_t)__builtin_ctzll(grey) << MAL_GRANULE_SHIFT);
+        count_marked(worker, offset, span_class, 1);
+        if (span_class >> 1 == MAL_GC_CLASS_LARGE)
             scan_large(worker, offset);
         else
-            mal_gc_mark_scan(worker, offset, offset + bytes);
+            mal_gc_mark_scan(worker, offset, offset + object_bytes);
     }
-}
-
-/* Scans what is grey, and what that leads to in the window. */
-static inline void finish_visit(struct mal_gc_worker *worker, struct visit *visit) {
-    uint64_t bytes = mal_gc_class[visit->span_class >> 1].size_bytes;
-    MAL_ASSERT(holds_scan_objects(visit->window));
-    if (MAL_UNLIKELY(bytes - 1 >= MAL_GC_MASK_BYTES)) {
-        scan_each(worker, visit, bytes);
-        return;
-    }
-    uint64_t object = ~0ull >> (64 - bytes / MAL_GC_WORD_BYTES);
-    uint64_t scanned = visit->grey, marked = 0;
-    while (visit->grey) {
-        scan_grey(worker, visit, object);
-        if (visit->wanted)
-            marked |= mark_wanted(worker, visit);
-    }
-    worker->scanned_bytes += mal_popcount(scanned | marked) * bytes;
-    if (marked)
-        count_marked(worker, visit->window, visit->span_class, mal_popcount(marked));
 }
 
 /* ---- items, processed ---- */
 
-static bool is_part(uint64_t item) {
-    return item & (MAL_GC_ITEM_OBLET | MAL_GC_ITEM_PIECE);
+/* Objects of one window that are marked and to be scanned. */
+struct visit {
+    uint64_t item; /* one of them, or one beside them */
+    uint64_t grey;
+};
+
+static inline void finish_visit(struct mal_gc_worker *worker, const struct visit *visit) {
+    uint64_t bytes = mal_gc_class[mal_gc_item_span_class(visit->item) >> 1].size_bytes;
+    if (MAL_UNLIKELY(bytes - 1 >= MAL_GC_MASK_BYTES)) /* 0 in class LARGE */
+        scan_each(worker, visit->item, visit->grey, bytes);
+    else
+        scan_window(worker, visit->item, visit->grey, bytes);
 }
 
-static MAL_SLOW void scan_part(struct mal_gc_worker *worker, uint64_t item) {
+/* A grey item was counted when it was marked, and its visit will count it once more. */
+static MAL_SLOW uint32_t begin_grey(struct mal_gc_worker *worker, uint64_t item,
+                                    struct visit *visit) {
+    uint64_t marked = worker->marked_bytes;
     uint64_t offset = mal_gc_item_offset(item);
+    count_marked(worker, offset, mal_gc_item_span_class(item), 1);
+    uint64_t bytes = worker->marked_bytes - marked;
+    worker->marked_bytes -= 2 * bytes;
+    worker->marked_scan_bytes -= 2 * bytes;
+    *visit = (struct visit){item, mal_gc_bit_at(offset)};
+    return 1;
+}
+
+/* Part of an object or of memory, or an object that is marked. Returns how many visits it makes. */
+static MAL_SLOW uint32_t begin_flagged(struct mal_gc_worker *worker, uint64_t item,
+                                       struct visit *visit) {
+    uint64_t offset = mal_gc_item_offset(item);
+    if (item & MAL_GC_ITEM_GREY)
+        return begin_grey(worker, item, visit);
     if (item & MAL_GC_ITEM_OBLET)
         scan_oblet(worker, offset);
     else
         mal_gc_mark_rescan_in_page(worker, offset, offset + MAL_GC_PIECE_BYTES);
+    return 0;
 }
 
-/* Of the first of the items and those behind it that lie in its window. */
-static inline struct visit visit_of(const uint64_t *item, uint32_t count) {
-    uint64_t offset = mal_gc_item_offset(*item);
-    struct visit visit = {
-        .line = mal_gc_line_at(offset),
-        .window = mal_round_down(offset, MAL_GC_WINDOW_BYTES),
-        .span_class = mal_gc_item_span_class(*item),
-    };
-    do {
-        uint64_t now = item[visit.items++];
-        uint64_t is_grey = -(now & MAL_GC_ITEM_GREY);
-        uint64_t bit = mal_gc_bit_at(mal_gc_item_offset(now));
-        visit.grey |= bit & is_grey;
-        visit.wanted |= bit & ~is_grey;
-    } while (visit.items < count && !is_part(item[visit.items]) &&
-             line_of(item[visit.items]) == visit.line);
-    return visit;
+/* Marks what the items say, neighbours in one window by one atomic operation. Returns how many
+ * visits are to be made. */
+static inline uint32_t begin_visits(struct mal_gc_worker *worker, const uint64_t *item,
+                                    uint32_t count, struct visit *visits) {
+    uint32_t begun = 0;
+    for (uint32_t i = 0; i < count;) {
+        uint64_t first = item[i];
+        if (MAL_UNLIKELY(first & MAL_GC_ITEM_FLAGS)) {
+            begun += begin_flagged(worker, item[i++], &visits[begun]);
+            continue;
+        }
+        struct window window = {.line = line_of(first)};
+        uint64_t wanted = 0;
+        do {
+            wanted |= mal_gc_bit_at(mal_gc_item_offset(item[i++]));
+        } while (i < count && !(item[i] & MAL_GC_ITEM_FLAGS) && line_of(item[i]) == window.line);
+        uint64_t grey = mark_wanted(worker, &window, wanted);
+        visits[begun] = (struct visit){first, grey};
+        if (!(mal_gc_item_span_class(first) & MAL_GC_PAGE_NOSCAN))
+            begun += grey != 0;
+        else if (grey)
+            count_marked(worker, mal_gc_item_offset(first), mal_gc_item_span_class(first),
+                         mal_popcount(grey));
+    }
+    return begun;
 }
 
 /* ---- the loop ---- */
@@ -358,22 +384,6 @@ static inline void look_ahead(struct mal_gc_worker *worker) {
     worker->ahead_count = count;
 }
 
-/* Marks what the items say; what is then to be scanned. Returns how many. */
-static inline uint32_t begin_visits(struct mal_gc_worker *worker, const uint64_t *item,
-                                    uint32_t count, struct visit *visits) {
-    uint32_t begun = 0;
-    for (uint32_t i = 0; i < count;) {
-        if (MAL_UNLIKELY(is_part(item[i]))) {
-            scan_part(worker, item[i++]);
-            continue;
-        }
-        visits[begun] = visit_of(item + i, count - i);
-        i += visits[begun].items;
-        begun += begin_visit(worker, &visits[begun]);
-    }
-    return begun;
-}
-
 /* Marked all at once, then scanned. Meanwhile the lines of the next ones are sent for: so there are
  * always some on their way and never more than the CPU can wait for. */
 static inline void process(struct mal_gc_worker *worker, const uint64_t *item, uint32_t count) {
@@ -381,7 +391,7 @@ static inline void process(struct mal_gc_worker *worker, const uint64_t *item, u
     uint32_t begun = begin_visits(worker, item, count, visits);
     uint32_t sent = 0;
     for (uint32_t i = 0; i < begun; i++) {
-        for (uint32_t j = 0; j < visits[i].items && sent < worker->ahead_count; j++)
+        for (uint32_t j = 0; j < SENT_AT_ONCE && sent < worker->ahead_count; j++)
             prefetch(worker->ahead[sent++]);
         finish_visit(worker, &visits[i]);
     }
