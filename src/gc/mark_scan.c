@@ -200,27 +200,41 @@ struct window {
     uint64_t object; /* a bit for each word of one that begins at the first */
 };
 
+/* Those words of a block that point into the window, but not to where an object begins. */
+static MAL_SLOW void scan_inner(struct mal_gc_worker *worker, const struct window *window,
+                                uint64_t block, uint64_t words) {
+    for (; words; words &= words - 1) {
+        uint64_t offset = mal_gc_offset(
+            mal_gc_mark_load_word(block + (uint64_t)__builtin_ctzll(words) * MAL_GC_WORD_BYTES));
+        if (offset - window->offset < MAL_GC_WINDOW_BYTES &&
+            !(window->alloc & mal_gc_bit_at(offset)))
+            mal_gc_mark_consider_offset(worker, offset);
+    }
+}
+
 /* Words of a block by their bits. Those that point to where an object of the window begins are
  * returned, by its bit; all others go the usual way. What a word is cannot be foretold, so there is
  * no branch before all have been read. */
 MAL_FAST uint64_t scan_block(struct mal_gc_worker *worker, const struct window *window,
                              uint64_t block, uint64_t words) {
-    uintptr_t base = mal_gc_tables.base;
-    uint64_t limit = mal_load_relaxed(&mal_gc_tables.limit);
-    uint64_t wanted = 0;
+    uint64_t base = mal_gc_tables.base, limit = mal_load_relaxed(&mal_gc_tables.limit);
+    const uintptr_t *first = (const uintptr_t *)(base + block);
     uint64_t elsewhere[64];
+    uint64_t wanted = 0;
     uint32_t count = 0;
-    for (; words; words &= words - 1) {
-        uint64_t at = block + (uint64_t)__builtin_ctzll(words) * MAL_GC_WORD_BYTES;
-        uint64_t offset = mal_gc_mark_load((const uintptr_t *)(base + at)) - base;
-        uint64_t is_inside = -(uint64_t)(offset - window->offset < MAL_GC_WINDOW_BYTES);
-        uint64_t here = window->alloc & mal_gc_bit_at(offset) & is_inside;
-        wanted |= here;
+    for (uint64_t left = words; left; left &= left - 1) {
+        uint64_t offset = mal_gc_mark_load(first + __builtin_ctzll(left)) - base;
+        uint64_t inside = offset - window->offset;
+        uint64_t with = wanted | 1ull << (inside >> MAL_GRANULE_SHIFT & 63);
         elsewhere[count] = offset;
-        count += (here == 0) & (offset < limit);
+        count += offset < limit;
+        count -= inside < MAL_GC_WINDOW_BYTES;
+        wanted = inside < MAL_GC_WINDOW_BYTES ? with : wanted;
     }
     for (uint32_t i = 0; i < count; i++)
         mal_gc_mark_consider_offset(worker, elsewhere[i]);
+    if (MAL_UNLIKELY(wanted & ~window->alloc))
+        scan_inner(worker, window, block, words);
     return wanted;
 }
 
@@ -278,7 +292,7 @@ static inline void scan_window(struct mal_gc_worker *worker, uint64_t item, uint
             break;
         scanned |= grey;
     }
-    uint64_t bytes = mal_popcount(scanned) * object_bytes;
+    uint64_t bytes = (scanned & (scanned - 1) ? mal_popcount(scanned) : 1) * object_bytes;
     worker->scanned_bytes += bytes;
     worker->marked_bytes += bytes;
     worker->marked_scan_bytes += bytes;
