@@ -91,11 +91,11 @@ static void the_trigger_keeps_within_its_bounds(void **state) {
     pacer.cons_mark = 1000;
     struct mal_gc_pacer_heap heap = {.live_bytes = 64 * MIB};
     mal_gc_pacer_commit(&pacer, &heap);
-    assert_int_equal(mal_gc_pacer_trigger(&pacer), (64 + 55) * MIB);
+    assert_int_equal(mal_gc_pacer_trigger(&pacer), (64 + 60) * MIB);
     /* Marking, not the request for it, begins there. */
     pacer.protect_bytes = 8 * MIB;
     mal_gc_pacer_commit(&pacer, &heap);
-    assert_int_equal(mal_gc_pacer_trigger(&pacer), (64 + 55 - 8) * MIB);
+    assert_int_equal(mal_gc_pacer_trigger(&pacer), (64 + 60 - 8) * MIB);
     pacer.protect_bytes = 0;
     /* In between: 3 * 0.05 * 64 MiB before the goal. */
     pacer.cons_mark = 0.05;
@@ -184,6 +184,28 @@ static void the_smaller_goal_counts(void **state) {
     assert_int_equal(mal_gc_pacer_goal(&pacer), 11 * MIB);
     mal_gc_pacer_start(&pacer, &heap, MAL_GC_START_HEAP);
     assert_int_equal(mal_gc_pacer_goal(&pacer), 11 * MIB);
+}
+
+static void a_goal_is_stretched_no_further_than_this(void **state) {
+    (void)state;
+    struct mal_gc_pacer pacer = pacer_with(100, MAL_GC_NO_LIMIT);
+    finish(&pacer, 10 * MIB, 0, 0, 0);
+    assert_int_equal(mal_gc_pacer_most(&pacer), 40 * MIB);
+    mal_gc_pacer_set(&pacer, 50, MAL_GC_NO_LIMIT);
+    mal_gc_pacer_commit(&pacer, &pacer.heap);
+    assert_int_equal(mal_gc_pacer_most(&pacer), 15 * MIB / 2 * 3);
+    mal_gc_pacer_set(&pacer, -1, MAL_GC_NO_LIMIT);
+    mal_gc_pacer_commit(&pacer, &pacer.heap);
+    assert_int_equal(mal_gc_pacer_most(&pacer), UINT64_MAX);
+    /* A limit that is not reached by the goal: up to it. One that makes the goal: not beyond. */
+    mal_gc_pacer_set(&pacer, 100, 26 * (int64_t)MIB);
+    mal_gc_pacer_commit(&pacer, &pacer.heap);
+    assert_int_equal(mal_gc_pacer_goal(&pacer), 20 * MIB);
+    assert_int_equal(mal_gc_pacer_most(&pacer), 25 * MIB);
+    mal_gc_pacer_set(&pacer, 100, 16 * (int64_t)MIB);
+    mal_gc_pacer_commit(&pacer, &pacer.heap);
+    assert_int_equal(mal_gc_pacer_goal(&pacer), 15 * MIB);
+    assert_int_equal(mal_gc_pacer_most(&pacer), 15 * MIB);
 }
 
 static void workers_are_a_quarter(void **state) {
@@ -312,6 +334,7 @@ static void any_input_keeps_the_invariants(void **state) {
         uint64_t goal = mal_gc_pacer_goal(&pacer);
         uint64_t trigger = mal_gc_pacer_trigger(&pacer);
         assert_true(trigger <= goal);
+        assert_true(goal <= mal_gc_pacer_most(&pacer));
         if (end.marked_bytes < goal)
             assert_true(trigger >= end.marked_bytes);
         assert_true(pacer.cons_mark >= -1000 && pacer.cons_mark <= 1000);
@@ -654,7 +677,7 @@ static struct load at_heavy(struct world *world, unsigned n) {
 static void heavy_allocation_is_held_by_assists(void **state) {
     (void)state;
     struct world world = world_with(100, MAL_GC_NO_LIMIT, 8);
-    run_many(&world, at_heavy, 60, (struct bounds){10, 0.9, 1.05, 0.85});
+    run_many(&world, at_heavy, 60, (struct bounds){10, 0.9, 1.05, 0.95});
     struct cycle cycle = run_cycle(&world, at_heavy(&world, 60));
     assert_true(cycle.utilization > 0.4);
 }
@@ -769,6 +792,7 @@ int main(void) {
         cmocka_unit_test(a_running_cycle_has_some_runway),
         cmocka_unit_test(the_goal_of_a_memory_limit),
         cmocka_unit_test(the_smaller_goal_counts),
+        cmocka_unit_test(a_goal_is_stretched_no_further_than_this),
         cmocka_unit_test(workers_are_a_quarter),
         cmocka_unit_test(assists_owe_what_is_left),
         cmocka_unit_test(a_forced_cycle_without_gogc_is_no_burden),
