@@ -124,12 +124,16 @@ static int64_t ahead_most_bytes(void) {
     return mal_gc_heap_levels().live_bytes <= mal_gc_pace_goal() ? AHEAD_MOST_BYTES : 0;
 }
 
-/* Does or finds at least `work` bytes of scanning. Returns how many. */
+static bool is_owed(void) {
+    return marking() && !mal_gc_pace_is_limiting();
+}
+
+/* Does or finds at least `work` bytes of scanning, or less where assists end. Returns how many. */
 static int64_t earn(int64_t work) {
     int64_t done = take_credit(work);
     if (done >= work)
         return done;
-    while (done < work && marking()) {
+    while (done < work && is_owed()) {
         int64_t more = (int64_t)scan((uint64_t)(work - done));
         if (more == 0)
             more = take_credit(work - done);
@@ -203,7 +207,7 @@ static void look_at_trigger(const struct mal_gc_heap_counters *heap) {
     if (heap->live_bytes < mal_gc_pace_trigger() && !is_stress_due())
         return;
     mal_gc_request(MAL_GC_REASON_HEAP);
-    if (heap->live_bytes >= mal_gc_pace_goal())
+    if (heap->live_bytes >= mal_gc_pace_goal() && !mal_gc_pace_is_limiting())
         mal_gc_request_await_start();
 }
 

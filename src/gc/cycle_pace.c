@@ -188,7 +188,6 @@ void mal_gc_pace_revise(void) {
     mal_lock(&pace_lock);
     struct mal_gc_pacer_heap heap = heap_now();
     revise_locked(&heap);
-    mal_gc_limiter_update(&limiter, mal_clock_mono_ns());
     mal_unlock(&pace_lock);
 }
 
@@ -230,13 +229,24 @@ void mal_gc_pace_end(struct mal_gc_run *run) {
 
 /* ---- the limiter ---- */
 
+static uint64_t settled_ns; /* the owner's */
+
 void mal_gc_pace_before_stop(void) {
+    uint64_t idle_ns = mal_gc_cpu_take_idle_ns();
+    settled_ns = mal_clock_mono_ns();
     mal_lock(&pace_lock);
-    mal_gc_limiter_before_stop(&limiter, mal_clock_mono_ns());
+    mal_gc_limiter_update(&limiter, settled_ns, idle_ns);
     mal_unlock(&pace_lock);
 }
 
+void mal_gc_pace_settle(void) {
+    if (mal_clock_mono_ns() - settled_ns >= MAL_GC_LIMITER_PERIOD_NS)
+        mal_gc_pace_before_stop();
+}
+
+/* Nobody was idle in the stop: that is charged in full. */
 void mal_gc_pace_after_stop(bool is_marking) {
+    mal_gc_cpu_take_idle_ns();
     mal_lock(&pace_lock);
     mal_gc_limiter_after_stop(&limiter, is_marking, mal_clock_mono_ns());
     mal_unlock(&pace_lock);
@@ -244,10 +254,6 @@ void mal_gc_pace_after_stop(bool is_marking) {
 
 void mal_gc_pace_add_assist(uint64_t ns) {
     mal_gc_limiter_add_assist(&limiter, ns);
-}
-
-void mal_gc_pace_add_idle(uint64_t ns) {
-    mal_gc_limiter_add_idle(&limiter, ns);
 }
 
 bool mal_gc_pace_is_limiting(void) {

@@ -407,7 +407,7 @@ static void allocate_to_the_trigger(struct world *world, const struct load *load
         double cpu_ns = bytes / load->alloc_rate;
         world->mutator_ns += cpu_ns;
         world->now_ns += cpu_ns / world->cpus;
-        mal_gc_limiter_update(&world->limiter, (uint64_t)world->now_ns);
+        mal_gc_limiter_update(&world->limiter, (uint64_t)world->now_ns, 0);
     }
     /* Starting takes a span or so, and a thread that gets there late. */
     grow(world, load, 8 * KIB);
@@ -453,7 +453,7 @@ static void mark_step(struct world *world, const struct load *load, struct marki
     mal_gc_limiter_add_assist(&world->limiter, (uint64_t)(assist / load->scan_rate));
     /* Assists settle the account one by one; without them it is done by the period. */
     if (!is_limited || world->now_ns - (double)world->limiter.updated_ns > MAL_GC_LIMITER_PERIOD_NS)
-        mal_gc_limiter_update(&world->limiter, (uint64_t)world->now_ns);
+        mal_gc_limiter_update(&world->limiter, (uint64_t)world->now_ns, 0);
     grow(world, load, bytes);
 }
 
@@ -464,7 +464,7 @@ static struct cycle run_cycle(struct world *world, struct load load) {
     mal_gc_pacer_start(&world->pacer, &heap, MAL_GC_START_HEAP);
     if (load.live_bytes > world->live)
         load.live_bytes = world->live;
-    mal_gc_limiter_before_stop(&world->limiter, (uint64_t)world->now_ns);
+    mal_gc_limiter_update(&world->limiter, (uint64_t)world->now_ns, 0);
     mal_gc_limiter_after_stop(&world->limiter, true, (uint64_t)world->now_ns);
     double heap_work = load.live_bytes * load.scannable;
     struct marking marking = {.work = heap_work + world->stack_bytes + world->globals_bytes +
@@ -485,7 +485,7 @@ static struct cycle run_cycle(struct world *world, struct load load) {
         .program_ns = (uint64_t)(marking.wall_ns * world->cpus * 0.75 - marking.assist_ns),
     };
     struct mal_gc_pacer_outcome outcome = mal_gc_pacer_end_cycle(&world->pacer, &heap, &end);
-    mal_gc_limiter_before_stop(&world->limiter, (uint64_t)world->now_ns);
+    mal_gc_limiter_update(&world->limiter, (uint64_t)world->now_ns, 0);
     mal_gc_limiter_after_stop(&world->limiter, false, (uint64_t)world->now_ns);
     cycle.goal = (double)outcome.goal_bytes;
     cycle.peak = world->live;
