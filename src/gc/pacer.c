@@ -134,7 +134,7 @@ uint64_t mal_gc_pacer_most(const struct mal_gc_pacer *pacer) {
     uint64_t goal = mal_gc_pacer_goal(pacer);
     if (pacer->percent <= 0)
         return goal;
-    uint64_t most = mal_gc_pacer_bytes_of((double)goal * (1 + pacer->percent / 100.0));
+    uint64_t most = bytes_of((double)goal * (1 + pacer->percent / 100.0));
     return mal_max(mal_min(most, limit_goal(pacer)), goal);
 }
 
