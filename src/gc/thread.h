@@ -26,7 +26,7 @@ enum mal_gc_thread_state {
 };
 
 struct mal_gc_thread {
-    /* The protocol of world.c. */
+    /* The protocol of park.c. */
     uint32_t state;           /* enum mal_gc_thread_state; the thread writes; seq_cst */
     uint32_t parked_epoch;    /* last stop acknowledged; the thread exchanges, release/acquire */
     uint32_t blocking_depth;  /* regions entered and not left: `saved` counts; thread */
