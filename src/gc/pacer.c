@@ -35,7 +35,8 @@
 #define RATIO_HOPELESS 60
 #define RATIO_MOST 61
 
-uint64_t mal_gc_pacer_bytes_of(double value) {
+/* Rounded down; 0 for what is negative or no number, 2^63 at most. */
+static uint64_t bytes_of(double value) {
     if (!(value > 0))
         return 0;
     return value >= 9.2e18 ? UINT64_C(1) << 63 : (uint64_t)value;
@@ -56,10 +57,6 @@ void mal_gc_pacer_init(struct mal_gc_pacer *pacer, int percent, int64_t memory_l
 void mal_gc_pacer_set(struct mal_gc_pacer *pacer, int percent, int64_t memory_limit) {
     pacer->percent = percent < 0 ? -1 : percent;
     pacer->memory_limit_bytes = memory_limit < 0 ? 0 : memory_limit;
-}
-
-void mal_gc_pacer_set_cpus(struct mal_gc_pacer *pacer, unsigned cpus) {
-    pacer->cpus = cpus;
 }
 
 void mal_gc_pacer_observe(struct mal_gc_pacer *pacer, const struct mal_gc_pacer_heap *heap) {
@@ -86,8 +83,8 @@ void mal_gc_pacer_commit(struct mal_gc_pacer *pacer, const struct mal_gc_pacer_h
     pacer->sweep_trigger_bytes = heap->unswept_pages ? heap->live_bytes + SWEEP_DISTANCE_BYTES : 0;
     pacer->percent_goal_bytes = percent_goal(pacer);
     pacer->runway_bytes =
-        mal_gc_pacer_bytes_of(pacer->cons_mark * ((1 - MAL_GC_UTILIZATION) / MAL_GC_UTILIZATION) *
-                              (double)mal_gc_pacer_expected_scan(pacer)) +
+        bytes_of(pacer->cons_mark * ((1 - MAL_GC_UTILIZATION) / MAL_GC_UTILIZATION) *
+                 (double)mal_gc_pacer_expected_scan(pacer)) +
         pacer->protect_bytes;
 }
 
@@ -137,7 +134,7 @@ uint64_t mal_gc_pacer_most(const struct mal_gc_pacer *pacer) {
     uint64_t goal = mal_gc_pacer_goal(pacer);
     if (pacer->percent <= 0)
         return goal;
-    uint64_t most = mal_gc_pacer_bytes_of((double)goal * (1 + pacer->percent / 100.0));
+    uint64_t most = bytes_of((double)goal * (1 + pacer->percent / 100.0));
     return mal_max(mal_min(most, limit_goal(pacer)), goal);
 }
 

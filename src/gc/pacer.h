@@ -57,8 +57,6 @@ void mal_gc_pacer_init(struct mal_gc_pacer *pacer, int percent, int64_t memory_l
 /* Knobs: as Go's GOGC (below 0: off) and GOMEMLIMIT in bytes (MAL_GC_NO_LIMIT: none). Commit next.
  */
 void mal_gc_pacer_set(struct mal_gc_pacer *pacer, int percent, int64_t memory_limit);
-/* GOMAXPROCS; between cycles. */
-void mal_gc_pacer_set_cpus(struct mal_gc_pacer *pacer, unsigned cpus);
 /* Memory numbers anew: the goal of a memory limit follows them at once. */
 void mal_gc_pacer_observe(struct mal_gc_pacer *pacer, const struct mal_gc_pacer_heap *heap);
 /* Goal and trigger anew. */

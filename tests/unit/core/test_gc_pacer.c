@@ -323,7 +323,7 @@ static void any_input_keeps_the_invariants(void **state) {
                                        r[0] % 99, r[1], r[2],  r[5], r[6]};
         mal_gc_pacer_set(&pacer, (int)(r[4] % 100000) - 2,
                          r[5] % 2 ? MAL_GC_NO_LIMIT : (int64_t)r[6]);
-        mal_gc_pacer_set_cpus(&pacer, 1 + (unsigned)(r[8] % 256));
+        pacer.cpus = 1 + (unsigned)(r[8] % 256);
         mal_gc_pacer_start(&pacer, &heap, r[9] % 3);
         heap.live_bytes += r[7];
         struct mal_gc_assist_ratio ratio = mal_gc_pacer_revise(&pacer, &heap, r[10]);
