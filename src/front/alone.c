@@ -83,11 +83,10 @@ static bool program_has_one_thread(void) {
 }
 
 static void wait_until_alone(void) {
-    static const uint32_t never; /* changes */
     uint64_t until_ns = mal_clock_mono_ns() + PATIENCE_NS;
     while (mal_tasks_count() > 1 && mal_clock_mono_ns() < until_ns) {
         mal_background_wake();
-        mal_futex_wait(&never, 0, NAP_NS);
+        mal_futex_nap(NAP_NS);
     }
 }
 

@@ -75,10 +75,9 @@ struct mal_gc_heap_counters mal_gc_heap_counters(void) {
 
 /* Spans that somebody else is just sweeping are waited for. */
 void mal_gc_heap_before_mark(void) {
-    static const uint32_t never_changes;
     while (mal_load_acquire(&mal_gc_totals.unswept_pages) > 0)
         if (mal_gc_heap_sweep(SWEEP_STEP_PAGES) == 0)
-            mal_futex_wait(&never_changes, 0, SWEEP_WAIT_NS);
+            mal_futex_nap(SWEEP_WAIT_NS);
 }
 
 static void flush_thread(struct mal_gc_thread *thread, void *context) {
