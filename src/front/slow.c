@@ -283,56 +283,48 @@ static void free_plain(void *pointer, uint32_t class) {
         mal_cache_free_slow(class, pointer);
 }
 
-/* An object that only begins like a freed one: one of 256 does where programs write what they like.
- * Its span is not looked at. */
-static bool free_if_plain(void *pointer) {
-    uint64_t granule = mal_pagemap_granule(pointer);
-    if (!mal_pagemap_covers(granule))
-        return false;
-    uint64_t entry = mal_pagemap_entry(granule);
-    if (mal_load_relaxed(mal_entry_state(entry, granule)) != mal_state_start(granule) ||
-        mal_is_freed(pointer))
-        return false;
-    free_plain(pointer, mal_entry_class(entry));
-    return true;
-}
-
 static void free_sampled(void *pointer, uint32_t class) {
     mal_pagemap_say_start(pointer);
     report_free(pointer, mal_class[class].size_bytes);
     free_plain(pointer, class);
 }
 
-/* A sample is freed without a look at its span: the state byte says that one begins hereabouts, and
- * the profile knows where exactly. */
-static bool free_if_sample(void *pointer) {
-    uint64_t granule = mal_pagemap_granule(pointer);
-    if (!mal_pagemap_covers(granule) || mal_object_trace_is_on())
-        return false;
-    uint64_t entry = mal_pagemap_entry(granule);
-    uint8_t *state = mal_entry_state(entry, granule);
-    uint32_t class = mal_entry_class(entry);
-    if (mal_load_relaxed(state) != mal_state_sampled(granule))
-        return false;
+/* False when the profile does not know it. It waits for the next sample where there is room. */
+static bool free_sample(void *pointer, uint32_t class, uint64_t granule, uint8_t *state) {
     mal_init_check_fork();
     if (!mal_profile_free((uintptr_t)pointer, mal_class[class].size_bytes))
         return false;
     mal_mark_freed(pointer);
-    if (!mal_shelf_give(class, pointer)) {
-        mal_store_relaxed(state, mal_state_start(granule));
-        free_plain(pointer, class);
-    }
+    if (mal_shelf_give(class, pointer))
+        return true;
+    mal_store_relaxed(state, mal_state_start(granule));
+    free_plain(pointer, class);
+    return true;
+}
+
+/* A plain object only begins like a freed one: one of 256 does where programs write what they like.
+ * Neither it nor a sample needs a look at its span: the state byte says that one begins hereabouts,
+ * and for a sample the profile knows where exactly. */
+static bool free_by_state(void *pointer) {
+    uint64_t granule = mal_pagemap_granule(pointer);
+    if (!mal_pagemap_covers(granule))
+        return false;
+    uint64_t entry = mal_pagemap_entry(granule);
+    uint8_t *state = mal_entry_state(entry, granule);
+    uint8_t now = mal_load_relaxed(state);
+    if (now == mal_state_sampled(granule) && !mal_object_trace_is_on())
+        return free_sample(pointer, mal_entry_class(entry), granule, state);
+    if (now != mal_state_start(granule) || mal_is_freed(pointer))
+        return false;
+    free_plain(pointer, mal_entry_class(entry));
     return true;
 }
 
 void mal_free_unusual(void *pointer) {
-    if (!pointer || free_if_plain(pointer) || free_if_sample(pointer))
+    if (!pointer || free_by_state(pointer))
         return;
     struct pointer_facts facts = facts_of(pointer);
     switch (facts.kind) {
-    case LIVE: /* only begins like a freed one */
-        free_plain(pointer, facts.class);
-        return;
     case SAMPLED:
         mal_init_check_fork();
         free_sampled(pointer, facts.class);
