@@ -156,7 +156,7 @@ void *mal_alloc_big(size_t bytes) {
     return alloc_large(bytes, MAL_PAGE_BYTES);
 }
 
-void *mal_alloc_aligned(size_t bytes, size_t alignment) {
+void *mal_alloc_aligned_unusual(size_t bytes, size_t alignment) {
     if (bytes > PTRDIFF_MAX || alignment > PTRDIFF_MAX || (!mal_is_initialised() && !mal_init()))
         return fail();
     uint32_t class = mal_class_for_aligned(bytes, alignment);

@@ -32,7 +32,7 @@
 /* Bounds of the trigger between marked bytes and goal; for hopeless ones see runway. */
 #define RATIO_PARTS 64
 #define RATIO_LEAST 45
-#define RATIO_HOPELESS 55
+#define RATIO_HOPELESS 60
 #define RATIO_MOST 61
 
 /* Rounded down; 0 for what is negative or no number, 2^63 at most. */
@@ -128,10 +128,20 @@ uint64_t mal_gc_pacer_goal(const struct mal_gc_pacer *pacer) {
     return find_goal(pacer).bytes;
 }
 
+/* Where allocation waits for the mark, come what may: as far as a goal is stretched. Not beyond
+ * what a memory limit leaves, be it that the goal is there already. */
+uint64_t mal_gc_pacer_most(const struct mal_gc_pacer *pacer) {
+    uint64_t goal = mal_gc_pacer_goal(pacer);
+    if (pacer->percent <= 0)
+        return goal;
+    uint64_t most = bytes_of((double)goal * (1 + pacer->percent / 100.0));
+    return mal_max(mal_min(most, limit_goal(pacer)), goal);
+}
+
 /* What is allocated between trigger and goal stays until the next cycle, garbage or not, and raises
  * its goal. That is the price of marking without assists. Where the program allocates so fast that
  * there will be assists in any case, less and less is paid: from a runway of 30 % on, which is the
- * most that it may be, it shrinks by half of what is beyond. */
+ * most that it may be, it shrinks by half of what is beyond, down to a sixteenth. */
 static uint64_t runway(const struct mal_gc_pacer *pacer, uint64_t part) {
     uint64_t most = part * (RATIO_PARTS - RATIO_LEAST);
     uint64_t least = part * (RATIO_PARTS - RATIO_HOPELESS);

@@ -236,6 +236,18 @@ static void alignments_from_1_to_1_mib_are_honoured(void **state) {
         }
 }
 
+static void aligned_objects_are_of_the_class_that_fits(void **state) {
+    (void)state;
+    for (size_t alignment = 32; alignment <= MAL_PAGE_BYTES; alignment *= 2)
+        for (size_t bytes = 0; bytes <= MAL_SMALL_MAX_BYTES; bytes += 1 + bytes / 50) {
+            void *object = mallard_aligned_alloc(alignment, bytes);
+            uint32_t class = mal_class_for_aligned(bytes, alignment);
+            check_aligned(object, alignment, bytes);
+            assert_int_equal(mallard_malloc_usable_size(object), mal_class[class].size_bytes);
+            mallard_free(object);
+        }
+}
+
 static void bad_alignments_are_refused(void **state) {
     (void)state;
     static const size_t bad[] = {0, 3, 24, 100, SIZE_MAX};
@@ -431,6 +443,7 @@ int main(void) {
         cmocka_unit_test(realloc_is_malloc_and_free_at_its_ends),
         cmocka_unit_test(public_functions_check_their_arguments),
         cmocka_unit_test(alignments_from_1_to_1_mib_are_honoured),
+        cmocka_unit_test(aligned_objects_are_of_the_class_that_fits),
         cmocka_unit_test(bad_alignments_are_refused),
         cmocka_unit_test(memalign_rounds_odd_alignments_up),
         cmocka_unit_test(pages_are_pages),
