@@ -9,9 +9,9 @@
  * Fork: a child closes the sockets it inherited. When its parent ends (a program that puts itself
  * in the background), the child's background thread takes the address over.
  *
- * SYNCHRONIZATION: `keeper_lock` serialises start and stop; it is a libc mutex, outside of the order
- * of ours, since both allocate. A forked child writes what it guards without it, while it has one
- * thread.
+ * SYNCHRONIZATION: `keeper_lock` serialises start and stop; it is a libc mutex, outside of the
+ * order of ours, since both allocate. A forked child writes what it guards without it, while it has
+ * one thread.
  */
 #include "front/http.h"
 

@@ -7,7 +7,7 @@
  * left in the child's memory is abandoned where it lies, because taking it apart would mean to
  * use locks and structures in whatever state the fork found them.
  *
- * SYNCHRONIZATION  The core makes one call at a time, so `running` needs no lock.
+ * SYNCHRONIZATION  The core makes one call at a time, so `running` and `own_box` need no lock.
  *
  * It must never call the core except through `thread_begin`.
  */

@@ -279,8 +279,7 @@ struct result {
     struct mal_unwind_code code; /* the path is of the whole stack, its last frame included */
 };
 
-/* The frame is copied for step_odd so that here it
- * can stay in registers. */
+/* The frame is copied for step_odd so that here it can stay in registers. */
 MAL_FAST enum outcome walk(const struct request *q, const struct frame *start, unsigned tracked,
                            struct result *ret_result) {
     struct walk w;
