@@ -256,12 +256,30 @@ def check_rights(scene):
         ours.wait()
 
 
+def check_idle(scene):
+    """Who allocates nothing after its first 20 ms has no box, unless it asked for one."""
+    library = os.path.join(os.path.dirname(scene.mallard), "libmallard.so.0")
+    env = dict(scene.env, LD_PRELOAD=library)
+    idle = subprocess.Popen(["sleep", "600"], env=env)
+    eager = subprocess.Popen(["sleep", "600"], env=dict(env, MALLARD_EAGER="1"))
+    try:
+        listed = live.wait_until(lambda: re.search(rf"^ +{eager.pid}  running", scene.run("ps").stdout, re.M), 10)
+        scene.checks.check("MALLARD_EAGER=1: an idle process has a box", listed, scene.run("ps").stdout)
+        scene.checks.check("without it it has none", str(idle.pid) not in scene.run("ps").stdout)
+        scene.expect("and check says so", ["check", str(idle.pid)], 1, out="ok +libmallard is loaded in it\n(.*\n)*.*has none yet: it has hardly allocated\n$")
+    finally:
+        for program in (idle, eager):
+            program.kill()
+            program.wait()
+
+
 def check_check(scene):
     scene.expect("check of a program", ["check", "ls"], 0, out="works\n$")
     scene.expect("check of a path", ["check", "/bin/ls"], 0, out="works\n$")
     scene.expect("check of nothing", ["check", "/no/such"], 1, out="does not work: there is no such program")
     scene.expect("check of a folder", ["check", "/etc"], 1, out="does not work: it is a folder")
     check_rights(scene)
+    check_idle(scene)
     scene.expect("check of text", ["check", "/etc/passwd"], 1, out="neither an ELF file nor a script")
     scene.expect("check of a process without Mallard", ["check", str(os.getpid())], 1, out="was not started with Mallard")
     script = os.path.join(scene.folder, "script")
