@@ -9,11 +9,16 @@
  * Fork: a child closes the sockets it inherited. When its parent ends (a program that puts itself
  * in the background), the child's background thread takes the address over.
  *
+<<<<<<< HEAD
  * A pause waits for an answer that is being made, but not for ever: then the server ends later, by
  * itself, and the background thread starts it anew.
  *
  * SYNCHRONIZATION: `keeper_lock` serialises start and stop; it is a libc mutex of its own, since
  * both allocate. `wanted` and `parent` change in the forked child before it has other threads.
+=======
+ * SYNCHRONIZATION: `keeper_lock` serialises start and stop; it is a libc mutex, outside of the order
+ * of ours, since both allocate. A forked child writes what it guards without it, while it has one
+ * thread.
  */
 #include "front/http.h"
 
@@ -60,8 +65,8 @@ static struct plugin plugin; /* keeper_lock; complete or all NULL */
 static bool serving;         /* keeper_lock; released after `plugin`, read without the lock */
 static bool pausing;         /* keeper_lock; the server is to end, and then to be started anew */
 
-static char served_address[ADDRESS_BYTES]; /* what a child is to take over; "" for nothing */
-static pid_t waiting_for_parent;           /* 0: not waiting */
+static char served_address[ADDRESS_BYTES]; /* keeper_lock; also what a child is to take over */
+static pid_t waiting_for_parent;           /* background thread, in a child; 0: not waiting */
 
 static bool load_plugin_locked(void) {
     if (plugin.start)
@@ -124,8 +129,10 @@ static int start_locked(const char *address) {
 }
 
 MAL_PUBLIC int mallard_http_listen(const char *address) {
-    if (!address || !mal_init())
+    if (!address)
         return -EINVAL;
+    if (!mal_init())
+        return -ENOMEM;
     pthread_mutex_lock(&keeper_lock);
     uint8_t before = begin_own();
     int error = start_locked(address);
@@ -233,12 +240,15 @@ static void restart_paused(void) {
         mal_http_resume();
 }
 
+/* Whoever holds the lock may wait for an answer of this thread: the next round is soon enough. */
 void mal_http_follow_process(void) {
     restart_paused();
-    if (waiting_for_parent == 0 || getppid() == waiting_for_parent || !served_address[0])
+    if (waiting_for_parent == 0 || getppid() == waiting_for_parent ||
+        pthread_mutex_trylock(&keeper_lock) != 0)
         return;
     char address[ADDRESS_BYTES];
     mal_format(address, sizeof address, "%s", served_address);
-    if (mallard_http_listen(address) == 0)
+    pthread_mutex_unlock(&keeper_lock);
+    if (address[0] && mallard_http_listen(address) == 0)
         waiting_for_parent = 0;
 }
