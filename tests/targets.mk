@@ -126,6 +126,13 @@ $(REPLACED_LIBS): $(OUT)/tests/bin/conformance/lib/lib%.so: tests/conformance/li
 	$(Q)$(CC) -O1 -g -fPIC -shared -Wall -Wextra -DNAME=$* $< -o $@
 $(OUT)/tests/bin/conformance/replaced: $(REPLACED_LIBS)
 
+# An allocator that is not ours.
+OTHER_LIB := $(OUT)/tests/bin/conformance/libother.so
+$(OTHER_LIB): tests/conformance/lib/other_malloc.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) -O1 -g -fPIC -shared -fno-builtin -Wall -Wextra $< -o $@
+$(OUT)/tests/bin/conformance/beside: $(OTHER_LIB)
+
 $(OUT)/tests/bin/stress/gc_hardships: $(OUT)/tests/bin/stress/lib/gc_tls.so
 $(OUT)/tests/bin/stress/torture: tests/stress/model.h
 
@@ -202,6 +209,7 @@ CONFORMANCE_RUNS = \
   vfork='LD_PRELOAD=$(CORE_SO) $(OUT)/tests/bin/conformance/vfork' \
   alone='python3 tests/conformance/alone.py $(CORE_SO) $(OUT)/tests/bin/conformance/alone $(OUT)/mallard' \
   replaced='python3 tests/conformance/replaced.py $(CORE_SO) $(OUT)/tests/bin/conformance $(OUT)/mallard' \
+  beside='python3 tests/conformance/beside.py $(CORE_SO) $(OUT)/tests/bin/conformance $(OUT)/mallard' \
   scavenge='python3 tests/conformance/scavenge.py $(CORE_SO) $(OUT)/tests/bin/conformance $(OUT)/mallard' \
   traced='python3 tests/conformance/traced.py $(CORE_SO) $(OUT)/tests/bin/conformance/traced' \
   stepped='python3 tests/conformance/stepped.py $(CORE_SO) $(OUT)/tests/bin/conformance/stepped' \

@@ -71,6 +71,11 @@ const char *cli_check_program(const char *program) {
     return read_loaded(program, false, &facts) < 0 ? NULL : first_problem(&facts);
 }
 
+bool cli_program_is_musls(const char *program) {
+    struct elf_facts facts;
+    return read_loaded(program, false, &facts) == 0 && facts.flags & ELF_MUSL;
+}
+
 static void print_facts(const struct elf_facts *facts) {
     for (size_t i = 0; i < MAL_COUNT_OF(findings); i++) {
         bool problem = facts->flags & findings[i].flag;
