@@ -16,7 +16,8 @@
  * SYNCHRONIZATION: `keeper_lock` serialises start and stop; it is a libc mutex of its own, since
  * both allocate. `wanted` and `parent` change in the forked child before it has other threads.
 =======
- * SYNCHRONIZATION: `keeper_lock` serialises start and stop; it is a libc mutex, outside of the order
+ * SYNCHRONIZATION: `keeper_lock` serialises start and stop; it is a libc mutex, outside of the
+order
  * of ours, since both allocate. A forked child writes what it guards without it, while it has one
  * thread.
  */
