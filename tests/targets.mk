@@ -173,7 +173,7 @@ $(OUT)/tests/corpus_box_reader: tests/fuzz/corpus_box_reader.c $(SUPPORT_OBJ)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(TEST_FLAGS) $(VARIANT_FLAGS) $^ -o $@
 
-.PHONY: check check-unit check-conformance check-programs check-deb check-aarch64 check-web e2e torture soak fuzz bench bench-cpus bench-daemon bench-gc-mark bench-instructions bench-locks bench-memory bench-sampling bench-scrape bench-start bench-unwind gc-torture golden demo lint format deps tests bench-gc scenarios
+.PHONY: check check-unit check-conformance check-programs check-programs-large check-deb check-aarch64 check-web e2e torture soak fuzz bench bench-cpus bench-daemon bench-gc-mark bench-instructions bench-locks bench-memory bench-sampling bench-scrape bench-start bench-unwind gc-torture golden demo lint format deps tests bench-gc scenarios
 deps: ## install the packages that building and testing need
 	@$(DEPS) build test demo deploy web
 
@@ -281,6 +281,9 @@ check-programs: ## real programs with and without the library, outputs compared
 	@$(MAKE) --no-print-directory core
 	@python3 tests/programs/run.py --lib $(CURDIR)/$(CORE_SO)
 	@python3 tests/programs/bdwgc.py $(OUT)
+
+check-programs-large: all ## more of them, as far as they are installed: servers with sandboxes, browsers, offices
+	@python3 tests/programs/large.py --lib $(CURDIR)/$(CORE_SO)
 
 check-deb: deb ## the packages installed, used, removed and purged, and the service booted, on copies of this system
 	@lintian --allow-root --fail-on error build/deb/*.deb

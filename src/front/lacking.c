@@ -5,10 +5,13 @@
  * Where another malloc comes before ours (LD_PRELOAD="libjemalloc.so libmallard.so"), the program
  * gets its malloc and its free; but from us what that one does not define, as from libc. libc's
  * reallocarray calls whichever realloc comes first, and so do these: an object must go back to
- * whoever made it.
+ * whoever made it. Of C++ the same holds for delete with a size or an alignment; those are too hot
+ * for a detour, so they come to us, and their objects prove to be foreign in the end.
  *
  * SYNCHRONIZATION. None.
  */
+#include "front/lacking.h"
+#include "mallard/mallard.h"
 #include "os/alias.h"
 #include "os/vm.h"
 
@@ -56,6 +59,14 @@ MAL_HIDDEN void mal_first_free_aligned_sized(void *pointer, size_t alignment, si
     (void)alignment;
     (void)bytes;
     free(pointer);
+}
+
+bool mal_first_free(void *pointer) {
+    void (*first)(void *) = MAL_FIRST(free, mallard_free);
+    if (first == mallard_free)
+        return false;
+    first(pointer);
+    return true;
 }
 
 MAL_ALIAS(reallocarray, mal_first_reallocarray);

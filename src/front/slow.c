@@ -19,6 +19,7 @@
  * pass: corruption that stops the program with a sentence is better than corruption that does not.
  */
 #include "front/slow.h"
+#include "front/lacking.h"
 
 #include "base/bits.h"
 #include "base/check.h"
@@ -343,6 +344,8 @@ void mal_free_unusual(void *pointer) {
     default:
         break;
     }
+    if (!lies_in_heap(pointer) && mal_first_free(pointer))
+        return;
     misuse(pointer, "free");
 }
 
