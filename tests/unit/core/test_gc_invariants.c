@@ -342,7 +342,7 @@ static const struct breach {
      "are_all_swept()", ASSERTED, NOTHING},
     {"7: slots of an unswept span", slots_of_an_unswept_span, "!has_marks(span)", SLOWLY_ASSERTED,
      NOTHING},
-    {"8: noscan objects are scanned", noscan_objects_are_scanned, "holds_scan_objects(from)",
+    {"8: noscan objects are scanned", noscan_objects_are_scanned, "holds_scan_objects(",
      ASSERTED, NOTHING},
     {"8: unwatched pages are called clean", unwatched_pages_are_called_clean,
      "is_watched(pass, end)", ASSERTED, NOTHING},
