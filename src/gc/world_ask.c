@@ -105,8 +105,10 @@ static bool ask_thread(struct mal_gc_thread *thread, void *context) {
         return note_thread(thread, round);
     if (thread->signalled_epoch != round->epoch || is_to_be_asked_again(thread, round))
         return signal_thread(thread, round);
+    if (mal_task_signal(thread->tid, 0) == -ESRCH)
+        return true; /* it ended before the signal got through */
     round->unstopped++;
-    return mal_task_signal(thread->tid, 0) == -ESRCH; /* it ended before the signal got through */
+    return false;
 }
 
 /* Asks all that are not stopped, and waits until all of them have acknowledged or the time is up.
