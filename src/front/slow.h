@@ -45,7 +45,4 @@ bool mal_resize_in_place(void *pointer, size_t bytes);
  * pageheap/move.h. */
 enum mal_move mal_move_pages(void *to, void *from);
 
-/* The sentence for what is wrong with a pointer, then abort; returns only for foreign ones. */
-MAL_SLOW void mal_misuse(const void *pointer, const char *what);
-
 #endif

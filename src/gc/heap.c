@@ -162,17 +162,6 @@ MAL_PUBLIC void *mallard_gc_base(const void *pointer) {
     return mal_gc_heap_find((uintptr_t)pointer, &start, &bytes) ? (void *)start : NULL;
 }
 
-bool mal_gc_heap_is_doomed(uintptr_t object) {
-    const struct mal_span *span = mal_pagemap_span_at((void *)object);
-    uint64_t offset = mal_gc_offset(object);
-    struct mal_gc_central *central = &mal_gc_central[span->gc.span_class];
-    mal_lock(&central->lock);
-    bool doomed = mal_gc_span_is_unswept(span) &&
-                  !(mal_load_relaxed(&mal_gc_line_at(offset)->mark) & mal_gc_bit_at(offset));
-    mal_unlock(&central->lock);
-    return doomed;
-}
-
 /* Of 64 pages a bit each. */
 struct pages64 {
     uint64_t scan, noscan;

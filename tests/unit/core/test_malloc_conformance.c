@@ -202,6 +202,16 @@ static void realloc_is_malloc_and_free_at_its_ends(void **state) {
     assert_int_equal(after.mallocs, before.mallocs + 2);
 }
 
+/* Where there is nothing to fill, or no address, the public functions say so. */
+static void public_functions_check_their_arguments(void **state) {
+    (void)state;
+    struct mallard_memstats none = {.size = 0};
+    assert_int_equal(mallard_read_memstats(NULL), -EINVAL);
+    assert_int_equal(mallard_read_memstats(&none), -EINVAL);
+    assert_int_equal(mallard_http_listen(NULL), -EINVAL);
+    assert_int_equal(mallard_http_stop(), -ENOENT);
+}
+
 static void check_aligned(void *object, size_t alignment, size_t bytes) {
     assert_non_null(object);
     assert_int_equal((uintptr_t)object % alignment, 0);
@@ -431,6 +441,7 @@ int main(void) {
         cmocka_unit_test(realloc_keeps_the_content_at_random),
         cmocka_unit_test(growth_step_by_step_moves_rarely),
         cmocka_unit_test(realloc_is_malloc_and_free_at_its_ends),
+        cmocka_unit_test(public_functions_check_their_arguments),
         cmocka_unit_test(alignments_from_1_to_1_mib_are_honoured),
         cmocka_unit_test(aligned_objects_are_of_the_class_that_fits),
         cmocka_unit_test(bad_alignments_are_refused),
