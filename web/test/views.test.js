@@ -3,7 +3,14 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { collectorAt, collectorNumbers } from '../src/model/collector.js';
 import { commandsFor } from '../src/model/commands.js';
-import { nearestProfile, rangeOf, seriesOf, stack, stepProfile } from '../src/model/history.js';
+import {
+  growthOf,
+  nearestProfile,
+  rangeOf,
+  seriesOf,
+  stack,
+  stepProfile,
+} from '../src/model/history.js';
 import { KNOBS, knobsOf, problemWith, requestOf } from '../src/model/knobs.js';
 import { describeParts, partsOfRow, PARTS } from '../src/model/parts.js';
 import { select } from '../src/model/processes.js';
@@ -202,4 +209,16 @@ test('a knob takes whole numbers only', () => {
   assert.equal(problemWith(rate, ' 4096 '), null);
   assert.equal(requestOf(rate, '1.2', ' 4096 '), '/p/1.2/debug/mallard/rate?bytes=4096');
   assert.equal(requestOf(KNOBS[0], '1.2', ''), '/p/1.2/debug/mallard/free-os-memory');
+});
+
+test('the growth of an hour is not told from less than a minute', () => {
+  const range = (seconds) => ({
+    rows: [
+      { unix_ns: 5e9, rss_bytes: 1000 },
+      { unix_ns: (5 + seconds) * 1e9, rss_bytes: 1600 },
+    ],
+  });
+  assert.deepEqual(growthOf(range(59), 'rss_bytes'), { bytes: 600, hourly: false });
+  assert.deepEqual(growthOf(range(60), 'rss_bytes'), { bytes: 36000, hourly: true });
+  assert.equal(growthOf({ rows: [] }, 'rss_bytes').bytes, null);
 });

@@ -61,7 +61,7 @@ function Readout({ series, index, events, counts }) {
             <span class="mark-down" aria-hidden="true">
               ▼
             </span>{' '}
-            returned to the system <span class="mono">{counts.scav}</span>
+            memory returned <span class="mono">{counts.scav}</span> times
           </li>
         )}
       </ul>

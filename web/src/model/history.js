@@ -78,12 +78,16 @@ export function stepProfile(profiles, unixSeconds, steps) {
   return profiles[Math.min(Math.max(at, 0), profiles.length - 1)];
 }
 
-// Growth between two rows, bytes per hour.
-export function growthPerHour(series, key) {
+// What a range of less than a minute tells nothing about is an hour; the list waits as long.
+const HOURLY_FROM_SECONDS = 60;
+
+// The change between the first and the last row: of an hour where `hourly`, else of the range.
+export function growthOf(series, key) {
   const { rows } = series;
-  if (rows.length < 2) return null;
-  const first = rows[0];
+  if (rows.length < 2) return { bytes: null, hourly: false };
   const last = rows[rows.length - 1];
-  const hours = (last.unix_ns - first.unix_ns) / 3.6e12;
-  return hours > 0 ? (last[key] - first[key]) / hours : null;
+  const seconds = (last.unix_ns - rows[0].unix_ns) / 1e9;
+  const bytes = last[key] - rows[0][key];
+  const hourly = seconds >= HOURLY_FROM_SECONDS;
+  return { bytes: hourly ? (bytes * 3600) / seconds : bytes, hourly };
 }

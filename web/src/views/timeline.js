@@ -7,7 +7,7 @@ import { apiPath } from '../data/api.js';
 import { usePage } from '../data/page.js';
 import { usePoll } from '../data/poll.js';
 import { bytes, clock, duration, signed } from '../model/format.js';
-import { growthPerHour, RANGES, rangeOf, seriesOf } from '../model/history.js';
+import { growthOf, RANGES, rangeOf, seriesOf } from '../model/history.js';
 import { toView, withParams } from '../model/route.js';
 import { Empty, Link, Problem, Segmented } from '../ui/basics.js';
 
@@ -22,13 +22,15 @@ export const CHART_HEIGHT_PX = 340;
 
 export function Growth({ series }) {
   const seconds = series.times[series.times.length - 1] - series.times[0];
+  const change = (key) => {
+    const growth = growthOf(series, key);
+    return signed(bytes, growth.bytes) + (growth.hourly ? ' an hour' : '');
+  };
   return (
     <p class="muted">
-      {series.times.length} points over {duration(seconds)}; live heap{' '}
-      {signed(bytes, growthPerHour(series, 'heap_alloc_bytes'))} an hour, RSS{' '}
-      {signed(bytes, growthPerHour(series, 'rss_bytes'))} an hour in this range. The top is RSS;
-      where the allocator’s classes reserve more than is resident, all but the live objects are
-      shown smaller.
+      {series.times.length} points over {duration(seconds)}; live heap {change('heap_alloc_bytes')},
+      RSS {change('rss_bytes')} in this range. The top is RSS; where the allocator’s classes reserve
+      more than is resident, all but the live objects are shown smaller.
     </p>
   );
 }
