@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The flag of confined.h.
+ *
+ * SYNCHRONIZATION: one relaxed flag that is only ever set.
  */
 #include "os/confined.h"
 
