@@ -405,7 +405,7 @@ func main() {
 """
 
 
-@case("go", "gcc", modes=ALL)
+@case("go", "gcc", modes=ALL, boxes_left="Go ends by the bare system call")
 def case_go(run):
     source = run.write("work.go", GO)
     env = {"GOCACHE": str(run.folder / "cache"), "CGO_ENABLED": "1", "GOFLAGS": "-mod=mod", "GO111MODULE": "off"}
@@ -421,7 +421,7 @@ ERLANG = """main(_) -> L = [spawn_monitor(fun() -> B = [binary:copy(<<I:32>>, 10
 """
 
 
-@case("escript", modes=ALL)
+@case("escript", modes=ALL, boxes_left="it kills the process that starts its children")
 def case_erlang(run):
     return {"output": run.call("escript", run.write("work.escript", "#!/usr/bin/env escript\n" + ERLANG), timeout=120)}
 
