@@ -14,6 +14,7 @@
 #include "cli/load.h"
 #include "cli/profile_merge.h"
 #include "cli/table.h"
+#include "view/number.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -93,7 +94,7 @@ static int subtract(struct diff *diff) {
 static int64_t total_of(const struct view_profile *profile, size_t value) {
     int64_t total = 0;
     for (size_t i = 0; i < profile->sample_count; i++)
-        total = cli_sum(total, profile->samples[i].values[value]);
+        total = view_sum(total, profile->samples[i].values[value]);
     return total;
 }
 
@@ -116,7 +117,7 @@ static void put_totals(const struct diff *diff, struct view_buffer *out) {
     int64_t second = total_of(&diff->after, diff->value);
     figure(diff, first, "", before);
     figure(diff, second, "", after);
-    figure(diff, cli_sum(second, first == INT64_MIN ? INT64_MAX : -first), "+", change);
+    figure(diff, view_sum(second, first == INT64_MIN ? INT64_MAX : -first), "+", change);
     view_buffer_printf(out, "%s: %s before, %s after, %s", diff->type, before, after, change);
     if (diff->difference.duration_ns > 0)
         view_buffer_printf(out, " in %.3g s", (double)diff->difference.duration_ns / 1e9);

@@ -13,6 +13,8 @@
  */
 #include "cli/functions.h"
 
+#include "view/number.h"
+
 #include <errno.h>
 #include <stdlib.h>
 
@@ -24,16 +26,9 @@ struct sums {
     uint32_t sample;   /* being counted, + 1 */
 };
 
-int64_t cli_sum(int64_t a, int64_t b) {
-    int64_t result;
-    if (__builtin_add_overflow(a, b, &result))
-        return a < 0 ? INT64_MIN : INT64_MAX;
-    return result;
-}
-
 static void add_values(int64_t *to, const int64_t *values, size_t count) {
     for (size_t i = 0; i < count; i++)
-        to[i] = cli_sum(to[i], values[i]);
+        to[i] = view_sum(to[i], values[i]);
 }
 
 /* The item of a function, made when it is new; NULL for a number that means none. */

@@ -27,7 +27,4 @@ struct cli_functions {
 int cli_functions_sum(const struct view_profile *profile, struct cli_functions *ret_functions);
 void cli_functions_free(struct cli_functions *functions);
 
-/* a + b, at most the end of the range: figures come from files that may lie. */
-int64_t cli_sum(int64_t a, int64_t b);
-
 #endif

@@ -19,6 +19,7 @@
 
 #include "base/attr.h"
 #include "cli/functions.h"
+#include "view/number.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -234,7 +235,7 @@ static void add_sample(const struct adding *adding, const struct view_sample *th
     struct view_sample *sum = find_sample(adding->merge, &ours);
     for (size_t i = 0; sum != NULL && i < adding->from->type_count; i++)
         sum->values[i] =
-            cli_sum(sum->values[i], sign < 0 ? negated(theirs->values[i]) : theirs->values[i]);
+            view_sum(sum->values[i], sign < 0 ? negated(theirs->values[i]) : theirs->values[i]);
 }
 
 static int add_samples(const struct adding *adding, int sign) {

@@ -16,6 +16,7 @@
  */
 #include "view/heap.h"
 
+#include "view/number.h"
 #include "view/view.h"
 
 #include <stdio.h>
@@ -62,7 +63,7 @@ static void add_other(struct view_profile *profile, const struct heap_rows *rows
     char text[160];
     for (size_t i = first; i < rows->count; i++) {
         for (int k = 0; k < HEAP_VALUES; k++)
-            sample.values[k] = heap_sum(sample.values[k], rows->items[i].values[k]);
+            sample.values[k] = view_sum(sample.values[k], rows->items[i].values[k]);
     }
     view_profile_add_sample(profile, &sample);
     snprintf(text, sizeof(text),

@@ -13,6 +13,7 @@
  */
 #include "view/heap.h"
 
+#include "view/number.h"
 #include "view/view.h"
 
 #include <errno.h>
@@ -66,7 +67,7 @@ static void subtract(struct heap_rows *rows, const struct view_base *before) {
         const struct view_base_row *row =
             bsearch(&hash, before->row, before->count, sizeof(*row), heap_by_hash);
         for (int k = 0; row && k < HEAP_VALUES; k++)
-            rows->items[i].values[k] = heap_sum(rows->items[i].values[k], -row->values[k]);
+            rows->items[i].values[k] = view_sum(rows->items[i].values[k], -row->values[k]);
     }
 }
 

@@ -12,6 +12,7 @@
  */
 #include "view/heap.h"
 
+#include "view/number.h"
 #include "view/view.h"
 
 #include <errno.h>
@@ -35,13 +36,6 @@ static int64_t truncated(double value) {
 
 static int64_t clamped(uint64_t value) {
     return value <= INT64_MAX ? (int64_t)value : INT64_MAX;
-}
-
-int64_t heap_sum(int64_t a, int64_t b) {
-    int64_t result;
-    if (__builtin_add_overflow(a, b, &result))
-        return a < 0 ? INT64_MIN : INT64_MAX;
-    return result;
 }
 
 /* Estimates objects and bytes from `count` sampled objects. A factor of 1 is exact. */
@@ -118,7 +112,7 @@ int heap_rows_add(struct heap_rows *rows, const struct mal_snapshot *snapshot) {
         estimate(bucket->allocs, bucket->size, factor, values + HEAP_ALLOC_OBJECTS);
         estimate(bucket->allocs - bucket->frees, bucket->size, factor, values + HEAP_INUSE_OBJECTS);
         for (int k = 0; k < HEAP_VALUES; k++)
-            row->values[k] = heap_sum(row->values[k], values[k]);
+            row->values[k] = view_sum(row->values[k], values[k]);
     }
     return 0;
 }

@@ -43,9 +43,6 @@ uint64_t heap_row_hash(const struct heap_row *row);
 /* For qsort and bsearch: orders what begins with such a number by it. */
 int heap_by_hash(const void *left, const void *right);
 
-/* a + b; beyond the range of int64_t the end of it. */
-int64_t heap_sum(int64_t a, int64_t b);
-
 /* The head of every heap profile: types, period, time, comments. */
 void heap_profile_head(struct view_profile *profile, const struct mal_snapshot *snapshot);
 /* Adds one row as a sample. */

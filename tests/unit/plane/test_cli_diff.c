@@ -5,6 +5,7 @@
 #include "base/attr.h"
 #include "cli/functions.h"
 #include "cli/profile_merge.h"
+#include "view/number.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -109,7 +110,7 @@ static void sums_saturate(void **state) {
     add(&profile, "a", 1, INT64_MAX);
     assert_int_equal(cli_functions_sum(&profile, &functions), 0);
     check_function(&functions, "a", INT64_MAX, INT64_MAX);
-    assert_true(cli_sum(INT64_MIN, -1) == INT64_MIN);
+    assert_true(view_sum(INT64_MIN, -1) == INT64_MIN);
     cli_functions_free(&functions);
     view_profile_free(&profile);
 }
