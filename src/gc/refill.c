@@ -44,18 +44,26 @@ static void clear_run(const struct mal_span *span, uintptr_t from, size_t bytes)
         mal_gc_layout_clear(mal_gc_offset(from), bytes);
 }
 
-static unsigned next_bit(uint64_t bits) {
-    return bits ? (unsigned)__builtin_ctzll(bits) : 64;
+/* Bits that are set from the lowest one of `bits` on; bits is not 0. */
+static unsigned run_length(uint64_t bits) {
+    uint64_t gap = ~(bits >> __builtin_ctzll(bits));
+    return gap ? (unsigned)__builtin_ctzll(gap) : 64;
 }
 
+/* Slots do not overlap, so the product of where they begin and the granules of one of them is the
+ * granules of all of them; but of the last one those behind the window, which has no bit for them.
+ */
 static void clear_slots(const struct mal_span *span, uintptr_t base, uint64_t slots) {
     size_t granules = span->gc.object_bytes >> MAL_GRANULE_SHIFT;
-    while (slots) {
-        size_t first = next_bit(slots);
-        size_t end = first;
-        for (; next_bit(slots) == end && slots; slots &= slots - 1)
-            end += granules;
-        clear_run(span, base + (first << MAL_GRANULE_SHIFT), (end - first) << MAL_GRANULE_SHIFT);
+    size_t end = mal_log2_floor(slots) + granules;
+    uint64_t covered = slots * (~0ull >> (granules < 64 ? 64 - granules : 0));
+    while (covered) {
+        size_t first = (unsigned)__builtin_ctzll(covered);
+        size_t behind = first + run_length(covered);
+        covered = behind < 64 ? covered >> behind << behind : 0;
+        if (behind == 64)
+            behind = end;
+        clear_run(span, base + (first << MAL_GRANULE_SHIFT), (behind - first) << MAL_GRANULE_SHIFT);
     }
 }
 
@@ -152,7 +160,8 @@ static void settle_counts(struct mal_gc_central *central, struct mal_span *span)
     span->gc.next_window = 0;
 }
 
-void mal_gc_bin_flush(struct mal_gc_cache *cache, struct mal_gc_bin *bin) {
+/* Hands the bin's span back. In a structural section. */
+static void bin_flush(struct mal_gc_cache *cache, struct mal_gc_bin *bin) {
     struct mal_span *span = bin->span;
     if (!span)
         return;
@@ -166,7 +175,7 @@ void mal_gc_heap_flush(struct mal_gc_cache *cache) {
     mal_gc_gate_enter();
     for (unsigned i = 0; i < MAL_GC_SPAN_CLASSES; i++)
         if (cache->bin[i].span)
-            mal_gc_bin_flush(cache, &cache->bin[i]);
+            bin_flush(cache, &cache->bin[i]);
     cache->tiny = cache->tiny_bytes = 0;
     mal_gc_gate_leave();
 }
@@ -219,7 +228,7 @@ uint64_t mal_gc_bin_refill(struct mal_gc_cache *cache, struct mal_gc_bin *bin,
                            unsigned span_class) {
     uint64_t bytes = 0;
     mal_gc_gate_enter();
-    mal_gc_bin_flush(cache, bin);
+    bin_flush(cache, bin);
     struct mal_span *span = find_span(span_class);
     if (span) {
         MAL_SLOW_ASSERT(mal_gc_phase == MAL_GC_MARK || !has_marks(span));

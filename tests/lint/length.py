@@ -15,7 +15,6 @@ MEDIAN_LINES = {"core": 8, "plane": 10}
 FILE_LINES = {".c": 400, ".h": 300}
 LISTED = {
     "src/cli/top_state.c: top_state_key": "one switch over the keys",
-    "src/pageheap/pageheap.c": "what moves between the page heap's states, under its one lock",
 }
 
 
