@@ -35,12 +35,12 @@
 
 #define TRANSFER_BATCHES 4u
 #define TRANSFER_OBJECTS_MIN 64u /* unless so many would be more than TRANSFER_BYTES_MAX */
-#define TRANSFER_LARGE_OBJECTS_MIN 4u
 #define TRANSFER_BYTES_MAX (256u << 10)
 /* Bytes of spans without an object out: what a class may keep always, what all may keep together.
  */
 #define EMPTY_CLASS_BYTES (256u << 10)
 #define EMPTY_ALL_BYTES (16u << 20)
+#define EMPTY_OBJECT_BYTES (64u << 10) /* the span of a larger object is not kept */
 
 static struct central centrals[MAL_CLASS_COUNT] = {
     [0 ... MAL_CLASS_COUNT - 1] = {.lock = MAL_LOCK_INIT(MAL_RANK_CENTRAL)},
@@ -265,10 +265,14 @@ static void gather(struct mal_span *span, struct gathered *gathered, unsigned in
     *gathered = (struct gathered){.word = index / 64, .bits = bit};
 }
 
-/* The first one is kept whatever its size: a class that swings by one object must not make and
- * unmake its span each time. Near a memory limit the others are not. */
+/* The first one is kept, or a class that swings by one object would make and unmake its span each
+ * time. Near a memory limit the others are not. A span of one object of more than 64 KiB takes
+ * longer to touch than to make, and kept by its class its pages are in the way of larger objects.
+ */
 static bool may_keep_empty(const struct central *central, uint32_t class) {
     uint64_t kept = central->empty_spans * span_bytes(class);
+    if (mal_class[class].size_bytes > EMPTY_OBJECT_BYTES)
+        return false;
     return central->empty_spans == 1 || kept <= mal_limit_share_now(EMPTY_CLASS_BYTES) ||
            mal_central_empty_bytes() <= mal_limit_share_now(EMPTY_ALL_BYTES);
 }
@@ -322,8 +326,7 @@ static void ensure_transfer(struct central *central, uint32_t class) {
     if (central->transfer_capacity > 0)
         return;
     size_t capacity = mal_max((size_t)info->batch * TRANSFER_BATCHES, TRANSFER_OBJECTS_MIN);
-    capacity = mal_min(capacity,
-                       mal_max(TRANSFER_BYTES_MAX / info->size_bytes, TRANSFER_LARGE_OBJECTS_MIN));
+    capacity = mal_min(capacity, mal_max(TRANSFER_BYTES_MAX / info->size_bytes, 1));
     central->transfer = mal_meta_alloc(capacity * sizeof(void *), MAL_META_CACHE);
     if (central->transfer)
         central->transfer_capacity = (uint32_t)capacity;
