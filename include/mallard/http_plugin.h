@@ -3,8 +3,8 @@
  * What libmallard.so and libmallard-http.so say to each other. Not for programs: they call
  * mallard_http_listen() of mallard.h.
  *
- * Calls are made one at a time. All return 0 or a negative errno; a start that fails has written
- * one line to standard error.
+ * Calls are made one at a time. All return 0 or a negative errno, and write nothing to standard
+ * error.
  */
 #ifndef MALLARD_HTTP_PLUGIN_H
 #define MALLARD_HTTP_PLUGIN_H
@@ -26,12 +26,14 @@ struct mallard_http_plugin_args {
     const char *address;        /* HOST:PORT, [HOST]:PORT or unix:PATH */
     const char *token;          /* NULL: none */
     void (*thread_begin)(void); /* called first in each thread of the server; may be NULL */
-    char *problem;              /* gets a sentence when the start fails; may be NULL */
+    char *problem;              /* gets a sentence when the server cannot start; may be NULL */
     size_t problem_bytes;
 };
 
-/* -EALREADY while a server is running. */
+/* Serves until stopped. -EINVAL: no box, or no such address; -EALREADY while a server is running;
+ * -EACCES where the address needs a token; others from the bind. */
 int mallard_http_plugin_start(const struct mallard_http_plugin_args *args);
+/* Cuts all connections and waits for the threads to end; 0 also when no server is running. */
 int mallard_http_plugin_stop(void);
 
 /* Where the server listens. -ENOTCONN when none does, -ENOSPC when `bytes` is too small. */
@@ -42,7 +44,7 @@ int mallard_http_plugin_address(char *ret_address, size_t bytes);
  * a server of the child's own. */
 int mallard_http_plugin_after_fork_child(const struct mallard_http_plugin_args *args);
 
-/* Writes the heap profile of `box` as gzipped profile.proto. */
+/* Writes the heap profile of `box` as gzipped profile.proto. -ENOMEM, and others from write. */
 int mallard_http_plugin_write_heap(const void *box, size_t box_bytes, int fd);
 
 #ifdef __cplusplus

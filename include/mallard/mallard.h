@@ -34,7 +34,8 @@ void *mallard_realloc(void *pointer, size_t bytes);
 void *mallard_reallocarray(void *pointer, size_t count, size_t bytes);
 void mallard_free(void *pointer); /* NULL is ignored; keeps errno */
 
-/* `alignment` is a power of two, else errno EINVAL. */
+/* `alignment` is a power of two, else NULL and errno EINVAL; `bytes` need not be a multiple of it.
+ */
 void *mallard_aligned_alloc(size_t alignment, size_t bytes);
 
 /* The same, and a multiple of sizeof(void *). Returns 0, EINVAL or ENOMEM, not negated, as POSIX
@@ -82,8 +83,8 @@ struct mallard_memstats {
 };
 
 /* Fills the first `stats->size` bytes. Takes some microseconds; other threads go on meanwhile, and
- * the equations above hold in what is returned. Go: runtime.ReadMemStats. -EINVAL: size is 0;
- * -ENOMEM: there was no memory to begin with. */
+ * the equations above hold in what is returned. Go: runtime.ReadMemStats. -EINVAL: NULL, or size is
+ * 0; -ENOMEM: there was no memory to begin with. */
 int mallard_read_memstats(struct mallard_memstats *stats);
 
 /* ---- profiling ------------------------------------------------------------------------------- */
@@ -117,18 +118,20 @@ int64_t mallard_set_memory_limit(int64_t bytes);
 
 /* ---- HTTP ------------------------------------------------------------------------------------ */
 
-/* Serves /debug/pprof/ and its companions from a thread of this process. `address` is HOST:PORT,
- * [HOST]:PORT or unix:PATH; port 0 takes a free one. Anything but loopback or a Unix socket needs
- * the environment variable MALLARD_HTTP_TOKEN. Go: importing net/http/pprof and
- * http.ListenAndServe. -EALREADY: it is serving; -ENOSYS: libmallard-http.so is not installed;
- * others from the bind. */
+/* Serves /debug/pprof/ and its companions from threads of Mallard's in this process; returns when
+ * the first client can connect. `address` is HOST:PORT, [HOST]:PORT or unix:PATH: HOST is a number,
+ * "localhost", or nothing for every address; port 0 takes a free one. Anything but loopback or a
+ * Unix socket needs the environment variable MALLARD_HTTP_TOKEN. Go: importing net/http/pprof and
+ * http.ListenAndServe. -EALREADY: it is serving; -EINVAL: NULL, or no such address; -EACCES: the
+ * token is missing; -ENOSYS: libmallard-http.so is not installed; -ENOMEM; others from the bind. */
 int mallard_http_listen(const char *address);
 
-/* Stops serving; waits for the thread to end. -ENOENT: it was not serving. */
+/* Cuts all connections and stops serving; waits for its threads to end. -ENOENT: it was not
+ * serving. No counterpart in Go. */
 int mallard_http_stop(void);
 
 /* The address that is being served, with the port in use, terminated; `bytes` is the room for it.
- * -ENOENT: none is served; -ENOSPC: it does not fit. */
+ * -ENOENT: none is served; -ENOSPC: it does not fit. Go: Listener.Addr. */
 int mallard_http_address(char *ret_address, size_t bytes);
 
 #ifdef __cplusplus

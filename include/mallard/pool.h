@@ -52,16 +52,16 @@ struct mallard_pool_options {
     size_t max_kept_bytes;
 };
 
-/* NULL and errno ENOMEM, or EINVAL: options->size is none that this library knows. The options are
- * copied. */
+/* NULL and errno ENOMEM, or EINVAL: no options, or options->size is less than this library knows.
+ * The options are copied. Go: a sync.Pool literal. */
 struct mallard_pool *mallard_pool_new(const struct mallard_pool_options *options);
 
 /* An item: the last that this CPU put, or any other's, or a new one. NULL when there is none and no
  * `new_item`, or it returned NULL. Dies with a sentence for NULL. Go: Pool.Get. */
 void *mallard_pool_get(struct mallard_pool *pool);
 
-/* Gives an item to the pool, which may keep it. The caller must not use it any more. NULL is
- * ignored. Go: Pool.Put. */
+/* Gives an item to the pool, which may keep it. The caller must not use it any more. An item of
+ * NULL is ignored. Dies with a sentence for a pool of NULL. Go: Pool.Put. */
 void mallard_pool_put(struct mallard_pool *pool, void *item);
 
 /* Ends the pool and destroys what it keeps, on the calling thread. Nobody may use it meanwhile or
@@ -76,7 +76,8 @@ struct mallard_pool_stats {
     uint64_t refused;    /* puts of items that were too large or too many */
     uint64_t dropped;    /* items that nobody fetched in time */
 };
-/* A look at one moment, while others go on. -EINVAL: NULL, or size is 0. */
+/* Fills the first `stats->size` bytes: one moment of each CPU's items, while others go on. -EINVAL:
+ * NULL, or size is 0. No counterpart in Go. */
 int mallard_pool_read_stats(struct mallard_pool *pool, struct mallard_pool_stats *stats);
 
 #ifdef __cplusplus

@@ -80,6 +80,9 @@ void mal_writer_answer(int64_t result, int error);
 enum mal_writer_end { MAL_WRITER_REMOVE, MAL_WRITER_KEEP };
 void mal_writer_finish(int exit_code, enum mal_writer_end end);
 
+/* Removes the file; the box goes on without. */
+void mal_writer_hide(void);
+
 /* Removes what an earlier image of this process left behind an exec. Once, before a box is made. */
 void mal_writer_remove_predecessor(void);
 

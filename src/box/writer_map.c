@@ -11,6 +11,9 @@
  * a section that cannot grow is a full table, and full tables are counted, not errors. A kernel
  * that does not know that call gets an anonymous box.
  *
+ * A program that confined itself by a seccomp filter may do none of all this: its box, if it has
+ * one, grows no more and is left as it is. So the file is removed when that can be foreseen.
+ *
  * No descriptor stays open: the file is opened, mapped and closed at once.
  *
  * SYNCHRONIZATION
@@ -28,6 +31,7 @@
 #include "base/bits.h"
 #include "base/format.h"
 #include "box/place.h"
+#include "os/confined.h"
 #include "os/env.h"
 #include "os/say.h"
 #include "os/vm.h"
@@ -57,6 +61,8 @@ const char *mal_writer_path(void) {
 
 /* Brings pages in for writing, or says why that cannot be. */
 static int populate(char *address, uint64_t bytes) {
+    if (mal_is_confined())
+        return -EPERM;
     int saved_errno = errno;
     size_t into_page =
         (uintptr_t)address & (mal_vm_page_bytes() - 1); /* larger than a box's page */
@@ -209,6 +215,8 @@ static char *without_folder(void) {
 char *mal_writer_map(uint64_t start_ticks) {
     char folder[PATH_MAX - 64];
     char *base = NULL;
+    if (mal_is_confined())
+        return NULL;
     if (mal_box_folder_make(&place, folder, sizeof folder) != 0)
         return without_folder();
     name_box(folder, start_ticks);
@@ -228,8 +236,15 @@ static void give_memory_back(void) {
 }
 
 void mal_writer_remove_file(void) {
-    if (room.path[0] && unlink(room.path) != 0 && errno != ENOENT)
+    if (room.path[0] && !mal_is_confined() && unlink(room.path) != 0 && errno != ENOENT)
         give_memory_back();
+}
+
+void mal_writer_hide(void) {
+    int saved_errno = errno;
+    if (room.path[0] && unlink(room.path) == 0)
+        room.path[0] = '\0';
+    errno = saved_errno;
 }
 
 void mal_writer_forget_file(void) {

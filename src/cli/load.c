@@ -35,7 +35,8 @@ int load_box(struct mal_box_reader *reader, struct view_symbols *symbols,
     return error;
 }
 
-int load_bytes(int fd, struct view_buffer *out) {
+/* All bytes of a file, at most a profile's. 0 or -errno. */
+static int load_bytes(int fd, struct view_buffer *out) {
     char piece[PIECE_BYTES];
     for (;;) {
         ssize_t got = read(fd, piece, sizeof piece);

@@ -13,9 +13,6 @@
 int load_box(struct mal_box_reader *reader, struct view_symbols *symbols,
              struct view_profile *ret_profile);
 
-/* All bytes of a file, at most a profile's. 0 or -errno. */
-int load_bytes(int fd, struct view_buffer *out);
-
 /* A stored profile of the process with that folder: the newest one not younger than `unix_s`, as it
  * lies there. Complains, with `text` as the user wrote it. */
 int load_stored_bytes(const char *folder, const char *text, uint64_t unix_s,

@@ -14,6 +14,8 @@
  *                capabilities, and libc aborts then
  *     SHOULD_GO  a thread of ours would keep the old namespace, folder or right. A server that the
  *                program was asked to run stays as it is, and with it the rest
+ *     GO_FOR_GOOD
+ *                as SHOULD_GO, but it will not come back
  *     MAY_STAY   the call is about children, or nothing of the kind; a new thread might even be
  *                refused after it
  *
@@ -23,7 +25,16 @@
  * A thread has ended for the kernel when it is no longer counted in /proc/self/task; that is waited
  * for, at most PATIENCE_NS. Where it cannot be known (no /proc), where the program has other
  * threads, and where the collected heap has some, the call is made as it is. So it is where the
- * program has installed a seccomp filter since our thread began: a new one might be forbidden.
+ * program has installed a seccomp filter since our thread began: a new one might be forbidden, and
+ * so might be any look at a file. Hence it is our thread who finds all that out.
+ *
+ * PR_SET_SECCOMP is such a filter: the thread leaves for it, since it would stay outside of the
+ * sandbox, and does not come back. There not to know how many threads there are is no reason to
+ * stay: sandboxes often have no /proc, and other threads of the program are not confined either.
+ * Its box is then read no more by others: it would stay behind, as nobody could remove it in the
+ * end. A filter installed by the bare system call is not seen, but PR_SET_NO_NEW_PRIVS, which most
+ * need, is. From it on the thread comes back at once, and is started if it was too early for that:
+ * later it might be forbidden.
  *
  * SYNCHRONIZATION: the program has no other thread. A signal handler that makes such a call while
  * one is being made finds the state ASKED_TO_LEAVE or LEFT (front/background.c) and does nothing
@@ -32,21 +43,26 @@
  *
  * Must never change what the call returns, nor errno where it succeeds.
  */
+#include "base/atomic.h"
 #include "base/bits.h"
 #include "front/background.h"
 #include "front/http.h"
 #include "front/init.h"
+#include "front/options.h"
 #include "gc/cycle.h"
 #include "os/alias.h"
 #include "os/clock.h"
+#include "os/confined.h"
 #include "os/critical.h"
 #include "os/env.h"
 #include "os/futex.h"
 #include "os/tasks.h"
+#include "sample/profile.h"
 
 #include <errno.h>
 #include <linux/capability.h>
 #include <linux/nsfs.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -69,7 +85,9 @@ int mallard_capset(cap_user_header_t header, const cap_user_data_t data);
 int mallard_prctl(int option, ...);
 int capset(cap_user_header_t header, const cap_user_data_t data);
 
-enum demand { MAY_STAY, SHOULD_GO, MUST_GO };
+enum demand { MAY_STAY, SHOULD_GO, GO_FOR_GOOD, MUST_GO };
+
+static uint32_t filters_may_follow; /* relaxed atomic; once set it stays */
 
 /* Who has to be called back. */
 struct absent {
@@ -77,28 +95,29 @@ struct absent {
     bool http;
 };
 
-static bool program_has_one_thread(void) {
-    unsigned own = (mal_background_is_settled() ? 1 : 0) + mal_http_threads();
-    return mal_tasks_count() == 1 + own;
+static bool program_has_one_thread(enum demand demand) {
+    struct mal_background_view view;
+    if (!mal_background_look(PATIENCE_NS, &view) || view.has_new_filters)
+        return false;
+    return view.threads == 2 + mal_http_threads() || (view.threads == 0 && demand == GO_FOR_GOOD);
 }
 
 static void wait_until_alone(void) {
-    static const uint32_t never; /* changes */
     uint64_t until_ns = mal_clock_mono_ns() + PATIENCE_NS;
-    while (mal_tasks_count() > 1 && mal_clock_mono_ns() < until_ns) {
+    while ((!mal_background_has_left() || mal_tasks_count() > 1) &&
+           mal_clock_mono_ns() < until_ns) {
         mal_background_wake();
-        mal_futex_wait(&never, 0, NAP_NS);
+        mal_futex_nap(NAP_NS);
     }
 }
 
 static bool may_send_away(enum demand demand) {
     if (demand == MAY_STAY || mal_critical_is_open() || !mal_background_is_settled() ||
-        !mal_init_is_own_process())
+        mal_process_is_confined() || !mal_init_is_own_process())
         return false;
-    if (demand == SHOULD_GO && mal_http_threads() > 0)
+    if (demand != MUST_GO && mal_http_threads() > 0)
         return false;
-    return mal_gc_threads() == 0 && program_has_one_thread() &&
-           mal_process_filters() == mal_background_filters();
+    return mal_gc_threads() == 0 && program_has_one_thread(demand);
 }
 
 static struct absent send_away(enum demand demand) {
@@ -108,9 +127,15 @@ static struct absent send_away(enum demand demand) {
         absent.http = mal_http_pause();
         absent.background = mal_background_ask_to_leave();
         wait_until_alone();
+        if (demand == GO_FOR_GOOD && !(mal_options.flags & MAL_OPTION_KEEP))
+            mal_profile_hide();
     }
     errno = saved_errno;
     return absent;
+}
+
+static enum mal_background_return return_of_many_calls(void) {
+    return mal_load_relaxed(&filters_may_follow) ? MAL_BACKGROUND_AT_ONCE : MAL_BACKGROUND_LATER;
 }
 
 static void call_back(struct absent absent, enum mal_background_return when) {
@@ -155,8 +180,13 @@ MAL_PUBLIC int mallard_setns(int fd, int type) {
 MAL_PUBLIC int mallard_capset(cap_user_header_t header, const cap_user_data_t data) {
     struct absent absent = send_away(MUST_GO);
     int result = (int)syscall(SYS_capset, header, data);
-    call_back(absent, MAL_BACKGROUND_LATER);
+    call_back(absent, return_of_many_calls());
     return result;
+}
+
+/* A call that cannot succeed only asks whether the kernel knows filters. */
+static bool is_question(int option, unsigned long mode, unsigned long filter) {
+    return option == PR_SET_SECCOMP && mode == SECCOMP_MODE_FILTER && filter == 0;
 }
 
 static enum demand demand_of_prctl(int option) {
@@ -168,9 +198,26 @@ static enum demand demand_of_prctl(int option) {
     case PR_CAP_AMBIENT:
     case PR_SET_NO_NEW_PRIVS:
         return SHOULD_GO;
+    case PR_SET_SECCOMP:
+        return GO_FOR_GOOD;
     default:
         return MAY_STAY;
     }
+}
+
+static void see_done(int option) {
+    if (option == PR_SET_SECCOMP)
+        mal_background_renounce();
+    if (option == PR_SET_NO_NEW_PRIVS)
+        mal_store_relaxed(&filters_may_follow, 1u);
+}
+
+/* The last moment at which the thread can surely be had. */
+static void start_before_filters(void) {
+    int saved_errno = errno;
+    if (!mal_critical_is_open())
+        mal_background_start();
+    errno = saved_errno;
 }
 
 /* As many arguments as any option has; libc reads them in the same way. */
@@ -181,10 +228,15 @@ MAL_PUBLIC int mallard_prctl(int option, ...) {
     for (unsigned i = 0; i < MAL_COUNT_OF(argument); i++)
         argument[i] = va_arg(list, unsigned long);
     va_end(list);
-    struct absent absent = send_away(demand_of_prctl(option));
+    bool is_asking = is_question(option, argument[0], argument[1]);
+    struct absent absent = send_away(is_asking ? MAY_STAY : demand_of_prctl(option));
     int result =
         (int)syscall(SYS_prctl, option, argument[0], argument[1], argument[2], argument[3]);
-    call_back(absent, MAL_BACKGROUND_LATER);
+    if (result == 0)
+        see_done(option);
+    call_back(absent, return_of_many_calls());
+    if (result == 0 && option == PR_SET_NO_NEW_PRIVS)
+        start_before_filters();
     return result;
 }
 

@@ -55,9 +55,9 @@ static void translate(const uint64_t *v, struct mallard_memstats *stats) {
 /* The caller's structure may be older and shorter, or newer and longer, than ours. */
 MAL_PUBLIC int mallard_read_memstats(struct mallard_memstats *stats) {
     static struct mal_box_stats row; /* api_lock */
-    struct mallard_memstats full = {.size = stats->size};
-    if (stats->size == 0)
+    if (!stats || stats->size == 0)
         return -EINVAL;
+    struct mallard_memstats full = {.size = stats->size};
     if (!mal_init())
         return -ENOMEM;
     mal_lock(&api_lock);

@@ -14,12 +14,21 @@
  * The thread leaves when it is asked to, for calls that a process of several threads may not make
  * (front/alone.c), and comes back afterwards.
  *
+ * A program that puts a seccomp filter upon itself may be ended for the next thread that it makes
+ * or file that it opens. So once it is known to have done so none is started any more, not in its
+ * children either; and what has to be looked up before the thread may leave, the thread looks up.
+ *
  * SYNCHRONIZATION: `run_state` changes by compare-and-swap:
  *     FORBIDDEN -> ALLOWED -> RUNNING -> ASKED_TO_LEAVE -> LEFT -> ALLOWED
- * and back from RUNNING to ALLOWED where no thread can be had, and in a forked child. Whoever asked
+ * and back from RUNNING to ALLOWED where no thread can be had, and in a forked child. Instead of
+ * ALLOWED it becomes RENOUNCED, for good, once the process is confined. Whoever asked
  * the thread to leave takes it back, by ASKED_TO_LEAVE -> RUNNING where it has not left yet: the
  * thread leaves by ASKED_TO_LEAVE -> LEFT, so just one of the two happens. It may miss a wake
  * between its look at the state and its sleep: it is woken again and again until it has left.
+ *
+ * `look_state` goes NOT_ASKED -> ASKED by whoever asks, so one at a time; ASKED -> LOOKING ->
+ * ANSWERED by the thread, which releases `looked` so; and back by the asker, from ANSWERED, or from
+ * ASKED when out of patience. So an answer is always to the question that is open.
  *
  * Must never hold a lock while it sleeps, and never run the program's code. Must never start a
  * thread in a child of vfork: that one would belong to the child and end with it.
@@ -40,8 +49,10 @@
 #include "gc/cycle.h"
 #include "gc/pool.h"
 #include "os/clock.h"
+#include "os/confined.h"
 #include "os/env.h"
 #include "os/futex.h"
+#include "os/tasks.h"
 #include "os/thread.h"
 #include "sample/profile.h"
 
@@ -52,11 +63,15 @@
 #define START_AGE_NS (20u * 1000 * 1000)
 #define RETRY_NS 1000000000ull
 #define ROUND_NS 1000000000ull
+#define LOOK_NAP_NS 1000000u
 
-enum run_state { FORBIDDEN, ALLOWED, RUNNING, ASKED_TO_LEAVE, LEFT };
+enum run_state { FORBIDDEN, ALLOWED, RENOUNCED, RUNNING, ASKED_TO_LEAVE, LEFT };
 static uint32_t run_state;   /* enum run_state; atomic */
-static uint32_t filters;     /* relaxed atomic; the thread that starts ours writes */
 static uint64_t start_at_ns; /* not before it; relaxed atomic, written before ALLOWED */
+
+enum look_state { NOT_ASKED, ASKED, LOOKING, ANSWERED };
+static uint32_t look_state;               /* enum look_state; atomic, a futex */
+static struct mal_background_view looked; /* the thread's while LOOKING, then the asker's */
 
 bool mal_background_is_settled(void) {
     return mal_load_relaxed(&run_state) == RUNNING;
@@ -64,7 +79,7 @@ bool mal_background_is_settled(void) {
 
 static void allow_in(uint64_t wait_ns) {
     mal_store_relaxed(&start_at_ns, mal_clock_coarse_ns() + wait_ns);
-    mal_store_release(&run_state, (uint32_t)ALLOWED);
+    mal_store_release(&run_state, (uint32_t)(mal_process_is_confined() ? RENOUNCED : ALLOWED));
 }
 
 void mal_background_allow(void) {
@@ -76,6 +91,7 @@ void mal_background_hurry(void) {
 }
 
 void mal_background_forget_in_child(void) {
+    mal_store_relaxed(&look_state, (uint32_t)NOT_ASKED);
     if (mal_load_relaxed(&run_state) >= RUNNING)
         mal_background_allow();
 }
@@ -146,11 +162,25 @@ static bool leaves(void) {
     return mal_load_relaxed(&run_state) == ASKED_TO_LEAVE && change_state(ASKED_TO_LEAVE, LEFT);
 }
 
+/* The program's first thread: all it has, where this matters. */
+static void look_if_asked(unsigned own_filters) {
+    uint32_t state = ASKED;
+    if (mal_load_relaxed(&look_state) != ASKED ||
+        !mal_cas_acquire(&look_state, &state, (uint32_t)LOOKING))
+        return;
+    looked.threads = mal_tasks_count();
+    looked.has_new_filters = mal_process_filters("self") != own_filters;
+    mal_store_release(&look_state, (uint32_t)ANSWERED);
+    mal_futex_wake(&look_state, 1);
+}
+
 static void body(void) {
     mal_thread_become_own();
     mal_thread_remember_cpus();
+    unsigned own_filters = mal_process_filters("thread-self");
     uint64_t next_round_ns = mal_clock_mono_ns();
     while (!leaves()) {
+        look_if_asked(own_filters);
         uint64_t now_ns = mal_clock_mono_ns();
         if (now_ns >= next_round_ns) {
             do_round();
@@ -168,7 +198,6 @@ void mal_background_start(void) {
     mal_init_check_fork();
     if (!mal_init_is_own_process() || !change_state(ALLOWED, RUNNING))
         return;
-    mal_store_relaxed(&filters, mal_process_filters());
     /* No thread to be had: the process does without for a while. */
     if (mal_thread_start(&thread) != 0)
         allow_in(RETRY_NS);
@@ -198,6 +227,33 @@ void mal_background_take_back(enum mal_background_return when) {
         mal_background_start();
 }
 
-unsigned mal_background_filters(void) {
-    return mal_load_relaxed(&filters);
+bool mal_background_has_left(void) {
+    return mal_load_acquire(&run_state) == LEFT;
+}
+
+void mal_background_renounce(void) {
+    mal_confine();
+    change_state(ALLOWED, RENOUNCED);
+}
+
+/* False when the thread has begun to look. */
+static bool gives_up_asking(void) {
+    uint32_t state = ASKED;
+    return mal_cas_acquire(&look_state, &state, (uint32_t)NOT_ASKED);
+}
+
+bool mal_background_look(uint64_t patience_ns, struct mal_background_view *ret_view) {
+    uint32_t state = NOT_ASKED;
+    uint64_t until_ns = mal_clock_mono_ns() + patience_ns;
+    if (!mal_cas_acquire(&look_state, &state, (uint32_t)ASKED))
+        return false;
+    while ((state = mal_load_acquire(&look_state)) != ANSWERED) {
+        if (mal_clock_mono_ns() >= until_ns && gives_up_asking())
+            return false;
+        mal_background_wake();
+        mal_futex_wait(&look_state, state, LOOK_NAP_NS);
+    }
+    *ret_view = looked;
+    mal_store_release(&look_state, (uint32_t)NOT_ASKED);
+    return true;
 }

@@ -6,6 +6,7 @@
 #define MAL_FRONT_BACKGROUND_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /* False while slow paths should look at the clock, to start the thread when it is time. */
 bool mal_background_is_settled(void);
@@ -31,8 +32,20 @@ void mal_background_wake(void);
 enum mal_background_return { MAL_BACKGROUND_AT_ONCE, MAL_BACKGROUND_LATER };
 void mal_background_take_back(enum mal_background_return when);
 
-/* How many seccomp filters there were when the thread began; while it runs. */
-unsigned mal_background_filters(void);
+/* Whether it has, once asked. The kernel may count it for a moment longer. */
+bool mal_background_has_left(void);
+
+/* From here on no thread is started, in this process and its children: the program has put a
+ * seccomp filter upon itself. One that runs stays. */
+void mal_background_renounce(void);
+
+/* What the thread sees of this process. It looks in place of the caller, whose filters may end the
+ * program for a look at a file. False where it has not answered in time. */
+struct mal_background_view {
+    unsigned threads;     /* ended ones included; 0 without /proc */
+    bool has_new_filters; /* the program's first thread has others than ours had in the beginning */
+};
+bool mal_background_look(uint64_t patience_ns, struct mal_background_view *ret_view);
 
 /* In a forked child there is no such thread. */
 void mal_background_forget_in_child(void);

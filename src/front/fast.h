@@ -33,6 +33,18 @@ MAL_FAST void *mal_alloc(size_t bytes) {
     return object;
 }
 
+/* `alignment` is a power of two above 16. Where the class that the size falls into has all its
+ * objects so aligned, which is nearly always, an aligned object is a plain one. */
+MAL_FAST void *mal_alloc_aligned(size_t bytes, size_t alignment) {
+    if (MAL_UNLIKELY(bytes > MAL_SMALL_MAX_BYTES - MAL_PAGE_BYTES || alignment > MAL_PAGE_BYTES))
+        return mal_alloc_aligned_unusual(bytes, alignment);
+    size_t rounded = (bytes + alignment - 1) & -alignment;
+    size_t size = mal_small[rounded >> 4] >> 8; /* 0 before the tables are filled */
+    if (MAL_UNLIKELY(size < rounded || size & (alignment - 1)))
+        return mal_alloc_aligned_unusual(bytes, alignment);
+    return mal_alloc(rounded);
+}
+
 MAL_FAST void mal_release(void *object) {
     uint64_t granule = mal_pagemap_granule(object);
     if (MAL_UNLIKELY(!mal_pagemap_covers(granule)))

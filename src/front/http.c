@@ -9,8 +9,9 @@
  * Fork: a child closes the sockets it inherited. When its parent ends (a program that puts itself
  * in the background), the child's background thread takes the address over.
  *
- * SYNCHRONIZATION: `keeper_lock` serialises start and stop; it is a libc mutex of its own, since
- * both allocate. `wanted` and `parent` change in the forked child before it has other threads.
+ * SYNCHRONIZATION: `keeper_lock` serialises start and stop; it is a libc mutex, outside of the order
+ * of ours, since both allocate. A forked child writes what it guards without it, while it has one
+ * thread.
  */
 #include "front/http.h"
 
@@ -54,8 +55,8 @@ static pthread_mutex_t keeper_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct plugin plugin; /* keeper_lock; complete or all NULL */
 static bool serving;         /* keeper_lock; read relaxed by the background thread */
 
-static char served_address[ADDRESS_BYTES]; /* what a child is to take over; "" for nothing */
-static pid_t waiting_for_parent;           /* 0: not waiting */
+static char served_address[ADDRESS_BYTES]; /* keeper_lock; also what a child is to take over */
+static pid_t waiting_for_parent;           /* background thread, in a child; 0: not waiting */
 
 static bool load_plugin_locked(void) {
     if (plugin.start)
@@ -116,8 +117,10 @@ static int start_locked(const char *address) {
 }
 
 MAL_PUBLIC int mallard_http_listen(const char *address) {
-    if (!address || !mal_init())
+    if (!address)
         return -EINVAL;
+    if (!mal_init())
+        return -ENOMEM;
     pthread_mutex_lock(&keeper_lock);
     uint8_t before = begin_own();
     int error = start_locked(address);
@@ -208,11 +211,14 @@ unsigned mal_http_threads(void) {
     return mal_load_relaxed(&serving) ? SERVER_THREADS : 0;
 }
 
+/* Whoever holds the lock may wait for an answer of this thread: the next round is soon enough. */
 void mal_http_follow_process(void) {
-    if (waiting_for_parent == 0 || getppid() == waiting_for_parent || !served_address[0])
+    if (waiting_for_parent == 0 || getppid() == waiting_for_parent ||
+        pthread_mutex_trylock(&keeper_lock) != 0)
         return;
     char address[ADDRESS_BYTES];
     mal_format(address, sizeof address, "%s", served_address);
-    if (mallard_http_listen(address) == 0)
+    pthread_mutex_unlock(&keeper_lock);
+    if (address[0] && mallard_http_listen(address) == 0)
         waiting_for_parent = 0;
 }

@@ -28,7 +28,7 @@ static MAL_SLOW void *retry(size_t bytes, size_t alignment, enum on_failure on_f
     mal_new_handler handler;
     while ((handler = mal_current_new_handler()) != NULL) {
         handler();
-        void *object = alignment > 16 ? mal_alloc_aligned(bytes, alignment) : mal_alloc(bytes);
+        void *object = mal_alloc_aligned_unusual(bytes, alignment);
         if (object)
             return object;
     }

@@ -156,7 +156,7 @@ void *mal_alloc_big(size_t bytes) {
     return alloc_large(bytes, MAL_PAGE_BYTES);
 }
 
-void *mal_alloc_aligned(size_t bytes, size_t alignment) {
+void *mal_alloc_aligned_unusual(size_t bytes, size_t alignment) {
     if (bytes > PTRDIFF_MAX || alignment > PTRDIFF_MAX || (!mal_is_initialised() && !mal_init()))
         return fail();
     uint32_t class = mal_class_for_aligned(bytes, alignment);
@@ -222,7 +222,8 @@ static void misuse_outside_spans(const void *pointer, const char *what) {
     mal_die("%s(%p): foreign pointer: Mallard never gave it out", what, pointer);
 }
 
-void mal_misuse(const void *pointer, const char *what) {
+/* Ends the process with the sentence for what is wrong with the pointer. */
+MAL_SLOW static void misuse(const void *pointer, const char *what) {
     struct pointer_facts facts = facts_of(pointer);
     const struct mal_span *span = facts.span;
     if (!span)
@@ -317,7 +318,7 @@ void mal_free_unusual(void *pointer) {
     default:
         break;
     }
-    mal_misuse(pointer, "free");
+    misuse(pointer, "free");
 }
 
 /* Size of a plain object in use; 0 for any other pointer. */
@@ -338,7 +339,7 @@ size_t mal_usable_bytes(const void *pointer, const char *what) {
     if (facts.kind == LIVE || facts.kind == SAMPLED)
         return mal_class[facts.class].size_bytes;
     if (facts.kind != LARGE)
-        mal_misuse(pointer, what);
+        misuse(pointer, what);
     return (size_t)facts.span->pages << MAL_PAGE_SHIFT;
 }
 

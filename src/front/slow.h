@@ -22,8 +22,8 @@ MAL_SLOW void *mal_alloc_miss(uint32_t class);
 /* Above MAL_SMALL_MAX_BYTES; nothing was charged. */
 MAL_SLOW void *mal_alloc_big(size_t bytes);
 
-/* Any size, `alignment` a power of two. */
-MAL_SLOW void *mal_alloc_aligned(size_t bytes, size_t alignment);
+/* Any size, `alignment` a power of two; nothing was charged. */
+MAL_SLOW void *mal_alloc_aligned_unusual(size_t bytes, size_t alignment);
 
 /* Whether the object's memory is known to be zero, as fresh from the OS. */
 bool mal_alloc_is_zeroed(const void *object);
@@ -44,8 +44,5 @@ bool mal_resize_in_place(void *pointer, size_t bytes);
 /* Moves the contents of one large object to another by its pages, where that can be done: see
  * pageheap/move.h. */
 enum mal_move mal_move_pages(void *to, void *from);
-
-/* The sentence for what is wrong with a pointer, then abort; returns only for foreign ones. */
-MAL_SLOW void mal_misuse(const void *pointer, const char *what);
 
 #endif

@@ -44,8 +44,6 @@ void mal_gc_layout_write(uint64_t offset, uint64_t slot_bytes,
 /* The next window of the bin's span that has a free slot; false when there is none. The owner, in a
  * critical section. */
 bool mal_gc_bin_advance(struct mal_gc_cache *cache, struct mal_gc_bin *bin);
-/* Hands the bin's span back. In a structural section. */
-void mal_gc_bin_flush(struct mal_gc_cache *cache, struct mal_gc_bin *bin);
 /* Gives the bin a span with a free slot. Returns the bytes to be charged, 0 when memory is short.
  * In a critical section. */
 uint64_t mal_gc_bin_refill(struct mal_gc_cache *cache, struct mal_gc_bin *bin, unsigned span_class);

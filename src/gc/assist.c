@@ -34,6 +34,7 @@
 #include "os/lock.h"
 
 #define MIN_WORK_BYTES (256u << 10) /* a sixth of a millisecond where objects are small */
+#define MOST_WORK_BYTES (1u << 20)  /* at a time: near the goal all that is left would be owed */
 #define AHEAD_MOST_BYTES (4 << 20)  /* that a thread has paid for and not allocated yet */
 #define WAIT_NS 2000000u
 
@@ -113,17 +114,26 @@ static void wait_for_credit(void) {
 }
 
 /* All is scanned: what is left of the cycle is none of the allocating thread's business, unless the
- * heap would outgrow its goal meanwhile. */
+ * heap would outgrow meanwhile how far a goal is stretched. */
 static bool is_nothing_left(void) {
-    return mal_gc_mark_is_done() && mal_gc_heap_levels().live_bytes <= mal_gc_pace_goal();
+    return mal_gc_mark_is_done() && mal_gc_heap_levels().live_bytes <= mal_gc_pace_most();
 }
 
-/* Does or finds at least `work` bytes of scanning. Returns how many. */
+/* Beyond the goal each allocation looks anew. */
+static int64_t ahead_most_bytes(void) {
+    return mal_gc_heap_levels().live_bytes <= mal_gc_pace_goal() ? AHEAD_MOST_BYTES : 0;
+}
+
+static bool is_owed(void) {
+    return marking() && !mal_gc_pace_is_limiting();
+}
+
+/* Does or finds at least `work` bytes of scanning, or less where assists end. Returns how many. */
 static int64_t earn(int64_t work) {
     int64_t done = take_credit(work);
     if (done >= work)
         return done;
-    while (done < work && marking()) {
+    while (done < work && is_owed()) {
         int64_t more = (int64_t)scan((uint64_t)(work - done));
         if (more == 0)
             more = take_credit(work - done);
@@ -148,10 +158,11 @@ static void pay(struct mal_gc_thread *thread, uint64_t bytes) {
         return;
     struct mal_gc_assist_ratio ratio = mal_gc_pace_ratio();
     double owed = (double)thread->assist_debt_bytes * ratio.work_per_byte;
-    int64_t work = owed > (double)(INT64_MAX / 2) ? INT64_MAX / 2 : (int64_t)owed;
+    int64_t work = owed < (double)MOST_WORK_BYTES ? (int64_t)owed : (int64_t)MOST_WORK_BYTES;
     int64_t earned = earn(work > MIN_WORK_BYTES ? work : (int64_t)MIN_WORK_BYTES);
     double left = (double)thread->assist_debt_bytes - (double)earned * ratio.bytes_per_work;
-    thread->assist_debt_bytes = left > -AHEAD_MOST_BYTES ? (int64_t)left : -AHEAD_MOST_BYTES;
+    int64_t ahead = ahead_most_bytes();
+    thread->assist_debt_bytes = left > (double)-ahead ? (int64_t)left : -ahead;
 }
 
 void mal_gc_assist_begin(void) {
@@ -196,7 +207,7 @@ static void look_at_trigger(const struct mal_gc_heap_counters *heap) {
     if (heap->live_bytes < mal_gc_pace_trigger() && !is_stress_due())
         return;
     mal_gc_request(MAL_GC_REASON_HEAP);
-    if (heap->live_bytes >= mal_gc_pace_goal())
+    if (heap->live_bytes >= mal_gc_pace_goal() && !mal_gc_pace_is_limiting())
         mal_gc_request_await_start();
 }
 

@@ -150,12 +150,11 @@ struct mal_gc_callbacks_counts mal_gc_callbacks_counts(void) {
 }
 
 void mallard_gc_callbacks_await(uint64_t most_ns) {
-    static const uint32_t never_changes;
     uint64_t from_ns = mal_clock_mono_ns(), due = mal_load_relaxed(&pushed);
     mal_gc_callbacks_kick();
     while (!is_runner && mal_load_acquire(&executed) < due &&
            mal_clock_mono_ns() - from_ns < most_ns)
-        mal_futex_wait(&never_changes, 0, AWAIT_NAP_NS);
+        mal_futex_nap(AWAIT_NAP_NS);
 }
 
 unsigned mal_gc_callbacks_threads(void) {

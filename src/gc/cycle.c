@@ -109,6 +109,7 @@ static void wait_until_drained(void) {
         pass_time(lulls);
         mal_gc_workers_set_idle(mal_gc_cpu_idle_permille());
         mal_gc_pace_revise();
+        mal_gc_pace_settle();
     }
     take_own();
 }

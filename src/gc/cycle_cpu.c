@@ -26,18 +26,20 @@
 static uint64_t sweeper_ns; /* of the sweeping thread since it began */
 
 struct reading {
-    uint64_t mono_ns, process_ns, collector_ns;
+    uint64_t mono_ns, process_ns, collector_ns, background_ns;
 };
-static struct reading last; /* when idleness was last measured */
-
-static uint64_t collector_ns(void) {
-    struct mal_gc_workers_cpu workers = mal_gc_workers_cpu();
-    return workers.background_ns + workers.idle_ns + mal_clock_thread_ns() +
-           mal_load_relaxed(&sweeper_ns);
-}
+static struct reading last;    /* when idleness was last measured */
+static struct reading settled; /* when it was last taken for the limiter */
 
 static struct reading read_clocks(void) {
-    return (struct reading){mal_clock_mono_ns(), mal_clock_process_ns(), collector_ns()};
+    struct mal_gc_workers_cpu workers = mal_gc_workers_cpu();
+    uint64_t rest_ns = mal_clock_thread_ns() + mal_load_relaxed(&sweeper_ns);
+    return (struct reading){
+        .mono_ns = mal_clock_mono_ns(),
+        .process_ns = mal_clock_process_ns(),
+        .collector_ns = workers.background_ns + workers.idle_ns + rest_ns,
+        .background_ns = workers.background_ns,
+    };
 }
 
 static uint64_t less(uint64_t from, uint64_t what) {
@@ -64,10 +66,27 @@ unsigned mal_gc_cpu_idle_permille(void) {
     return permille;
 }
 
+/* The owner and the sweep are on neither side: the limiter takes a quarter of all CPUs for the
+ * collector's, whoever works for it. */
+uint64_t mal_gc_cpu_take_idle_ns(void) {
+    struct reading now = read_clocks();
+    uint64_t room_ns = (now.mono_ns - settled.mono_ns) * mal_gc_cpus();
+    uint64_t plan_ns = less(now.background_ns, settled.background_ns);
+    uint64_t idle_ns = less(room_ns, program_ns(&settled, &now) + plan_ns);
+    settled = now;
+    return idle_ns;
+}
+
+static void forget_workers(struct reading *reading, struct mal_gc_workers_cpu workers) {
+    reading->collector_ns = less(reading->collector_ns, workers.background_ns + workers.idle_ns);
+    reading->background_ns = less(reading->background_ns, workers.background_ns);
+}
+
 /* The workers count from 0 again. */
 void mal_gc_cpu_begin_cycle(void) {
     struct mal_gc_workers_cpu workers = mal_gc_workers_cpu();
-    last.collector_ns = less(last.collector_ns, workers.background_ns + workers.idle_ns);
+    forget_workers(&last, workers);
+    forget_workers(&settled, workers);
     mal_gc_workers_reset_cpu();
 }
 
@@ -84,5 +103,5 @@ uint64_t mal_gc_cpu_program_ns(void) {
 
 void mal_gc_cpu_forget_in_child(void) {
     sweeper_ns = 0;
-    last = (struct reading){0};
+    last = settled = (struct reading){0};
 }

@@ -34,8 +34,8 @@ static struct mal_gc_plan plan;
 static uint64_t stack_bytes, globals_bytes; /* as last scanned; pace_lock */
 static uint64_t arena_bytes;                /* to be scanned, as a cycle last saw them; pace_lock */
 
-static uint64_t trigger = UINT64_MAX, goal = UINT64_MAX; /* snapshots */
-static uint64_t work_per_byte, bytes_per_work;           /* bits of doubles */
+static uint64_t trigger = UINT64_MAX, goal = UINT64_MAX, most = UINT64_MAX; /* snapshots */
+static uint64_t work_per_byte, bytes_per_work;                              /* bits of doubles */
 
 /* ---- numbers in ---- */
 
@@ -70,8 +70,9 @@ static double double_of(uint64_t bits) {
 
 static void publish_locked(void) {
     mal_store_relaxed(&goal, mal_gc_pacer_goal(&pacer));
+    mal_store_relaxed(&most, mal_gc_pacer_most(&pacer));
     mal_store_relaxed(&trigger, mal_gc_pacer_trigger(&pacer));
-    MAL_ASSERT(trigger <= goal);
+    MAL_ASSERT(trigger <= goal && goal <= most);
 }
 
 /* The limit's own place is the page heap; here it is looked at whenever it matters. */
@@ -88,6 +89,10 @@ uint64_t mal_gc_pace_trigger(void) {
 
 uint64_t mal_gc_pace_goal(void) {
     return mal_load_relaxed(&goal);
+}
+
+uint64_t mal_gc_pace_most(void) {
+    return mal_load_relaxed(&most);
 }
 
 struct mal_gc_assist_ratio mal_gc_pace_ratio(void) {
@@ -183,7 +188,6 @@ void mal_gc_pace_revise(void) {
     mal_lock(&pace_lock);
     struct mal_gc_pacer_heap heap = heap_now();
     revise_locked(&heap);
-    mal_gc_limiter_update(&limiter, mal_clock_mono_ns());
     mal_unlock(&pace_lock);
 }
 
@@ -225,13 +229,24 @@ void mal_gc_pace_end(struct mal_gc_run *run) {
 
 /* ---- the limiter ---- */
 
+static uint64_t settled_ns; /* the owner's */
+
 void mal_gc_pace_before_stop(void) {
+    uint64_t idle_ns = mal_gc_cpu_take_idle_ns();
+    settled_ns = mal_clock_mono_ns();
     mal_lock(&pace_lock);
-    mal_gc_limiter_before_stop(&limiter, mal_clock_mono_ns());
+    mal_gc_limiter_update(&limiter, settled_ns, idle_ns);
     mal_unlock(&pace_lock);
 }
 
+void mal_gc_pace_settle(void) {
+    if (mal_clock_mono_ns() - settled_ns >= MAL_GC_LIMITER_PERIOD_NS)
+        mal_gc_pace_before_stop();
+}
+
+/* Nobody was idle in the stop: that is charged in full. */
 void mal_gc_pace_after_stop(bool is_marking) {
+    mal_gc_cpu_take_idle_ns();
     mal_lock(&pace_lock);
     mal_gc_limiter_after_stop(&limiter, is_marking, mal_clock_mono_ns());
     mal_unlock(&pace_lock);
@@ -239,10 +254,6 @@ void mal_gc_pace_after_stop(bool is_marking) {
 
 void mal_gc_pace_add_assist(uint64_t ns) {
     mal_gc_limiter_add_assist(&limiter, ns);
-}
-
-void mal_gc_pace_add_idle(uint64_t ns) {
-    mal_gc_limiter_add_idle(&limiter, ns);
 }
 
 bool mal_gc_pace_is_limiting(void) {

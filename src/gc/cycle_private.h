@@ -94,6 +94,8 @@ void mal_gc_cpu_begin_marking(void);
 uint64_t mal_gc_cpu_program_ns(void);
 /* How many CPUs, in thousandths, the program does not use. */
 unsigned mal_gc_cpu_idle_permille(void);
+/* Since the last call, of all CPUs' time what neither the program nor the plan's workers used. */
+uint64_t mal_gc_cpu_take_idle_ns(void);
 void mal_gc_cpu_note_sweeper(void);
 void mal_gc_cpu_forget_in_child(void);
 
@@ -132,6 +134,8 @@ void mal_gc_pace_init(void);
 /* Snapshots for allocating threads. UINT64_MAX: never. */
 uint64_t mal_gc_pace_trigger(void);
 uint64_t mal_gc_pace_goal(void);
+/* While marking: where who allocates waits for its end. goal <= most */
+uint64_t mal_gc_pace_most(void);
 struct mal_gc_assist_ratio mal_gc_pace_ratio(void);
 int mal_gc_pace_percent(void);
 /* Returns what was in force before. */
@@ -145,13 +149,15 @@ struct mal_gc_plan mal_gc_pace_plan(void); /* of the running cycle; the owner */
 void mal_gc_pace_end(struct mal_gc_run *run);
 /* While marking: the ratio anew. Any thread. */
 void mal_gc_pace_revise(void);
+/* The limiter's account is settled, if it is old. The owner, now and then while marking. */
+void mal_gc_pace_settle(void);
 /* The sweep is over, or memory numbers are to be looked at again. */
 void mal_gc_pace_commit(void);
 
+/* The owner's, around a stop. */
 void mal_gc_pace_before_stop(void);
 void mal_gc_pace_after_stop(bool is_marking);
 void mal_gc_pace_add_assist(uint64_t ns);
-void mal_gc_pace_add_idle(uint64_t ns);
 bool mal_gc_pace_is_limiting(void);
 
 void mal_gc_pace_before_fork(void);

@@ -75,10 +75,9 @@ struct mal_gc_heap_counters mal_gc_heap_counters(void) {
 
 /* Spans that somebody else is just sweeping are waited for. */
 void mal_gc_heap_before_mark(void) {
-    static const uint32_t never_changes;
     while (mal_load_acquire(&mal_gc_totals.unswept_pages) > 0)
         if (mal_gc_heap_sweep(SWEEP_STEP_PAGES) == 0)
-            mal_futex_wait(&never_changes, 0, SWEEP_WAIT_NS);
+            mal_futex_nap(SWEEP_WAIT_NS);
 }
 
 static void flush_thread(struct mal_gc_thread *thread, void *context) {
@@ -161,17 +160,6 @@ MAL_PUBLIC void *mallard_gc_base(const void *pointer) {
     uintptr_t start;
     size_t bytes;
     return mal_gc_heap_find((uintptr_t)pointer, &start, &bytes) ? (void *)start : NULL;
-}
-
-bool mal_gc_heap_is_doomed(uintptr_t object) {
-    const struct mal_span *span = mal_pagemap_span_at((void *)object);
-    uint64_t offset = mal_gc_offset(object);
-    struct mal_gc_central *central = &mal_gc_central[span->gc.span_class];
-    mal_lock(&central->lock);
-    bool doomed = mal_gc_span_is_unswept(span) &&
-                  !(mal_load_relaxed(&mal_gc_line_at(offset)->mark) & mal_gc_bit_at(offset));
-    mal_unlock(&central->lock);
-    return doomed;
 }
 
 /* Of 64 pages a bit each. */

@@ -101,10 +101,6 @@ void mal_gc_heap_each_scan_range(uint64_t gap_most_pages,
 /* The object that holds the address: its start and size. False when there is none. Any pointer. */
 bool mal_gc_heap_find(uintptr_t address, uintptr_t *ret_object, size_t *ret_bytes);
 
-/* Between a cycle's mark and the end of its sweep: whether the object, found by
- * mal_gc_heap_find, is about to be swept away. */
-bool mal_gc_heap_is_doomed(uintptr_t object);
-
 /* The object's mark, which is set for what lives on until its span is swept. */
 bool mal_gc_heap_is_marked(uintptr_t object);
 

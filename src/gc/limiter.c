@@ -10,8 +10,12 @@
  * is full assists stop, which lets the program allocate beyond its limit rather than stand still.
  * Its capacity is what a burst may take before that.
  *
- * SYNCHRONIZATION: the owner's lock guards all but the two pools, which anybody adds to and update
- * takes from with relaxed exchanges, and is_limiting, which is advice: a reader may be late.
+ * Idle is what nobody wanted, and what is the collector's by leave of that: a program whose only
+ * thread waits for the mark while a worker has its CPU to itself got nothing of the other one.
+ *
+ * SYNCHRONIZATION: the owner's lock guards all but the pool of assists, which anybody adds to and
+ * update takes from with a relaxed exchange, and is_limiting, which is advice: a reader may be
+ * late.
  *
  * It must never read a clock.
  */
@@ -29,10 +33,6 @@ void mal_gc_limiter_init(struct mal_gc_limiter *limiter, unsigned cpus, uint64_t
 
 void mal_gc_limiter_add_assist(struct mal_gc_limiter *limiter, uint64_t ns) {
     mal_add_relaxed(&limiter->assist_ns, ns);
-}
-
-void mal_gc_limiter_add_idle(struct mal_gc_limiter *limiter, uint64_t ns) {
-    mal_add_relaxed(&limiter->idle_ns, ns);
 }
 
 static void fill(struct mal_gc_limiter *limiter, uint64_t ns) {
@@ -68,20 +68,15 @@ static uint64_t take_total_ns(struct mal_gc_limiter *limiter, uint64_t now_ns) {
     return total_ns;
 }
 
-void mal_gc_limiter_update(struct mal_gc_limiter *limiter, uint64_t now_ns) {
+void mal_gc_limiter_update(struct mal_gc_limiter *limiter, uint64_t now_ns, uint64_t idle_ns) {
     uint64_t total_ns = take_total_ns(limiter, now_ns);
     if (total_ns == 0)
         return;
     uint64_t gc_ns = __atomic_exchange_n(&limiter->assist_ns, 0, __ATOMIC_RELAXED);
-    uint64_t idle_ns = __atomic_exchange_n(&limiter->idle_ns, 0, __ATOMIC_RELAXED);
     if (limiter->is_marking)
         gc_ns += total_ns / 4;
     uint64_t wanted_ns = total_ns - mal_min(idle_ns, total_ns);
     settle(limiter, wanted_ns - mal_min(gc_ns, wanted_ns), gc_ns);
-}
-
-void mal_gc_limiter_before_stop(struct mal_gc_limiter *limiter, uint64_t now_ns) {
-    mal_gc_limiter_update(limiter, now_ns);
 }
 
 void mal_gc_limiter_after_stop(struct mal_gc_limiter *limiter, bool is_marking, uint64_t now_ns) {

@@ -24,24 +24,19 @@ struct mal_gc_limiter {
     uint32_t is_marking;  /* 25 % of all CPUs counts as the collector's */
     uint32_t is_limiting; /* relaxed atomic; owner writes, anybody reads */
     uint64_t assist_ns;   /* relaxed atomic; added by anybody, taken by update */
-    uint64_t idle_ns;     /* the same */
 };
 
 void mal_gc_limiter_init(struct mal_gc_limiter *limiter, unsigned cpus, uint64_t now_ns);
 
 /* Time of the program's threads spent on assists and on giving memory back for the limit. */
 void mal_gc_limiter_add_assist(struct mal_gc_limiter *limiter, uint64_t ns);
-/* CPU time that nobody wanted, and what idle workers used of it. It counts on neither side. */
-void mal_gc_limiter_add_idle(struct mal_gc_limiter *limiter, uint64_t ns);
-
-/* Around each stop of the world that begins or ends marking: before it, which settles the account,
- * and after it, which charges the stop itself on all CPUs. */
-void mal_gc_limiter_before_stop(struct mal_gc_limiter *limiter, uint64_t now_ns);
+/* Settles the account: before each stop of the world that begins or ends marking, and at least
+ * every MAL_GC_LIMITER_PERIOD_NS while marking, for what overflows between two updates is beyond
+ * the half. `idle_ns`: of all CPUs' time since the last settlement, what nobody wanted and what
+ * idle workers used of it. It counts on neither side; there is no more of it than of time. */
+void mal_gc_limiter_update(struct mal_gc_limiter *limiter, uint64_t now_ns, uint64_t idle_ns);
+/* After each such stop: charges the stop itself on all CPUs. */
 void mal_gc_limiter_after_stop(struct mal_gc_limiter *limiter, bool is_marking, uint64_t now_ns);
-
-/* Settles the account. After every assist, and at least every MAL_GC_LIMITER_PERIOD_NS while
- * marking: what overflows between two updates is beyond the half. */
-void mal_gc_limiter_update(struct mal_gc_limiter *limiter, uint64_t now_ns);
 
 /* No assists, and no giving back of memory for the sake of the limit. Any thread. */
 bool mal_gc_limiter_is_limiting(const struct mal_gc_limiter *limiter);

@@ -104,11 +104,10 @@ static void unhold(struct mal_gc_worker *worker) {
 
 /* Memory short and all workers out: one will come back. */
 struct mal_gc_worker *mal_gc_worker_take(void) {
-    static const uint32_t never_changes;
     mal_critical_enter();
     struct mal_gc_worker *worker;
     while (!(worker = try_take()))
-        mal_futex_wait(&never_changes, 0, WORKER_WAIT_NS);
+        mal_futex_nap(WORKER_WAIT_NS);
     worker->cycle = mal_load_relaxed(&mal_gc_cycle);
     worker->buffer = mal_gc_work_get_empty();
     if (!worker->buffer)

@@ -32,10 +32,11 @@
 /* Bounds of the trigger between marked bytes and goal; for hopeless ones see runway. */
 #define RATIO_PARTS 64
 #define RATIO_LEAST 45
-#define RATIO_HOPELESS 55
+#define RATIO_HOPELESS 60
 #define RATIO_MOST 61
 
-uint64_t mal_gc_pacer_bytes_of(double value) {
+/* Rounded down; 0 for what is negative or no number, 2^63 at most. */
+static uint64_t bytes_of(double value) {
     if (!(value > 0))
         return 0;
     return value >= 9.2e18 ? UINT64_C(1) << 63 : (uint64_t)value;
@@ -56,10 +57,6 @@ void mal_gc_pacer_init(struct mal_gc_pacer *pacer, int percent, int64_t memory_l
 void mal_gc_pacer_set(struct mal_gc_pacer *pacer, int percent, int64_t memory_limit) {
     pacer->percent = percent < 0 ? -1 : percent;
     pacer->memory_limit_bytes = memory_limit < 0 ? 0 : memory_limit;
-}
-
-void mal_gc_pacer_set_cpus(struct mal_gc_pacer *pacer, unsigned cpus) {
-    pacer->cpus = cpus;
 }
 
 void mal_gc_pacer_observe(struct mal_gc_pacer *pacer, const struct mal_gc_pacer_heap *heap) {
@@ -86,8 +83,8 @@ void mal_gc_pacer_commit(struct mal_gc_pacer *pacer, const struct mal_gc_pacer_h
     pacer->sweep_trigger_bytes = heap->unswept_pages ? heap->live_bytes + SWEEP_DISTANCE_BYTES : 0;
     pacer->percent_goal_bytes = percent_goal(pacer);
     pacer->runway_bytes =
-        mal_gc_pacer_bytes_of(pacer->cons_mark * ((1 - MAL_GC_UTILIZATION) / MAL_GC_UTILIZATION) *
-                              (double)mal_gc_pacer_expected_scan(pacer)) +
+        bytes_of(pacer->cons_mark * ((1 - MAL_GC_UTILIZATION) / MAL_GC_UTILIZATION) *
+                 (double)mal_gc_pacer_expected_scan(pacer)) +
         pacer->protect_bytes;
 }
 
@@ -131,10 +128,20 @@ uint64_t mal_gc_pacer_goal(const struct mal_gc_pacer *pacer) {
     return find_goal(pacer).bytes;
 }
 
+/* Where allocation waits for the mark, come what may: as far as a goal is stretched. Not beyond
+ * what a memory limit leaves, be it that the goal is there already. */
+uint64_t mal_gc_pacer_most(const struct mal_gc_pacer *pacer) {
+    uint64_t goal = mal_gc_pacer_goal(pacer);
+    if (pacer->percent <= 0)
+        return goal;
+    uint64_t most = bytes_of((double)goal * (1 + pacer->percent / 100.0));
+    return mal_max(mal_min(most, limit_goal(pacer)), goal);
+}
+
 /* What is allocated between trigger and goal stays until the next cycle, garbage or not, and raises
  * its goal. That is the price of marking without assists. Where the program allocates so fast that
  * there will be assists in any case, less and less is paid: from a runway of 30 % on, which is the
- * most that it may be, it shrinks by half of what is beyond. */
+ * most that it may be, it shrinks by half of what is beyond, down to a sixteenth. */
 static uint64_t runway(const struct mal_gc_pacer *pacer, uint64_t part) {
     uint64_t most = part * (RATIO_PARTS - RATIO_LEAST);
     uint64_t least = part * (RATIO_PARTS - RATIO_HOPELESS);

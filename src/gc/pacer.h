@@ -57,14 +57,14 @@ void mal_gc_pacer_init(struct mal_gc_pacer *pacer, int percent, int64_t memory_l
 /* Knobs: as Go's GOGC (below 0: off) and GOMEMLIMIT in bytes (MAL_GC_NO_LIMIT: none). Commit next.
  */
 void mal_gc_pacer_set(struct mal_gc_pacer *pacer, int percent, int64_t memory_limit);
-/* GOMAXPROCS; between cycles. */
-void mal_gc_pacer_set_cpus(struct mal_gc_pacer *pacer, unsigned cpus);
 /* Memory numbers anew: the goal of a memory limit follows them at once. */
 void mal_gc_pacer_observe(struct mal_gc_pacer *pacer, const struct mal_gc_pacer_heap *heap);
 /* Goal and trigger anew. */
 void mal_gc_pacer_commit(struct mal_gc_pacer *pacer, const struct mal_gc_pacer_heap *heap);
 /* UINT64_MAX: never. */
 uint64_t mal_gc_pacer_goal(const struct mal_gc_pacer *pacer);
+/* goal <= most <= (1 + percent / 100) * goal: how far the heap may go while marking ends. */
+uint64_t mal_gc_pacer_most(const struct mal_gc_pacer *pacer);
 uint64_t mal_gc_pacer_trigger(const struct mal_gc_pacer *pacer);
 
 struct mal_gc_plan {

@@ -10,8 +10,6 @@
 /* The share of all CPUs that background marking gets. */
 #define MAL_GC_UTILIZATION 0.25
 
-/* Rounded down; 0 for what is negative or no number, 2^63 at most. */
-uint64_t mal_gc_pacer_bytes_of(double value);
 /* The scan work of a cycle if it is like the last. */
 uint64_t mal_gc_pacer_expected_scan(const struct mal_gc_pacer *pacer);
 

@@ -152,7 +152,8 @@ static void settle_counts(struct mal_gc_central *central, struct mal_span *span)
     span->gc.next_window = 0;
 }
 
-void mal_gc_bin_flush(struct mal_gc_cache *cache, struct mal_gc_bin *bin) {
+/* Hands the bin's span back. In a structural section. */
+static void bin_flush(struct mal_gc_cache *cache, struct mal_gc_bin *bin) {
     struct mal_span *span = bin->span;
     if (!span)
         return;
@@ -166,7 +167,7 @@ void mal_gc_heap_flush(struct mal_gc_cache *cache) {
     mal_gc_gate_enter();
     for (unsigned i = 0; i < MAL_GC_SPAN_CLASSES; i++)
         if (cache->bin[i].span)
-            mal_gc_bin_flush(cache, &cache->bin[i]);
+            bin_flush(cache, &cache->bin[i]);
     cache->tiny = cache->tiny_bytes = 0;
     mal_gc_gate_leave();
 }
@@ -219,7 +220,7 @@ uint64_t mal_gc_bin_refill(struct mal_gc_cache *cache, struct mal_gc_bin *bin,
                            unsigned span_class) {
     uint64_t bytes = 0;
     mal_gc_gate_enter();
-    mal_gc_bin_flush(cache, bin);
+    bin_flush(cache, bin);
     struct mal_span *span = find_span(span_class);
     if (span) {
         MAL_SLOW_ASSERT(mal_gc_phase == MAL_GC_MARK || !has_marks(span));

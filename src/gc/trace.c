@@ -158,12 +158,3 @@ size_t mal_gc_trace_pacer_end(char *ret_line, size_t bytes, const struct mal_gc_
                       end->live_bytes, (long)(end->live_bytes - end->goal_bytes),
                       real(end->cons_mark).text, end->was_reset ? "[controller reset]" : "");
 }
-
-size_t mal_gc_trace_pacer_sweep(char *ret_line, size_t bytes,
-                                const struct mal_gc_trace_sweep *sweep) {
-    return mal_format(ret_line, bytes,
-                      "pacer: sweep done at heap size %luMB; allocated %luMB during sweep; swept "
-                      "%lu pages at %s pages/byte\n",
-                      mib(sweep->live_bytes), mib(sweep->allocated_bytes), sweep->pages,
-                      real(sweep->pages_per_byte).text);
-}

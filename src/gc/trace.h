@@ -44,7 +44,8 @@ struct mal_gc_trace_dirty {
 size_t mal_gc_trace_dirty_line(char *ret_line, size_t bytes,
                                const struct mal_gc_trace_dirty *dirty);
 
-/* gcpacertrace=1: at the start of marking, at its end, and when the last span is swept. */
+/* gcpacertrace=1: what the pacer plans when marking starts, and what came of it. Go's third line,
+ * about the sweep, is not written. */
 struct mal_gc_trace_start {
     double assist_ratio;
     uint64_t scan_bytes, live_bytes, goal_bytes;
@@ -62,13 +63,5 @@ struct mal_gc_trace_end {
     bool was_reset;
 };
 size_t mal_gc_trace_pacer_end(char *ret_line, size_t bytes, const struct mal_gc_trace_end *end);
-
-struct mal_gc_trace_sweep {
-    uint64_t live_bytes, allocated_bytes; /* now; since the sweep began */
-    uint64_t pages;
-    double pages_per_byte;
-};
-size_t mal_gc_trace_pacer_sweep(char *ret_line, size_t bytes,
-                                const struct mal_gc_trace_sweep *sweep);
 
 #endif

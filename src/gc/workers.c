@@ -214,9 +214,8 @@ static bool gang_is_over(void) {
 }
 
 static void gang_wait(unsigned tries) {
-    static const uint32_t never_changes;
     if (tries % GANG_SPINS == GANG_SPINS - 1)
-        mal_futex_wait(&never_changes, 0, GANG_NAP_NS);
+        mal_futex_nap(GANG_NAP_NS);
     else
         mal_cpu_relax();
 }

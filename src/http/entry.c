@@ -27,7 +27,8 @@ static const char *life_word(enum mal_life life) {
     return words[life];
 }
 
-const char *http_death_word(enum keep_death death) {
+/* NULL for a living one. */
+static const char *death_word(enum keep_death death) {
     static const char *const words[] = {[KEEP_DEATH_NONE] = NULL,
                                         [KEEP_DEATH_UNKNOWN] = "unknown",
                                         [KEEP_DEATH_EXITED] = "exited",
@@ -258,7 +259,7 @@ static void death_json(const struct http_entry *entry, struct view_json *json) {
         return;
     }
     view_json_object(json, "death");
-    view_json_text(json, "kind", http_death_word(entry->death));
+    view_json_text(json, "kind", death_word(entry->death));
     view_json_signed(json, "signal", entry->signal);
     view_json_signed(json, "exit_code", entry->exit_code);
     view_json_text(json, "sentence", entry->sentence);

@@ -50,7 +50,4 @@ void http_entry_free(struct http_entry *entry);
 /* The members of the entry's object. */
 void http_entry_json(const struct http_entry *entry, struct view_json *json);
 
-/* "killed", "exited", "oom", "unknown"; NULL for a living one. */
-const char *http_death_word(enum keep_death death);
-
 #endif

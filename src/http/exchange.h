@@ -5,6 +5,7 @@
 #ifndef MAL_HTTP_EXCHANGE_H
 #define MAL_HTTP_EXCHANGE_H
 
+#include "http/admit.h"
 #include "http/connections.h"
 #include "http/request.h"
 #include "http/worker.h"
@@ -13,21 +14,12 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-#define HTTP_BODY_MAX (1u << 20)
-
-enum http_service_rules {
-    HTTP_RULE_HOST = 1u << 0,          /* the Host header must name loopback */
-    HTTP_RULE_PEER = 1u << 1,          /* a client without the token sees what its user may see */
-    HTTP_RULE_TOKEN_OPTIONAL = 1u << 2 /* a client may show the token, and need not */
-};
-
 /* What the exchanges of one server share. */
 struct http_service {
     struct http_context context;         /* constant */
     _Atomic size_t waiting_bytes;        /* of the context */
     struct http_workers *workers;        /* constant */
-    const char *token;                   /* constant; NULL: none needed */
-    unsigned rules;                      /* constant; enum http_service_rules */
+    struct http_admission admission;     /* constant */
     _Atomic bool asking;                 /* a worker may be waiting for a process */
     int wake_fd;                         /* constant; an eventfd that ends the loop's wait */
     _Atomic bool lost;                   /* our descriptors are not ours any more */

@@ -1,19 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The server's life: start, the loop, stop.
+ * The server's life: start, serve, stop.
  *
  * libmicrohttpd runs in external polling mode, so all threads are made here: one loop that accepts,
- * parses and sends, and two workers. The loop accepts connections itself, so that it can make room
- * when all places are taken (connections.c) and keep descriptors where they disturb nobody.
+ * parses and sends (loop.c), and two workers.
  *
  * Everything that opens a descriptor happens on the loop's own thread, after it has taken a
  * private descriptor table (fds.c); the starter waits for the outcome, so that a taken port is an
  * error of start and not a line in a log.
  *
- * A guest whose table had to stay shared may lose its descriptors to a program that closes
- * everything. Each turn of the loop looks whether the listening socket is still the one that was
- * opened; if not the server ends without closing, writing to or otherwise touching any number it
- * held: they may be the program's by now. Its memory is then left behind.
+ * A server that has lost its descriptors (loop.c) ends without touching their numbers, and leaves
+ * its memory behind.
  *
  * SYNCHRONIZATION  `lock` guards `state`. `stopping` is atomic. The rest is the loop's after the
  * start. Workers touch exchanges that they were given and MHD_resume_connection.
@@ -23,14 +20,12 @@
  */
 #include "http/server.h"
 
-#include "http/exchange.h"
 #include "http/fds.h"
+#include "http/loop.h"
 #include "view/symbols.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <malloc.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,9 +36,6 @@
 #include <unistd.h>
 
 #define WORKERS 2
-#define ACCEPT_BATCH 64
-#define ACCEPT_PAUSE_MS 100
-#define LOSS_CHECK_MS 1000 /* a wait does not notice that its descriptors were closed */
 #define CONNECTION_MEMORY_BYTES (64u << 10)
 #define PER_ADDRESS_MAX 64u
 #define FLUSH_TURNS 10
@@ -55,12 +47,9 @@ struct http_server {
     struct http_service service;
     struct http_options options; /* constant after start; the token is our copy */
     struct http_endpoint endpoint;
-    struct MHD_Daemon *daemon;
+    struct http_loop loop;
     pthread_t thread;
-    int listen_fd, epoll_fd;
     bool own_table;        /* of descriptors; constant once serving */
-    bool accept_pauses;    /* out of descriptors a moment ago */
-    ino_t listen_inode;    /* what listen_fd was when it was opened */
     _Atomic bool stopping; /* set by stop, read by the loop */
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -113,136 +102,22 @@ static struct MHD_Daemon *start_daemon(struct http_server *server) {
                             MHD_OPTION_ARRAY, tls ? pem : pem + 2, MHD_OPTION_END);
 }
 
-/* ---- the loop ---- */
-
-/* True for a guest whose descriptors are among the program's. */
-static bool is_exposed(const struct http_server *server) {
-    return server->options.flags & HTTP_GUEST && !server->own_table;
-}
-
-static int keep_fd(const struct http_server *server, int fd) {
-    return is_exposed(server) ? http_fd_move_high(fd) : fd;
-}
-
-static bool is_passing(int error) {
-    return error == EAGAIN || error == EINTR || error == ECONNABORTED || error == EPROTO ||
-           error == EPERM || error == ENETDOWN || error == EHOSTUNREACH || error == ENETUNREACH;
-}
-
-/* Accepts one connection. False when there is none, or none can be taken now. */
-static bool accept_one(struct http_server *server) {
-    struct sockaddr_storage peer = {0};
-    socklen_t peer_bytes = sizeof peer;
-    int fd = accept4(server->listen_fd, (struct sockaddr *)&peer, &peer_bytes,
-                     SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd < 0) {
-        server->accept_pauses = !is_passing(errno);
-        return false;
-    }
-    fd = keep_fd(server, fd);
-    if (http_connections_make_room(&server->service.connections) < 0) {
-        close(fd);
-        return true;
-    }
-    /* The library closes the descriptor whether or not it takes the connection. */
-    MHD_add_connection(server->daemon, fd, (struct sockaddr *)&peer, peer_bytes);
-    return true;
-}
-
-static void accept_batch(struct http_server *server) {
-    server->accept_pauses = false;
-    for (int i = 0; i < ACCEPT_BATCH && accept_one(server); i++)
-        continue;
-}
-
-/* True while the listening socket is the one that was opened. */
-static bool still_ours(const struct http_server *server, const struct pollfd *fds, size_t count) {
-    struct stat info;
-    for (size_t i = 0; i < count; i++)
-        if (fds[i].revents & POLLNVAL)
-            return false;
-    if (!is_exposed(server))
-        return true;
-    return fstat(server->listen_fd, &info) == 0 && info.st_ino == server->listen_inode;
-}
-
-static int sooner(int a, int b) {
-    return a < 0 || (b >= 0 && b < a) ? b : a;
-}
-
-static int loop_timeout_ms(struct http_server *server) {
-    MHD_UNSIGNED_LONG_LONG library_ms;
-    int timeout = http_connections_expire(&server->service.connections);
-    if (MHD_get_timeout(server->daemon, &library_ms) == MHD_YES)
-        timeout = sooner(timeout, library_ms < 1000 ? (int)library_ms : 1000);
-    if (is_exposed(server))
-        timeout = sooner(timeout, LOSS_CHECK_MS);
-    return server->accept_pauses ? sooner(timeout, ACCEPT_PAUSE_MS) : timeout;
-}
-
-/* What one turn waits for: our own three, then the clients that may end. */
-enum { WAIT_WAKE, WAIT_LIBRARY, WAIT_LISTEN, WAIT_CLIENTS };
-struct wait {
-    struct pollfd fd[WAIT_CLIENTS + HTTP_CONNECTION_SLOTS];
-    size_t count;
-};
-
-static void wait_for_events(struct http_server *server, struct wait *wait) {
-    int timeout_ms = loop_timeout_ms(server);
-    wait->fd[WAIT_WAKE] = (struct pollfd){.fd = server->service.wake_fd, .events = POLLIN};
-    wait->fd[WAIT_LIBRARY] = (struct pollfd){.fd = server->epoll_fd, .events = POLLIN};
-    wait->fd[WAIT_LISTEN] =
-        (struct pollfd){.fd = server->accept_pauses ? -1 : server->listen_fd, .events = POLLIN};
-    wait->count = WAIT_CLIENTS +
-                  http_connections_watch(&server->service.connections, wait->fd + WAIT_CLIENTS);
-    if (poll(wait->fd, wait->count, timeout_ms) < 0)
-        wait->count = 0;
-}
-
-/* After the library has had its turn: what it has read nothing more from, and who waits no more. */
-static void see_ended(struct http_server *server, const struct wait *wait) {
-    MHD_UNSIGNED_LONG_LONG library_ms;
-    bool ended = false;
-    for (size_t i = WAIT_CLIENTS; i < wait->count; i++)
-        ended |= wait->fd[i].revents != 0;
-    bool pending = MHD_get_timeout(server->daemon, &library_ms) == MHD_YES && library_ms == 0;
-    if (ended && !pending)
-        http_connections_cut_ended(&server->service.connections);
-    for (struct http_connection *one;
-         ended && (one = http_connections_next_gone(&server->service.connections)) != NULL;)
-        http_exchange_abandon(&server->service, one);
-}
-
-static void loop_turn(struct http_server *server) {
-    struct wait wait;
-    eventfd_t rings;
-    wait_for_events(server, &wait);
-    if (!still_ours(server, wait.fd, wait.count)) {
-        atomic_store(&server->service.lost, true);
-        return;
-    }
-    if (wait.count > 0 && wait.fd[WAIT_WAKE].revents != 0)
-        eventfd_read(server->service.wake_fd, &rings);
-    if (server->accept_pauses || (wait.count > 0 && wait.fd[WAIT_LISTEN].revents != 0))
-        accept_batch(server);
-    MHD_run(server->daemon);
-    see_ended(server, &wait);
-}
-
 /* ---- start and stop, on the loop's thread ---- */
 
 static int open_all(struct http_server *server) {
+    struct http_loop *loop = &server->loop;
     struct stat info;
     if (server->options.flags & HTTP_GUEST)
         server->own_table = http_fds_make_private() == 0;
-    int error = http_endpoint_listen(&server->endpoint, &server->listen_fd, server->problem);
+    loop->exposed = server->options.flags & HTTP_GUEST && !server->own_table;
+    int error = http_endpoint_listen(&server->endpoint, &loop->listen_fd, server->problem);
     if (error < 0)
         return error;
-    server->listen_fd = keep_fd(server, server->listen_fd);
-    server->service.wake_fd = keep_fd(server, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    if (server->service.wake_fd < 0 || fstat(server->listen_fd, &info) < 0)
+    loop->listen_fd = http_loop_keep_fd(loop, loop->listen_fd);
+    server->service.wake_fd = http_loop_keep_fd(loop, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (server->service.wake_fd < 0 || fstat(loop->listen_fd, &info) < 0)
         return -errno;
-    server->listen_inode = info.st_ino;
+    loop->listen_inode = info.st_ino;
     http_endpoint_text(&server->endpoint, server->address, sizeof server->address);
     return 0;
 }
@@ -263,18 +138,18 @@ static void rest(void *context) {
 
 static int begin_service(struct http_server *server) {
     const union MHD_DaemonInfo *info;
-    server->daemon = start_daemon(server);
-    if (server->daemon == NULL && uses_tls(&server->options)) {
+    server->loop.daemon = start_daemon(server);
+    if (server->loop.daemon == NULL && uses_tls(&server->options)) {
         snprintf(server->problem, sizeof server->problem,
                  "the certificate and its key cannot be used: they are no PEM, or no pair");
         return -EINVAL;
     }
-    if (server->daemon == NULL)
+    if (server->loop.daemon == NULL)
         return -ENOMEM;
-    info = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    info = MHD_get_daemon_info(server->loop.daemon, MHD_DAEMON_INFO_EPOLL_FD);
     if (info == NULL)
         return -ENOTSUP;
-    server->epoll_fd = info->epoll_fd;
+    server->loop.epoll_fd = info->epoll_fd;
     server->service.context.symbols = server->options.symbols;
     int error = http_scrapers_create(&server->service.context.scrapers);
     if (error == 0 && server->options.symbols == NULL)
@@ -292,17 +167,17 @@ static void end_service(struct http_server *server) {
     http_workers_stop(server->service.workers);
     if (atomic_load(&server->service.lost))
         return;
-    for (int i = 0; server->daemon != NULL && i < FLUSH_TURNS; i++)
-        MHD_run(server->daemon);
+    for (int i = 0; server->loop.daemon != NULL && i < FLUSH_TURNS; i++)
+        MHD_run(server->loop.daemon);
     http_connections_cut_all(&server->service.connections);
-    if (server->daemon != NULL)
-        MHD_stop_daemon(server->daemon);
+    if (server->loop.daemon != NULL)
+        MHD_stop_daemon(server->loop.daemon);
     if (server->options.symbols == NULL)
         view_symbols_destroy(server->service.context.symbols);
     http_scrapers_destroy(server->service.context.scrapers);
-    if (server->listen_fd >= 0) {
+    if (server->loop.listen_fd >= 0) {
         http_endpoint_remove(&server->endpoint);
-        close(server->listen_fd);
+        close(server->loop.listen_fd);
     }
     if (server->service.wake_fd >= 0)
         close(server->service.wake_fd);
@@ -328,7 +203,7 @@ static void *server_main(void *argument) {
     if (error == 0) {
         report(server, STATE_SERVING, 0);
         while (!atomic_load(&server->stopping) && !atomic_load(&server->service.lost))
-            loop_turn(server);
+            http_loop_turn(&server->loop);
     }
     end_service(server);
     if (error < 0)
@@ -354,9 +229,8 @@ static unsigned rules_of(const struct http_options *options, const struct http_e
 
 static void prepare(struct http_server *server, const struct http_options *options) {
     server->options = *options;
-    server->listen_fd = -1;
+    server->loop = (struct http_loop){.service = &server->service, .listen_fd = -1, .epoll_fd = -1};
     server->service.wake_fd = -1;
-    server->epoll_fd = -1;
     server->endpoint.socket_mode = options->socket_mode;
     server->service.context = (struct http_context){
         .source = &server->options.source,
@@ -367,10 +241,10 @@ static void prepare(struct http_server *server, const struct http_options *optio
         .more_context = options->more_context,
         .waiting_bytes = &server->service.waiting_bytes,
     };
-    server->service.rules = rules_of(options, &server->endpoint);
+    server->service.admission.rules = rules_of(options, &server->endpoint);
     if (options->token != NULL) {
         memcpy(server->token, options->token, strlen(options->token) + 1);
-        server->service.token = server->token;
+        server->service.admission.token = server->token;
     }
     pthread_mutex_init(&server->lock, NULL);
     pthread_cond_init(&server->changed, NULL);
@@ -439,9 +313,9 @@ void http_server_stop(struct http_server *server) {
 void http_server_forget(struct http_server *server) {
     if (server == NULL || server->own_table || atomic_load(&server->service.lost))
         return;
-    close(server->listen_fd);
+    close(server->loop.listen_fd);
     close(server->service.wake_fd);
-    close(server->epoll_fd);
+    close(server->loop.epoll_fd);
 }
 
 const char *http_server_address(const struct http_server *server) {

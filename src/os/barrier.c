@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A barrier in all threads of the process at once: membarrier where the kernel has it. Where it has
- * not, nothing: callers repeat until they see what they want. errno is kept.
+ * not, and where the program confined itself, nothing: callers repeat until they see what they
+ * want. errno is kept.
  */
+#include "os/confined.h"
 #include "os/countdown.h"
 
 #include <errno.h>
@@ -11,6 +13,8 @@
 #include <unistd.h>
 
 void mal_barrier_all_threads(void) {
+    if (mal_is_confined())
+        return;
     int saved_errno = errno;
     syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
     syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);

@@ -8,6 +8,7 @@
  * SYNCHRONIZATION. None: reads what the kernel tells, and the environment, which is the program's.
  */
 #include "os/env.h"
+#include "os/confined.h"
 
 #include "base/bits.h"
 #include "base/format.h"
@@ -65,6 +66,8 @@ uint64_t mal_random_seed(void) {
 }
 
 long mal_read_file(const char *path, char *ret_data, size_t bytes) {
+    if (mal_is_confined())
+        return -EPERM;
     int saved_errno = errno;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     long got = fd < 0 ? -errno : read(fd, ret_data, bytes);
@@ -133,6 +136,8 @@ uint64_t mal_process_resident_bytes(void) {
 
 uint64_t mal_process_max_resident_bytes(void) {
     struct rusage usage;
+    if (mal_is_confined())
+        return 0;
     int saved_errno = errno;
     uint64_t bytes = getrusage(RUSAGE_SELF, &usage) == 0 ? (uint64_t)usage.ru_maxrss * 1024 : 0;
     errno = saved_errno;
@@ -141,10 +146,12 @@ uint64_t mal_process_max_resident_bytes(void) {
 
 #define STATUS_BYTES 4096
 
-unsigned mal_process_filters(void) {
+unsigned mal_process_filters(const char *who) {
     static const char name[] = "\nSeccomp_filters:\t";
+    char path[40];
     char text[STATUS_BYTES];
-    long got = mal_read_file("/proc/thread-self/status", text, sizeof text - 1);
+    mal_format(path, sizeof path, "/proc/%s/status", who);
+    long got = mal_read_file(path, text, sizeof text - 1);
     text[got > 0 ? got : 0] = '\0';
     const char *field = strstr(text, name);
     if (!field)

@@ -36,8 +36,9 @@ bool mal_process_is_deserted(unsigned own);
 uint64_t mal_process_resident_bytes(void);
 uint64_t mal_process_max_resident_bytes(void);
 
-/* Seccomp filters of the calling thread; 0 where unknown (before Linux 5.9). */
-unsigned mal_process_filters(void);
+/* Seccomp filters of a thread: "thread-self", or "self" for the first of this process; 0 where
+ * unknown (before Linux 5.9). */
+unsigned mal_process_filters(const char *who);
 
 /* True in a program that runs with more rights than its caller: it must ignore the environment. */
 bool mal_process_is_secure(void);

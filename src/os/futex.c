@@ -29,6 +29,11 @@ void mal_futex_wait(const uint32_t *word, uint32_t expected, uint64_t timeout_ns
     wait_with(word, FUTEX_WAIT_PRIVATE, expected, timeout_ns);
 }
 
+void mal_futex_nap(uint64_t ns) {
+    static const uint32_t never_woken;
+    mal_futex_wait(&never_woken, 0, ns);
+}
+
 void mal_futex_wake(const uint32_t *word, int waiters) {
     futex(word, FUTEX_WAKE_PRIVATE, (uint32_t)waiters, NULL);
 }

@@ -13,6 +13,10 @@
 void mal_futex_wait(const uint32_t *word, uint32_t expected, uint64_t timeout_ns);
 void mal_futex_wake(const uint32_t *word, int waiters);
 
+/* Sleeps that long, unless a signal arrives: for callers that look again and again at what nobody
+ * will wake them for. Like a wait it keeps errno, and is no cancellation point. */
+void mal_futex_nap(uint64_t ns);
+
 /* The same across processes, for words in shared mappings. */
 void mal_futex_wait_shared(const uint32_t *word, uint32_t expected, uint64_t timeout_ns);
 void mal_futex_wake_shared(const uint32_t *word, int waiters);

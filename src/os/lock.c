@@ -44,11 +44,10 @@ uint64_t mal_lock_wait(struct mal_lock *lock) {
 #define PATIENCE_STEP_NS 1000000u
 
 bool mal_lock_try_for(struct mal_lock *lock, uint64_t patience_ns) {
-    static const uint32_t never_changes;
     for (uint64_t waited_ns = 0; !mal_lock_try(lock); waited_ns += PATIENCE_STEP_NS) {
         if (waited_ns >= patience_ns)
             return false;
-        mal_futex_wait(&never_changes, 0, PATIENCE_STEP_NS);
+        mal_futex_nap(PATIENCE_STEP_NS);
     }
     return true;
 }

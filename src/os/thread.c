@@ -55,6 +55,10 @@ void mal_thread_forget_own(void) {
     mal_sub_relaxed(&own_count, 1);
 }
 
+bool mal_thread_is_noted_own(void) {
+    return own_tid_at != NULL;
+}
+
 bool mal_thread_is_own(int tid) {
     for (unsigned i = 0; i < OWN_MOST; i++)
         if (mal_load_acquire(&own_tids[i]) == tid)

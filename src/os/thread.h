@@ -22,6 +22,7 @@ int mal_thread_start(const struct mal_own_thread *what);
 void mal_thread_note_own(void);
 void mal_thread_forget_own(void); /* the calling thread runs the program from now on, or ends */
 bool mal_thread_is_own(int tid);
+bool mal_thread_is_noted_own(void); /* the calling one */
 /* The calling thread is inside mal_thread_start. */
 bool mal_thread_is_starting_own(void);
 unsigned mal_thread_own_count(void);

@@ -19,6 +19,7 @@
  * errno is never changed.
  */
 #include "os/vm.h"
+#include "os/confined.h"
 
 #include "base/atomic.h"
 #include "base/bits.h"
@@ -243,7 +244,7 @@ static int move_all_or_nothing(void *from, void *to, size_t bytes) {
 /* The kernel unlocks the whole mapping that it moves a part of: what the program locked would no
  * longer be. A mapping that reaches beyond the source holds its first page or its last. */
 int mal_vm_move(void *from, void *to, size_t bytes) {
-    if (mal_load_relaxed(&cannot_move))
+    if (mal_load_relaxed(&cannot_move) || mal_is_confined())
         return -ENOSYS;
     if (fault_due())
         return -ENOMEM;

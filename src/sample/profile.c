@@ -163,6 +163,13 @@ void mal_profile_end(int exit_code, enum mal_writer_end end) {
         mal_unlock(&profile_lock);
 }
 
+void mal_profile_hide(void) {
+    mal_lock(&profile_lock);
+    if (mal_writer_is_open())
+        mal_writer_hide();
+    mal_unlock(&profile_lock);
+}
+
 static uint64_t hash_stack(const uintptr_t *pcs, size_t depth) {
     uint64_t hash = depth;
     for (size_t i = 0; i < depth; i++)

@@ -35,6 +35,10 @@ bool mal_profile_ensure_box_in_time(void);
  * a box that is just being opened, but not for ever: the caller may be a signal handler. */
 void mal_profile_end(int exit_code, enum mal_writer_end end);
 
+/* Takes the box's name away, while that is still allowed: it ends with the process. No lock held.
+ */
+void mal_profile_hide(void);
+
 /* Records a sample of an object at `address` that was drawn at `rate_bytes`: takes the caller's
  * stack and counts it. False when it could not be remembered (and was counted as dropped): the
  * object must then not be marked as sampled. No lock held. */

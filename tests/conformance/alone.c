@@ -19,11 +19,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 int capset(cap_user_header_t header, const cap_user_data_t data);
@@ -46,9 +48,7 @@ static void work(void) {
         free(malloc(3000));
 }
 
-/* Whether the library's threads are there, waited for. */
-static bool has_own_threads(void) {
-    int most = getenv("MALLARD_HTTP") ? 5 : 2;
+static bool has_tasks(int most) {
     for (int ms = 0; ms < PATIENCE_MS; ms++) {
         work();
         if (tasks() >= most)
@@ -56,6 +56,11 @@ static bool has_own_threads(void) {
         usleep(1000);
     }
     return false;
+}
+
+/* Whether the library's threads are there, waited for. */
+static bool has_own_threads(void) {
+    return has_tasks(getenv("MALLARD_HTTP") ? 5 : 2);
 }
 
 static void say(const char *what, int result) {
@@ -292,6 +297,121 @@ static void filtered(void) {
     work();
 }
 
+#define ALLOWED(call)                                                                              \
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##call, 0, 1),                                         \
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+#define ADVICE(advice)                                                                             \
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, advice, 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+
+/* As strict as the filter of a ssh server: no files, no threads, no signals, of advice only what
+ * libc's own malloc gives. Whoever does anything else is ended. */
+static void confine(void) {
+    struct sock_filter program[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        ALLOWED(brk),
+        ALLOWED(mmap),
+        ALLOWED(munmap),
+        ALLOWED(mremap),
+        ALLOWED(mprotect),
+        ALLOWED(getpid),
+        ALLOWED(clock_gettime),
+        ALLOWED(futex),
+        ALLOWED(read),
+        ALLOWED(write),
+        ALLOWED(getrandom),
+        ALLOWED(rt_sigprocmask),
+        ALLOWED(exit),
+        ALLOWED(exit_group),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_madvise, 1, 0),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
+        ADVICE(MADV_NORMAL),
+        ADVICE(MADV_DONTNEED),
+        ADVICE(MADV_FREE),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+    };
+    struct sock_fprog filter = {COUNT(program), program};
+    say("question", prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, NULL, 0, 0));
+    say("no new rights", prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+    fflush(stdout);
+    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter, 0, 0) != 0)
+        _exit(4);
+}
+
+/* Long enough for a thread to be due, with objects of all sizes that come, grow, move and go. */
+static void work_confined(void) {
+    enum { MOST = 400 };
+    static char *kept[MOST];
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    long end_ms = now.tv_sec * 1000 + now.tv_nsec / 1000000 + 100;
+    for (unsigned i = 0; now.tv_sec * 1000 + now.tv_nsec / 1000000 < end_ms; i++) {
+        char **at = &kept[i * 7919u % MOST];
+        if (i % 3 == 0) {
+            free(*at);
+            *at = NULL;
+        }
+        *at = realloc(*at, 16u << i % 17);
+        if (i % 1000 == 0)
+            free(realloc(malloc(4u << 20), 9u << 20));
+        clock_gettime(CLOCK_MONOTONIC, &now);
+    }
+    for (int i = 0; i < MOST; i++)
+        free(kept[i]);
+}
+
+static void confined(void) {
+    confine();
+    work_confined();
+    static const char text[] = "worked\n";
+    (void)!write(1, text, sizeof text - 1);
+    exit(7);
+}
+
+/* A thread of ours would be outside of the sandbox: a process that could still look finds none, and
+ * finds its box gone. */
+static void confined_watched(void) {
+    int pipes[2];
+    if (pipe(pipes) != 0)
+        exit(4);
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        if (is_preloaded() && !has_tasks(2)) /* the server stays with the parent */
+            printf("the library's thread is not there\n");
+        confine();
+        work_confined();
+        char byte = 0;
+        (void)!write(pipes[1], &byte, 1);
+        for (;;)
+            (void)!read(pipes[0], NULL, 0);
+    }
+    char byte, path[64];
+    struct stat facts;
+    (void)!read(pipes[0], &byte, 1);
+    snprintf(path, sizeof path, "/proc/%d/task", (int)child);
+    say("look", stat(path, &facts));
+    printf("%d tasks\n", (int)facts.st_nlink - 2);
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+}
+
+static void confined_child(void) {
+    for (int i = 0; i < 5; i++) {
+        int status = -1;
+        fflush(stdout);
+        pid_t child = fork();
+        if (child == 0) {
+            confine();
+            work_confined();
+            _exit(i);
+        }
+        waitpid(child, &status, 0);
+        printf("child: exit %d, signal %d\n", WEXITSTATUS(status), WTERMSIG(status));
+        work();
+    }
+}
+
 static void repeated(void) {
     for (int i = 0; i < 50; i++) {
         int fd = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
@@ -309,11 +429,12 @@ static const struct {
     const char *name;
     void (*run)(void);
 } roles[] = {
-    ROLE(unshare_user), ROLE(unshare_user_late), ROLE(unshare_mount),     ROLE(unshare_files),
-    ROLE(unshare_pid),  ROLE(unshare_vm),        ROLE(unshare_nonsense),  ROLE(setns_user),
-    ROLE(setns_mount),  ROLE(setns_net),         ROLE(setns_nonsense),    ROLE(threads),
-    ROLE(vfork_child),  ROLE(handler),           ROLE(credentials),       ROLE(kept_capabilities),
-    ROLE(filtered),     ROLE(repeated),          ROLE(handler_in_malloc),
+    ROLE(unshare_user),   ROLE(unshare_user_late), ROLE(unshare_mount),     ROLE(unshare_files),
+    ROLE(unshare_pid),    ROLE(unshare_vm),        ROLE(unshare_nonsense),  ROLE(setns_user),
+    ROLE(setns_mount),    ROLE(setns_net),         ROLE(setns_nonsense),    ROLE(threads),
+    ROLE(vfork_child),    ROLE(handler),           ROLE(credentials),       ROLE(kept_capabilities),
+    ROLE(filtered),       ROLE(repeated),          ROLE(handler_in_malloc), ROLE(confined),
+    ROLE(confined_child), ROLE(confined_watched),
 };
 
 int main(int count, char **arguments) {

@@ -18,8 +18,11 @@ import tempfile
 LIBRARY, PROGRAM, MALLARD = (str(pathlib.Path(path).resolve()) for path in sys.argv[1:4])
 ROLES = ("unshare_user", "unshare_user_late", "unshare_mount", "unshare_files", "unshare_pid", "unshare_vm",
          "unshare_nonsense", "setns_user", "setns_mount", "setns_net", "setns_nonsense", "threads", "vfork_child",
-         "handler", "credentials", "kept_capabilities", "filtered", "repeated", "handler_in_malloc")
-WAYS = {"preloaded": {}, "locked": {"MALLARD_CPU_CACHE": "lock"}, "serving": {"MALLARD_HTTP": "127.0.0.1:0"}}
+         "handler", "credentials", "kept_capabilities", "filtered", "repeated", "handler_in_malloc", "confined", "confined_child",
+         "confined_watched")
+# Nobody may remove the box in the end, so it has to go before; one that is served stays.
+HIDDEN = ("confined", "confined_child", "confined_watched")
+WAYS = {"preloaded": {}, "each sampled": {"MALLARD_MEMPROFILERATE": "1"}, "locked": {"MALLARD_CPU_CACHE": "lock"}, "serving": {"MALLARD_HTTP": "127.0.0.1:0"}}
 passed = failed = 0
 
 
@@ -45,6 +48,10 @@ def check_roles(folder):
         for way, settings in WAYS.items():
             under = run(folder, [PROGRAM, role], **settings)
             judge(under == plain, f"{role}, {way}", f"{under} instead of {plain}")
+            left = os.listdir(folder) if role in HIDDEN and (role, way) != ("confined", "serving") else []
+            judge(not left, f"{role}, {way}: no box is left", f"{left}")
+            for name in os.listdir(folder):
+                os.unlink(os.path.join(folder, name))
 
 
 def check_programs(folder):

@@ -20,7 +20,6 @@ PACER = (
     re.compile(rf"^pacer: assist ratio={FLOAT} \(scan \d+ MB in \d+->\d+ MB\) workers=\d+\+{FLOAT}$"),
     re.compile(rf"^pacer: \d+% CPU \(25 exp\.\) for \d+\+\d+\+\d+ B work \(\d+ B exp\.\) in \d+ B -> \d+ B "
                rf"\(∆goal -?\d+, cons/mark {FLOAT}\)(\[controller reset\])?$"),
-    re.compile(rf"^pacer: sweep done at heap size \d+MB; allocated \d+MB during sweep; swept \d+ pages at {FLOAT} pages/byte$"),
 )
 MB = 1 << 20
 

@@ -8,6 +8,8 @@
  * A case passes when its process ends with status 0 within LIMIT_SECONDS: most of these faults were
  * deadlocks.
  */
+#include "support/cases.h"
+
 #include <dirent.h>
 #include <fcntl.h>
 #include <malloc.h>
@@ -395,12 +397,7 @@ static int box_comes_late_and_one_line_says_so(void) {
     return in_a_folder(__func__, complain_once);
 }
 
-struct regression {
-    const char *name;
-    int (*run)(void);
-};
-
-static const struct regression all[] = {
+static const struct test_case all[] = {
     {"exit_in_a_handler", exit_in_a_handler},
     {"main_leaves_by_pthread_exit", main_leaves_by_pthread_exit},
     {"cancelled_inside_malloc", cancelled_inside_malloc},
@@ -415,34 +412,16 @@ static const struct regression all[] = {
     {"box_comes_late_and_one_line_says_so", box_comes_late_and_one_line_says_so},
 };
 
-static bool ends_well(pid_t child) {
-    int status;
-    for (int waited_ms = 0; waited_ms < LIMIT_SECONDS * 1000; waited_ms += 10) {
-        if (waitpid(child, &status, WNOHANG) == child)
-            return status == 0;
-        usleep(10000);
-    }
-    kill(child, SIGKILL);
-    waitpid(child, &status, 0);
-    return false;
-}
-
 static bool passes(const char *program, const char *name) {
-    pid_t child = fork();
-    if (child == 0) {
-        execl("/proc/self/exe", program, name, (char *)NULL);
-        _exit(127);
-    }
-    bool well = ends_well(child);
-    printf("%s %s\n", well ? "ok  " : "FAIL", name);
-    return well;
+    char *const arguments[] = {(char *)program, (char *)name, NULL};
+    return case_passes(name, arguments, LIMIT_SECONDS);
 }
 
 int main(int count, char **arguments) {
     size_t passed = 0;
-    for (size_t i = 0; count > 1 && i < COUNT(all); i++)
-        if (strcmp(arguments[1], all[i].name) == 0)
-            return all[i].run();
+    const struct test_case *wanted = count > 1 ? case_named(all, COUNT(all), arguments[1]) : NULL;
+    if (wanted)
+        return wanted->run();
     for (size_t i = 0; i < COUNT(all); i++)
         passed += passes(arguments[0], all[i].name);
     printf("%zu passed, %zu failed\n", passed, COUNT(all) - passed);

@@ -9,6 +9,8 @@
  * over its restartable sequences. Each case has other threads at work on the same size classes;
  * every object carries its owner's number from its first word to its last while it is owned.
  */
+#include "support/cases.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <execinfo.h>
@@ -411,12 +413,7 @@ static int no_thread_in_the_child(void) {
     return is_preloaded() && tasks_of("/proc/self/task") != 2;
 }
 
-struct scene {
-    const char *name;
-    int (*run)(void);
-};
-
-static const struct scene all[] = {
+static const struct test_case all[] = {
     {"child_allocates", child_allocates},
     {"objects_cross_over", objects_cross_over},
     {"exec_fails", exec_fails},
@@ -432,37 +429,19 @@ static const struct scene all[] = {
     {"box_is_the_parents", box_is_the_parents},
 };
 
-static bool ends_well(pid_t child) {
-    int status;
-    for (int waited_ms = 0; waited_ms < LIMIT_SECONDS * 1000; waited_ms += 10) {
-        if (waitpid(child, &status, WNOHANG) == child)
-            return status == 0;
-        usleep(10000);
-    }
-    kill(child, SIGKILL);
-    waitpid(child, &status, 0);
-    return false;
-}
-
 static bool passes(const char *program, const char *name) {
     char text[24];
     snprintf(text, sizeof text, "%lu", seed);
-    pid_t child = fork();
-    if (child == 0) {
-        execl("/proc/self/exe", program, text, name, (char *)NULL);
-        _exit(127);
-    }
-    bool well = ends_well(child);
-    printf("%s %s\n", well ? "ok  " : "FAIL", name);
-    return well;
+    char *const arguments[] = {(char *)program, text, (char *)name, NULL};
+    return case_passes(name, arguments, LIMIT_SECONDS);
 }
 
 int main(int count, char **arguments) {
     size_t passed = 0;
     seed = count > 1 ? strtoull(arguments[1], NULL, 0) : (uint64_t)time(NULL) * 1000 + getpid();
-    for (size_t i = 0; count > 2 && i < COUNT(all); i++)
-        if (strcmp(arguments[2], all[i].name) == 0)
-            return all[i].run();
+    const struct test_case *wanted = count > 2 ? case_named(all, COUNT(all), arguments[2]) : NULL;
+    if (wanted)
+        return wanted->run();
     char folder[] = "/dev/shm/mallard-vfork.XXXXXX";
     if (!mkdtemp(folder) || setenv("MALLARD_DIR", folder, 1) != 0)
         return 2;

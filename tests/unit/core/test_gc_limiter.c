@@ -20,10 +20,10 @@ static void marking_alone_never_limits(void **state) {
     struct mal_gc_limiter limiter;
     (void)state;
     mal_gc_limiter_init(&limiter, 4, 0);
-    mal_gc_limiter_before_stop(&limiter, 0);
+    mal_gc_limiter_update(&limiter, 0, 0);
     mal_gc_limiter_after_stop(&limiter, true, 1);
     for (uint64_t now = 10 * MS; now < 100 * SECOND; now += 10 * MS) {
-        mal_gc_limiter_update(&limiter, now);
+        mal_gc_limiter_update(&limiter, now, 0);
         assert_false(mal_gc_limiter_is_limiting(&limiter));
     }
     assert_int_equal(limiter.fill_ns, 0);
@@ -38,19 +38,19 @@ static void assists_fill_it_and_rest_empties_it(void **state) {
     while (!mal_gc_limiter_is_limiting(&limiter)) {
         now += 10 * MS;
         mal_gc_limiter_add_assist(&limiter, 15 * MS);
-        mal_gc_limiter_update(&limiter, now);
+        mal_gc_limiter_update(&limiter, now, 0);
     }
     /* All of two CPUs is the collector's: the bucket of 2 s is full after 1 s. */
     assert_int_equal(now, SECOND);
     assert_int_equal(limiter.limited_cycles, 1);
     assert_int_equal(limiter.fill_ns, limiter.capacity_ns);
     mal_gc_limiter_add_assist(&limiter, 15 * MS);
-    mal_gc_limiter_update(&limiter, now += 10 * MS);
+    mal_gc_limiter_update(&limiter, now += 10 * MS, 0);
     assert_int_equal(limiter.overflow_ns, 20 * MS);
-    mal_gc_limiter_update(&limiter, now += 10 * MS);
+    mal_gc_limiter_update(&limiter, now += 10 * MS, 0);
     assert_false(mal_gc_limiter_is_limiting(&limiter));
     mal_gc_limiter_after_stop(&limiter, false, now);
-    mal_gc_limiter_update(&limiter, now += 2 * SECOND);
+    mal_gc_limiter_update(&limiter, now += 2 * SECOND, 0);
     assert_int_equal(limiter.fill_ns, 0);
 }
 
@@ -61,7 +61,7 @@ static void exactly_half_changes_nothing(void **state) {
     mal_gc_limiter_after_stop(&limiter, true, 0);
     limiter.fill_ns = 77;
     mal_gc_limiter_add_assist(&limiter, 5 * MS);
-    mal_gc_limiter_update(&limiter, 10 * MS);
+    mal_gc_limiter_update(&limiter, 10 * MS, 0);
     assert_int_equal(limiter.fill_ns, 77);
 }
 
@@ -70,12 +70,10 @@ static void idle_time_is_on_neither_side(void **state) {
     (void)state;
     mal_gc_limiter_init(&limiter, 4, 0);
     mal_gc_limiter_after_stop(&limiter, true, 0);
-    mal_gc_limiter_add_idle(&limiter, 30 * MS);
-    mal_gc_limiter_update(&limiter, 10 * MS);
+    mal_gc_limiter_update(&limiter, 10 * MS, 30 * MS);
     /* 40 in all, 30 unwanted, 10 the collector's: nothing was left to the program. */
     assert_int_equal(limiter.fill_ns, 10 * MS);
-    mal_gc_limiter_add_idle(&limiter, 300 * MS);
-    mal_gc_limiter_update(&limiter, 20 * MS);
+    mal_gc_limiter_update(&limiter, 20 * MS, 300 * MS);
     assert_int_equal(limiter.fill_ns, 20 * MS);
 }
 
@@ -83,7 +81,7 @@ static void a_stop_is_charged_on_all_cpus(void **state) {
     struct mal_gc_limiter limiter;
     (void)state;
     mal_gc_limiter_init(&limiter, 8, 0);
-    mal_gc_limiter_before_stop(&limiter, 5 * MS);
+    mal_gc_limiter_update(&limiter, 5 * MS, 0);
     mal_gc_limiter_after_stop(&limiter, true, 7 * MS);
     assert_int_equal(limiter.fill_ns, 16 * MS);
     assert_int_equal(limiter.is_marking, 1);
@@ -94,7 +92,7 @@ static void a_clock_that_steps_back_is_ignored(void **state) {
     (void)state;
     mal_gc_limiter_init(&limiter, 2, 5 * SECOND);
     mal_gc_limiter_add_assist(&limiter, MS);
-    mal_gc_limiter_update(&limiter, 4 * SECOND);
+    mal_gc_limiter_update(&limiter, 4 * SECOND, 0);
     assert_int_equal(limiter.updated_ns, 5 * SECOND);
     assert_int_equal(limiter.assist_ns, MS);
 }
@@ -115,7 +113,7 @@ static void a_death_spiral_is_held_at_half(void **state) {
             uint64_t step_ns = is_limiting ? MAL_GC_LIMITER_PERIOD_NS : MS / 10;
             uint64_t assist_ns = is_limiting ? 0 : cpus[i] * step_ns * 3 / 4;
             mal_gc_limiter_add_assist(&limiter, assist_ns);
-            mal_gc_limiter_update(&limiter, now_ns += step_ns);
+            mal_gc_limiter_update(&limiter, now_ns += step_ns, 0);
             gc_ns += cpus[i] * step_ns / 4 + assist_ns;
         }
         /* Half, and the bucket once. */

@@ -91,11 +91,11 @@ static void the_trigger_keeps_within_its_bounds(void **state) {
     pacer.cons_mark = 1000;
     struct mal_gc_pacer_heap heap = {.live_bytes = 64 * MIB};
     mal_gc_pacer_commit(&pacer, &heap);
-    assert_int_equal(mal_gc_pacer_trigger(&pacer), (64 + 55) * MIB);
+    assert_int_equal(mal_gc_pacer_trigger(&pacer), (64 + 60) * MIB);
     /* Marking, not the request for it, begins there. */
     pacer.protect_bytes = 8 * MIB;
     mal_gc_pacer_commit(&pacer, &heap);
-    assert_int_equal(mal_gc_pacer_trigger(&pacer), (64 + 55 - 8) * MIB);
+    assert_int_equal(mal_gc_pacer_trigger(&pacer), (64 + 60 - 8) * MIB);
     pacer.protect_bytes = 0;
     /* In between: 3 * 0.05 * 64 MiB before the goal. */
     pacer.cons_mark = 0.05;
@@ -184,6 +184,28 @@ static void the_smaller_goal_counts(void **state) {
     assert_int_equal(mal_gc_pacer_goal(&pacer), 11 * MIB);
     mal_gc_pacer_start(&pacer, &heap, MAL_GC_START_HEAP);
     assert_int_equal(mal_gc_pacer_goal(&pacer), 11 * MIB);
+}
+
+static void a_goal_is_stretched_no_further_than_this(void **state) {
+    (void)state;
+    struct mal_gc_pacer pacer = pacer_with(100, MAL_GC_NO_LIMIT);
+    finish(&pacer, 10 * MIB, 0, 0, 0);
+    assert_int_equal(mal_gc_pacer_most(&pacer), 40 * MIB);
+    mal_gc_pacer_set(&pacer, 50, MAL_GC_NO_LIMIT);
+    mal_gc_pacer_commit(&pacer, &pacer.heap);
+    assert_int_equal(mal_gc_pacer_most(&pacer), 15 * MIB / 2 * 3);
+    mal_gc_pacer_set(&pacer, -1, MAL_GC_NO_LIMIT);
+    mal_gc_pacer_commit(&pacer, &pacer.heap);
+    assert_int_equal(mal_gc_pacer_most(&pacer), UINT64_MAX);
+    /* A limit that is not reached by the goal: up to it. One that makes the goal: not beyond. */
+    mal_gc_pacer_set(&pacer, 100, 26 * (int64_t)MIB);
+    mal_gc_pacer_commit(&pacer, &pacer.heap);
+    assert_int_equal(mal_gc_pacer_goal(&pacer), 20 * MIB);
+    assert_int_equal(mal_gc_pacer_most(&pacer), 25 * MIB);
+    mal_gc_pacer_set(&pacer, 100, 16 * (int64_t)MIB);
+    mal_gc_pacer_commit(&pacer, &pacer.heap);
+    assert_int_equal(mal_gc_pacer_goal(&pacer), 15 * MIB);
+    assert_int_equal(mal_gc_pacer_most(&pacer), 15 * MIB);
 }
 
 static void workers_are_a_quarter(void **state) {
@@ -301,7 +323,7 @@ static void any_input_keeps_the_invariants(void **state) {
                                        r[0] % 99, r[1], r[2],  r[5], r[6]};
         mal_gc_pacer_set(&pacer, (int)(r[4] % 100000) - 2,
                          r[5] % 2 ? MAL_GC_NO_LIMIT : (int64_t)r[6]);
-        mal_gc_pacer_set_cpus(&pacer, 1 + (unsigned)(r[8] % 256));
+        pacer.cpus = 1 + (unsigned)(r[8] % 256);
         mal_gc_pacer_start(&pacer, &heap, r[9] % 3);
         heap.live_bytes += r[7];
         struct mal_gc_assist_ratio ratio = mal_gc_pacer_revise(&pacer, &heap, r[10]);
@@ -312,6 +334,7 @@ static void any_input_keeps_the_invariants(void **state) {
         uint64_t goal = mal_gc_pacer_goal(&pacer);
         uint64_t trigger = mal_gc_pacer_trigger(&pacer);
         assert_true(trigger <= goal);
+        assert_true(goal <= mal_gc_pacer_most(&pacer));
         if (end.marked_bytes < goal)
             assert_true(trigger >= end.marked_bytes);
         assert_true(pacer.cons_mark >= -1000 && pacer.cons_mark <= 1000);
@@ -384,7 +407,7 @@ static void allocate_to_the_trigger(struct world *world, const struct load *load
         double cpu_ns = bytes / load->alloc_rate;
         world->mutator_ns += cpu_ns;
         world->now_ns += cpu_ns / world->cpus;
-        mal_gc_limiter_update(&world->limiter, (uint64_t)world->now_ns);
+        mal_gc_limiter_update(&world->limiter, (uint64_t)world->now_ns, 0);
     }
     /* Starting takes a span or so, and a thread that gets there late. */
     grow(world, load, 8 * KIB);
@@ -430,7 +453,7 @@ static void mark_step(struct world *world, const struct load *load, struct marki
     mal_gc_limiter_add_assist(&world->limiter, (uint64_t)(assist / load->scan_rate));
     /* Assists settle the account one by one; without them it is done by the period. */
     if (!is_limited || world->now_ns - (double)world->limiter.updated_ns > MAL_GC_LIMITER_PERIOD_NS)
-        mal_gc_limiter_update(&world->limiter, (uint64_t)world->now_ns);
+        mal_gc_limiter_update(&world->limiter, (uint64_t)world->now_ns, 0);
     grow(world, load, bytes);
 }
 
@@ -441,7 +464,7 @@ static struct cycle run_cycle(struct world *world, struct load load) {
     mal_gc_pacer_start(&world->pacer, &heap, MAL_GC_START_HEAP);
     if (load.live_bytes > world->live)
         load.live_bytes = world->live;
-    mal_gc_limiter_before_stop(&world->limiter, (uint64_t)world->now_ns);
+    mal_gc_limiter_update(&world->limiter, (uint64_t)world->now_ns, 0);
     mal_gc_limiter_after_stop(&world->limiter, true, (uint64_t)world->now_ns);
     double heap_work = load.live_bytes * load.scannable;
     struct marking marking = {.work = heap_work + world->stack_bytes + world->globals_bytes +
@@ -462,7 +485,7 @@ static struct cycle run_cycle(struct world *world, struct load load) {
         .program_ns = (uint64_t)(marking.wall_ns * world->cpus * 0.75 - marking.assist_ns),
     };
     struct mal_gc_pacer_outcome outcome = mal_gc_pacer_end_cycle(&world->pacer, &heap, &end);
-    mal_gc_limiter_before_stop(&world->limiter, (uint64_t)world->now_ns);
+    mal_gc_limiter_update(&world->limiter, (uint64_t)world->now_ns, 0);
     mal_gc_limiter_after_stop(&world->limiter, false, (uint64_t)world->now_ns);
     cycle.goal = (double)outcome.goal_bytes;
     cycle.peak = world->live;
@@ -654,7 +677,7 @@ static struct load at_heavy(struct world *world, unsigned n) {
 static void heavy_allocation_is_held_by_assists(void **state) {
     (void)state;
     struct world world = world_with(100, MAL_GC_NO_LIMIT, 8);
-    run_many(&world, at_heavy, 60, (struct bounds){10, 0.9, 1.05, 0.85});
+    run_many(&world, at_heavy, 60, (struct bounds){10, 0.9, 1.05, 0.95});
     struct cycle cycle = run_cycle(&world, at_heavy(&world, 60));
     assert_true(cycle.utilization > 0.4);
 }
@@ -769,6 +792,7 @@ int main(void) {
         cmocka_unit_test(a_running_cycle_has_some_runway),
         cmocka_unit_test(the_goal_of_a_memory_limit),
         cmocka_unit_test(the_smaller_goal_counts),
+        cmocka_unit_test(a_goal_is_stretched_no_further_than_this),
         cmocka_unit_test(workers_are_a_quarter),
         cmocka_unit_test(assists_owe_what_is_left),
         cmocka_unit_test(a_forced_cycle_without_gogc_is_no_burden),

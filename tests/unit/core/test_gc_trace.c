@@ -237,11 +237,6 @@ static void pacer_lines(void **state) {
                         "+5.000000e-001)\n");
     mal_gc_trace_pacer_end(line, sizeof line, &(struct mal_gc_trace_end){.was_reset = true});
     assert_non_null(strstr(line, ")[controller reset]\n"));
-    mal_gc_trace_pacer_sweep(line, sizeof line,
-                             &(struct mal_gc_trace_sweep){3 << 20, 1 << 20, 77, 0.125});
-    assert_string_equal(line,
-                        "pacer: sweep done at heap size 3MB; allocated 1MB during sweep; swept "
-                        "77 pages at +1.250000e-001 pages/byte\n");
     mal_gc_trace_pacer_start(line, sizeof line,
                              &(struct mal_gc_trace_start){1.5, 2 << 20, 3 << 20, 4 << 20, 1, 0.25});
     assert_string_equal(line, "pacer: assist ratio=+1.500000e+000 (scan 2 MB in 3->4 MB) "

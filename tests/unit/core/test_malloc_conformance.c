@@ -202,6 +202,16 @@ static void realloc_is_malloc_and_free_at_its_ends(void **state) {
     assert_int_equal(after.mallocs, before.mallocs + 2);
 }
 
+/* Where there is nothing to fill, or no address, the public functions say so. */
+static void public_functions_check_their_arguments(void **state) {
+    (void)state;
+    struct mallard_memstats none = {.size = 0};
+    assert_int_equal(mallard_read_memstats(NULL), -EINVAL);
+    assert_int_equal(mallard_read_memstats(&none), -EINVAL);
+    assert_int_equal(mallard_http_listen(NULL), -EINVAL);
+    assert_int_equal(mallard_http_stop(), -ENOENT);
+}
+
 static void check_aligned(void *object, size_t alignment, size_t bytes) {
     assert_non_null(object);
     assert_int_equal((uintptr_t)object % alignment, 0);
@@ -223,6 +233,18 @@ static void alignments_from_1_to_1_mib_are_honoured(void **state) {
             mallard_free(objects[0]);
             mallard_free_aligned_sized(objects[1], alignment, sizes[i]);
             mallard_free(objects[2]);
+        }
+}
+
+static void aligned_objects_are_of_the_class_that_fits(void **state) {
+    (void)state;
+    for (size_t alignment = 32; alignment <= MAL_PAGE_BYTES; alignment *= 2)
+        for (size_t bytes = 0; bytes <= MAL_SMALL_MAX_BYTES; bytes += 1 + bytes / 50) {
+            void *object = mallard_aligned_alloc(alignment, bytes);
+            uint32_t class = mal_class_for_aligned(bytes, alignment);
+            check_aligned(object, alignment, bytes);
+            assert_int_equal(mallard_malloc_usable_size(object), mal_class[class].size_bytes);
+            mallard_free(object);
         }
 }
 
@@ -419,7 +441,9 @@ int main(void) {
         cmocka_unit_test(realloc_keeps_the_content_at_random),
         cmocka_unit_test(growth_step_by_step_moves_rarely),
         cmocka_unit_test(realloc_is_malloc_and_free_at_its_ends),
+        cmocka_unit_test(public_functions_check_their_arguments),
         cmocka_unit_test(alignments_from_1_to_1_mib_are_honoured),
+        cmocka_unit_test(aligned_objects_are_of_the_class_that_fits),
         cmocka_unit_test(bad_alignments_are_refused),
         cmocka_unit_test(memalign_rounds_odd_alignments_up),
         cmocka_unit_test(pages_are_pages),
