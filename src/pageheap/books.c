@@ -39,13 +39,9 @@ static void tell_limit_locked(void) {
     mal_limit_note_pages(mal_heap.stats.inuse_pages + mal_heap.stats.free_pages);
 }
 
-static uint64_t used_locked(void) {
-    uint64_t inuse = mal_heap.stats.inuse_pages;
-    return inuse - mal_min(inuse, mal_limit_holes_bytes() >> MAL_PAGE_SHIFT);
-}
-
 uint64_t mal_heap_resident_locked(void) {
-    return used_locked() + mal_heap.stats.free_pages;
+    uint64_t pages = mal_heap.stats.inuse_pages + mal_heap.stats.free_pages;
+    return pages - mal_min(pages, mal_limit_holes_bytes() >> MAL_PAGE_SHIFT);
 }
 
 /* Counts a change of `pages` pages from idle to in use; `released` of them had no memory. */
@@ -64,7 +60,7 @@ static void count_released_locked(size_t pages) {
 
 /* What is in use or free beyond `most_pages` and what was conceded is surplus. */
 static void note_surplus_locked(uint64_t most_pages) {
-    uint64_t resident = mal_heap_resident_locked();
+    uint64_t resident = mal_heap.stats.inuse_pages + mal_heap.stats.free_pages;
     most_pages += mal_heap.conceded_pages;
     if (resident > most_pages)
         mal_store_relaxed(&mal_pageheap_surplus_pages,
@@ -82,7 +78,7 @@ static void concede_locked(size_t first, size_t pages, size_t released) {
 size_t mal_heap_use_pages_locked(size_t first, size_t pages) {
     size_t released = mal_pages_take(first, pages);
     count_taken_locked(pages, released);
-    mal_heap.peak_pages = mal_max(mal_heap.peak_pages, used_locked());
+    mal_heap.peak_pages = mal_max(mal_heap.peak_pages, mal_heap.stats.inuse_pages);
     if (released > 0) {
         concede_locked(first, pages, released);
         note_surplus_locked(mal_heap.peak_pages +
@@ -114,7 +110,7 @@ void mal_heap_mark_released_locked(size_t first, size_t pages) {
 }
 
 void mal_heap_note_large_end_locked(void) {
-    uint64_t inuse = used_locked();
+    uint64_t inuse = mal_heap.stats.inuse_pages;
     note_surplus_locked(inuse + mal_max(inuse / FREED_SHARE, FREED_PAGES));
 }
 

@@ -36,7 +36,7 @@ struct mal_heap {
     size_t end_page;   /* where the next growth starts */
     size_t fresh_page; /* no page from here on was ever taken */
     struct mal_pageheap_stats stats;
-    uint64_t peak_pages;     /* most that were ever in use, less holes */
+    uint64_t peak_pages;     /* most that were ever in use */
     uint64_t licensed_pages; /* that may be resident before others are asked to make room */
     uint64_t swapped_pages;  /* returned as surplus and not used again yet */
     uint64_t conceded_pages; /* more that may lie free: returning it again and again costs more */
