@@ -126,6 +126,13 @@ $(REPLACED_LIBS): $(OUT)/tests/bin/conformance/lib/lib%.so: tests/conformance/li
 	$(Q)$(CC) -O1 -g -fPIC -shared -Wall -Wextra -DNAME=$* $< -o $@
 $(OUT)/tests/bin/conformance/replaced: $(REPLACED_LIBS)
 
+# An allocator that is not ours.
+OTHER_LIB := $(OUT)/tests/bin/conformance/libother.so
+$(OTHER_LIB): tests/conformance/lib/other_malloc.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) -O1 -g -fPIC -shared -fno-builtin -Wall -Wextra $< -o $@
+$(OUT)/tests/bin/conformance/beside: $(OTHER_LIB)
+
 $(OUT)/tests/bin/stress/gc_hardships: $(OUT)/tests/bin/stress/lib/gc_tls.so
 $(OUT)/tests/bin/stress/torture: tests/stress/model.h
 
@@ -166,7 +173,7 @@ $(OUT)/tests/corpus_box_reader: tests/fuzz/corpus_box_reader.c $(SUPPORT_OBJ)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(TEST_FLAGS) $(VARIANT_FLAGS) $^ -o $@
 
-.PHONY: check check-unit check-conformance check-programs check-deb check-aarch64 check-web e2e torture soak fuzz bench bench-cpus bench-daemon bench-gc-mark bench-instructions bench-locks bench-memory bench-sampling bench-scrape bench-start bench-unwind gc-torture golden demo lint format deps tests bench-gc scenarios
+.PHONY: check check-unit check-conformance check-programs check-programs-large check-deb check-aarch64 check-web e2e torture soak fuzz bench bench-cpus bench-daemon bench-gc-mark bench-instructions bench-locks bench-memory bench-sampling bench-scrape bench-start bench-unwind gc-torture golden demo lint format deps tests bench-gc scenarios
 deps: ## install the packages that building and testing need
 	@$(DEPS) build test demo deploy web
 
@@ -202,6 +209,7 @@ CONFORMANCE_RUNS = \
   vfork='LD_PRELOAD=$(CORE_SO) $(OUT)/tests/bin/conformance/vfork' \
   alone='python3 tests/conformance/alone.py $(CORE_SO) $(OUT)/tests/bin/conformance/alone $(OUT)/mallard' \
   replaced='python3 tests/conformance/replaced.py $(CORE_SO) $(OUT)/tests/bin/conformance $(OUT)/mallard' \
+  beside='python3 tests/conformance/beside.py $(CORE_SO) $(OUT)/tests/bin/conformance $(OUT)/mallard' \
   scavenge='python3 tests/conformance/scavenge.py $(CORE_SO) $(OUT)/tests/bin/conformance $(OUT)/mallard' \
   traced='python3 tests/conformance/traced.py $(CORE_SO) $(OUT)/tests/bin/conformance/traced' \
   stepped='python3 tests/conformance/stepped.py $(CORE_SO) $(OUT)/tests/bin/conformance/stepped' \
@@ -273,6 +281,9 @@ check-programs: ## real programs with and without the library, outputs compared
 	@$(MAKE) --no-print-directory core
 	@python3 tests/programs/run.py --lib $(CURDIR)/$(CORE_SO)
 	@python3 tests/programs/bdwgc.py $(OUT)
+
+check-programs-large: all ## more of them, as far as they are installed: servers with sandboxes, browsers, offices
+	@python3 tests/programs/large.py --lib $(CURDIR)/$(CORE_SO)
 
 check-deb: deb ## the packages installed, used, removed and purged, and the service booted, on copies of this system
 	@lintian --allow-root --fail-on error build/deb/*.deb

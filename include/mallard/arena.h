@@ -48,11 +48,11 @@ struct mallard_arena;
 /* NULL and errno ENOMEM, or what kept the collector from coming up. Go: arena.NewArena. */
 struct mallard_arena *mallard_arena_new(void);
 
-/* Zeroed bytes, aligned to 16; NULL and errno ENOMEM. What lies in them may be pointers, found
- * wherever they are: every aligned word is looked at in every cycle, as for NULL, whatever the type
- * says. `type` is for the reader and checked for nothing; it may be NULL. A type without pointers
- * does not make the bytes unscanned: mallard_arena_alloc_noscan does. Dies with a sentence when the
- * arena was freed. Go: arena.New, arena.MakeSlice. */
+/* Zeroed bytes, 0 .. PTRDIFF_MAX of them, aligned to 16; NULL and errno ENOMEM. What lies in them
+ * may be pointers, found wherever they are: every aligned word is looked at in every cycle, as for
+ * NULL, whatever the type says. `type` is for the reader and checked for nothing; it may be NULL. A
+ * type without pointers does not make the bytes unscanned: mallard_arena_alloc_noscan does. Dies
+ * with a sentence when the arena was freed. Go: arena.New, arena.MakeSlice. */
 void *mallard_arena_alloc(struct mallard_arena *arena, size_t bytes,
                           const struct mallard_gc_type *type);
 

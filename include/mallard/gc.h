@@ -62,10 +62,12 @@ void *mallard_gc_new_flex(const struct mallard_gc_type *type, size_t count);
 void *mallard_gc_resize_flex(void *object, const struct mallard_gc_type *type, size_t count);
 /* At least `bytes`, 0 included, up to PTRDIFF_MAX - 1. NULL type: every aligned word may be a
  * pointer. Else the type's layout, repeated to the end (an array of it), or for a type with a
- * flexible array its head and then elements. A pointer one past the end keeps it alive too. */
+ * flexible array its head and then elements. A pointer one past the end keeps it alive too. NULL
+ * and errno ENOMEM. Go: make([]T, n). */
 void *mallard_gc_alloc(size_t bytes, const struct mallard_gc_type *type);
-/* Never looked into. Below 16 bytes several objects share a block of 16, aligned to the largest
- * power of two that divides the size; the block lives as long as any of them. */
+/* As many bytes that are never looked into. Below 16 bytes several objects share a block of 16,
+ * aligned to the largest power of two that divides the size; the block lives as long as any of
+ * them. */
 void *mallard_gc_alloc_noscan(size_t bytes);
 /* A hint: nothing points to the object any more. It may be taken at once, or by the next collection
  * as any other (while a mark is going on; blocks of 16 bytes without pointers). NULL, and what is
@@ -92,7 +94,7 @@ int mallard_gc_root_remove(const void *low, size_t bytes);
 
 /* Keeps one object alive from anywhere. */
 struct mallard_gc_handle;
-/* NULL and errno ENOMEM. A handle of NULL is one that has no object. */
+/* NULL and errno ENOMEM. A handle of NULL is one that has no object. Go: cgo.NewHandle. */
 struct mallard_gc_handle *mallard_gc_handle_new(void *object);
 /* The object. NULL for NULL; dies with a sentence when the handle was freed and is nobody else's.
  */
@@ -104,10 +106,11 @@ void mallard_gc_handle_free(struct mallard_gc_handle *handle);
 int mallard_gc_stack_add(void *low, size_t bytes);
 int mallard_gc_stack_remove(void *low); /* -ENOENT: there is none that begins there */
 /* Between them the thread touches no collected memory and is never interrupted for a collection.
- * Both in the same function. They nest; an end without a beginning does nothing. */
+ * Both in the same function. They nest; an end without a beginning does nothing. Go does this
+ * around each system call. */
 void mallard_gc_blocking_begin(void);
 void mallard_gc_blocking_end(void);
-/* The object is reachable up to here. */
+/* The object is reachable up to here. Go: runtime.KeepAlive. */
 static inline void mallard_gc_keepalive(const void *object) {
     __asm__ volatile("" : : "r"(object) : "memory");
 }
@@ -173,10 +176,9 @@ int mallard_gc_cleanup_stop(const struct mallard_gc_cleanup *cleanup);
 
 /* Runs function(object) once nothing leads to the object; it and all that it leads to is whole
  * then, and is free again when it is found dead another time. Of objects that lead to each other
- * the first dies first; in a ring none does, but what an object says of itself counts for nothing.
- * NULL takes the finalizer back. `object` is the start
- * of an object (of up to 16 bytes without pointers: any address in it). Freeing the object by hand
- * drops it.
+ * the first dies first; in a ring none does, but an object's pointers to itself count for nothing.
+ * NULL takes the finalizer back. `object` is the start of an object (of up to 16 bytes without
+ * pointers: any address in it). Freeing the object by hand drops it.
  * -EINVAL: not the start of a collected object (NULL, an interior pointer, malloc's, an arena's);
  * -EEXIST: it has one; -ENOMEM. Go: runtime.SetFinalizer. */
 int mallard_gc_finalizer_set(void *object, void (*function)(void *object));

@@ -36,6 +36,14 @@ int mallard_http_plugin_start(const struct mallard_http_plugin_args *args);
 /* Cuts all connections and waits for the threads to end; 0 also when no server is running. */
 int mallard_http_plugin_stop(void);
 
+/* The same, waiting for that long at most. -ETIMEDOUT when an answer takes longer to make: nobody
+ * is served any more, and it is to be stopped again before a start. 0 when none is running. */
+int mallard_http_plugin_stop_within(uint64_t patience_ns);
+
+/* How many threads the server has at this moment; 0 without one, or when it gave up because the
+ * program closed its descriptors. Any thread, at any time. */
+unsigned mallard_http_plugin_threads(void);
+
 /* Where the server listens. -ENOTCONN when none does, -ENOSPC when `bytes` is too small. */
 int mallard_http_plugin_address(char *ret_address, size_t bytes);
 

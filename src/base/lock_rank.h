@@ -66,4 +66,7 @@ enum mal_lock_rank {
     MAL_RANK_COUNT
 };
 
+/* "GC_THREADS" and so on; for messages. */
+const char *mal_lock_rank_name(unsigned rank);
+
 #endif

@@ -5,6 +5,8 @@
  * Settings that steer how Boehm's collector works have no counterpart (settings.c); those that say
  * what the program wants are translated: a free space divisor becomes a percentage of growth, a
  * largest heap a memory limit.
+ *
+ * SYNCHRONIZATION: the lock SETTINGS orders changes of the percentage with those of GC_dont_gc.
  */
 #include "bdwgc/engine.h"
 #include "bdwgc/private.h"
@@ -12,6 +14,7 @@
 #include "mallard/gc.h"
 #include "mallard/mallard.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -23,9 +26,11 @@ BDWGC_PUBLIC GC_word GC_free_space_divisor = DIVISOR_DEFAULT;
 
 static int enabled_percent; /* what GC_enable goes back to; SETTINGS */
 
+/* Set before there are threads, as with Boehm's. */
 static GC_warn_proc warn_procedure = GC_ignore_warn_proc;
 static GC_oom_func oom_procedure;
 static GC_start_callback_proc start_procedure;
+
 static int collecting; /* threads in GC_gcollect; atomic */
 
 void *bdwgc_no_memory(size_t bytes) {
@@ -157,9 +162,9 @@ static struct mallard_memstats memory(void) {
     return stats;
 }
 
-/* Too large for the stacks of small threads: 4 KiB of rings. */
+/* Without the rings of pauses. */
 static struct mallard_gc_stats collector(void) {
-    struct mallard_gc_stats stats = {.size = sizeof stats};
+    struct mallard_gc_stats stats = {.size = offsetof(struct mallard_gc_stats, pause_ns)};
     mallard_gc_read_stats(&stats);
     return stats;
 }
@@ -184,7 +189,8 @@ BDWGC_PUBLIC size_t GC_get_unmapped_bytes(void) {
 
 BDWGC_PUBLIC size_t GC_get_bytes_since_gc(void) {
     struct mallard_gc_stats stats = collector();
-    return stats.live_bytes - stats.marked_bytes;
+    /* What the program freed by hand may be more. */
+    return stats.live_bytes > stats.marked_bytes ? stats.live_bytes - stats.marked_bytes : 0;
 }
 
 BDWGC_PUBLIC size_t GC_get_total_bytes(void) {

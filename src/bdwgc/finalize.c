@@ -40,12 +40,12 @@ struct tables {
     struct record *first_waiting, *last_waiting;
 };
 
-static struct mallard_gc_handle *handle; /* of the tables; FINALIZERS */
-static GC_finalizer_notifier_proc notifier;
-static __thread int running;
+static struct mallard_gc_handle *handle;    /* of the tables; FINALIZERS */
+static GC_finalizer_notifier_proc notifier; /* set before there are threads, as with Boehm's */
+static __thread int running;                /* a procedure, on this thread */
 
-int bdwgc_finalizers_wait;
-BDWGC_PUBLIC int GC_finalize_on_demand;
+int bdwgc_finalizers_wait;              /* relaxed atomic */
+BDWGC_PUBLIC int GC_finalize_on_demand; /* set before there are threads */
 
 /* NULL when no finalizer was ever registered. */
 static struct tables *tables_locked(void) {

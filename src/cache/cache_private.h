@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What the parts of the per-CPU caches share: slab.c grants capacity, percpu_cache.c moves objects
- * when a stack is empty or full, drain.c gives back, stats.c adds up.
+ * when a stack is empty or full, shelf.c keeps freed samples, drain.c gives back, stats.c adds up.
  */
 #ifndef MAL_CACHE_PRIVATE_H
 #define MAL_CACHE_PRIVATE_H
@@ -106,6 +106,17 @@ static inline void mal_cache_announce(uint64_t *counter, size_t count) {
     mal_add_relaxed(counter, count);
     __atomic_thread_fence(__ATOMIC_RELEASE);
 }
+
+/* ---- shelf.c ---- */
+
+/* Gives back what lies on the CPU's shelf of the class, or only if the shelf was not used since the
+ * last call that was not for all. Any thread. */
+void mal_shelf_drain(unsigned cpu, uint32_t class, enum mal_drain drain);
+
+/* Of one class over all CPUs: ever taken, ever given, there now. Any thread. */
+uint64_t mal_shelf_taken(uint32_t class);
+uint64_t mal_shelf_given(uint32_t class);
+uint64_t mal_shelf_objects(uint32_t class);
 
 /* What of a slab may be resident. Any thread. */
 uint64_t mal_slab_resident_bytes(const struct mal_slab *slab);

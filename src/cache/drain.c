@@ -87,6 +87,7 @@ void mal_cache_drain_cpu(unsigned cpu, enum mal_drain drain) {
     if (!mal_cache_cpu_is_populated(cpu))
         return;
     for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++) {
+        mal_shelf_drain(cpu, class, drain);
         mal_lock(&slab->lock);
         bool due = drain == MAL_DRAIN_ALL || note_idle_locked(slab, class, drain);
         bool wanted = due && holds_locked(slab, class);

@@ -21,6 +21,7 @@ enum mal_percpu_mode mal_cache_mode(void);
  *     slab tables      MAL_SLAB_BYTES, of which those pages are resident that its classes use; an
  *                      idle CPU's slots go back
  *     cached objects   the sum over classes of limit * size <= MAL_CACHE_BUDGET_BYTES
+ *     freed samples    MAL_SHELF_BUDGET_BYTES, cache/shelf.h
  * beyond which may lie what was on its way while a limit shrank: at most a batch of one class for
  * each thread inside free. A thread costs nothing here. */
 #define MAL_CACHE_BUDGET_BYTES (4u << 20)
@@ -52,13 +53,13 @@ unsigned mal_cache_cpus(void);
 bool mal_cache_cpu_is_populated(unsigned cpu);
 
 /* Numbers of one class over all CPUs. The program's mallocs and frees, exactly:
- *     mallocs = pops - drained + direct_allocs
- *     frees   = cached + pops - filled + direct_frees
+ *     mallocs = pops - drained + direct_allocs + taken from shelves
+ *     frees   = in stacks + pops - filled + direct_frees + given to shelves
  * read from one header each, so mallocs - frees is consistent even while they move. */
 struct mal_cache_stats {
     uint64_t mallocs;
     uint64_t frees;
-    uint64_t cached; /* objects in CPU caches now */
+    uint64_t cached; /* objects in CPU caches now: stacks and shelves */
 };
 struct mal_cache_stats mal_cache_stats(uint32_t class);
 

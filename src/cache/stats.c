@@ -26,6 +26,7 @@ static uint64_t not_negative(uint64_t difference) {
  * its way. Too large would stay for ever with a caller who never lets a counter go back. */
 struct mal_cache_stats mal_cache_stats(uint32_t class) {
     struct mal_cache_counters *c = &mal_cache_counters[class];
+    uint64_t given = mal_shelf_given(class); /* before any header: shelf.c, rule 2 */
     uint64_t pops = 0;
     uint64_t cached = 0;
     for (unsigned cpu = 0; cpu < mal_slabs.cpus; cpu++) {
@@ -36,12 +37,12 @@ struct mal_cache_stats mal_cache_stats(uint32_t class) {
         cached += mal_slab_objects_below(header, class);
     }
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    uint64_t allocs = pops + mal_load_relaxed(&c->direct_allocs);
-    uint64_t frees = cached + pops + mal_load_relaxed(&c->direct_frees);
+    uint64_t allocs = pops + mal_shelf_taken(class) + mal_load_relaxed(&c->direct_allocs);
+    uint64_t frees = cached + pops + given + mal_load_relaxed(&c->direct_frees);
     return (struct mal_cache_stats){
         .mallocs = not_negative(allocs - mal_load_relaxed(&c->drained)),
         .frees = not_negative(frees - mal_load_relaxed(&c->filled)),
-        .cached = cached,
+        .cached = cached + mal_shelf_objects(class),
     };
 }
 

@@ -2,9 +2,8 @@
  *
  * Central lists.
  *
- * Per class: a transfer cache, an array of free objects in last-in-first-out order, so that a
- * batch freed on one CPU goes to the next CPU that wants one without touching spans; and the lists
- * of spans that have free objects. Spans whose objects are all handed out are on no list.
+ * Per class: a transfer cache (central/transfer.c), and the lists of spans that have free objects.
+ * Spans whose objects are all handed out are on no list.
  *
  * Path up: the top of the transfer cache; then spans with some objects out, lowest free object
  * first; then spans with none out; then a new span from the page heap. Path down: onto the transfer
@@ -18,7 +17,7 @@
  *
  * SYNCHRONIZATION: one lock per class (rank CENTRAL); the page heap's lock is taken inside it. A
  * span on a list, or with objects out, belongs to its class's lock. `empty_bytes` is a relaxed
- * atomic.
+ * atomic that all classes write, so a class brings it up to date when it is unlocked, if at all.
  *
  * Must never read or write an object's own memory, which the OS may have: whether one is free, its
  * span's bits say, and where its memory goes (central/holes.c), its state byte.
@@ -33,9 +32,6 @@
 #include "pageheap/limit.h"
 #include "pageheap/pageheap.h"
 
-#define TRANSFER_BATCHES 4u
-#define TRANSFER_OBJECTS_MIN 64u /* unless so many would be more than TRANSFER_BYTES_MAX */
-#define TRANSFER_BYTES_MAX (256u << 10)
 /* Bytes of spans without an object out: what a class may keep always, what all may keep together.
  */
 #define EMPTY_CLASS_BYTES (256u << 10)
@@ -46,7 +42,8 @@ static struct central centrals[MAL_CLASS_COUNT] = {
     [0 ... MAL_CLASS_COUNT - 1] = {.lock = MAL_LOCK_INIT(MAL_RANK_CENTRAL)},
 };
 
-static uint64_t empty_bytes; /* sum over classes */
+/* The sum over classes of (empty_spans - empty_change) * span bytes. */
+static uint64_t empty_bytes;
 
 struct central *mal_central_lock_class(uint32_t class) {
     struct central *central = &centrals[class];
@@ -58,15 +55,27 @@ static uint64_t span_bytes(uint32_t class) {
     return (uint64_t)mal_class[class].span_pages << MAL_PAGE_SHIFT;
 }
 
+/* What empty_bytes does not count yet, modulo 2^64. */
+static uint64_t empty_bytes_to_add(const struct central *central) {
+    return (uint64_t)central->empty_change * span_bytes((uint32_t)(central - centrals));
+}
+
+void mal_central_unlock_class(struct central *central) {
+    if (central->empty_change != 0)
+        mal_add_relaxed(&empty_bytes, empty_bytes_to_add(central));
+    central->empty_change = 0;
+    mal_unlock(&central->lock);
+}
+
 static enum mal_span_list list_of(const struct mal_span *span) {
     if (span->free_count == span->object_count)
         return MAL_LIST_EMPTY;
     return span->flags & MAL_SPAN_HOLED ? MAL_LIST_HOLED : MAL_LIST_PARTIAL;
 }
 
-static void count_empty(struct central *central, const struct mal_span *span, int change) {
+static void count_empty(struct central *central, int change) {
     central->empty_spans += (uint32_t)change;
-    mal_add_relaxed(&empty_bytes, (uint64_t)change * span_bytes(span->class));
+    central->empty_change += change;
 }
 
 void mal_central_list(struct central *central, struct mal_span *span) {
@@ -78,7 +87,7 @@ void mal_central_list(struct central *central, struct mal_span *span) {
         span->next->previous = span;
     *list = span;
     if (span->list == MAL_LIST_EMPTY)
-        count_empty(central, span, 1);
+        count_empty(central, 1);
 }
 
 void mal_central_unlist(struct central *central, struct mal_span *span) {
@@ -89,7 +98,24 @@ void mal_central_unlist(struct central *central, struct mal_span *span) {
     if (span->next)
         span->next->previous = span->previous;
     if (span->list == MAL_LIST_EMPTY)
-        count_empty(central, span, -1);
+        count_empty(central, -1);
+}
+
+/* The objects of a word whose bits are all set from one on to its end, lowest first: as after a
+ * batch from a span that was whole. No bit needs to be searched for. */
+static size_t take_stretch(char *first, size_t size_bytes, uint64_t *bits, void **ret_objects,
+                           size_t count) {
+    unsigned from = (unsigned)__builtin_ctzll(*bits);
+    char *object = first + from * size_bytes;
+    count = mal_min(count, 64 - from);
+    for (size_t i = 0; i < count; i++, object += size_bytes)
+        ret_objects[i] = object;
+    *bits = from + count < 64 ? *bits << count : 0;
+    return count;
+}
+
+static bool is_set_to_its_end(uint64_t bits) {
+    return bits != 0 && (bits | (bits - 1)) == ~0ull;
 }
 
 /* Free objects of one word of bits, lowest first. */
@@ -99,6 +125,8 @@ static size_t take_from_word(struct mal_span *span, unsigned word, void **ret_ob
     char *first = span->base + word * 64 * size_bytes;
     uint64_t bits = span->free_bits[word];
     size_t got = 0;
+    if (is_set_to_its_end(bits))
+        return take_stretch(first, size_bytes, &span->free_bits[word], ret_objects, count);
     for (; bits != 0 && got < count; bits &= bits - 1)
         ret_objects[got++] = first + (unsigned)__builtin_ctzll(bits) * size_bytes;
     span->free_bits[word] = bits;
@@ -159,7 +187,7 @@ static struct mal_span *listed_or_new(struct central *central, uint32_t class,
 static struct mal_span *span_with_room(struct central *central, uint32_t class) {
     struct mal_span *span = listed_or_new(central, class, MAL_GROWTH_REFUSED);
     for (unsigned step = 0; !span && step < MAL_CENTRAL_ROOM_STEPS; step++) {
-        mal_unlock(&central->lock);
+        mal_central_unlock_class(central);
         enum mal_growth growth = mal_central_make_room(step, span_bytes(class));
         mal_central_lock_class(class);
         span = listed_or_new(central, class, growth);
@@ -191,21 +219,14 @@ static size_t take_from_spans(struct central *central, uint32_t class, void **re
     return got;
 }
 
-static size_t take_from_transfer(struct central *central, void **ret_objects, size_t count) {
-    count = mal_min(count, central->transfer_used);
-    for (size_t i = 0; i < count; i++)
-        ret_objects[i] = central->transfer[--central->transfer_used];
-    return count;
-}
-
 size_t mal_central_take(uint32_t class, void **ret_objects, size_t count) {
     struct central *central = mal_central_lock_class(class);
-    size_t got = take_from_transfer(central, ret_objects, count);
+    size_t got = mal_transfer_take(central, ret_objects, count);
     /* A CPU that finds some objects here does not also wait for the page heap. */
     if (got == 0)
         got = take_from_spans(central, class, ret_objects, count);
     central->stats.taken += got;
-    mal_unlock(&central->lock);
+    mal_central_unlock_class(central);
     mal_scavenger_swap();
     return got;
 }
@@ -229,7 +250,7 @@ static MAL_SLOW _Noreturn void die_of_second_free(const struct mal_span *span, u
                                                   uint64_t bits) {
     uint32_t size_bytes = mal_class[span->class].size_bytes;
     unsigned index = word * 64 + (unsigned)__builtin_ctzll(bits);
-    mal_unlock(&centrals[span->class].lock);
+    mal_central_unlock_class(&centrals[span->class]);
     mal_die("free(%p): double free of an object of size class %u, written into in between",
             (void *)(span->base + (size_t)index * size_bytes), size_bytes);
 }
@@ -256,13 +277,11 @@ static void set_gathered(struct mal_span *span, const struct gathered *gathered)
 /* What was freed together lies together, more often than not in the same word: that one is written
  * once, since a bit set in memory would have to wait for the bit before it. */
 static void gather(struct mal_span *span, struct gathered *gathered, unsigned index) {
-    uint64_t bit = 1ull << index % 64;
-    if (index / 64 == gathered->word && !(gathered->bits & bit)) {
-        gathered->bits |= bit;
-        return;
+    if (index / 64 != gathered->word || gathered->bits >> index % 64 & 1) {
+        set_gathered(span, gathered);
+        *gathered = (struct gathered){.word = index / 64};
     }
-    set_gathered(span, gathered);
-    *gathered = (struct gathered){.word = index / 64, .bits = bit};
+    gathered->bits |= 1ull << index % 64;
 }
 
 /* The first one is kept, or a class that swings by one object would make and unmake its span each
@@ -274,7 +293,8 @@ static bool may_keep_empty(const struct central *central, uint32_t class) {
     if (mal_class[class].size_bytes > EMPTY_OBJECT_BYTES)
         return false;
     return central->empty_spans == 1 || kept <= mal_limit_share_now(EMPTY_CLASS_BYTES) ||
-           mal_central_empty_bytes() <= mal_limit_share_now(EMPTY_ALL_BYTES);
+           mal_central_empty_bytes() + empty_bytes_to_add(central) <=
+               mal_limit_share_now(EMPTY_ALL_BYTES);
 }
 
 static void release_empty(struct central *central, struct mal_span *span) {
@@ -320,24 +340,6 @@ static void put_into_spans(struct central *central, uint32_t class, void **objec
         done += put_run(central, class, objects + done, count - done);
 }
 
-/* Makes the transfer cache's array on first need; without memory there is simply none. */
-static void ensure_transfer(struct central *central, uint32_t class) {
-    const struct mal_class_info *info = &mal_class[class];
-    if (central->transfer_capacity > 0)
-        return;
-    size_t capacity = mal_max((size_t)info->batch * TRANSFER_BATCHES, TRANSFER_OBJECTS_MIN);
-    capacity = mal_min(capacity, mal_max(TRANSFER_BYTES_MAX / info->size_bytes, 1));
-    central->transfer = mal_meta_alloc(capacity * sizeof(void *), MAL_META_CACHE);
-    if (central->transfer)
-        central->transfer_capacity = (uint32_t)capacity;
-}
-
-/* Near a memory limit what is given back goes back into its span. */
-static size_t transfer_room(const struct central *central) {
-    uint32_t capacity = (uint32_t)mal_limit_share_now(central->transfer_capacity);
-    return capacity > central->transfer_used ? capacity - central->transfer_used : 0;
-}
-
 /* Objects that were freed in another order than they were taken each bring a span's descriptor with
  * them, and the marks of the one would wait for the descriptor of the next. */
 static void fetch_spans(void *const *objects, size_t count) {
@@ -354,13 +356,10 @@ static void fetch_spans(void *const *objects, size_t count) {
 void mal_central_give(uint32_t class, void **objects, size_t count) {
     fetch_spans(objects, count);
     struct central *central = mal_central_lock_class(class);
-    ensure_transfer(central, class);
     central->stats.given += count;
-    size_t kept = mal_min(transfer_room(central), count);
-    for (size_t i = 0; i < kept; i++)
-        central->transfer[central->transfer_used++] = objects[i];
+    size_t kept = mal_transfer_keep(central, class, objects, count);
     put_into_spans(central, class, objects + kept, count - kept);
-    mal_unlock(&central->lock);
+    mal_central_unlock_class(central);
 }
 
 static void release_all_empty(struct central *central) {
@@ -372,7 +371,7 @@ void mal_central_release_empty(void) {
     for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++) {
         struct central *central = mal_central_lock_class(class);
         release_all_empty(central);
-        mal_unlock(&central->lock);
+        mal_central_unlock_class(central);
     }
 }
 
@@ -388,7 +387,7 @@ static void flush_locked(struct central *central, uint32_t class) {
 void mal_central_flush(uint32_t class) {
     struct central *central = mal_central_lock_class(class);
     flush_locked(central, class);
-    mal_unlock(&central->lock);
+    mal_central_unlock_class(central);
 }
 
 static void trim(uint32_t class, enum mal_trim trim) {
@@ -396,7 +395,7 @@ static void trim(uint32_t class, enum mal_trim trim) {
     if (central->taken_at_trim[trim] == central->stats.taken)
         flush_locked(central, class);
     central->taken_at_trim[trim] = central->stats.taken;
-    mal_unlock(&central->lock);
+    mal_central_unlock_class(central);
 }
 
 void mal_central_trim_idle(uint32_t class) {
@@ -416,7 +415,7 @@ struct mal_central_stats mal_central_stats(uint32_t class) {
     struct central *central = mal_central_lock_class(class);
     struct mal_central_stats stats = central->stats;
     stats.transfer_objects = central->transfer_used;
-    mal_unlock(&central->lock);
+    mal_central_unlock_class(central);
     return stats;
 }
 

@@ -30,16 +30,24 @@ struct central {
     void **transfer;
     struct mal_span *list[MAL_SPAN_LISTS];
     uint32_t empty_spans;              /* on list EMPTY */
+    int32_t empty_change;              /* of them, since it was locked; else 0 */
     uint64_t taken_at_trim[MAL_TRIMS]; /* stats.taken when the class was last looked at by trim */
     struct mal_central_stats stats;
 };
 
-/* The class's lists, locked. */
+/* The class's lists, locked; what was counted goes out with the lock. */
 struct central *mal_central_lock_class(uint32_t class);
+void mal_central_unlock_class(struct central *central);
 
 /* Puts a span on the list it belongs to by its counts, or takes it off. Lock held. */
 void mal_central_list(struct central *central, struct mal_span *span);
 void mal_central_unlist(struct central *central, struct mal_span *span);
+
+/* transfer.c; lock held. Takes up to `count` objects off the top; keeps the first of the objects,
+ * as many as there is room for. Both return how many. */
+size_t mal_transfer_take(struct central *central, void **ret_objects, size_t count);
+size_t mal_transfer_keep(struct central *central, uint32_t class, void *const *objects,
+                         size_t count);
 
 /* holes.c; lock held. The current tick; a new span of untouched pages is one hole; bytes of a
  * span's holes, and a change of their sum; objects were taken from a span with holes. */

@@ -241,7 +241,7 @@ static uint64_t treat(struct central *central, struct mal_span *span) {
     mal_central_unlist(central, span);
     span->flags |= MAL_SPAN_BUSY;
     busy = span;
-    mal_unlock(&central->lock);
+    mal_central_unlock_class(central);
     uint32_t released = release_units(span, bits);
     note_answer(released);
     mal_central_lock_class(span->class);
@@ -268,7 +268,7 @@ static uint64_t treat_page(size_t page, uint32_t idle_ticks, size_t *ret_pages) 
         if (span->free_count > 0 && is_idle(span, idle_ticks))
             bytes = treat(central, span);
     }
-    mal_unlock(&central->lock);
+    mal_central_unlock_class(central);
     return bytes;
 }
 
@@ -356,7 +356,7 @@ void mal_central_forget_in_child(void) {
         struct central *central = mal_central_lock_class(span->class);
         span->flags &= (uint8_t)~MAL_SPAN_BUSY;
         mal_central_list(central, span);
-        mal_unlock(&central->lock);
+        mal_central_unlock_class(central);
     }
     busy = NULL;
     mal_store_release(&working, 0u);

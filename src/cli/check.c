@@ -16,9 +16,11 @@
 #include <errno.h>
 #include <gnu/libc-version.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define SCRIPTS_MAX 5
 #define GLIBC_MAJOR 2
@@ -37,7 +39,7 @@ static const struct finding findings[] = {
     {ELF_MUSL, "it uses musl's loader; Mallard is built for glibc", "uses glibc's loader"},
     {ELF_RAISES_RIGHTS,
      "it is setuid, setgid or has capabilities: the loader then ignores LD_PRELOAD",
-     "gives no additional rights"},
+     "gives you no additional rights"},
     {ELF_EXPORTS_MALLOC, "it defines malloc itself and exports it, ahead of any other", NULL},
     {ELF_CONTAINS_MALLOC, "it has a malloc of its own linked in", "has no malloc of its own"},
 };
@@ -69,6 +71,11 @@ const char *cli_check_program(const char *program) {
     return read_loaded(program, false, &facts) < 0 ? NULL : first_problem(&facts);
 }
 
+bool cli_program_is_musls(const char *program) {
+    struct elf_facts facts;
+    return read_loaded(program, false, &facts) == 0 && facts.flags & ELF_MUSL;
+}
+
 static void print_facts(const struct elf_facts *facts) {
     for (size_t i = 0; i < MAL_COUNT_OF(findings); i++) {
         bool problem = facts->flags & findings[i].flag;
@@ -79,6 +86,9 @@ static void print_facts(const struct elf_facts *facts) {
         if (problem && findings[i].flag & (ELF_OTHER_MACHINE | ELF_STATIC))
             return;
     }
+    if (facts->flags & ELF_RAISES_OTHERS)
+        puts("  note     it is setuid, setgid or has capabilities: other users get it without "
+             "Mallard");
     if (*facts->allocator != '\0')
         printf("  note     it needs %s, whose malloc is then not used\n", facts->allocator);
 }
@@ -109,6 +119,8 @@ static const char *check_file(const char *program) {
         return "there is no such program";
     if (error == -ENOEXEC)
         return "it is neither an ELF file nor a script";
+    if (error == -EISDIR)
+        return "it is a folder";
     if (error < 0)
         return strerror(-error);
     print_facts(&facts);
@@ -143,10 +155,23 @@ static bool has_box(uint32_t pid) {
     return true;
 }
 
+/* Why nothing can be told about the process; NULL: its program can be read. */
+static const char *unreadable(uint32_t pid, const char *exe) {
+    if (kill((pid_t)pid, 0) < 0 && errno == ESRCH)
+        return "there is no such process";
+    if (access(exe, R_OK) == 0)
+        return NULL;
+    return errno == ENOENT ? "it has no program: it is a part of the kernel, or has ended"
+                           : "it is another user's, and only they and root may look";
+}
+
 static const char *check_process(uint32_t pid) {
     char exe[64];
     snprintf(exe, sizeof exe, "/proc/%" PRIu32 "/exe", pid);
-    const char *problem = check_file(exe);
+    const char *problem = unreadable(pid, exe);
+    if (problem != NULL)
+        return problem;
+    problem = check_file(exe);
     bool mapped = has_mapped(pid);
     bool box = has_box(pid);
     printf("  %s libmallard is %sloaded in it\n", mapped ? "ok      " : "note    ",
@@ -156,7 +181,7 @@ static const char *check_process(uint32_t pid) {
         return NULL;
     if (problem != NULL)
         return problem;
-    return mapped ? "it keeps its box in another folder, or another user's"
+    return mapped ? "it keeps its box in another folder, or has none yet: it has hardly allocated"
                   : "it was not started with Mallard";
 }
 

@@ -11,4 +11,8 @@
  * forever; NULL when none was found. */
 const char *cli_check_program(const char *program);
 
+/* Whether musl's loader would load it: that one does not start a program that ours is preloaded
+ * into. */
+bool cli_program_is_musls(const char *program);
+
 #endif

@@ -38,6 +38,14 @@ static bool raises_rights(int fd) {
     return geteuid() != 0 && fgetxattr(fd, "security.capability", NULL, 0) > 0;
 }
 
+static bool raises_somebodys_rights(int fd) {
+    struct stat info;
+    if (fstat(fd, &info) < 0)
+        return false;
+    return info.st_mode & S_ISUID || (info.st_mode & S_ISGID && info.st_mode & S_IXGRP) ||
+           fgetxattr(fd, "security.capability", NULL, 0) > 0;
+}
+
 /* The word at `text`, ended by blanks or the end of the line. Returns what follows it. */
 static const char *take_word(const char *text, char *ret_word, size_t bytes) {
     text += strspn(text, " \t");
@@ -51,6 +59,8 @@ static int read_script(int fd, struct elf_facts *facts) {
     char line[512] = "";
     char word[256];
     ssize_t bytes = pread(fd, line, sizeof line - 1, 0);
+    if (bytes < 0)
+        return -errno;
     if (bytes < 3 || strncmp(line, "#!", 2) != 0)
         return -ENOEXEC;
     const char *rest = take_word(line + 2, facts->script, sizeof facts->script);
@@ -159,6 +169,8 @@ int elf_facts_read(const char *path, struct elf_facts *ret_facts) {
         error = read_script(fd, &facts);
     if (raises_rights(fd))
         facts.flags |= ELF_RAISES_RIGHTS;
+    else if (raises_somebodys_rights(fd))
+        facts.flags |= ELF_RAISES_OTHERS;
     elf_end(elf);
     close(fd);
     if (error == 0)

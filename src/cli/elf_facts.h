@@ -9,12 +9,13 @@
 
 enum elf_fact_flags {
     ELF_IS_ELF = 1u << 0,
-    ELF_OTHER_MACHINE = 1u << 1,  /* another architecture or word size than ours */
-    ELF_STATIC = 1u << 2,         /* no interpreter: nothing to preload into */
-    ELF_MUSL = 1u << 3,           /* musl's loader */
-    ELF_RAISES_RIGHTS = 1u << 4,  /* setuid, setgid or capabilities, for this user */
-    ELF_EXPORTS_MALLOC = 1u << 5, /* defines malloc before any preloaded library */
-    ELF_CONTAINS_MALLOC = 1u << 6 /* has a malloc of its own inside */
+    ELF_OTHER_MACHINE = 1u << 1,   /* another architecture or word size than ours */
+    ELF_STATIC = 1u << 2,          /* no interpreter: nothing to preload into */
+    ELF_MUSL = 1u << 3,            /* musl's loader */
+    ELF_RAISES_RIGHTS = 1u << 4,   /* setuid, setgid or capabilities, for this user */
+    ELF_EXPORTS_MALLOC = 1u << 5,  /* defines malloc before any preloaded library */
+    ELF_CONTAINS_MALLOC = 1u << 6, /* has a malloc of its own inside */
+    ELF_RAISES_OTHERS = 1u << 7    /* setuid, setgid or capabilities, but not for this user */
 };
 
 struct elf_facts {

@@ -18,6 +18,8 @@
 #include "box/reader.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -176,6 +178,13 @@ static int consider_folder(const struct keep_facts *facts, const char *folder, v
     return 0;
 }
 
+static void complain_absent(const char *text, uint32_t pid) {
+    if (kill((pid_t)pid, 0) < 0 && errno == ESRCH)
+        cli_say("there is no process %s, and nothing of one was kept", text);
+    else
+        cli_say("process %s has no box here; 'mallard check %" PRIu32 "' tells why", text, pid);
+}
+
 static int find_by_key(const struct cli_keeps *keeps, const char *text,
                        struct cli_process *ret_process) {
     struct search search = {.found = false};
@@ -186,8 +195,7 @@ static int find_by_key(const struct cli_keeps *keeps, const char *text,
     cli_each(consider_box, &search);
     cli_keeps_each(keeps, consider_folder, &search);
     if (!search.found) {
-        cli_say("process %s has no box here; 'mallard check %u' tells why", text,
-                search.wanted.pid);
+        complain_absent(text, search.wanted.pid);
         return -ENOENT;
     }
     if (search.best.reader == NULL)

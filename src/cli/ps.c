@@ -219,6 +219,15 @@ static int print_table(const struct table *table) {
 
 /* ---- the command ---- */
 
+/* An empty table does not tell where it was looked: users and root have folders of their own. */
+static void say_where(void) {
+    struct cli_boxes boxes;
+    if (cli_boxes_find(&boxes) == 0)
+        cli_say("nothing to list in %s", boxes.folder);
+    else
+        cli_say("nothing to list: there is no folder of boxes");
+}
+
 static int run_ps(const struct cli_command *command, int count, char **arguments) {
     const char *keep = NULL;
     const struct cli_option known[] = {{"--all", "-a", NULL, ALL}, {"--keep", NULL, &keep, 0}};
@@ -232,6 +241,8 @@ static int run_ps(const struct cli_command *command, int count, char **arguments
     int error = collect(&table, keep);
     if (error == 0)
         error = print_table(&table);
+    if (error == 0 && table.count == 0)
+        say_where();
     for (size_t i = 0; i < table.count; i++)
         free(table.rows[i].command);
     free(table.rows);

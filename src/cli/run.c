@@ -84,7 +84,9 @@ static int prepare(struct run *run) {
     if (error < 0)
         return error;
     run_library_find(library);
-    error = run_environment_set(library, run->folder);
+    /* musl's loader would not go on without a word, but end the program. */
+    bool preloads = !cli_program_is_musls(run->program[0]);
+    error = run_environment_set(preloads ? library : NULL, run->folder);
     if (error == 0 && run->keep != NULL)
         error = setenv("MALLARD_KEEP", "1", 1) != 0 ? -ENOMEM : 0;
     return error;

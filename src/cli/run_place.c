@@ -47,16 +47,22 @@ void run_library_find(char ret_path[PATH_MAX]) {
     snprintf(ret_path, PATH_MAX, LIBRARY);
 }
 
-int run_environment_set(const char *library, const char *folder) {
+static int set_preload(const char *library) {
     const char *before = getenv("LD_PRELOAD");
     char *preload;
     bool others = before != NULL && *before != '\0';
     if (asprintf(&preload, "%s%s%s", library, others ? ":" : "", others ? before : "") < 0)
         return -ENOMEM;
-    int failed = setenv("LD_PRELOAD", preload, 1) | setenv("MALLARD_DIR", folder, 1);
+    int failed = setenv("LD_PRELOAD", preload, 1);
+    free(preload);
+    return failed;
+}
+
+int run_environment_set(const char *library, const char *folder) {
+    int failed = library != NULL ? set_preload(library) : 0;
+    failed |= setenv("MALLARD_DIR", folder, 1);
     failed |= setenv("MALLARD_EAGER", "1", 0);
     unsetenv("MALLARD_HTTP");
-    free(preload);
     return failed != 0 ? -ENOMEM : 0;
 }
 

@@ -11,9 +11,9 @@
  * which the loader then looks for. */
 void run_library_find(char ret_path[PATH_MAX]);
 
-/* Puts the library in front of LD_PRELOAD, names the folder, asks for a box from the start (we
- * watch), and takes MALLARD_HTTP away: the parent serves. Changes this process's environment. 0 or
- * -errno. */
+/* Puts the library, unless it is NULL, in front of LD_PRELOAD, names the folder, asks for a box
+ * from the start (we watch), and takes MALLARD_HTTP away: the parent serves. Changes this process's
+ * environment. 0 or -errno. */
 int run_environment_set(const char *library, const char *folder);
 
 /* Makes run.<pid> in the folder of boxes, and removes what earlier runs left. Complains. */

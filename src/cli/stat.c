@@ -6,10 +6,12 @@
  */
 #include "cli/cli.h"
 #include "cli/clip.h"
+#include "cli/death.h"
 #include "cli/processes.h"
 
 #include "view/view.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,7 +20,30 @@ enum { JSON = 1u << 0 };
 /* A process that answers publishes first, so that the figures are of this moment. */
 #define PUBLISH_TIMEOUT_MS 200
 
-static int render(struct mal_box_reader *reader, unsigned flags, struct view_buffer *out) {
+/* What a daemon found out about the end. NULL: nothing; the caller frees it. */
+static char *known_sentence(const char *folder) {
+    struct keep_facts facts;
+    char *sentence = NULL;
+    if (*folder == '\0' || keep_read_facts(folder, &facts) < 0)
+        return NULL;
+    if (facts.death != KEEP_DEATH_NONE && *facts.sentence != '\0')
+        sentence = clip_printable(facts.sentence, strlen(facts.sentence));
+    keep_facts_free(&facts);
+    return sentence;
+}
+
+/* The end in words: a daemon's, else what `mallard run` noted in the box. NULL: neither. */
+static char *ending_of(const struct cli_process *process, const struct mal_status *status) {
+    char *sentence = known_sentence(process->folder);
+    char state[DEATH_BYTES];
+    if (sentence != NULL || !status->reaped)
+        return sentence;
+    death_of_status(status, state);
+    return asprintf(&sentence, "ended by %s", state) < 0 ? NULL : sentence;
+}
+
+static int render(const struct cli_process *found, unsigned flags, struct view_buffer *out) {
+    struct mal_box_reader *reader = found->reader;
     struct view_process process = {0};
     int64_t result;
     mal_reader_command(reader, MAL_BOX_CMD_PUBLISH, 0, PUBLISH_TIMEOUT_MS, &result);
@@ -30,28 +55,16 @@ static int render(struct mal_box_reader *reader, unsigned flags, struct view_buf
         error = mal_reader_identity(reader, &process.identity);
     if (error < 0)
         return error;
-    error = view_stat_text(&process, out);
+    char *ending = ending_of(found, &process.status);
+    error = view_stat_text(&process, ending, out);
+    free(ending);
     mal_identity_free(&process.identity);
     return error;
 }
 
-/* What a daemon found out about the end, in front of the figures. */
-static void put_death(const struct cli_process *process, struct view_buffer *out) {
-    struct keep_facts facts;
-    if (*process->folder == '\0' || keep_read_facts(process->folder, &facts) < 0)
-        return;
-    char *sentence = clip_printable(facts.sentence, strlen(facts.sentence));
-    if (sentence != NULL && *sentence != '\0' && facts.death != KEEP_DEATH_NONE)
-        view_buffer_printf(out, "%s\n", sentence);
-    free(sentence);
-    keep_facts_free(&facts);
-}
-
 static int answer(const struct cli_process *process, const char *text, unsigned flags) {
     struct view_buffer out = {0};
-    if (!(flags & JSON))
-        put_death(process, &out);
-    int error = render(process->reader, flags, &out);
+    int error = render(process, flags, &out);
     if (error < 0)
         cli_say("the statistics of process %s cannot be read", text);
     else

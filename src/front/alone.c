@@ -120,16 +120,22 @@ static bool may_send_away(enum demand demand) {
     return mal_gc_threads() == 0 && program_has_one_thread(demand);
 }
 
+static struct absent send_all_away(enum demand demand) {
+    struct absent absent = {.http = mal_http_pause()};
+    if (mal_http_threads() > 0) /* at work: without it the others stay, too */
+        return absent;
+    absent.background = mal_background_ask_to_leave();
+    wait_until_alone();
+    if (demand == GO_FOR_GOOD && !(mal_options.flags & MAL_OPTION_KEEP))
+        mal_profile_hide();
+    return absent;
+}
+
 static struct absent send_away(enum demand demand) {
     struct absent absent = {false, false};
     int saved_errno = errno;
-    if (may_send_away(demand)) {
-        absent.http = mal_http_pause();
-        absent.background = mal_background_ask_to_leave();
-        wait_until_alone();
-        if (demand == GO_FOR_GOOD && !(mal_options.flags & MAL_OPTION_KEEP))
-            mal_profile_hide();
-    }
+    if (may_send_away(demand))
+        absent = send_all_away(demand);
     errno = saved_errno;
     return absent;
 }

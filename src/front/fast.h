@@ -8,7 +8,8 @@
  *              starts here, and a plain one; it must not begin as a freed one does; its first
  *              word says that it is freed; push on this CPU's stack
  *
- * Each has exactly one way out, into slow.c.
+ * An aligned request is a malloc of a size whose class keeps the alignment. Every way out of these
+ * leads into slow.c, by a tail call.
  */
 #ifndef MAL_FRONT_FAST_H
 #define MAL_FRONT_FAST_H

@@ -9,9 +9,12 @@
  * Fork: a child closes the sockets it inherited. When its parent ends (a program that puts itself
  * in the background), the child's background thread takes the address over.
  *
- * SYNCHRONIZATION: `keeper_lock` serialises start and stop; it is a libc mutex, outside of the order
- * of ours, since both allocate. A forked child writes what it guards without it, while it has one
- * thread.
+ * A pause waits for an answer that is being made, but not for ever: then the server ends later, by
+ * itself, and the background thread starts it anew.
+ *
+ * SYNCHRONIZATION: `keeper_lock` serialises start and stop; it is a libc mutex, outside of the
+ * order of ours, since both allocate. A forked child writes what it guards without it, while it has
+ * one thread.
  */
 #include "front/http.h"
 
@@ -41,11 +44,13 @@
 #define ADDRESS_BYTES 256
 #define PROBLEM_BYTES 256
 #define KNOB "MALLARD_HTTP"
-#define SERVER_THREADS 3u /* a loop and two workers, src/http/server.c */
+#define PAUSE_PATIENCE_NS 1000000000u
 
 struct plugin {
     __typeof__(&mallard_http_plugin_start) start;
     __typeof__(&mallard_http_plugin_stop) stop;
+    __typeof__(&mallard_http_plugin_stop_within) stop_within;
+    __typeof__(&mallard_http_plugin_threads) threads;
     __typeof__(&mallard_http_plugin_address) address;
     __typeof__(&mallard_http_plugin_after_fork_child) after_fork_child;
     __typeof__(&mallard_http_plugin_write_heap) write_heap;
@@ -53,7 +58,8 @@ struct plugin {
 
 static pthread_mutex_t keeper_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct plugin plugin; /* keeper_lock; complete or all NULL */
-static bool serving;         /* keeper_lock; read relaxed by the background thread */
+static bool serving;         /* keeper_lock; released after `plugin`, read without the lock */
+static bool pausing;         /* keeper_lock; the server is to end, and then to be started anew */
 
 static char served_address[ADDRESS_BYTES]; /* keeper_lock; also what a child is to take over */
 static pid_t waiting_for_parent;           /* background thread, in a child; 0: not waiting */
@@ -67,12 +73,14 @@ static bool load_plugin_locked(void) {
     struct plugin found = {
         .start = mal_library_symbol(library, "mallard_http_plugin_start"),
         .stop = mal_library_symbol(library, "mallard_http_plugin_stop"),
+        .stop_within = mal_library_symbol(library, "mallard_http_plugin_stop_within"),
+        .threads = mal_library_symbol(library, "mallard_http_plugin_threads"),
         .address = mal_library_symbol(library, "mallard_http_plugin_address"),
         .after_fork_child = mal_library_symbol(library, "mallard_http_plugin_after_fork_child"),
         .write_heap = mal_library_symbol(library, "mallard_http_plugin_write_heap"),
     };
-    bool complete =
-        found.start && found.stop && found.address && found.after_fork_child && found.write_heap;
+    bool complete = found.start && found.stop && found.stop_within && found.threads &&
+                    found.address && found.after_fork_child && found.write_heap;
     if (complete)
         plugin = found;
     return complete;
@@ -110,8 +118,8 @@ static int start_locked(const char *address) {
         .problem_bytes = sizeof problem,
     };
     int error = plugin.start(&args);
-    serving = error == 0;
-    if (serving && plugin.address(served_address, sizeof served_address) != 0)
+    mal_store_release(&serving, error == 0);
+    if (error == 0 && plugin.address(served_address, sizeof served_address) != 0)
         served_address[0] = '\0';
     return error;
 }
@@ -134,7 +142,7 @@ MAL_PUBLIC int mallard_http_listen(const char *address) {
 MAL_PUBLIC int mallard_http_stop(void) {
     pthread_mutex_lock(&keeper_lock);
     int error = serving ? plugin.stop() : -ENOENT;
-    serving = false;
+    serving = pausing = false;
     served_address[0] = '\0';
     pthread_mutex_unlock(&keeper_lock);
     return error;
@@ -182,18 +190,25 @@ void mal_http_forget_in_child(int parent_pid) {
     if (!serving)
         return;
     plugin.after_fork_child(NULL);
-    serving = false;
+    serving = pausing = false;
     waiting_for_parent = parent_pid;
     mal_background_hurry();
     mal_thread_hurry();
+}
+
+static bool stop_locked(uint64_t patience_ns) {
+    bool stopped = plugin.stop_within(patience_ns) == 0;
+    if (stopped)
+        serving = pausing = false;
+    return stopped;
 }
 
 bool mal_http_pause(void) {
     if (!mal_load_relaxed(&serving) || !served_address[0] ||
         pthread_mutex_trylock(&keeper_lock) != 0)
         return false;
-    bool paused = plugin.stop() == 0;
-    serving = false;
+    bool paused = serving && stop_locked(PAUSE_PATIENCE_NS);
+    pausing = serving && !paused;
     pthread_mutex_unlock(&keeper_lock);
     return paused;
 }
@@ -208,11 +223,22 @@ void mal_http_resume(void) {
 }
 
 unsigned mal_http_threads(void) {
-    return mal_load_relaxed(&serving) ? SERVER_THREADS : 0;
+    return mal_load_acquire(&serving) ? plugin.threads() : 0;
+}
+
+/* What a pause could not wait for. */
+static void restart_paused(void) {
+    if (!mal_load_relaxed(&pausing) || pthread_mutex_trylock(&keeper_lock) != 0)
+        return;
+    bool stopped = pausing && stop_locked(0);
+    pthread_mutex_unlock(&keeper_lock);
+    if (stopped)
+        mal_http_resume();
 }
 
 /* Whoever holds the lock may wait for an answer of this thread: the next round is soon enough. */
 void mal_http_follow_process(void) {
+    restart_paused();
     if (waiting_for_parent == 0 || getppid() == waiting_for_parent ||
         pthread_mutex_trylock(&keeper_lock) != 0)
         return;

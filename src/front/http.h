@@ -18,12 +18,14 @@ void mal_http_forget_in_child(int parent_pid);
 unsigned mal_http_threads(void);
 
 /* Ends the server's threads for a while; false when there are none, or nobody could say where to go
- * on. Must not be called by a thread that is inside of a call below. */
+ * on, or one is at work for longer than a second: then it starts anew when that is over. Must not
+ * be called by a thread that is inside of a call below. */
 bool mal_http_pause(void);
 /* Serves again where it did; one line on standard error when that fails. */
 void mal_http_resume(void);
 
-/* Background thread, every round: takes over the address of a parent that has ended. */
+/* Background thread, every round: takes over the address of a parent that has ended, and starts
+ * anew what a pause could not wait for. */
 void mal_http_follow_process(void);
 
 #endif

@@ -5,8 +5,8 @@
  * Up: the first allocation of the process, often the dynamic linker's own, brings up the heap under
  * INIT, with knobs if libc has an environment by then. The library's constructor does what must
  * wait for libc: knobs if they could not be read before, fork handlers, leave for the background
- * thread, and the HTTP plug-in if asked for. Down: the destructor marks the box as a clean exit;
- * the heap itself stays usable, since other destructors run later.
+ * thread, and the HTTP plug-in if asked for. Down: exit calls back and the box is marked as a clean
+ * exit; the heap itself stays usable, since destructors run later.
  *
  * Fork: every lock is taken in rank order before and released after, in parent and child alike; the
  * child then forgets what belongs to the parent: other threads, the background thread, the box. A

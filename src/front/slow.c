@@ -7,8 +7,9 @@
  * byte says so from then on. Medium sizes pass through the CPU caches; above that an object is a
  * span of its own. Path down: a pointer at which no plain object starts, or one that begins like a
  * freed one, is sampled, large, wrong, or plain after all; a sampled one is reported and then freed
- * like any other. What a sample touches was pushed out of the processor's caches since the last
- * one, so both ways do without its span's descriptor where they can.
+ * like any other, or waits as it is for the next sample of its class (cache/shelf.h). What a sample
+ * touches was pushed out of the processor's caches since the last one, so both ways do without its
+ * span's descriptor where they can.
  *
  * A large object's `sampled` mark lies in its span, because it has no state byte.
  *
@@ -18,10 +19,12 @@
  * pass: corruption that stops the program with a sentence is better than corruption that does not.
  */
 #include "front/slow.h"
+#include "front/lacking.h"
 
 #include "base/bits.h"
 #include "base/check.h"
 #include "cache/percpu_cache.h"
+#include "cache/shelf.h"
 #include "central/central.h"
 #include "front/fast.h"
 #include "front/init.h"
@@ -71,15 +74,29 @@ static bool has_own_state(void *object) {
            mal_pageheap_own_states(mal_pagemap_span_at(object));
 }
 
+/* Whether the object's free is to be noticed. */
+static bool record_or_show(void *object, uint64_t size_bytes, enum mal_due due, uint64_t rate) {
+    bool sampled = due != MAL_DUE_NOTHING && record(object, size_bytes, due, rate);
+    return mal_object_trace_alloc(object, size_bytes) || sampled;
+}
+
+/* One that was a sample before and says so still: nobody's line is written (cache/shelf.c). */
+static void *record_former_sample(void *object, uint32_t class, enum mal_due due, uint64_t rate) {
+    mal_unmark_freed(object);
+    if (!record_or_show(object, mal_class[class].size_bytes, due, rate))
+        mal_pagemap_say_start(object);
+    return object;
+}
+
 /* What could not be recognised when it is freed is not recorded either. */
 static void *take_and_record(uint32_t class, enum mal_due due, uint64_t rate) {
-    void *object = take(class);
     bool wanted = due != MAL_DUE_NOTHING || mal_object_trace_is_on();
-    if (!object || !wanted || !has_own_state(object))
-        return object;
-    uint64_t size = mal_class[class].size_bytes;
-    bool sampled = due != MAL_DUE_NOTHING && record(object, size, due, rate);
-    if (mal_object_trace_alloc(object, size) || sampled)
+    void *former = wanted ? mal_shelf_take(class) : NULL;
+    if (former)
+        return record_former_sample(former, class, due, rate);
+    void *object = take(class);
+    if (object && wanted && has_own_state(object) &&
+        record_or_show(object, mal_class[class].size_bytes, due, rate))
         mal_pagemap_set_state(object, mal_state_sampled(mal_pagemap_granule(object)));
     return object;
 }
@@ -188,9 +205,9 @@ static enum pointer_kind kind_in_class_span(const void *pointer, const struct ma
     if (offset % size != 0 || offset / size >= span->object_count)
         return INTERIOR;
     uint8_t state = mal_load_relaxed(mal_pagemap_state(pointer));
-    if (mal_state_is_sampled(state))
-        return SAMPLED;
-    return !mal_state_is_start(state) || mal_is_freed(pointer) ? FREED : LIVE;
+    if ((!mal_state_is_start(state) && !mal_state_is_sampled(state)) || mal_is_freed(pointer))
+        return FREED;
+    return mal_state_is_sampled(state) ? SAMPLED : LIVE;
 }
 
 static struct pointer_facts facts_of(const void *pointer) {
@@ -274,33 +291,42 @@ static void free_sampled(void *pointer, uint32_t class) {
     free_plain(pointer, class);
 }
 
-/* A sample is freed without a look at its span: the state byte says that one begins hereabouts, and
- * the profile knows where exactly. */
-static bool free_if_sample(void *pointer) {
-    uint64_t granule = mal_pagemap_granule(pointer);
-    if (!mal_pagemap_covers(granule) || mal_object_trace_is_on())
-        return false;
-    uint64_t entry = mal_pagemap_entry(granule);
-    uint8_t *state = mal_entry_state(entry, granule);
-    uint32_t class = mal_entry_class(entry);
-    if (mal_load_relaxed(state) != mal_state_sampled(granule))
-        return false;
+/* False when the profile does not know it. It waits for the next sample where there is room. */
+static bool free_sample(void *pointer, uint32_t class, uint64_t granule, uint8_t *state) {
     mal_init_check_fork();
     if (!mal_profile_free((uintptr_t)pointer, mal_class[class].size_bytes))
         return false;
+    mal_mark_freed(pointer);
+    if (mal_shelf_give(class, pointer))
+        return true;
     mal_store_relaxed(state, mal_state_start(granule));
     free_plain(pointer, class);
     return true;
 }
 
+/* A plain object only begins like a freed one: one of 256 does where programs write what they like.
+ * Neither it nor a sample needs a look at its span: the state byte says that one begins hereabouts,
+ * and for a sample the profile knows where exactly. */
+static bool free_by_state(void *pointer) {
+    uint64_t granule = mal_pagemap_granule(pointer);
+    if (!mal_pagemap_covers(granule))
+        return false;
+    uint64_t entry = mal_pagemap_entry(granule);
+    uint8_t *state = mal_entry_state(entry, granule);
+    uint8_t now = mal_load_relaxed(state);
+    if (now == mal_state_sampled(granule) && !mal_object_trace_is_on())
+        return free_sample(pointer, mal_entry_class(entry), granule, state);
+    if (now != mal_state_start(granule) || mal_is_freed(pointer))
+        return false;
+    free_plain(pointer, mal_entry_class(entry));
+    return true;
+}
+
 void mal_free_unusual(void *pointer) {
-    if (!pointer || free_if_sample(pointer))
+    if (!pointer || free_by_state(pointer))
         return;
     struct pointer_facts facts = facts_of(pointer);
     switch (facts.kind) {
-    case LIVE: /* only begins like a freed one */
-        free_plain(pointer, facts.class);
-        return;
     case SAMPLED:
         mal_init_check_fork();
         free_sampled(pointer, facts.class);
@@ -318,6 +344,8 @@ void mal_free_unusual(void *pointer) {
     default:
         break;
     }
+    if (!lies_in_heap(pointer) && mal_first_free(pointer))
+        return;
     misuse(pointer, "free");
 }
 
@@ -343,17 +371,19 @@ size_t mal_usable_bytes(const void *pointer, const char *what) {
     return (size_t)facts.span->pages << MAL_PAGE_SHIFT;
 }
 
-/* A sampled object's size is part of its bucket, so it is not changed under the profiler's feet.
- * Any other counts as freed and allocated anew, or what grows in place would never be sampled. */
+/* Counts as freed and allocated anew: a sampled object's size is part of its bucket, and what grows
+ * in place would otherwise never be sampled. */
 bool mal_resize_in_place(void *pointer, size_t bytes) {
     struct pointer_facts facts = facts_of(pointer);
-    if (facts.kind != LARGE || facts.span->sampled || bytes <= MAL_MEDIUM_MAX_BYTES)
+    if (facts.kind != LARGE || bytes <= MAL_MEDIUM_MAX_BYTES)
         return false;
     uint64_t before = (uint64_t)facts.span->pages << MAL_PAGE_SHIFT;
     if (!mal_pageheap_resize_large(facts.span, bytes))
         return false;
     mal_cache_keep_limit();
     if ((uint64_t)facts.span->pages << MAL_PAGE_SHIFT != before) {
+        if (facts.span->sampled)
+            report_free(pointer, before);
         count_and_charge_large(facts.span);
         mal_stats_uncount_large(before);
         mal_scavenger_swap();

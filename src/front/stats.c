@@ -8,8 +8,8 @@
  * the equations of box/layout.h hold in every row. Counters never go back: each is at least what
  * the row before it said.
  *
- * SYNCHRONIZATION: `stats_lock` (rank STATS) serialises collecting, so that "the row
- * before" exists. Large-object counters are relaxed atomics.
+ * SYNCHRONIZATION: `stats_lock` (rank STATS) serialises collecting, so that "the row before"
+ * exists. Large-object counters are relaxed atomics.
  */
 #include "front/stats.h"
 

@@ -5,13 +5,20 @@
  * Before the first stop every page of scan objects is protected: what was written before does not
  * matter, for nothing is black. A round clears a stretch of pages and then queues those that had
  * been written to: whoever marks scans the marked objects on them again. The last look, in the
- * second stop, clears nothing; its pages go into a list that all workers take from. Spans that came
- * after protecting are asked about like all others: pages that were never cleared count as written.
+ * second stop, clears nothing; its pages go into a list that all workers take from. So do, of
+ * rounds too, pages of arenas, which are no objects that could be queued: in stretches of
+ * ARENA_STRETCH_BYTES at most. What is freed of an arena stays readable while marking. Spans that
+ * came after protecting are asked about like all others: pages that were never cleared count as
+ * written.
  *
  * Whatever the backend cannot tell counts as written.
  *
- * SYNCHRONIZATION: the owner's; while the world is stopped `taken` is an atomic that workers take
- * stretches of the list by.
+ * SYNCHRONIZATION: the owner's, but for the list, which workers take stretches from by adding to
+ * `taken`. The owner closes the list, then waits until nobody is `helping`, makes it anew and opens
+ * it; whoever helps counts itself first and then takes. All four are sequentially consistent, so
+ * either the owner sees the helper or the helper finds the list closed: no entry is read while it
+ * is written. A helper scans what it took before it counts itself off, and before it obeys the end
+ * of marking (workers.c): so a list that was taken is scanned before the stop that follows.
  *
  * Must never drop what a clear reported, once protecting is over.
  */
@@ -25,8 +32,10 @@
 #include "gc/mark.h"
 #include "gc/specials.h"
 #include "gc/steps.h"
+#include "gc/workers.h"
 #include "meta/memory.h"
 #include "meta/pagemap.h"
+#include "os/futex.h"
 #include "os/vm.h"
 #include "pageheap/pageheap.h"
 
@@ -40,6 +49,9 @@
 
 #define LIST_MOST 65536u
 #define TAKE_MOST 16u
+#define ARENA_STRETCH_BYTES (64ull << 10) /* a mebibyte is taken at once */
+#define CLOSED (1u << 31)                 /* more than can be listed */
+#define HELPERS_WAIT_NS 20000u
 
 enum where { HEAP, ARENAS };
 
@@ -56,9 +68,10 @@ struct pass {
     int error;
 };
 
-static struct stretch *list;   /* LIST_MOST entries; NULL until needed */
-static uint32_t listed;        /* the owner's */
-static uint32_t taken;         /* atomic */
+static struct stretch *list; /* LIST_MOST entries; NULL until needed */
+static uint32_t listed;      /* the owner's while the list is closed, constant then */
+static uint32_t taken = CLOSED;
+static uint32_t helping;       /* atomic; workers beside the program that may read the list */
 static uintptr_t watched_high; /* the heap is watched up to here; the owner's */
 static uint32_t cleared_for;   /* the cycle for whose mark all pages were cleared; the owner's */
 
@@ -134,11 +147,72 @@ static void rescan(uintptr_t low, uintptr_t high, void *context) {
     scan_again(pass->worker, (struct stretch){low, high, pass->where});
 }
 
+/* ---- the list ---- */
+
+static void begin_list(void) {
+    if (!list)
+        list = mal_meta_map(LIST_MOST * sizeof *list, MAL_META_GC);
+    mal_store_seq_cst(&taken, CLOSED);
+    while (mal_load_seq_cst(&helping) != 0)
+        mal_futex_nap(HELPERS_WAIT_NS);
+    listed = 0;
+}
+
+static void end_list(void) {
+    mal_store_seq_cst(&taken, 0u);
+}
+
+static void put(uintptr_t low, uintptr_t high, void *context) {
+    struct pass *pass = context;
+    if (!list || listed == LIST_MOST) {
+        rescan(low, high, pass);
+        return;
+    }
+    pass->bytes += high - low;
+    list[listed++] = (struct stretch){low, high, pass->where};
+}
+
+/* Runs of the heap's pages are queued in pieces where they are long. */
+static void put_cut(uintptr_t low, uintptr_t high, void *context) {
+    const struct pass *pass = context;
+    for (uintptr_t end; pass->where == ARENAS && high - low > ARENA_STRETCH_BYTES; low = end) {
+        end = low + ARENA_STRETCH_BYTES;
+        put(low, end, context);
+    }
+    put(low, high, context);
+}
+
+/* False when all is taken. */
+static bool share_some(struct mal_gc_worker *worker) {
+    uint32_t at = __atomic_fetch_add(&taken, TAKE_MOST, __ATOMIC_SEQ_CST);
+    if (at >= CLOSED || at >= listed)
+        return false;
+    for (uint32_t i = at; i < mal_min(at + TAKE_MOST, listed); i++)
+        scan_again(worker, list[i]);
+    return true;
+}
+
+void mal_gc_dirty_share(struct mal_gc_worker *worker) {
+    while (share_some(worker))
+        ;
+}
+
+bool mal_gc_dirty_help(struct mal_gc_worker *worker) {
+    if (mal_load_relaxed(&taken) >= LIST_MOST)
+        return false;
+    __atomic_add_fetch(&helping, 1u, __ATOMIC_SEQ_CST);
+    bool helped = share_some(worker);
+    __atomic_sub_fetch(&helping, 1u, __ATOMIC_SEQ_CST);
+    return helped;
+}
+
+/* ---- rounds, made ---- */
+
 /* What the round reports is for all workers, at once. */
 static void rescan_later(uintptr_t low, uintptr_t high, void *context) {
     struct pass *pass = context;
     if (pass->where != HEAP) {
-        rescan(low, high, pass);
+        put_cut(low, high, pass);
         return;
     }
     pass->bytes += high - low;
@@ -157,25 +231,31 @@ static void clear_and_rescan(uintptr_t low, uintptr_t high, void *context) {
     }
 }
 
+/* With the others; all of it, where they have no time. */
+static void share_list(struct mal_gc_worker *worker) {
+    bool more = listed > 0;
+    if (more)
+        mal_gc_workers_kick();
+    while (more) {
+        mal_gc_step_begin();
+        more = share_some(worker);
+        mal_gc_step_end();
+    }
+}
+
 uint64_t mal_gc_dirty_round(struct mal_gc_run *run, struct mal_gc_worker *worker) {
     struct pass pass = {.run = run, .worker = worker};
     MAL_ASSERT(is_cleared_for_this_mark());
     watch_heap(run->dirty);
+    begin_list();
     each_range(PROTECTED_GAP_PAGES, clear_and_rescan, &pass);
+    end_list();
+    share_list(worker);
+    mal_store_seq_cst(&taken, CLOSED);
     return pass.bytes / mal_vm_page_bytes();
 }
 
 /* ---- the last look ---- */
-
-static void put(uintptr_t low, uintptr_t high, void *context) {
-    struct pass *pass = context;
-    if (!list || listed == LIST_MOST) {
-        rescan(low, high, pass);
-        return;
-    }
-    pass->bytes += high - low;
-    list[listed++] = (struct stretch){low, high, pass->where};
-}
 
 /* Whether a page that was not reported is one that was not written to. */
 static bool is_watched(const struct pass *pass, uintptr_t high) {
@@ -186,8 +266,8 @@ static void look(uintptr_t low, uintptr_t high, void *context) {
     struct pass *pass = context;
     for (; low < high; low += mal_min(high - low, CHUNK_BYTES)) {
         uintptr_t end = low + mal_min(high - low, CHUNK_BYTES);
-        if (pass->run->dirty->look(low, end, put, pass) != 0)
-            put(low, end, pass);
+        if (pass->run->dirty->look(low, end, put_cut, pass) != 0)
+            put_cut(low, end, pass);
         else
             MAL_ASSERT(is_watched(pass, end));
     }
@@ -196,18 +276,10 @@ static void look(uintptr_t low, uintptr_t high, void *context) {
 uint64_t mal_gc_dirty_look(struct mal_gc_run *run, struct mal_gc_worker *worker) {
     struct pass pass = {.run = run, .worker = worker};
     MAL_ASSERT(is_cleared_for_this_mark());
-    if (!list)
-        list = mal_meta_map(LIST_MOST * sizeof *list, MAL_META_GC);
-    listed = 0;
+    begin_list();
     each_range(PROTECTED_GAP_PAGES, look, &pass);
-    mal_store_release(&taken, 0u);
+    end_list();
     return pass.bytes / mal_vm_page_bytes();
-}
-
-void mal_gc_dirty_share(struct mal_gc_worker *worker) {
-    for (uint32_t at; (at = mal_add_relaxed(&taken, TAKE_MOST)) < listed;)
-        for (uint32_t i = at; i < mal_min(at + TAKE_MOST, listed); i++)
-            scan_again(worker, list[i]);
 }
 
 /* ---- afterwards ---- */
@@ -230,5 +302,6 @@ void mal_gc_dirty_unprotect(struct mal_gc_run *run) {
 void mal_gc_dirty_forget_in_child(void) {
     mal_gc_dirty_uffd.forget_in_child();
     watched_high = 0;
-    listed = 0;
+    listed = helping = 0;
+    taken = CLOSED;
 }

@@ -124,6 +124,9 @@ uint64_t mal_gc_dirty_round(struct mal_gc_run *run, struct mal_gc_worker *worker
 /* World stopped: finds what was written; every worker then takes its share of it. */
 uint64_t mal_gc_dirty_look(struct mal_gc_run *run, struct mal_gc_worker *worker);
 void mal_gc_dirty_share(struct mal_gc_worker *worker);
+/* Beside the program: takes some of a round's pages that nobody has taken. False: there are none.
+ */
+bool mal_gc_dirty_help(struct mal_gc_worker *worker);
 /* After the cycle: writes cost nothing again. */
 void mal_gc_dirty_unprotect(struct mal_gc_run *run);
 void mal_gc_dirty_forget_in_child(void);

@@ -95,6 +95,14 @@ static void say_periodic(void) {
         mal_gc_sweeper_say(line, sizeof line - 1);
 }
 
+/* Once: pauses are as long as marking is, for a reason that may be the container's. */
+static void say_untracked(void) {
+    static const char line[] = "mallard: written pages cannot be told here (userfaultfd), so "
+                               "collections mark with the world stopped\n";
+    if (mal_gc_config.trace > 0)
+        mal_gc_sweeper_say(line, sizeof line - 1);
+}
+
 /* Sleeps until there is a reason, and takes it. */
 static uint32_t await_reason(void) {
     for (;;) {
@@ -118,6 +126,8 @@ static void body(void) {
         mal_gc_dirty_force("none");
     mal_fds_become_private(-1);
     const struct mal_gc_dirty *dirty = mal_gc_dirty_choose();
+    if (dirty == &mal_gc_dirty_none && !mal_gc_wants(MAL_GC_DEBUG_NO_DIRTY))
+        say_untracked();
     for (;;) {
         uint32_t reasons = await_reason();
         while (!try_own())

@@ -157,6 +157,7 @@ void *mallard_gc_link_call(void *(*function)(void *data), void *data) {
     mal_critical_enter();
     void *result = function(data);
     MAL_CRITICAL_PIN(result);
+    mal_gc_park_note_end();
     if (mal_critical_leave_is_due())
         mal_gc_park_later();
     return result;

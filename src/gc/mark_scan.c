@@ -2,29 +2,36 @@
  *
  * Marking: the kernel. It marks what is queued, scans it, and queues what that points to.
  *
- * Path up: words become items, which are queued in the worker's buffer (mark_private.h). A full
- * buffer is sifted: its objects are marked at once, those that were marked before are dropped, so
- * that what remains is queued once per object. Half of a full buffer goes to the shared list.
+ * Path up: words become items, which are queued in the worker's buffer (mark_private.h,
+ * mark_queue.c). Words that point to objects of the window that is being scanned do not: objects
+ * that were allocated one after the other often point to each other, and what is known of 1 KiB of
+ * them fits three registers. So a window is scanned until nothing in it is grey, in rounds: what is
+ * grey, then what of the window that led to and was white, and so on. Each round is one atomic
+ * operation, and its words are those of all its objects, block by block.
  *
- * Path down: items are taken from the buffer 16 at a time. All 16 are marked, and those that were
- * not marked before and may hold pointers are scanned, one after the other; with each, the lines
- * that one of the next 16 will need (its bits, its first words) are prefetched. So some are always
- * on their way, and never more than the CPU can wait for at once.
- * Neighbours in the queue often lie in one window of bits, since they were allocated one after the
- * other: those are marked by one atomic operation, which is what marking an object that is in the
- * cache costs most. An object is always marked before its words are read. Large objects are scanned
- * in oblets of 128 KiB, which other workers may take.
- *
- * Where no buffer can be had, marked objects that do not fit are dropped from the queue and
- * `mal_gc_mark_overflowed` is set.
+ * Path down: items are taken from the buffer 16 at a time. All 16 are marked, those in one window
+ * by one atomic operation, before any is scanned: an atomic operation waits for the words that were
+ * read before it. Then the windows of those that were white and may hold pointers are scanned;
+ * with each, the lines that one of the next 16 will need (its bits, its first words) are
+ * prefetched. So some are always on their way, and never more than the CPU can wait for at once. An
+ * object is always marked before its words are read. Large objects are scanned in oblets of 128
+ * KiB, which other workers may take.
  *
  * SYNCHRONIZATION
  *   1. A worker belongs to whoever took it, inside a critical section, and counts as a holder.
  *   2. Mark bits: a plain load, then a compare-and-swap; the one that set the bit scans the object.
  *      Against a page's writer: see settle in gc/dirty_uffd.c.
+ *   3. Alloc bits are read anew before each compare-and-swap, after the mark bits. While marking
+ *      they are set only for objects that are black, or about to be, and cleared only for slots
+ *      that nobody was given; so one that was read early can hide a black object, which then is
+ *      looked up like any other, but not a white one.
+ *   4. The tables' limit grows. What lies beyond one that was read in this critical section was
+ *      allocated since, so it is black.
+ *   5. A word may be read twice (scan_inner). The second value is as good as the first one: either
+ *      it is the same, or the page was written to since and will be scanned again.
  *
  * Must never read the words of an object that is not marked, never touch a span's descriptor for a
- * small object, and never allocate but buffers.
+ * small object, and never allocate.
  */
 #include "gc/mark_private.h"
 
@@ -36,118 +43,6 @@
 
 #define LOOKS_EVERY 64u /* items between two looks at `stop` and at whether others starve */
 #define LOOKS_EVERY_BYTES (16u << 10)
-
-uint32_t mal_gc_mark_overflowed;
-
-/* ---- marking ---- */
-
-/* A mark that is set in another cycle would outlive its object. */
-static inline bool may_mark(const struct mal_gc_worker *worker) {
-    return worker->cycle == mal_load_relaxed(&mal_gc_cycle) &&
-           mal_load_relaxed(&mal_gc_phase) == MAL_GC_MARK;
-}
-
-/* `count` objects as that of the item. */
-static inline void count_marked(struct mal_gc_worker *worker, uint64_t item, uint64_t count) {
-    unsigned span_class = mal_gc_item_span_class(item);
-    uint64_t bytes = span_class >> 1 == MAL_GC_CLASS_LARGE
-                         ? mal_gc_mark_large_bytes(mal_gc_mark_large_span(mal_gc_item_offset(item)))
-                         : mal_gc_class[span_class >> 1].size_bytes * count;
-    worker->marked_bytes += bytes;
-    if (!(span_class & MAL_GC_PAGE_NOSCAN))
-        worker->marked_scan_bytes += bytes;
-}
-
-/* The bits that this worker sets, and nobody else. */
-static inline uint64_t set_marks(struct mal_gc_line *line, uint64_t seen, uint64_t bits) {
-    while (!mal_cas_relaxed(&line->mark, &seen, seen | bits))
-        ;
-    return bits & ~seen;
-}
-
-/* Keeps those of `count` items of one window that are in `set`, the bits that this worker has set.
- * The grey ones go to `kept`; returns how many. All are of one span. */
-static inline uint32_t keep_marked(struct mal_gc_worker *worker, const uint64_t *item,
-                                   uint32_t count, uint64_t set, uint64_t *kept) {
-    uint64_t any = item[0];
-    uint32_t mine = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        uint64_t now = item[i];
-        kept[mine] = now | MAL_GC_ITEM_GREY;
-        mine += (set & mal_gc_bit_at(mal_gc_item_offset(now))) != 0;
-    }
-    if (mine == 0) /* somebody else was first, and counts them */
-        return 0;
-    count_marked(worker, any, mine);
-    return mal_gc_item_span_class(any) & MAL_GC_PAGE_NOSCAN ? 0 : mine;
-}
-
-static struct mal_gc_line *line_of(uint64_t item) {
-    return mal_gc_line_at(mal_gc_item_offset(item));
-}
-
-/* Marks what is unmarked, neighbours in one window by one atomic operation. What is then to be
- * scanned remains; returns how many. */
-static uint32_t mark_items(struct mal_gc_worker *worker, uint64_t *item, uint32_t count) {
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < count;) {
-        if (item[i] & MAL_GC_ITEM_FLAGS) {
-            item[kept++] = item[i++];
-            continue;
-        }
-        struct mal_gc_line *line = line_of(item[i]);
-        uint64_t seen = mal_load_relaxed(&line->mark), alloc = mal_load_relaxed(&line->alloc);
-        uint64_t bits = 0;
-        uint32_t white = kept;
-        do {
-            uint64_t now = item[i++];
-            uint64_t bit = mal_gc_bit_at(mal_gc_item_offset(now));
-            item[white] = now;
-            white += (alloc & ~seen & ~bits & bit) != 0;
-            bits |= alloc & ~seen & bit;
-        } while (i < count && !(item[i] & MAL_GC_ITEM_FLAGS) && line_of(item[i]) == line);
-        MAL_ASSERT(!bits || may_mark(worker));
-        if (bits)
-            kept += keep_marked(worker, item + kept, white - kept, set_marks(line, seen, bits),
-                                item + kept);
-    }
-    return kept;
-}
-
-/* ---- the queue ---- */
-
-/* Marks what is queued unmarked; what remains is grey. */
-void mal_gc_mark_sift(struct mal_gc_worker *worker) {
-    struct mal_gc_buffer *buffer = worker->buffer;
-    for (uint32_t i = 0; i < buffer->count; i++)
-        __builtin_prefetch(line_of(buffer->item[i]), 1);
-    buffer->count = mark_items(worker, buffer->item, buffer->count);
-}
-
-/* Half of a sifted buffer goes to the others. False: no memory. */
-bool mal_gc_mark_share(struct mal_gc_worker *worker) {
-    struct mal_gc_buffer *mine = worker->buffer;
-    struct mal_gc_buffer *theirs = mal_gc_work_get_empty();
-    if (!theirs)
-        return false;
-    uint32_t half = mine->count / 2;
-    memcpy(theirs->item, mine->item, half * sizeof *mine->item);
-    memmove(mine->item, mine->item + half, (mine->count - half) * sizeof *mine->item);
-    theirs->count = half;
-    mine->count -= half;
-    mal_gc_work_put_full(theirs);
-    return true;
-}
-
-MAL_SLOW void mal_gc_mark_make_room(struct mal_gc_worker *worker) {
-    mal_gc_mark_sift(worker);
-    if (worker->buffer->count < MAL_GC_BUFFER_ITEMS / 2 || mal_gc_mark_share(worker))
-        return;
-    if (worker->buffer->count == MAL_GC_BUFFER_ITEMS) {
-        mal_store_relaxed(&mal_gc_mark_overflowed, 1u);
-        worker->buffer->count /= 2;
-    }
-}
 
 /* ---- scanning ---- */
 
@@ -174,16 +69,6 @@ void mal_gc_mark_scan(struct mal_gc_worker *worker, uint64_t from, uint64_t to) 
     }
 }
 
-static inline void scan_small(struct mal_gc_worker *worker, uint64_t from, uint64_t bytes) {
-    if (from % MAL_GC_MASK_BYTES + bytes > MAL_GC_MASK_BYTES) {
-        mal_gc_mark_scan(worker, from, from + bytes);
-        return;
-    }
-    MAL_ASSERT(holds_scan_objects(from));
-    worker->scanned_bytes += bytes;
-    scan_words(worker, from, mal_gc_mark_pointer_bits(from, from + bytes));
-}
-
 /* ---- large objects ---- */
 
 static void scan_oblet(struct mal_gc_worker *worker, uint64_t offset) {
@@ -199,30 +84,205 @@ static void scan_large(struct mal_gc_worker *worker, uint64_t offset) {
     scan_oblet(worker, offset);
 }
 
-/* ---- items, processed ---- */
+/* ---- windows ---- */
 
-static inline void scan_object(struct mal_gc_worker *worker, uint64_t item) {
-    uint64_t offset = mal_gc_item_offset(item);
-    unsigned class = mal_gc_item_span_class(item) >> 1;
-    if (MAL_UNLIKELY(class == MAL_GC_CLASS_LARGE))
-        scan_large(worker, offset);
-    else
-        scan_small(worker, offset, mal_gc_class[class].size_bytes);
+/* A window, which is all of one span. */
+struct window {
+    struct mal_gc_line *line;
+    uint64_t offset; /* where it begins */
+    uint64_t alloc;  /* its objects, as last read */
+    uint64_t object; /* a bit for each word of one that begins at the first */
+};
+
+/* Those words of a block that point into the window, but not to where an object begins. */
+static MAL_SLOW void scan_inner(struct mal_gc_worker *worker, const struct window *window,
+                                uint64_t block, uint64_t words) {
+    for (; words; words &= words - 1) {
+        uint64_t offset = mal_gc_offset(
+            mal_gc_mark_load_word(block + (uint64_t)__builtin_ctzll(words) * MAL_GC_WORD_BYTES));
+        if (offset - window->offset < MAL_GC_WINDOW_BYTES &&
+            !(window->alloc & mal_gc_bit_at(offset)))
+            mal_gc_mark_consider_offset(worker, offset);
+    }
 }
 
-static MAL_SLOW void scan_part(struct mal_gc_worker *worker, uint64_t item) {
+/* Words of a block by their bits. Those that point to where an object of the window begins are
+ * returned, by its bit; all others go the usual way. Whether a word is a pointer cannot be
+ * foretold, so that is no branch, and what is found elsewhere is looked up when all have been read.
+ */
+MAL_FAST uint64_t scan_block(struct mal_gc_worker *worker, const struct window *window,
+                             uint64_t block, uint64_t words) {
+    uint64_t base = mal_gc_tables.base, limit = mal_load_relaxed(&mal_gc_tables.limit);
+    const uintptr_t *first = (const uintptr_t *)(base + block);
+    uint64_t elsewhere[64];
+    uint64_t wanted = 0;
+    uint32_t count = 0;
+    for (uint64_t left = words; left; left &= left - 1) {
+        uint64_t offset = mal_gc_mark_load(first + __builtin_ctzll(left)) - base;
+        uint64_t inside = offset - window->offset;
+        uint64_t with = wanted | 1ull << (inside >> MAL_GRANULE_SHIFT & 63);
+        elsewhere[count] = offset;
+        count += offset < limit;
+        count -= inside < MAL_GC_WINDOW_BYTES;
+        wanted = inside < MAL_GC_WINDOW_BYTES ? with : wanted;
+    }
+    for (uint32_t i = 0; i < count; i++)
+        mal_gc_mark_consider_offset(worker, elsewhere[i]);
+    if (MAL_UNLIKELY(wanted & ~window->alloc))
+        scan_inner(worker, window, block, words);
+    return wanted;
+}
+
+/* All words of several grey objects. None overlap, so a product has the words of all of them. The
+ * last may reach into the next block, and the next window. */
+MAL_FAST uint64_t scan_many(struct mal_gc_worker *worker, const struct window *window,
+                            uint64_t grey) {
+    uint64_t wanted = 0, reaches = 0;
+    for (uint64_t block = window->offset; grey | reaches; grey >>= 32, block += MAL_GC_MASK_BYTES) {
+        unsigned __int128 all = (unsigned __int128)mal_gc_spread((uint32_t)grey) * window->object;
+        uint64_t words = ((uint64_t)all | reaches) & mal_load_relaxed(mal_gc_pointer_word(block));
+        reaches = (uint64_t)(all >> 64);
+        wanted |= scan_block(worker, window, block, words);
+    }
+    return wanted;
+}
+
+/* The words of grey objects. Where it is one, no branch tells in which block it lies. */
+MAL_FAST uint64_t scan_grey(struct mal_gc_worker *worker, const struct window *window,
+                            uint64_t grey) {
+    unsigned first = (unsigned)__builtin_ctzll(grey);
+    unsigned shift = 2 * first & 63;
+    if (grey & (grey - 1) || window->object << shift >> shift != window->object)
+        return scan_many(worker, window, grey);
+    uint64_t block = window->offset + (first & 32) * (MAL_GC_MASK_BYTES / 32);
+    return scan_block(worker, window, block,
+                      window->object << shift & mal_load_relaxed(mal_gc_pointer_word(block)));
+}
+
+/* Marks those of the wanted objects that are white; returns them. */
+static inline uint64_t mark_wanted(struct mal_gc_worker *worker, struct window *window,
+                                   uint64_t wanted) {
+    uint64_t seen = mal_load_relaxed(&window->line->mark);
+    window->alloc = mal_load_relaxed(&window->line->alloc);
+    uint64_t bits = wanted & window->alloc & ~seen;
+    MAL_ASSERT(!bits || mal_gc_may_mark(worker));
+    return bits ? mal_gc_set_marks(window->line, seen, bits) : 0;
+}
+
+/* Scans what is grey in the item's window, and what that leads to there. Small objects are counted
+ * here, as marked and as scanned. */
+static inline void scan_window(struct mal_gc_worker *worker, uint64_t item, uint64_t grey,
+                               uint64_t object_bytes) {
     uint64_t offset = mal_gc_item_offset(item);
+    struct window window = {
+        .line = mal_gc_line_at(offset),
+        .offset = mal_round_down(offset, MAL_GC_WINDOW_BYTES),
+        .object = ~0ull >> (64 - object_bytes / MAL_GC_WORD_BYTES),
+    };
+    uint64_t scanned = grey;
+    window.alloc = mal_load_relaxed(&window.line->alloc);
+    MAL_ASSERT(holds_scan_objects(offset));
+    for (;;) {
+        uint64_t wanted = scan_grey(worker, &window, grey);
+        if (!wanted || !(grey = mark_wanted(worker, &window, wanted)))
+            break;
+        scanned |= grey;
+    }
+    uint64_t bytes = (scanned & (scanned - 1) ? mal_popcount(scanned) : 1) * object_bytes;
+    worker->scanned_bytes += bytes;
+    worker->marked_bytes += bytes;
+    worker->marked_scan_bytes += bytes;
+}
+
+static MAL_SLOW void scan_each(struct mal_gc_worker *worker, uint64_t item, uint64_t grey,
+                               uint64_t object_bytes) {
+    unsigned span_class = mal_gc_item_span_class(item);
+    uint64_t window = mal_round_down(mal_gc_item_offset(item), MAL_GC_WINDOW_BYTES);
+    for (; grey; grey &= grey - 1) {
+        uint64_t offset = window + ((uint64_t)__builtin_ctzll(grey) << MAL_GRANULE_SHIFT);
+        mal_gc_count_marked(worker, offset, span_class, 1);
+        if (span_class >> 1 == MAL_GC_CLASS_LARGE)
+            scan_large(worker, offset);
+        else
+            mal_gc_mark_scan(worker, offset, offset + object_bytes);
+    }
+}
+
+/* ---- items, processed ---- */
+
+/* Objects of one window that are marked and to be scanned. */
+struct visit {
+    uint64_t item; /* one of them, or one beside them */
+    uint64_t grey;
+};
+
+static inline void finish_visit(struct mal_gc_worker *worker, const struct visit *visit) {
+    uint64_t bytes = mal_gc_class[mal_gc_item_span_class(visit->item) >> 1].size_bytes;
+    if (MAL_UNLIKELY(bytes - 1 >= MAL_GC_MASK_BYTES)) /* 0 in class LARGE */
+        scan_each(worker, visit->item, visit->grey, bytes);
+    else
+        scan_window(worker, visit->item, visit->grey, bytes);
+}
+
+/* A grey item was counted when it was marked, and its visit will count it once more. */
+static MAL_SLOW uint32_t begin_grey(struct mal_gc_worker *worker, uint64_t item,
+                                    struct visit *visit) {
+    uint64_t marked = worker->marked_bytes;
+    uint64_t offset = mal_gc_item_offset(item);
+    mal_gc_count_marked(worker, offset, mal_gc_item_span_class(item), 1);
+    uint64_t bytes = worker->marked_bytes - marked;
+    worker->marked_bytes -= 2 * bytes;
+    worker->marked_scan_bytes -= 2 * bytes;
+    *visit = (struct visit){item, mal_gc_bit_at(offset)};
+    return 1;
+}
+
+/* Part of an object or of memory, or an object that is marked. Returns how many visits it makes. */
+static MAL_SLOW uint32_t begin_flagged(struct mal_gc_worker *worker, uint64_t item,
+                                       struct visit *visit) {
+    uint64_t offset = mal_gc_item_offset(item);
+    if (item & MAL_GC_ITEM_GREY)
+        return begin_grey(worker, item, visit);
     if (item & MAL_GC_ITEM_OBLET)
         scan_oblet(worker, offset);
     else
         mal_gc_mark_rescan_in_page(worker, offset, offset + MAL_GC_PIECE_BYTES);
+    return 0;
+}
+
+/* Marks what the items say, neighbours in one window by one atomic operation. Returns how many
+ * visits are to be made. */
+static inline uint32_t begin_visits(struct mal_gc_worker *worker, const uint64_t *item,
+                                    uint32_t count, struct visit *visits) {
+    uint32_t begun = 0;
+    for (uint32_t i = 0; i < count;) {
+        uint64_t first = item[i];
+        if (MAL_UNLIKELY(first & MAL_GC_ITEM_FLAGS)) {
+            begun += begin_flagged(worker, item[i++], &visits[begun]);
+            continue;
+        }
+        struct window window = {.line = mal_gc_item_line(first)};
+        uint64_t wanted = 0;
+        do {
+            wanted |= mal_gc_bit_at(mal_gc_item_offset(item[i++]));
+        } while (i < count && !(item[i] & MAL_GC_ITEM_FLAGS) &&
+                 mal_gc_item_line(item[i]) == window.line);
+        uint64_t grey = mark_wanted(worker, &window, wanted);
+        visits[begun] = (struct visit){first, grey};
+        if (!(mal_gc_item_span_class(first) & MAL_GC_PAGE_NOSCAN))
+            begun += grey != 0;
+        else if (grey)
+            mal_gc_count_marked(worker, mal_gc_item_offset(first), mal_gc_item_span_class(first),
+                                mal_popcount(grey));
+    }
+    return begun;
 }
 
 /* ---- the loop ---- */
 
 /* Always inline: gcc drops calls of a function that does nothing but prefetch. */
 MAL_FAST void prefetch(uint64_t item) {
-    __builtin_prefetch(line_of(item), 1);
+    __builtin_prefetch(mal_gc_item_line(item), 1);
     __builtin_prefetch((const void *)(mal_gc_tables.base + mal_gc_item_offset(item)));
 }
 
@@ -235,19 +295,16 @@ static inline void look_ahead(struct mal_gc_worker *worker) {
     worker->ahead_count = count;
 }
 
-/* Marked all at once, then scanned. Meanwhile the lines of the next ones are sent for, two at a
- * time: so there are always some on their way and never more than the CPU can wait for. */
-static inline void process(struct mal_gc_worker *worker, uint64_t *item, uint32_t count) {
-    count = mark_items(worker, item, count);
-    for (uint32_t i = 0; i < worker->ahead_count || i < count; i++) {
+/* Marked all at once, then scanned. Meanwhile the lines of the next ones are sent for: so there are
+ * always some on their way and never more than the CPU can wait for. */
+static inline void process(struct mal_gc_worker *worker, const uint64_t *item, uint32_t count) {
+    struct visit visits[MAL_GC_AHEAD_ITEMS];
+    uint32_t begun = begin_visits(worker, item, count, visits);
+    for (uint32_t i = 0; i < worker->ahead_count || i < begun; i++) {
         if (i < worker->ahead_count)
             prefetch(worker->ahead[i]);
-        if (i >= count)
-            continue;
-        if (MAL_UNLIKELY(item[i] & (MAL_GC_ITEM_OBLET | MAL_GC_ITEM_PIECE)))
-            scan_part(worker, item[i]);
-        else
-            scan_object(worker, item[i]);
+        if (i < begun)
+            finish_visit(worker, &visits[i]);
     }
 }
 

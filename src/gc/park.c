@@ -5,7 +5,8 @@
  * Path down: the stop signal's handler parks the thread, or, in a critical section, leaves a note
  * that makes the end of the section park it. Where that end is no place to stop at either, since
  * the section's caller has still to write down what it was told, the end puts the stop off: it says
- * so in the thread's record, and the stopping thread sends the signal once more. A thread in a
+ * so in the thread's record, and the stopping thread sends the signal once more; and so does the
+ * handler, when such a section has just ended. A thread in a
  * blocking region (a call that may sleep for long) needs no signal: it has said beforehand where
  * its pointers are, and does not come back from the region while a stop is on. Path up: the epoch
  * changes, and all go on.
@@ -53,12 +54,13 @@
  *     Inside: the handler leaves a note (depth > 0). At its end: a note makes it put off, which is
  *   no parking. In front of the next one: park_first parks it if it has put off the stop that is
  *   on. So the stop that a section's end puts off is one that the thread has not put off before.
- *     After the end: the signal that comes then was sent after the stopping thread had seen, one
- *   look earlier, that the stop was put off; or, where the thread left no note (it was signalled
- *   after its last instruction inside), it is the first, and nothing has been put off. Between two
- *   looks lie ASK_AGAIN_NS at least, which is time for thousands of instructions; the caller needs
- *   a few. A thread that the kernel takes the CPU from within these few and keeps it from for all
- *   that time is the rest of the risk, as is a first signal that arrives within them.
+ *     After the end: the first signal finds no note when it comes after the last instruction
+ *   inside. The thread has noted before that when the section ended; within JUST_LEFT_NS the
+ *   handler puts the stop off itself. Any later signal was sent after the stopping thread had seen,
+ *   one look earlier, that the stop was put off. Between two looks lie ASK_AGAIN_NS at least, which
+ *   like JUST_LEFT_NS is time for thousands of instructions; the caller needs a few. A thread that
+ *   the kernel takes the CPU from within these few and keeps it from for all that time is the rest
+ *   of the risk: nobody tells a handler how long its thread has run.
  *
  * A handler may run at any point of T's own code here. If it finds BLOCKED, it acknowledges and
  * returns at once (Claim 1 holds T). Else it parks, even if T is at P4: T may not have woken yet
@@ -78,6 +80,7 @@
 #include "gc/world.h"
 #include "gc/world_private.h"
 #include "mallard/gc.h"
+#include "os/clock.h"
 #include "os/critical.h"
 #include "os/futex.h"
 #include "os/registers.h"
@@ -87,6 +90,8 @@
 #include <stddef.h>
 #include <string.h>
 #include <unistd.h>
+
+#define JUST_LEFT_NS 50000u /* Claim 5 */
 
 uint32_t mal_gc_stop_epoch;
 uint32_t mal_gc_acks_missing = MAL_GC_ACKS_MANY;
@@ -125,11 +130,21 @@ static void park(struct mal_gc_thread *self, uintptr_t sp) {
     mal_store_seq_cst(&self->state, before);
 }
 
+/* Whose caller has not written down yet what it was told, maybe; no stop is put off twice. */
+static bool puts_off(struct mal_gc_thread *self, uint32_t epoch) {
+    if (self->section_end_ns == 0 || mal_load_relaxed(&self->put_off_epoch) == epoch ||
+        mal_load_relaxed(&self->state) != MAL_GC_RUNNING ||
+        mal_clock_mono_ns() - self->section_end_ns > JUST_LEFT_NS)
+        return false;
+    mal_store_release(&self->put_off_epoch, epoch);
+    return true;
+}
+
 /* The frame's address is below the signal frame, which holds all registers. A thread that is PARKED
  * may still have to wake from an earlier stop, so it parks once more, in the handler. */
 static void park_in_handler(struct mal_gc_thread *self) {
     uint32_t epoch = mal_load_acquire(&mal_gc_stop_epoch);
-    if (!self || !is_on(epoch))
+    if (!self || !is_on(epoch) || puts_off(self, epoch))
         return;
     if (mal_load_relaxed(&self->state) == MAL_GC_BLOCKED)
         acknowledge(self, epoch);
@@ -180,6 +195,12 @@ void mal_gc_park_first(void) {
     uint32_t epoch = mal_load_acquire(&mal_gc_stop_epoch);
     if (self && is_on(epoch) && mal_load_relaxed(&self->put_off_epoch) == epoch)
         stop_here();
+}
+
+void mal_gc_park_note_end(void) {
+    if (mal_gc_self)
+        mal_gc_self->section_end_ns = mal_clock_mono_ns();
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
 
 /* No system call: the thread is to be gone from here when the signal comes. */

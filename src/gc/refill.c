@@ -44,18 +44,26 @@ static void clear_run(const struct mal_span *span, uintptr_t from, size_t bytes)
         mal_gc_layout_clear(mal_gc_offset(from), bytes);
 }
 
-static unsigned next_bit(uint64_t bits) {
-    return bits ? (unsigned)__builtin_ctzll(bits) : 64;
+/* Bits that are set from the lowest one of `bits` on; bits is not 0. */
+static unsigned run_length(uint64_t bits) {
+    uint64_t gap = ~(bits >> __builtin_ctzll(bits));
+    return gap ? (unsigned)__builtin_ctzll(gap) : 64;
 }
 
+/* Slots do not overlap, so the product of where they begin and the granules of one of them is the
+ * granules of all of them; but of the last one those behind the window, which has no bit for them.
+ */
 static void clear_slots(const struct mal_span *span, uintptr_t base, uint64_t slots) {
     size_t granules = span->gc.object_bytes >> MAL_GRANULE_SHIFT;
-    while (slots) {
-        size_t first = next_bit(slots);
-        size_t end = first;
-        for (; next_bit(slots) == end && slots; slots &= slots - 1)
-            end += granules;
-        clear_run(span, base + (first << MAL_GRANULE_SHIFT), (end - first) << MAL_GRANULE_SHIFT);
+    size_t end = mal_log2_floor(slots) + granules;
+    uint64_t covered = slots * (~0ull >> (granules < 64 ? 64 - granules : 0));
+    while (covered) {
+        size_t first = (unsigned)__builtin_ctzll(covered);
+        size_t behind = first + run_length(covered);
+        covered = behind < 64 ? covered >> behind << behind : 0;
+        if (behind == 64)
+            behind = end;
+        clear_run(span, base + (first << MAL_GRANULE_SHIFT), (behind - first) << MAL_GRANULE_SHIFT);
     }
 }
 

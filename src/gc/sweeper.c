@@ -34,12 +34,15 @@
 
 enum state { FREE, FULL };
 
-static uint32_t state; /* enum state; futex */
-static uint32_t threads;
+static uint32_t state;   /* enum state; futex */
+static uint32_t threads; /* relaxed atomic; 0 or 1 */
+
+/* The slot: whose it is, `state` says. */
 static char text[TEXT_MOST];
 static size_t text_bytes;
 static uint32_t ticket;
 static bool sweeps;
+
 static uint64_t huge_pages_ns;    /* that the thread may take for them afterwards */
 static uint32_t makes_huge_pages; /* futex; set before the slot is free again */
 

@@ -3,9 +3,8 @@
  * The registry of threads that use the collected heap.
  *
  * Holds one record per thread, in a list and by thread id. Path up: a thread takes a record for
- * itself (thread_self.c), or a stop finds it in /proc/self/task; then the collector makes the
- * record
- * ("adopts" the thread) and the thread claims it in its signal handler. Path down: the thread says
+ * itself (thread_self.c), or a stop finds it in /proc/self/task: then the collector makes the
+ * record ("adopts" the thread), which claims it in its signal handler. Path down: the thread says
  * that it leaves. From then on it runs libc's code only, which blocks all signals and takes locks
  * that a stopped thread may hold: no stop may wait for it. Its record is dropped when its id is
  * gone, as is that of a thread that ended in another way. A thread that the kernel gave the id of

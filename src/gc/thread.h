@@ -26,7 +26,7 @@ enum mal_gc_thread_state {
 };
 
 struct mal_gc_thread {
-    /* The protocol of world.c. */
+    /* The protocol of park.c. */
     uint32_t state;           /* enum mal_gc_thread_state; the thread writes; seq_cst */
     uint32_t parked_epoch;    /* last stop acknowledged; the thread exchanges, release/acquire */
     uint32_t blocking_depth;  /* regions entered and not left: `saved` counts; thread */
@@ -41,6 +41,7 @@ struct mal_gc_thread {
     pid_t tid;                     /* constant while registered */
 
     /* A stop that came when the thread was not to be found: mal_gc_park_later. */
+    uint64_t section_end_ns;      /* it last left such a section; CLOCK_MONOTONIC; owner */
     uint32_t put_off_epoch;       /* last stop that it put off, once; the thread, release */
     uint32_t known_put_off_epoch; /* that it was seen to have put off; stopping thread */
     uint32_t again_epoch;         /* and was sent the signal for again; likewise */

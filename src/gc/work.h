@@ -53,6 +53,10 @@ MAL_FAST uint64_t mal_gc_item_offset(uint64_t item) {
     return item & ((1ull << MAL_GC_ITEM_CLASS_SHIFT) - 1) & ~(uint64_t)MAL_GC_ITEM_FLAGS;
 }
 
+MAL_FAST struct mal_gc_line *mal_gc_item_line(uint64_t item) {
+    return mal_gc_line_at(mal_gc_item_offset(item));
+}
+
 struct mal_gc_check;
 
 /* By whoever took it. */

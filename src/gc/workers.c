@@ -147,6 +147,7 @@ static uint64_t work(struct mal_gc_worker *worker, enum role role) {
     mal_gc_step_begin();
     mal_add_relaxed(&busy, 1u);
     uint64_t start_ns = mal_clock_thread_ns();
+    bool helped = mal_gc_dirty_help(worker);
     uint64_t scanned = mal_gc_drain(worker, QUANTUM_BYTES, &quit);
     uint64_t cpu_ns = mal_clock_thread_ns() - start_ns;
     mal_sub_relaxed(&busy, 1u);
@@ -155,7 +156,7 @@ static uint64_t work(struct mal_gc_worker *worker, enum role role) {
     count_cpu(role, cpu_ns, unrested);
     /* What is scanned again pays for nothing: new objects are, and would pay for more of them. */
     mal_gc_assist_credit(scanned - mal_gc_drained_again(worker));
-    return scanned == 0 ? NAP_NS : rest_ns(role, cpu_ns, unrested);
+    return scanned == 0 && !helped ? NAP_NS : rest_ns(role, cpu_ns, unrested);
 }
 
 static void mark_beside(unsigned number, uint32_t current) {

@@ -62,6 +62,8 @@ void mal_gc_world_after_fork(bool child);
  * signal comes once more, when the stopping thread has waited for a fraction of a millisecond. A
  * thread puts off no stop twice: it is stopped in front of the next such section. */
 void mal_gc_park_first(void);
+/* Inside, last of all. */
+void mal_gc_park_note_end(void);
 void mal_gc_park_later(void);
 
 #endif

@@ -9,10 +9,13 @@
  *     asked once                 the rule
  *     asked again                one that has put the stop off (park.c), by the second look that
  *                                finds that: a fraction of a millisecond after the first
+ *     dropped                    one whose id is gone, by the look that finds that, be it signalled
+ *                                or not
  *     looked at closely          one that has not come for LOST_AFTER_NS: gone in a way that left
- *                                its id, or its signal was lost, or somebody took the signal's
- *                                handler away, which is then ours again (signal.c)
- *     named on standard error    all that have not come for WATCHDOG_NS
+ *                                its id (the main thread by a bare exit system call: one stop takes
+ *                                so much longer, once), or its signal was lost, or somebody took
+ * the signal's handler away, which is then ours again (signal.c) named on standard error    all
+ * that have not come for WATCHDOG_NS
  *
  * SYNCHRONIZATION: the stop lock; the registry's while it walks, and never while it waits. A thread
  * that ends is dropped by the look that finds its id gone.
@@ -103,7 +106,7 @@ static bool ask_thread(struct mal_gc_thread *thread, void *context) {
     if (thread->signalled_epoch != round->epoch || is_to_be_asked_again(thread, round))
         return signal_thread(thread, round);
     round->unstopped++;
-    return false;
+    return mal_task_signal(thread->tid, 0) == -ESRCH; /* it ended before the signal got through */
 }
 
 /* Asks all that are not stopped, and waits until all of them have acknowledged or the time is up.

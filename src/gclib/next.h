@@ -10,8 +10,8 @@
  * passes it, is registered; it costs two stores. (The kind that pthread_cleanup_push makes is
  * forgotten by longjmp.) It is registered before the region begins and until after its end, for a
  * signal may come in between, and goes back to the depth of regions that there was: any number of
- * times. The arguments of a call are needed after the region has begun, so the
- * compiler keeps them in this frame or in registers that are saved: what they point to is alive.
+ * times. The arguments of a call are needed after the region has begun, so the compiler keeps them
+ * in this frame or in registers that are saved: what they point to is alive.
  */
 #ifndef MAL_GCLIB_NEXT_H
 #define MAL_GCLIB_NEXT_H

@@ -7,7 +7,8 @@
  * left in the child's memory is abandoned where it lies, because taking it apart would mean to
  * use locks and structures in whatever state the fork found them.
  *
- * SYNCHRONIZATION  The core makes one call at a time, so `running` needs no lock.
+ * SYNCHRONIZATION  The core makes one call at a time, so `running` and `own_box` need no lock;
+ * `threads` is atomic.
  *
  * It must never call the core except through `thread_begin`.
  */
@@ -18,11 +19,13 @@
 #include "http/server.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
 static struct http_server *running;
 static struct http_memory_source own_box;
+static _Atomic unsigned threads; /* of `running` */
 
 MAL_PUBLIC int mallard_http_plugin_start(const struct mallard_http_plugin_args *args) {
     char problem[HTTP_PROBLEM_BYTES];
@@ -38,8 +41,11 @@ MAL_PUBLIC int mallard_http_plugin_start(const struct mallard_http_plugin_args *
             HTTP_GUEST | (args->flags & MALLARD_HTTP_PLUGIN_INSECURE ? HTTP_ALLOW_INSECURE : 0),
         .source = http_memory_source(&own_box),
         .thread_begin = args->thread_begin,
+        .threads = &threads,
     };
     int error = http_server_start(&options, &running, problem);
+    if (error < 0)
+        atomic_store(&threads, 0);
     if (error < 0 && args->problem != NULL)
         snprintf(args->problem, args->problem_bytes, "%s", problem);
     return error;
@@ -49,6 +55,17 @@ MAL_PUBLIC int mallard_http_plugin_stop(void) {
     http_server_stop(running);
     running = NULL;
     return 0;
+}
+
+MAL_PUBLIC int mallard_http_plugin_stop_within(uint64_t patience_ns) {
+    int error = http_server_stop_within(running, patience_ns);
+    if (error == 0)
+        running = NULL;
+    return error;
+}
+
+MAL_PUBLIC unsigned mallard_http_plugin_threads(void) {
+    return atomic_load(&threads);
 }
 
 MAL_PUBLIC int mallard_http_plugin_address(char *ret_address, size_t bytes) {
@@ -64,6 +81,7 @@ MAL_PUBLIC int mallard_http_plugin_address(char *ret_address, size_t bytes) {
 MAL_PUBLIC int mallard_http_plugin_after_fork_child(const struct mallard_http_plugin_args *args) {
     http_server_forget(running);
     running = NULL;
+    atomic_store(&threads, 0);
     return args != NULL ? mallard_http_plugin_start(args) : 0;
 }
 

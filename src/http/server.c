@@ -12,8 +12,9 @@
  * A server that has lost its descriptors (loop.c) ends without touching their numbers, and leaves
  * its memory behind.
  *
- * SYNCHRONIZATION  `lock` guards `state`. `stopping` is atomic. The rest is the loop's after the
- * start. Workers touch exchanges that they were given and MHD_resume_connection.
+ * SYNCHRONIZATION  `lock` guards `state` and `workers_end`: once that is set the loop joins and
+ * frees them, and the stopper leaves them alone. `stopping` is atomic. The rest is the loop's after
+ * the start. Workers touch exchanges that they were given and MHD_resume_connection.
  *
  * It must never end the program, write to its standard output, or let a signal be handled on its
  * threads (all are blocked; sends use MSG_NOSIGNAL, in the library).
@@ -39,6 +40,7 @@
 #define CONNECTION_MEMORY_BYTES (64u << 10)
 #define PER_ADDRESS_MAX 64u
 #define FLUSH_TURNS 10
+#define NS_PER_S 1000000000u
 #define ADDRESS_BYTES 128
 
 enum state { STATE_STARTING, STATE_SERVING, STATE_FAILED };
@@ -55,6 +57,7 @@ struct http_server {
     pthread_cond_t changed;
     enum state state; /* lock */
     int error;        /* lock; of STATE_FAILED */
+    bool workers_end; /* lock */
     char address[ADDRESS_BYTES];
     char problem[HTTP_PROBLEM_BYTES];
     char token[HTTP_TOKEN_BYTES];
@@ -62,6 +65,11 @@ struct http_server {
 
 /* The server whose loop runs on this thread. */
 static _Thread_local struct http_server *loop_server;
+
+static void count_threads(const struct http_server *server, int change) {
+    if (server->options.threads != NULL)
+        atomic_fetch_add(server->options.threads, (unsigned)change);
+}
 
 /* The library found itself broken. On our loop only the server ends, not the program; elsewhere it
  * is the program's own use of the library, which gets the library's own default. */
@@ -72,6 +80,7 @@ static void on_panic(void *context, const char *file, unsigned line, const char 
     (void)reason;
     if (loop_server == NULL)
         abort();
+    count_threads(loop_server, -1);
     atomic_store(&loop_server->service.lost, true);
     pthread_exit(NULL);
 }
@@ -125,6 +134,7 @@ static int open_all(struct http_server *server) {
 /* A worker's last act. The stopper cannot do it: its table of descriptors may be another. */
 static void wake_loop(void *context) {
     struct http_server *server = context;
+    count_threads(server, -1);
     http_service_wake(&server->service);
 }
 
@@ -158,12 +168,16 @@ static int begin_service(struct http_server *server) {
         return error;
     const struct http_worker_hooks hooks = {
         .begin = server->options.thread_begin, .end = wake_loop, .idle = rest, .context = server};
+    count_threads(server, WORKERS);
     return http_workers_start(WORKERS, &hooks, &server->service.workers);
 }
 
 /* Sends what is ready to be sent and closes. Workers stop first: they resume what they held, and
  * the library must not be stopped while a connection is suspended. */
 static void end_service(struct http_server *server) {
+    pthread_mutex_lock(&server->lock);
+    server->workers_end = true;
+    pthread_mutex_unlock(&server->lock);
     http_workers_stop(server->service.workers);
     if (atomic_load(&server->service.lost))
         return;
@@ -197,6 +211,7 @@ static void *server_main(void *argument) {
         server->options.thread_begin();
     prctl(PR_SET_NAME, (unsigned long)"mallard-http", 0, 0, 0);
     loop_server = server;
+    count_threads(server, 1);
     int error = open_all(server);
     if (error == 0)
         error = begin_service(server);
@@ -208,6 +223,7 @@ static void *server_main(void *argument) {
     end_service(server);
     if (error < 0)
         report(server, STATE_FAILED, error);
+    count_threads(server, -1);
     return NULL;
 }
 
@@ -297,14 +313,35 @@ int http_server_start(const struct http_options *options, struct http_server **r
     return 0;
 }
 
+/* A worker that ends wakes the loop. */
+static void ask_to_end(struct http_server *server) {
+    atomic_store(&server->stopping, true);
+    pthread_mutex_lock(&server->lock);
+    if (!server->workers_end)
+        http_workers_ask_stop(server->service.workers);
+    pthread_mutex_unlock(&server->lock);
+}
+
 void http_server_stop(struct http_server *server) {
     if (server == NULL)
         return;
-    atomic_store(&server->stopping, true);
-    http_workers_ask_stop(server->service.workers);
+    ask_to_end(server);
     pthread_join(server->thread, NULL);
     if (!atomic_load(&server->service.lost))
         dispose(server);
+}
+
+int http_server_stop_within(struct http_server *server, uint64_t patience_ns) {
+    uint64_t until_ns = http_now_ns() + patience_ns;
+    struct timespec until = {(time_t)(until_ns / NS_PER_S), (long)(until_ns % NS_PER_S)};
+    if (server == NULL)
+        return 0;
+    ask_to_end(server);
+    if (pthread_clockjoin_np(server->thread, NULL, CLOCK_MONOTONIC, &until) != 0)
+        return -ETIMEDOUT;
+    if (!atomic_load(&server->service.lost))
+        dispose(server);
+    return 0;
 }
 
 /* The threads are the parent's, and so are the library's structures: closing an epoll set through

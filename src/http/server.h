@@ -30,6 +30,10 @@ struct http_options {
     struct http_source source;  /* its context must outlive the server */
     void (*thread_begin)(void); /* called first in each of the server's threads; may be NULL */
 
+    /* How many threads the server has, kept up to date; outlives them. NULL: nobody asks. A server
+     * that lost its descriptors comes down to 0 by itself. */
+    _Atomic unsigned *threads;
+
     struct view_symbols *symbols; /* shared by several servers, outlives them; NULL: its own */
     unsigned socket_mode;         /* of a Unix socket's file; 0: 0600 */
     const char *certificate_pem;  /* with key_pem: TLS; texts, used during the start alone */
@@ -51,6 +55,11 @@ int http_server_start(const struct http_options *options, struct http_server **r
 
 /* Cuts all connections, joins the threads. Accepts NULL. */
 void http_server_stop(struct http_server *server);
+
+/* The same, but waits no longer than that. -ETIMEDOUT when a thread is still at work: the server
+ * ends as soon as that is over, answers nobody new, and is to be stopped again, by this or the
+ * above. */
+int http_server_stop_within(struct http_server *server, uint64_t patience_ns);
 
 /* In a forked child: lets go of the parent's server without touching what is the parent's. */
 void http_server_forget(struct http_server *server);

@@ -17,7 +17,8 @@
  * So the state byte of an object is at states + (its granule >> shift):
  *     0                     not the start of an object; or of a free one that has lost its mark
  *     START | g             the start of one; g = low seven bits of the start's granule
- *     SAMPLED | g           one known to the profiler; g = its low three bits
+ *     SAMPLED | g           one known to the profiler, or that was (cache/shelf.c); g = its low
+ *                           three bits
  * Bytes of one class are never shared by two objects, and g tells apart the starts within one
  * byte's reach, so one comparison proves that a pointer is the start of an object: an interior
  * pointer and a sampled object fail it. Pages without state bytes (of no span, of large objects)

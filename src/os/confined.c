@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The flag of confined.h.
+ *
+ * SYNCHRONIZATION. The flag is a relaxed atomic and only ever set: a thread that does not see it
+ * yet acts as before.
  */
 #include "os/confined.h"
 

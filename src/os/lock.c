@@ -15,6 +15,8 @@
 #include "os/clock.h"
 #include "os/futex.h"
 
+#include <stddef.h>
+
 #define SPINS_BEFORE_SLEEP 64
 
 MAL_THREAD bool mal_lock_holds_all;
@@ -57,11 +59,47 @@ void mal_lock_wake(struct mal_lock *lock) {
 }
 
 static MAL_THREAD uint32_t held_ranks; /* bit r: a lock of rank r is held; debug builds only */
+_Static_assert(MAL_RANK_COUNT <= 32, "a bit for every rank");
+
+const char *mal_lock_rank_name(unsigned rank) {
+    static const char *const names[MAL_RANK_COUNT] = {
+        [MAL_RANK_NONE] = "NONE",
+        [MAL_RANK_GC_THREADS] = "GC_THREADS",
+        [MAL_RANK_GC_ROOTS] = "GC_ROOTS",
+        [MAL_RANK_GC_HANDLES] = "GC_HANDLES",
+        [MAL_RANK_API] = "API",
+        [MAL_RANK_INIT] = "INIT",
+        [MAL_RANK_STATS] = "STATS",
+        [MAL_RANK_PROFILE] = "PROFILE",
+        [MAL_RANK_LIVE] = "LIVE",
+        [MAL_RANK_THREADS] = "THREADS",
+        [MAL_RANK_BOX] = "BOX",
+        [MAL_RANK_GC_PACE] = "GC_PACE",
+        [MAL_RANK_GC_STATS] = "GC_STATS",
+        [MAL_RANK_GC_ARENAS] = "GC_ARENAS",
+        [MAL_RANK_GC_LINKS] = "GC_LINKS",
+        [MAL_RANK_GC_PROCEDURES] = "GC_PROCEDURES",
+        [MAL_RANK_GC_SPECIALS] = "GC_SPECIALS",
+        [MAL_RANK_GC_POOLS] = "GC_POOLS",
+        [MAL_RANK_GC_POOL] = "GC_POOL",
+        [MAL_RANK_GC_CHUNKS] = "GC_CHUNKS",
+        [MAL_RANK_GC_CALLBACKS] = "GC_CALLBACKS",
+        [MAL_RANK_GC_SPANS] = "GC_SPANS",
+        [MAL_RANK_GC_TABLES] = "GC_TABLES",
+        [MAL_RANK_GC_WORK] = "GC_WORK",
+        [MAL_RANK_CPU_CACHE] = "CPU_CACHE",
+        [MAL_RANK_CENTRAL] = "CENTRAL",
+        [MAL_RANK_PAGEHEAP] = "PAGEHEAP",
+        [MAL_RANK_META] = "META",
+    };
+    return rank < MAL_RANK_COUNT ? names[rank] : NULL;
+}
 
 void mal_lock_check_taken(const struct mal_lock *lock) {
     uint16_t rank = mal_load_relaxed(&lock->rank);
     if (held_ranks >> rank)
-        mal_die("lock order: rank %u taken while holding ranks 0x%x", (unsigned)rank, held_ranks);
+        mal_die("lock order: %s taken while holding %s", mal_lock_rank_name(rank),
+                mal_lock_rank_name(31u - (unsigned)__builtin_clz(held_ranks)));
     held_ranks |= 1u << rank;
 }
 

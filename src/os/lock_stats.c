@@ -12,9 +12,12 @@
  * (in one line). A lock's rank is in the row, so locks need no names; rows of locks that are not
  * told apart any more, because the table is full, share the row of their rank at its start.
  *
+ * The equations of a row, once its lock is idle:
+ *
+ *     waited <= taken     longest_ns <= waited_ns     waited_ns = 0 <=> waited = 0
+ *
  * SYNCHRONIZATION: a row is claimed by compare-and-swap of its lock's address and keeps it;
- * counters are relaxed atomics. The equations of a row, once its lock is idle: waited <= taken
- * longest_ns <= waited_ns     waited_ns = 0 <=> waited = 0
+ * counters are relaxed atomics.
  *
  * Must never take a lock, and never be part of a build whose speed is measured.
  */
@@ -40,15 +43,6 @@ struct row {
 };
 
 static struct row rows[ROWS];
-
-static const char *const names[MAL_RANK_COUNT] = {
-    [MAL_RANK_NONE] = "NONE",           [MAL_RANK_API] = "API",
-    [MAL_RANK_INIT] = "INIT",           [MAL_RANK_STATS] = "STATS",
-    [MAL_RANK_PROFILE] = "PROFILE",     [MAL_RANK_LIVE] = "LIVE",
-    [MAL_RANK_THREADS] = "THREADS",     [MAL_RANK_BOX] = "BOX",
-    [MAL_RANK_CPU_CACHE] = "CPU_CACHE", [MAL_RANK_CENTRAL] = "CENTRAL",
-    [MAL_RANK_PAGEHEAP] = "PAGEHEAP",   [MAL_RANK_META] = "META",
-};
 
 static struct row *row_of(const void *lock, uint32_t rank) {
     uint32_t at = (uint32_t)((uintptr_t)lock >> 4) * 2654435761u;
@@ -110,7 +104,7 @@ __attribute__((destructor)) static void put_all(void) {
             if (rows[at].taken > 0 && rows[at].rank == rank)
                 add(&sum, &rows[at]);
         if (sum.locks > 0)
-            put_line(names[rank], &sum);
+            put_line(mal_lock_rank_name(rank), &sum);
     }
 }
 

@@ -3,10 +3,9 @@
  * Bit arithmetic on one chunk.
  *
  * Measuring goes word by word, with shifts inside a word; finding walks edge by edge with
- * count-trailing-zeros. The
- * shapes are those of Go's page allocator: first fit from low addresses for allocation, from high
- * addresses for release, so that the two meet in the middle and the heap's top empties first.
- * Stateless; the caller holds the page heap's lock.
+ * count-trailing-zeros. The shapes are those of Go's page allocator: first fit from low addresses
+ * for allocation, from high addresses for release, so that the two meet in the middle and the
+ * heap's top empties first. Stateless; the caller holds the page heap's lock.
  */
 #include "pageheap/chunk.h"
 

@@ -21,23 +21,32 @@
 #include "meta/pagemap.h"
 
 #define GOAL_DIVISOR 20u /* the goal is a twentieth below the limit */
-#define AFTER_DIVISOR 2u
-#define MORE_DIVISOR 64u
+#define AFTER_DIVISOR 2u /* and half of it below where it was passed lately */
+
+/* A relief wants what is too much and a little more, so that it is not wanted again at once. */
+#define MORE_DIVISOR 64u /* of the limit */
 #define MORE_MOST_BYTES (1u << 20)
+
 #define SHARE_DIVISOR 8u /* caches shrink over the last eighth */
 #define SHARE_STEPS 64u
+
+/* What one relief may take of the thread that allocates; and the pause after one that did not bring
+ * what it wanted: nine times as long as it took, so a tenth of the time at most. */
 #define RELIEF_NS 2000000u
+#define RELIEF_NS_PER_BYTE 1u /* of what is new of the excess */
 #define FRUITLESS_FACTOR 9u
 #define FRUITLESS_LEAST_NS 5000000u
-#define ROUND_SHARE 100u
-#define SAVED_ROUNDS 10u
-#define HARD_ROUND_SHARE 4u
+
+/* Shares of one CPU for the background. */
+#define ROUND_SHARE 100u    /* one part in so many of a round */
+#define SAVED_ROUNDS 10u    /* what is saved, at most */
+#define HARD_ROUND_SHARE 4u /* above the limit */
 
 static uint64_t limit_bytes = MAL_LIMIT_OFF;
-static uint64_t page_bytes, hole_bytes, table_bytes;
-static uint32_t relieving;      /* 1 while somebody is at it */
-static uint64_t quiet_until_ns; /* monotonic */
-static uint64_t standing_bytes; /* of the excess */
+static uint64_t page_bytes, hole_bytes, table_bytes; /* the parts that count, by mal_limit_note_* */
+static uint32_t relieving;                           /* 1 while somebody is at it */
+static uint64_t quiet_until_ns;                      /* monotonic */
+static uint64_t standing_bytes;                      /* of the excess */
 
 /* ---- arithmetic ---- */
 
@@ -69,7 +78,7 @@ uint64_t mal_limit_quiet_of(uint64_t spent_ns, uint64_t wanted, uint64_t release
 }
 
 uint64_t mal_limit_relief_ns_of(uint64_t wanted, uint64_t standing) {
-    return RELIEF_NS + wanted - mal_min(wanted, standing);
+    return RELIEF_NS + RELIEF_NS_PER_BYTE * (wanted - mal_min(wanted, standing));
 }
 
 uint64_t mal_limit_round_budget_of(uint64_t round_ns, uint64_t saved_ns, uint64_t over_bytes,

@@ -47,8 +47,8 @@ void mal_pages_give(size_t first_page, size_t pages);
 size_t mal_pages_free_behind(size_t page, size_t most);
 
 /* The highest free run with memory, in whole groups of `unit` pages (chunk.h), at or below chunk
- * *cursor; moves the cursor down over chunks
- * that have none. Returns the number of pages, 0 when none is left. */
+ * *cursor_chunk; moves the cursor down over chunks that have none. Returns the number of pages, 0
+ * when none is left. */
 size_t mal_pages_find_resident(size_t most, uint32_t unit, size_t *cursor_chunk,
                                size_t *ret_first_page);
 void mal_pages_mark_released(size_t first_page, size_t pages);

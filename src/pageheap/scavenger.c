@@ -10,8 +10,8 @@
  * The goal is the largest use over the last RECENT_TICKS ticks: a program whose use swings within
  * that time keeps its memory and pays no page faults for the swing; after a spike the surplus goes
  * back once the spike has left the window. On top come Go's 10 %, but no more than the swing was: a
- * program that rests does not grow. What a memory limit does not allow goes
- * back whatever the window says.
+ * program that rests does not grow. What a memory limit does not allow goes back whatever the
+ * window says.
  *
  * What a program locked into memory (mlock) and freed without unlocking it is mapped anew, since
  * the kernel does not take locked pages. A run that it takes in no way is passed over, so that it

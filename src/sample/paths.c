@@ -3,9 +3,9 @@
  * The tree of paths.
  *
  * A node is one cache line, and nodes lie in the order in which they were made: the stack of a
- * program with few of them is found in a page or two. In the caches of rows (sample/unwind.c) it
- * would be strewn over a page or two for each of its frames, and a sample comes so seldom that what
- * it costs is pages and lines which the program has pushed out since the last one.
+ * program with few of them is found in a page or two. In the caches of rows (sample/unwind_rows.c)
+ * it would be strewn over a page or two for each of its frames, and a sample comes so seldom that
+ * what it costs is pages and lines which the program has pushed out since the last one.
  *
  * Most pcs were called from few places. The first BRANCHES ways from a node are noted in it,
  * further ones in a hash table. Nothing is ever removed: when all nodes are used, what has none

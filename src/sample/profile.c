@@ -5,13 +5,13 @@
  * Holds an index: open addressing from (stack, size, rate, kind) to bucket numbers. A bucket's key
  * is read back from the box itself, so the index is only numbers. All but one word of it: where
  * code was unloaded and other code lies now, the same pcs are another stack, and which objects they
- * were in is remembered beside the box. Before the index stands a page of recent
- * buckets of stacks that the unwinder knows by number: nothing of such a stack need be hashed or
- * compared. Path up: capture the stack, look for its bucket without a lock; when it is new, take
- * the lock, look again, append the stack (or find it under another bucket of the same stack),
- * append the bucket, publish it in the index. Then count the allocation and remember the object.
- * Path down: look the object up, count the free. Where no box can be had, there are no samples: it
- * is tried again after a second, then after twice as long each time.
+ * were in is remembered beside the box. Before the index stands a page of recent buckets, of stacks
+ * that the unwinder knows by number: such a stack need not be hashed or compared. Path up: capture
+ * the stack, look for its bucket without a lock; when it is new, take the lock, look again, append
+ * the stack (or find it under another bucket of the same stack), append the bucket, publish it in
+ * the index. Then count the allocation and remember the object. Path down: look the object up,
+ * count the free. Where no box can be had, there are no samples: it is tried again after a second,
+ * then after twice as long each time.
  *
  * SYNCHRONIZATION
  *   1. `index` entries go from 0 to (bucket + 1) once, by store-release under `profile_lock`; a

@@ -3,9 +3,9 @@
  * The profile for scrapers that want differences computed here: what was allocated since they
  * asked last, and what is live now.
  *
- * Two counts a stack and size are all that has to be remembered; the stack itself is
- * remembered as a hash. Two stacks with one hash would share a mark: with 64 bits and 65 536
- * stacks that is once in ten billion profiles, and costs one wrong difference.
+ * Two counts for each stack and size are all that is remembered, and of the stack a hash. Two
+ * stacks with one hash would share a mark: with 64 bits and 65 536 stacks that is once in ten
+ * billion profiles, and costs one wrong difference.
  *
  * Without marks there is no difference: everything ever allocated counts as seen. It would
  * otherwise appear as one peak each time the server starts.

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <time.h>
 
+#define NAME_COLUMNS 26 /* of the longest name, "free in spans, with the OS" */
+
 void view_human_bytes(uint64_t bytes, char ret_text[16]) {
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
     double value = (double)bytes;
@@ -25,7 +27,7 @@ void view_human_bytes(uint64_t bytes, char ret_text[16]) {
 static void put_bytes(struct view_buffer *out, const char *name, uint64_t bytes) {
     char text[16];
     view_human_bytes(bytes, text);
-    view_buffer_printf(out, "  %-24s %10s\n", name, text);
+    view_buffer_printf(out, "  %-*s %10s\n", NAME_COLUMNS, name, text);
 }
 
 static void put_duration(struct view_buffer *out, uint64_t ns) {
@@ -49,7 +51,8 @@ static uint64_t now_unix_ns(void) {
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-static void put_life(const struct view_process *process, struct view_buffer *out) {
+static void put_life(const struct view_process *process, const char *ending,
+                     struct view_buffer *out) {
     uint64_t started_ns = process->identity.started_unix_ns;
     switch (process->status.life) {
     case MAL_LIFE_ALIVE:
@@ -61,7 +64,8 @@ static void put_life(const struct view_process *process, struct view_buffer *out
         put_duration(out, since(started_ns, process->status.ended_unix_ns));
         break;
     case MAL_LIFE_GONE:
-        view_buffer_text(out, "gone without an exit, last seen after ");
+        view_buffer_printf(out, "%s, last seen after ",
+                           ending != NULL ? ending : "gone without an exit");
         put_duration(out, since(started_ns, process->stats.published_unix_ns));
         break;
     }
@@ -114,7 +118,7 @@ static void put_tables(const uint64_t *value, struct view_buffer *out) {
 }
 
 static void put_ms(struct view_buffer *out, const char *name, uint64_t ns) {
-    view_buffer_printf(out, "  %-24s %7.3f ms", name, (double)ns / 1e6);
+    view_buffer_printf(out, "  %-*s %7.3f ms", NAME_COLUMNS, name, (double)ns / 1e6);
 }
 
 static void put_pauses(const struct view_collector *collector, struct view_buffer *out) {
@@ -127,7 +131,7 @@ static void put_pauses(const struct view_collector *collector, struct view_buffe
 
 static void put_goal(const struct view_collector *collector, struct view_buffer *out) {
     if (collector->goal_bytes == VIEW_NO_GOAL)
-        view_buffer_printf(out, "  %-24s %10s\n", "next collection at", "no size");
+        view_buffer_printf(out, "  %-*s %10s\n", NAME_COLUMNS, "next collection at", "no size");
     else
         put_bytes(out, "next collection at", collector->goal_bytes);
 }
@@ -139,34 +143,35 @@ static void put_collector(const struct mal_box_stats *stats, struct view_buffer 
     view_buffer_text(out, "\n");
     put_bytes(out, "collected heap", collector.heap_bytes);
     put_goal(&collector, out);
-    view_buffer_printf(out, "  %-24s %10llu (%llu forced)\n", "collections",
+    view_buffer_printf(out, "  %-*s %10llu (%llu forced)\n", NAME_COLUMNS, "collections",
                        (unsigned long long)collector.cycles,
                        (unsigned long long)collector.forced_cycles);
     if (collector.cycles == 0)
         return;
     put_bytes(out, "live at the last one", collector.live_bytes);
     put_pauses(&collector, out);
-    view_buffer_printf(out, "  %-24s %8.1f %%\n", "CPU time for collecting",
+    view_buffer_printf(out, "  %-*s %8.1f %%\n", NAME_COLUMNS, "CPU time for collecting",
                        (double)collector.cpu_ppb / 1e7);
 }
 
 static void put_counts(const struct view_process *process, struct view_buffer *out) {
     const uint64_t *value = process->stats.value;
-    view_buffer_printf(out, "  %-24s %10llu (%llu allocated, %llu freed)\n", "objects",
+    view_buffer_printf(out, "  %-*s %10llu (%llu allocated, %llu freed)\n", NAME_COLUMNS, "objects",
                        (unsigned long long)value[MAL_STAT_HEAP_OBJECTS],
                        (unsigned long long)value[MAL_STAT_MALLOCS],
                        (unsigned long long)value[MAL_STAT_FREES]);
-    view_buffer_printf(out, "  %-24s %10llu (%llu live, %llu dropped)\n", "samples",
+    view_buffer_printf(out, "  %-*s %10llu (%llu live, %llu dropped)\n", NAME_COLUMNS, "samples",
                        (unsigned long long)value[MAL_STAT_SAMPLES],
                        (unsigned long long)value[MAL_STAT_SAMPLES_LIVE],
                        (unsigned long long)process->status.dropped_samples);
 }
 
-int view_stat_text(const struct view_process *process, struct view_buffer *out) {
+int view_stat_text(const struct view_process *process, const char *ending,
+                   struct view_buffer *out) {
     view_buffer_printf(out, "%u ", process->identity.pid);
     put_name(process->identity.exe ? process->identity.exe : "", out);
     view_buffer_text(out, "  ");
-    put_life(process, out);
+    put_life(process, ending, out);
     if (!has_published(&process->stats)) {
         view_buffer_text(out, "  nothing was published yet\n");
         return out->failed ? -ENOMEM : 0;

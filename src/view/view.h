@@ -114,8 +114,9 @@ struct view_process {
 };
 int view_metrics_text(const struct view_process *processes, size_t count, struct view_buffer *out);
 
-/* What `mallard stat` prints: one process in human units. */
-int view_stat_text(const struct view_process *process, struct view_buffer *out);
+/* What `mallard stat` prints: one process in human units. `ending`: printable words for an end that
+ * the process itself did not note; NULL: nobody knows any. */
+int view_stat_text(const struct view_process *process, const char *ending, struct view_buffer *out);
 
 /* Human units: "1.21 GiB", "37 KiB", "512 B". Fits 16 bytes. */
 void view_human_bytes(uint64_t bytes, char ret_text[16]);

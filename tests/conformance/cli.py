@@ -73,7 +73,12 @@ def check_usage(scene):
         scene.expect(f"{command} of two processes", [command, "1", "2"], 2, err="takes one argument")
     scene.expect("an option without its value", ["run", "--http"], 2, err="--http needs a value")
     scene.expect("an option with a value too many", ["ps", "--all=1"], 2, err="takes no value")
-    scene.expect("ps of nothing", ["ps"], 0, out=r"PID +STATE +RSS +HEAP +SAMPLES +RATE +COMMAND\n$")
+    scene.expect("ps of nothing", ["ps"], 0, out=r"PID +STATE +RSS +HEAP +SAMPLES +RATE +COMMAND\n$",
+                 err=f"nothing to list in {scene.boxes}\n$")
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    scene.expect("a process that is not there", ["stat", str(ended.pid)], 1, err=f"there is no process {ended.pid}, and nothing")
+    scene.expect("check of it", ["check", str(ended.pid)], 1, out="does not work: there is no such process\n$")
     full = subprocess.run(f"{scene.mallard} --help > /dev/full", shell=True, stderr=subprocess.PIPE, text=True, check=False)
     scene.checks.equal("a full disk is a failure", full.returncode, 1)
 
@@ -233,10 +238,48 @@ def check_tree(scene):
         os.unlink(os.path.join(scene.folder, name))
 
 
+def check_rights(scene):
+    """Who asks decides: what is setuid for root gives root nothing, and others' processes are theirs."""
+    scene.expect("check of a setuid program", ["check", "/bin/su"], *((0, "gives you no additional.*\n(.*\n)*.*other users get it without")
+                                                                      if os.geteuid() == 0 else (1, "problem +it is setuid")))
+    if os.geteuid() != 0:
+        return
+    ours = subprocess.Popen(["sleep", "600"])
+    try:
+        done = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", scene.mallard, "check", str(ours.pid)],
+                              env=scene.env, text=True, capture_output=True, check=False)
+        scene.checks.check("check of another user's process",
+                           done.returncode == 1 and done.stdout.endswith("does not work: it is another user's, and only they and root may look\n"),
+                           done.stdout + done.stderr)
+    finally:
+        ours.kill()
+        ours.wait()
+
+
+def check_idle(scene):
+    """Who allocates nothing after its first 20 ms has no box, unless it asked for one."""
+    library = os.path.join(os.path.dirname(scene.mallard), "libmallard.so.0")
+    env = dict(scene.env, LD_PRELOAD=library)
+    idle = subprocess.Popen(["sleep", "600"], env=env)
+    eager = subprocess.Popen(["sleep", "600"], env=dict(env, MALLARD_EAGER="1"))
+    try:
+        listed = live.wait_until(lambda: re.search(rf"^ +{eager.pid}  running", scene.run("ps").stdout, re.M), 10)
+        scene.checks.check("MALLARD_EAGER=1: an idle process has a box", listed, scene.run("ps").stdout)
+        scene.checks.check("without it it has none", str(idle.pid) not in scene.run("ps").stdout)
+        scene.expect("and check says so", ["check", str(idle.pid)], 1, out="ok +libmallard is loaded in it\n(.*\n)*.*has none yet: it has hardly allocated\n$")
+    finally:
+        for program in (idle, eager):
+            program.kill()
+            program.wait()
+
+
 def check_check(scene):
     scene.expect("check of a program", ["check", "ls"], 0, out="works\n$")
     scene.expect("check of a path", ["check", "/bin/ls"], 0, out="works\n$")
     scene.expect("check of nothing", ["check", "/no/such"], 1, out="does not work: there is no such program")
+    scene.expect("check of a folder", ["check", "/etc"], 1, out="does not work: it is a folder")
+    check_rights(scene)
+    check_idle(scene)
     scene.expect("check of text", ["check", "/etc/passwd"], 1, out="neither an ELF file nor a script")
     scene.expect("check of a process without Mallard", ["check", str(os.getpid())], 1, out="was not started with Mallard")
     script = os.path.join(scene.folder, "script")

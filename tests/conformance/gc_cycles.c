@@ -104,6 +104,8 @@ int main(int count, char **argument) {
         __atomic_store_n(&written.stop, 1, __ATOMIC_RELAXED);
         pthread_join(writer, NULL);
     }
+    mallard_gc_read_stats(&stats);
+    printf("next_gc_by_percent=%lu\n", stats.next_gc_bytes);
     mallard_gc_set_percent(-1); /* what is read next is of one moment */
     mallard_gc_read_stats(&stats);
     mallard_read_memstats(&memory);

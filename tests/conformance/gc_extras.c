@@ -351,6 +351,34 @@ static void children_finalize_too(void) {
     judge(wrong == 0, "children have their own thread for callbacks");
 }
 
+/* ---- keepalive ---- */
+
+#define KEPT 16u
+static struct mallard_gc_weak *of_kept[KEPT];
+
+/* Nothing but the last line needs the object once its weak reference is made. */
+static __attribute__((noinline)) bool is_kept(unsigned i) {
+    struct node *node = new_node();
+    of_kept[i] = mallard_gc_weak_new(node);
+    wipe_stack();
+    mallard_gc_collect();
+    bool lives = mallard_gc_weak_get(of_kept[i]) != NULL;
+    mallard_gc_keepalive(node);
+    return lives;
+}
+
+static void objects_are_kept_so_far(void) {
+    unsigned kept = 0, gone = 0;
+    for (unsigned i = 0; i < KEPT; i++)
+        kept += is_kept(i);
+    judge(kept == KEPT, "up to keepalive an object lives");
+    wipe_stack();
+    mallard_gc_collect();
+    for (unsigned i = 0; i < KEPT; i++)
+        gone += mallard_gc_weak_get(of_kept[i]) == NULL;
+    judge(gone >= KEPT - 2, "and not for longer");
+}
+
 int main(int count, char **arguments) {
     seconds = count > 1 ? (unsigned)atoi(arguments[1]) : 2;
     seed = count > 2 ? strtoull(arguments[2], NULL, 0) : 1;
@@ -363,6 +391,7 @@ int main(int count, char **arguments) {
     pooled_objects_stay_whole();
     arenas_and_the_heap_hold_each_other();
     children_finalize_too();
+    objects_are_kept_so_far();
     printf("%u passed, %u failed\n", passed, failed);
     return failed > 0;
 }

@@ -4,8 +4,12 @@
 
     gc_trace.py FOLDER_OF_LIBRARY GC_CYCLES
 """
+import ctypes
+import errno
 import os
+import platform
 import re
+import struct
 import subprocess
 import sys
 import tempfile
@@ -22,6 +26,9 @@ PACER = (
                rf"\(∆goal -?\d+, cons/mark {FLOAT}\)(\[controller reset\])?$"),
 )
 MB = 1 << 20
+UNTRACKED = "mallard: written pages cannot be told here (userfaultfd), so collections mark with the world stopped"
+CUT_NS = 3 * 10**6  # a time in the trace is cut to milliseconds, and the clocks are read one after the other
+LATE_NS = 200 * 10**6  # between the end of a cycle and its note, on a busy machine
 
 
 class Checks:
@@ -34,11 +41,42 @@ class Checks:
         print(f"{'ok  ' if good else 'FAIL'} {name}" + ("" if good else f": {why}"), flush=True)
 
 
-def run(folder, command, **environment):
+def run_as_said(folder, command, environment, before=None):
     with tempfile.TemporaryDirectory() as boxes:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300,
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, preexec_fn=before,
                               env=os.environ | {"LD_LIBRARY_PATH": folder, "MALLARD_DIR": boxes} | environment)
     return done.stdout, done.stderr.splitlines()
+
+
+def run(folder, command, **environment):
+    """Where pages cannot be followed anyway, that is said, and no matter here."""
+    out, errors = run_as_said(folder, command, environment)
+    return out, [line for line in errors if line != UNTRACKED]
+
+
+def forbid_userfaultfd():
+    """A container's filter, in the child: seccomp answers userfaultfd(2) with EPERM."""
+    number = {"x86_64": 323, "aarch64": 282}[platform.machine()]
+    load, jump, give = 0x20, 0x15, 0x06
+    code = b"".join(struct.pack("HBBI", *line) for line in (
+        (load, 0, 0, 0), (jump, 0, 1, number), (give, 0, 0, 0x00050000 | errno.EPERM), (give, 0, 0, 0x7FFF0000)))
+    buffer = ctypes.create_string_buffer(code, len(code))
+    program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", 4, ctypes.addressof(buffer)))
+    libc = ctypes.CDLL(None)
+    if libc.prctl(38, 1, 0, 0, 0) != 0 or libc.prctl(22, 2, program) != 0:
+        os._exit(9)
+
+
+def untracked_is_said_once(checks, folder, command):
+    trace = {"MALLARD_DEBUG": "gctrace=2"}
+    _, errors = run_as_said(folder, command, trace, forbid_userfaultfd)
+    checks.check("without userfaultfd: said once, first of all", errors.count(UNTRACKED) == 1 and errors[0] == UNTRACKED, str(errors[:2]))
+    backends = {line.split()[1] for line in errors if line.startswith("dirty ")}
+    checks.check("without userfaultfd: the world is stopped for each", backends == {"backend=none"}, str(backends))
+    _, errors = run_as_said(folder, command, {"MALLARD_DEBUG": "gctrace=1,gcdirty=none"}, forbid_userfaultfd)
+    checks.check("who asks for that is not told", errors and UNTRACKED not in errors, str(errors[:2]))
+    _, errors = run_as_said(folder, command, {}, forbid_userfaultfd)
+    checks.check("nor who asks for no trace", errors == [], str(errors[:2]))
 
 
 def numbers(out):
@@ -102,11 +140,39 @@ def trace_agrees(checks, name, folder, command, **environment):
     known = pauses[: values["num_gc"]]
     checks.check(f"{name}: the ring adds up to it too", values["num_gc"] > 256 or sum(p for p, _ in known) == values["pause_total_ns"])
     checks.check(f"{name}: the last pause ended with the last cycle", pauses[(values["num_gc"] + 255) % 256][1] == values["last_gc_unix_ns"])
+    check_ring(checks, name, lines, known)
+    check_next(checks, name, lines[-1], values)
     checks.check(f"{name}: the last line's live heap is what the statistics say", int(lines[-1][14]) == values["marked_bytes"] // MB,
                  f"{lines[-1][14]} {values['marked_bytes']}")
     checks.check(f"{name}: the share of CPU", int(lines[-1][3]) == values["cpu_ppb"] * 100 // 10**9, f"{lines[-1][3]} {values['cpu_ppb']}")
     equations(checks, name, values)
     return dirty
+
+
+def check_ring(checks, name, lines, ring):
+    """Each cycle's pause is its line's, and each ended where its line says: counted from one start."""
+    if len(ring) != len(lines):
+        return
+    wrong = []
+    for m, (pause_ns, _) in zip(lines, ring):
+        first, last = at_least(m[4]), at_least(m[6])
+        if not (first[0] + last[0]) * 1e6 - 1 <= pause_ns <= (first[1] + last[1]) * 1e6 + 1:
+            wrong.append((m[0], pause_ns))
+    checks.check(f"{name}: PauseNs is each line's two stops", not wrong, str(wrong[:2]))
+    ends = [end for _, end in ring]
+    checks.check(f"{name}: PauseEnd grows", all(a < b for a, b in zip(ends, ends[1:])), str(ends[:4]))
+    starts = [end - (float(m[2]) * 1e9 + sum(at_least(m[i])[0] for i in (4, 5, 6)) * 1e6) for m, end in zip(lines, ends)]
+    late = [start - min(starts) for start in starts]
+    checks.check(f"{name}: PauseEnd is when each line's cycle ended", max(late) < CUT_NS + LATE_NS, str(max(late)))
+
+
+def check_next(checks, name, last, values):
+    """GOGC=100: what was marked, and once more with stacks and globals, and never below 4 MiB; off: none."""
+    marked, roots = values["marked_bytes"], int(last[16]) + int(last[17])
+    low, high = (max(4 * MB, 2 * marked + more * MB) for more in (0, roots + 2))
+    checks.check(f"{name}: NextGC is twice what was marked, and roots", low <= values["next_gc_by_percent"] <= high,
+                 f"{low} {values['next_gc_by_percent']} {high}")
+    checks.check(f"{name}: GOGC=off has no NextGC", values["next_gc_bytes"] == 2**63 - 1, str(values["next_gc_bytes"]))
 
 
 def equations(checks, name, v):
@@ -150,6 +216,7 @@ def main():
     dirty = [line for line in errors if line.startswith("dirty ")]
     checks.check("gctrace=2: a second line for each", len(dirty) * 2 == len(errors) > 0, str(errors[:3]))
     arenas_are_expected(checks, folder, program)
+    untracked_is_said_once(checks, folder, [program, "100", "2"])
     _, errors = run(folder, [program, "100", "2"])
     checks.check("without the knob nothing is said", errors == [], str(errors[:3]))
     out, errors = run(folder, [program, "100", "2"], GOGC="off", GODEBUG="gctrace=1")

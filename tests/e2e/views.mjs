@@ -22,10 +22,10 @@ function colors(page, selector) {
     });
 }
 
-const run = (command) =>
+const run = (host, command) =>
   spawnSync('sh', ['-c', command], {
     encoding: 'utf8',
-    env: { ...process.env, PPROF_TMPDIR: '/nonexistent' },
+    env: { ...process.env, PPROF_TMPDIR: host.folder },
   });
 
 async function memory(host, page, id) {
@@ -110,7 +110,7 @@ async function heap(host, page, id) {
   await check('heap: the comparison’s own command works in a terminal', async () => {
     await page.locator('.foot-commands summary').click();
     const command = await page.locator('.foot-commands code').first().innerText();
-    const result = run(command);
+    const result = run(host, command);
     contains(command, '-base');
     expect(result.status === 0, result.stderr);
     contains(result.stdout, 'load_session');
@@ -178,7 +178,7 @@ async function download(host, page, id) {
     ]);
     const path = join(host.folder, 'downloaded.pb.gz');
     await file.saveAs(path);
-    const result = run(`go tool pprof -top '${path}'`);
+    const result = run(host, `go tool pprof -top '${path}'`);
     expect(result.status === 0, result.stderr);
     contains(result.stdout, 'load_session');
   });

@@ -49,7 +49,7 @@ static void ask_views(const struct mal_snapshot *snapshot, const struct view_pro
     view_index_html(snapshot, &out);
     view_memstats_json(&process->stats, &out);
     view_metrics_text(process, 1, &out);
-    view_stat_text(process, &out);
+    view_stat_text(process, NULL, &out);
     view_buffer_free(&out);
 }
 

@@ -105,6 +105,18 @@ static void check_small(void) {
     check("and are freed and moved alone", wrong == 0);
 }
 
+/* What was freed by hand is no negative allocation. */
+static void check_figures(void) {
+    enum { LARGE = 32, LARGE_BYTES = 1 << 20 };
+    static void *large[LARGE];
+    for (int i = 0; i < LARGE; i++)
+        large[i] = GC_MALLOC_ATOMIC(LARGE_BYTES);
+    GC_gcollect();
+    for (int i = 0; i < LARGE; i++)
+        GC_FREE(large[i]);
+    check("little was allocated since a collection", GC_get_bytes_since_gc() < LARGE * LARGE_BYTES);
+}
+
 /* A pointer behind the last byte, which is all that a loop may have left. */
 static __attribute__((noinline)) char *text_end(size_t bytes) {
     char *text = GC_MALLOC_ATOMIC(bytes);
@@ -762,6 +774,7 @@ int main(void) {
     check_lists();
     check_kinds();
     check_small();
+    check_figures();
     check_ends();
     check_uncollectable();
     check_finalizers();

@@ -5,13 +5,16 @@
  * registers nothing, both are lock mode.
  *
  * Exact counts of mallocs and frees against what threads really did, the budget, draining, what
- * goes back before the heap grows.
+ * goes back before the heap grows, shelves of freed samples.
  */
+#include "cache/cache_private.h"
 #include "cache/percpu_cache.h"
+#include "cache/shelf.h"
 #include "central/central.h"
 #include "mallard/gc.h"
 #include "mallard/mallard.h"
 #include "meta/classes.h"
+#include "meta/pagemap.h"
 #include "os/vm.h"
 #include "pageheap/pageheap.h"
 
@@ -149,7 +152,7 @@ static void counters_are_exact_with_threads(void **state) {
     struct truth sum = {0};
     uint64_t random = seeded_start(10);
     for (int i = 0; i < THREADS; i++) {
-        worker[i].random = seeded_next(&random);
+        worker[i] = (struct worker){.random = seeded_next(&random)};
         assert_int_equal(pthread_create(&worker[i].thread, NULL, work, &worker[i]), 0);
     }
     for (int i = 0; i < THREADS; i++) {
@@ -157,7 +160,8 @@ static void counters_are_exact_with_threads(void **state) {
         add_truth(&sum, &worker[i].truth);
     }
     check_exact(&sum, &before);
-    assert_true(cached_bytes() <= populated_cpus() * (MAL_CACHE_BUDGET_BYTES + FLYING_BYTES));
+    assert_true(cached_bytes() <= populated_cpus() * (MAL_CACHE_BUDGET_BYTES +
+                                                      MAL_SHELF_BUDGET_BYTES + FLYING_BYTES));
 }
 
 /* ---- read while they move ---- */
@@ -269,7 +273,7 @@ static void capacity_moves_within_the_budget(void **state) {
             assert_non_null(held[i] = mallard_malloc(bytes));
         for (size_t i = 0; i < count; i++)
             mallard_free(held[i]);
-        if (!comes_within(MAL_CACHE_BUDGET_BYTES + FLYING_BYTES))
+        if (!comes_within(MAL_CACHE_BUDGET_BYTES + MAL_SHELF_BUDGET_BYTES + FLYING_BYTES))
             fail_msg("%lu bytes in the caches of %u CPUs after class %u",
                      (unsigned long)cached_bytes(), populated_cpus(), class);
     }
@@ -325,7 +329,7 @@ static void every_cpu_keeps_its_budget(void **state) {
         void *seed = (void *)(uintptr_t)seeded_next(&random);
         assert_int_equal(pthread_create(&thread, NULL, flood_some_classes, seed), 0);
         pthread_join(thread, NULL);
-        if (!comes_within(MAL_CACHE_BUDGET_BYTES))
+        if (!comes_within(MAL_CACHE_BUDGET_BYTES + MAL_SHELF_BUDGET_BYTES))
             fail_msg("%lu bytes in the caches of %u CPUs; MAL_TEST_SEED=%lu",
                      (unsigned long)cached_bytes(), populated_cpus(), (unsigned long)seeded_seed);
     }
@@ -333,6 +337,70 @@ static void every_cpu_keeps_its_budget(void **state) {
     assert_in_range(mal_cache_resident_bytes(), written_bytes(), mal_cache_slab_bytes());
     if (simulated)
         assert_int_equal(populated_cpus(), SIMULATED);
+}
+
+/* ---- shelves of freed samples ---- */
+
+static cpu_set_t stay_on_one_cpu(void) {
+    cpu_set_t all, one;
+    CPU_ZERO(&one);
+    CPU_SET((unsigned)sched_getcpu(), &one);
+    assert_int_equal(sched_getaffinity(0, sizeof all, &all), 0);
+    assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
+    return all;
+}
+
+/* The same with every object a sample. */
+static void counters_are_exact_where_all_is_sampled(void **state) {
+    uint64_t rate = mallard_set_mem_profile_rate(1);
+    counters_are_exact_with_threads(state);
+    mallard_set_mem_profile_rate(rate);
+    drain_all_here();
+    assert_int_equal(cached_bytes(), 0);
+}
+
+static uint8_t state_of(const void *object) {
+    return *mal_pagemap_state(object);
+}
+
+/* Its state byte stays what it is until its shelf is emptied. */
+static void a_freed_sample_waits_for_the_next(void **state) {
+    (void)state;
+    drain_all_here();
+    cpu_set_t cpus = stay_on_one_cpu();
+    uint64_t rate = mallard_set_mem_profile_rate(1);
+    mallard_free(mallard_malloc(704)); /* a slab that is in use has a shelf */
+    void *object = mallard_malloc(704);
+    assert_true(mal_state_is_sampled(state_of(object)));
+    uint64_t waiting = mal_cache_stats(mal_class_for(704)).cached;
+    mallard_free(object);
+    assert_true(mal_state_is_sampled(state_of(object)));
+    assert_int_equal(mal_cache_stats(mal_class_for(704)).cached, waiting + 1);
+    assert_ptr_equal(mallard_malloc(704), object);
+    mallard_free(object);
+    mallard_set_mem_profile_rate(rate);
+    drain_all_here();
+    assert_true(mal_state_is_start(state_of(object)));
+    assert_int_equal(mal_cache_stats(mal_class_for(704)).cached, 0);
+    sched_setaffinity(0, sizeof cpus, &cpus);
+}
+
+static void shelves_keep_their_budget(void **state) {
+    (void)state;
+    static void *held[16];
+    uint64_t rate = mallard_set_mem_profile_rate(1);
+    drain_all_here();
+    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++) {
+        for (size_t i = 0; i < 16; i++)
+            assert_non_null(held[i] = mallard_malloc(mal_class[class].size_bytes));
+        for (size_t i = 0; i < 16; i++)
+            mallard_free(held[i]);
+    }
+    uint64_t bytes = 0;
+    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++)
+        bytes += mal_shelf_objects(class) * mal_class[class].size_bytes;
+    mallard_set_mem_profile_rate(rate);
+    assert_in_range(bytes, 1, (uint64_t)populated_cpus() * MAL_SHELF_BUDGET_BYTES);
 }
 
 static void a_drain_empties_everything(void **state) {
@@ -508,15 +576,6 @@ static void grow_by_a_collected_object(void) {
     assert_non_null(mallard_gc_alloc_noscan(more_than_lies_idle()));
 }
 
-static cpu_set_t stay_on_one_cpu(void) {
-    cpu_set_t all, one;
-    CPU_ZERO(&one);
-    CPU_SET((unsigned)sched_getcpu(), &one);
-    assert_int_equal(sched_getaffinity(0, sizeof all, &all), 0);
-    assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
-    return all;
-}
-
 static void make_room(void) {
     assert_int_equal(mal_central_make_room(0, MAL_PAGE_BYTES), MAL_GROWTH_REFUSED);
 }
@@ -568,6 +627,9 @@ static int run_all(const char *mode) {
         cmocka_unit_test(a_pair_stays_in_the_cache),
         cmocka_unit_test(capacity_moves_within_the_budget),
         cmocka_unit_test(every_cpu_keeps_its_budget),
+        cmocka_unit_test(counters_are_exact_where_all_is_sampled),
+        cmocka_unit_test(a_freed_sample_waits_for_the_next),
+        cmocka_unit_test(shelves_keep_their_budget),
         cmocka_unit_test(a_drain_empties_everything),
         cmocka_unit_test(an_idle_drain_spares_what_is_in_use),
         cmocka_unit_test(an_idle_slab_is_given_back),

@@ -10,6 +10,7 @@
 #include "meta/pagemap.h"
 #include "os/vm.h"
 #include "pageheap/pageheap.h"
+#include "pageheap/span.h"
 
 #include <pthread.h>
 #include <setjmp.h>
@@ -142,6 +143,45 @@ static void spans_hand_out_their_lowest_objects(void **state) {
         assert_ptr_equal(batch[i], (char *)batch[0] + i * mal_class[9].size_bytes);
     mal_central_give(9, batch, 8);
     mal_central_flush(9);
+}
+
+/* Batches begin and end within words of a span's bits, and go on in the next span. */
+static void whole_spans_hand_out_every_object_in_order(void **state) {
+    (void)state;
+    const uint32_t class = 4;
+    const size_t in_a_span = mal_class[class].span_objects;
+    size_t taken = 0;
+    for (size_t count = 1; taken < 2 * in_a_span; count = count % 100 + 21) {
+        size_t got = mal_central_take(class, held + taken, count);
+        assert_int_equal(got, count);
+        taken += got;
+    }
+    for (size_t i = 0; i < taken; i++) {
+        struct mal_span *span = mal_pagemap_span_of(held[i]);
+        assert_ptr_equal(held[i], span->base + i % in_a_span * mal_class[class].size_bytes);
+    }
+    for (size_t i = 0; i < taken; i++)
+        mal_central_give(class, &held[i], 1);
+    mal_central_flush(class);
+    assert_int_equal(mal_central_stats(class).spans, 0);
+}
+
+/* Of objects that are a span each, as many as the transfer cache holds come back first. */
+static void spans_without_an_object_out_are_counted(void **state) {
+    (void)state;
+    const uint32_t class = MAL_SMALL_CLASS_COUNT;
+    const uint64_t bytes = (uint64_t)mal_class[class].span_pages << MAL_PAGE_SHIFT;
+    assert_int_equal(mal_central_empty_bytes(), 0);
+    assert_int_equal(mal_central_take(class, held, 20), 20);
+    for (size_t i = 0; i < 20; i++) {
+        mal_central_give(class, &held[i], 1);
+        uint64_t in_transfer = mal_central_stats(class).transfer_objects;
+        assert_int_equal(mal_central_empty_bytes(), (i + 1 - in_transfer) * bytes);
+    }
+    assert_true(mal_central_empty_bytes() > 0);
+    mal_central_release_empty();
+    assert_int_equal(mal_central_empty_bytes(), 0);
+    mal_central_flush(class);
 }
 
 static void *share_a_class(void *argument) {
@@ -281,6 +321,8 @@ int main(void) {
         cmocka_unit_test(the_transfer_cache_is_last_in_first_out),
         cmocka_unit_test(spans_of_large_objects_are_not_kept),
         cmocka_unit_test(spans_hand_out_their_lowest_objects),
+        cmocka_unit_test(whole_spans_hand_out_every_object_in_order),
+        cmocka_unit_test(spans_without_an_object_out_are_counted),
         cmocka_unit_test(threads_share_a_class),
         cmocka_unit_test(running_dry_loses_nothing),
         cmocka_unit_test(what_the_system_refuses_is_not_asked_for_again_and_again),

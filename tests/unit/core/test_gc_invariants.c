@@ -12,6 +12,7 @@
 #include "gc/thread.h"
 #include "gc/world.h"
 #include "gc_by_hand.h"
+#include "mallard/arena.h"
 #include "mallard/gc.h"
 #include "mallard/mallard.h"
 #include "meta/pagemap.h"
@@ -417,11 +418,46 @@ static void errors_count_as_written(void **state) {
     fake_scan_error = 0;
 }
 
+/* Of an arena's pages, too, everybody takes some: a mebibyte at a time. */
+static void pages_of_arenas_are_shared_out(void **state) {
+    enum { MIB = 1 << 20, ARENA_BYTES = 8 * MIB, OBJECTS = 64 };
+    void **words;
+    struct mal_gc_worker *worker;
+    unsigned shares = 0;
+    (void)state;
+    struct mallard_arena *arena = mallard_arena_new();
+    words = mallard_arena_alloc(arena, ARENA_BYTES, NULL);
+    assert_non_null(words);
+    struct pair *found[OBJECTS];
+    for (size_t i = 0; i < OBJECTS; i++)
+        found[i] = new_pair(NULL);
+    assert_true(mal_gc_dirty_protect(&run));
+    begin();
+    mark_all();
+    for (size_t i = 0; i < OBJECTS; i++)
+        words[i * (ARENA_BYTES / sizeof *words / OBJECTS)] = found[i];
+    fake_scan_error = -EPERM;
+    worker = mal_gc_worker_take();
+    mal_gc_dirty_look(&run, worker);
+    while (mal_gc_dirty_help(worker))
+        shares++;
+    assert_true(shares >= ARENA_BYTES / MIB);
+    assert_false(mal_gc_dirty_help(worker));
+    mark_with(worker);
+    for (size_t i = 0; i < OBJECTS; i++)
+        assert_true(mal_gc_heap_is_marked((uintptr_t)found[i]));
+    mal_gc_heap_end_mark();
+    mal_gc_heap_before_mark();
+    mallard_arena_free(arena);
+    fake_scan_error = 0;
+}
+
 int main(void) {
     enum { BREACHES = MAL_COUNT_OF(breaches) };
-    struct CMUnitTest tests[BREACHES + 1];
+    struct CMUnitTest tests[BREACHES + 2];
     for (size_t i = 0; i < BREACHES; i++)
         tests[i] = (struct CMUnitTest){breaches[i].name, is_seen, NULL, NULL, (void *)&breaches[i]};
     tests[BREACHES] = (struct CMUnitTest)cmocka_unit_test(errors_count_as_written);
+    tests[BREACHES + 1] = (struct CMUnitTest)cmocka_unit_test(pages_of_arenas_are_shared_out);
     return cmocka_run_group_tests(tests, gc_by_hand, NULL);
 }

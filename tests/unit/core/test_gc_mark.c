@@ -279,6 +279,80 @@ static void make_graph(uint64_t *random) {
     root[1] = NULL;
 }
 
+/* Objects of one size, side by side, that point to those beside them: to where they begin, into
+ * them, and behind them. */
+enum { NEIGHBOURS = 700 };
+struct neighbours {
+    uintptr_t object[NEIGHBOURS];
+    bool reached[NEIGHBOURS];
+    size_t bytes, words;
+};
+
+static int neighbour_at(const struct neighbours *all, uintptr_t address) {
+    for (int i = 0; i < NEIGHBOURS; i++)
+        if (address - all->object[i] < all->bytes)
+            return i;
+    return -1;
+}
+
+static uintptr_t beside(const struct neighbours *all, int i, uint64_t *random) {
+    int64_t to = i - 12 + (int64_t)seeded_below(random, 25);
+    uintptr_t start = all->object[to < 0 || to >= NEIGHBOURS ? i : to];
+    return seeded_below(random, 3) ? start : start + seeded_below(random, 2 * all->bytes);
+}
+
+static void link_neighbours(struct neighbours *all, size_t bytes, uint64_t *random) {
+    for (int i = 0; i < NEIGHBOURS; i++)
+        all->object[i] = (uintptr_t)mallard_gc_alloc(bytes - 8, NULL);
+    all->bytes = mallard_gc_size((void *)all->object[0]);
+    all->words = all->bytes / sizeof(uintptr_t);
+    for (int i = 0; i < NEIGHBOURS; i++)
+        for (int e = 0; e < 3; e++)
+            if (seeded_below(random, 5) < 2)
+                ((uintptr_t *)all->object[i])[seeded_below(random, all->words)] =
+                    beside(all, i, random);
+}
+
+/* What is reached, as plainly as can be; returns how many. */
+static uint64_t reach(struct neighbours *all, uintptr_t address) {
+    static int stack[NEIGHBOURS];
+    int depth = 0;
+    uint64_t count = 0;
+    memset(all->reached, 0, sizeof all->reached);
+    stack[depth++] = neighbour_at(all, address);
+    all->reached[stack[0]] = true;
+    while (depth > 0) {
+        const uintptr_t *word = (uintptr_t *)all->object[stack[--depth]];
+        count++;
+        for (size_t w = 0; w < all->words; w++) {
+            int to = neighbour_at(all, word[w]);
+            if (to >= 0 && !all->reached[to]) {
+                all->reached[to] = true;
+                stack[depth++] = to;
+            }
+        }
+    }
+    return count;
+}
+
+static void neighbours_lead_to_each_other(void **state) {
+    (void)state;
+    static const size_t sizes[] = {16, 32, 48, 80, 112, 176, 240, 256, 448, 512, 576, 1024, 2048};
+    static struct neighbours all;
+    uint64_t random = seeded_start(21);
+    for (size_t i = 0; i < 10 * (sizeof sizes / sizeof *sizes); i++) {
+        link_neighbours(&all, sizes[i % (sizeof sizes / sizeof *sizes)], &random);
+        root[0] = (void *)(all.object[seeded_below(&random, NEIGHBOURS)] +
+                           (seeded_below(&random, 2) ? 0 : all.bytes - 1));
+        uint64_t count = reach(&all, (uintptr_t)root[0]);
+        collect();
+        assert_seeded(mal_gc_heap_counters().marked_bytes == count * all.bytes);
+        for (int n = 0; n < NEIGHBOURS; n++)
+            assert_seeded((mallard_gc_base((void *)all.object[n]) != NULL) == all.reached[n]);
+        drop_all();
+    }
+}
+
 static void *help(void *unused) {
     struct mal_gc_worker *worker = mal_gc_worker_take();
     while (!mal_gc_mark_is_done())
@@ -523,6 +597,7 @@ int main(void) {
         cmocka_unit_test(neighbours_keep_their_bits),
         cmocka_unit_test(types_of_one_class_mix),
         cmocka_unit_test(arrays_grow),
+        cmocka_unit_test(neighbours_lead_to_each_other),
         cmocka_unit_test(many_threads_mark_what_one_does),
         cmocka_unit_test(budgets_are_kept),
         cmocka_unit_test(pages_are_scanned_again),

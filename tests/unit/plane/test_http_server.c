@@ -134,6 +134,51 @@ static void test_serves_until_stopped(void **state) {
     http_server_stop(NULL);
 }
 
+/* A source whose answer takes until the test says so. */
+static int gate[2];
+
+static int wait_at_gate(void *context, const struct http_ask *one, http_process_visit *visit,
+                        void *visit_context) {
+    char byte;
+    (void)context;
+    (void)one;
+    (void)visit;
+    (void)visit_context;
+    return read(gate[0], &byte, 1) == 1 ? -ENOENT : -EIO;
+}
+
+static void await_threads(const _Atomic unsigned *threads, unsigned wanted) {
+    for (double end = now_s() + 20; atomic_load(threads) != wanted && now_s() < end;)
+        usleep(1000);
+    assert_int_equal(atomic_load(threads), wanted);
+}
+
+static void test_a_stop_that_will_not_wait_for_an_answer(void **state) {
+    struct http_options options = options_for("127.0.0.1:0");
+    static _Atomic unsigned threads;
+    (void)state;
+    assert_int_equal(pipe(gate), 0);
+    options.source.open = wait_at_gate;
+    options.threads = &threads;
+    struct http_server *server = start(&options);
+    assert_int_equal(atomic_load(&threads), 3);
+    int fd = connect_to(server);
+    send_text(fd, "GET /debug/pprof/heap HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    usleep(100000); /* until a worker has it; one that has not ends at once, which is noticed */
+    double before = now_s();
+    assert_int_equal(http_server_stop_within(server, 50000000), -ETIMEDOUT);
+    assert_true(now_s() - before < 10);
+    await_threads(&threads, 2); /* the loop waits for the worker */
+    assert_int_equal(http_server_stop_within(server, 0), -ETIMEDOUT);
+    assert_int_equal(write(gate[1], "", 1), 1);
+    assert_int_equal(http_server_stop_within(server, 20000000000u), 0);
+    assert_int_equal(atomic_load(&threads), 0);
+    assert_int_equal(http_server_stop_within(NULL, 0), 0);
+    close(fd);
+    close(gate[0]);
+    close(gate[1]);
+}
+
 static void test_all_kinds_of_addresses(void **state) {
     static const char *const addresses[] = {"127.0.0.1:0", "[::1]:0", "localhost:0",
                                             "unix:/tmp/mallard-test.sock"};
@@ -682,7 +727,9 @@ static int exposed_guest(void) {
     struct http_server *server;
     char answer[ANSWER_BYTES];
     forbid_close_range();
+    static _Atomic unsigned threads;
     options.flags = HTTP_GUEST;
+    options.threads = &threads;
     if (http_server_start(&options, &server, problem) < 0)
         return 1;
     if (ask(server, "GET /debug/pprof/heap", "", answer) != 200)
@@ -696,6 +743,10 @@ static int exposed_guest(void) {
     usleep(300000);
     if (cpu_s() - before > 0.1)
         return 4;
+    for (double end = now_s() + 20; atomic_load(&threads) != 0 && now_s() < end;)
+        usleep(1000);
+    if (atomic_load(&threads) != 0)
+        return 6; /* nobody is left, so nobody is counted */
     http_server_stop(server);
     return fcntl(reused, F_GETFD) >= 0 ? 0 : 5;
 }
@@ -757,6 +808,7 @@ int main(void) {
 #define SCENE(name) cmocka_unit_test_setup_teardown(name, scene_begin, scene_end)
     const struct CMUnitTest tests[] = {
         SCENE(test_serves_until_stopped),
+        SCENE(test_a_stop_that_will_not_wait_for_an_answer),
         SCENE(test_all_kinds_of_addresses),
         SCENE(test_start_fails_with_a_sentence),
         SCENE(test_open_addresses_with_token_or_on_ones_own_word),

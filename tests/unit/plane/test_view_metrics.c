@@ -245,16 +245,20 @@ static void test_stat_text(void **state) {
     struct view_process processes[3];
     struct view_buffer out = {0};
     three_processes(processes);
-    assert_int_equal(view_stat_text(&processes[0], &out), 0);
+    assert_int_equal(view_stat_text(&processes[0], NULL, &out), 0);
     assert_non_null(strstr(out.data, "/usr/bin/example  running, up 1h2m"));
-    assert_non_null(strstr(out.data, "live objects                 41 MiB\n"));
+    assert_non_null(strstr(out.data, "live objects                   41 MiB\n"));
     view_buffer_reset(&out);
-    assert_int_equal(view_stat_text(&processes[2], &out), 0);
+    assert_int_equal(view_stat_text(&processes[2], NULL, &out), 0);
     assert_non_null(strstr(out.data, "/opt/a \"b\"\\c?d"));
-    assert_non_null(strstr(out.data, "gone without an exit"));
+    assert_non_null(strstr(out.data, "gone without an exit, last seen after"));
+    view_buffer_reset(&out);
+    assert_int_equal(view_stat_text(&processes[2], "killed by SIGKILL", &out), 0);
+    assert_null(strstr(out.data, "gone without an exit"));
+    assert_non_null(strstr(out.data, "killed by SIGKILL, last seen after"));
     processes[0].stats = (struct mal_box_stats){0};
     view_buffer_reset(&out);
-    assert_int_equal(view_stat_text(&processes[0], &out), 0);
+    assert_int_equal(view_stat_text(&processes[0], NULL, &out), 0);
     assert_non_null(strstr(out.data, "nothing was published yet"));
     assert_null(strstr(out.data, "memory limit"));
     view_buffer_free(&out);
@@ -292,29 +296,29 @@ static void assert_lines(const char *text, const char *const *lines) {
 static void test_stat_collector(void **state) {
     (void)state;
     static const char *const lines[] = {
-        "  collected heap             29.6 MiB\n",
-        "  next collection at         52.4 MiB\n",
-        "  collections                       2 (1 forced)\n",
-        "  live at the last one       26.2 MiB\n",
-        "  last pause                 0.220 ms\n",
-        "  all pauses                 0.318 ms (0.159 ms on average)\n",
-        "  CPU time for collecting       2.7 %\n",
-        "  collector tables           11.1 MiB\n",
+        "  collected heap               29.6 MiB\n",
+        "  next collection at           52.4 MiB\n",
+        "  collections                         2 (1 forced)\n",
+        "  live at the last one         26.2 MiB\n",
+        "  last pause                   0.220 ms\n",
+        "  all pauses                   0.318 ms (0.159 ms on average)\n",
+        "  CPU time for collecting         2.7 %\n",
+        "  collector tables             11.1 MiB\n",
         NULL};
     struct view_process processes[3];
     struct view_buffer out = {0};
     three_processes(processes);
-    assert_int_equal(view_stat_text(&processes[0], &out), 0);
+    assert_int_equal(view_stat_text(&processes[0], NULL, &out), 0);
     assert_lines(out.data, lines);
     processes[0].stats.value[MAL_STAT_NUM_GC] = 0;
     processes[0].stats.value[MAL_STAT_NEXT_GC] = INT64_MAX;
     view_buffer_reset(&out);
-    assert_int_equal(view_stat_text(&processes[0], &out), 0);
-    assert_non_null(strstr(out.data, "  next collection at          no size\n"));
+    assert_int_equal(view_stat_text(&processes[0], NULL, &out), 0);
+    assert_non_null(strstr(out.data, "  next collection at            no size\n"));
     assert_null(strstr(out.data, "pause"));
     forget_collector(&processes[0].stats);
     view_buffer_reset(&out);
-    assert_int_equal(view_stat_text(&processes[0], &out), 0);
+    assert_int_equal(view_stat_text(&processes[0], NULL, &out), 0);
     assert_null(strstr(out.data, "collect"));
     assert_null(strstr(out.data, "forced"));
     view_buffer_free(&out);

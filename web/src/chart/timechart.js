@@ -53,7 +53,7 @@ function Readout({ series, index, events, counts }) {
             <span class="mark-up" aria-hidden="true">
               ▲
             </span>{' '}
-            gc <span class="mono">{counts.gc}</span>
+            collections <span class="mono">{counts.gc}</span>
           </li>
         )}
         {counts.scav > 0 && (
@@ -61,7 +61,7 @@ function Readout({ series, index, events, counts }) {
             <span class="mark-down" aria-hidden="true">
               ▼
             </span>{' '}
-            scav <span class="mono">{counts.scav}</span>
+            returned to the system <span class="mono">{counts.scav}</span>
           </li>
         )}
       </ul>

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Names of the family that many an allocator lacks.
+ *
+ * Where another malloc comes before ours (LD_PRELOAD="libjemalloc.so libmallard.so"), the program
+ * gets its malloc and its free; but from us what that one does not define, as from libc. libc's
+ * reallocarray calls whichever realloc comes first, and so do these: an object must go back to
+ * whoever made it. Of C++ the same holds for delete with a size or an alignment; those are too hot
+ * for a detour, so they come to us, and their objects prove to be foreign in the end.
+ *
+ * SYNCHRONIZATION. None.
+ */
+#include "front/lacking.h"
+#include "mallard/mallard.h"
+#include "os/alias.h"
+#include "os/vm.h"
+
+#include "base/bits.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+void *mal_first_reallocarray(void *pointer, size_t count, size_t bytes);
+void *mal_first_pvalloc(size_t bytes);
+void mal_first_cfree(void *pointer);
+void mal_first_free_sized(void *pointer, size_t bytes);
+void mal_first_free_aligned_sized(void *pointer, size_t alignment, size_t bytes);
+
+MAL_HIDDEN void *mal_first_reallocarray(void *pointer, size_t count, size_t bytes) {
+    size_t total;
+    if (__builtin_mul_overflow(count, bytes, &total)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return realloc(pointer, total);
+}
+
+MAL_HIDDEN void *mal_first_pvalloc(size_t bytes) {
+    size_t page_bytes = mal_vm_page_bytes();
+    if (bytes > PTRDIFF_MAX) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return memalign(page_bytes, mal_round_up(mal_max(bytes, 1), page_bytes));
+}
+
+MAL_HIDDEN void mal_first_cfree(void *pointer) {
+    free(pointer);
+}
+
+MAL_HIDDEN void mal_first_free_sized(void *pointer, size_t bytes) {
+    (void)bytes;
+    free(pointer);
+}
+
+MAL_HIDDEN void mal_first_free_aligned_sized(void *pointer, size_t alignment, size_t bytes) {
+    (void)alignment;
+    (void)bytes;
+    free(pointer);
+}
+
+bool mal_first_free(void *pointer) {
+    void (*first)(void *) = MAL_FIRST(free, mallard_free);
+    if (first == mallard_free)
+        return false;
+    first(pointer);
+    return true;
+}
+
+MAL_ALIAS(reallocarray, mal_first_reallocarray);
+MAL_ALIAS(pvalloc, mal_first_pvalloc);
+MAL_ALIAS(cfree, mal_first_cfree);
+MAL_ALIAS(free_sized, mal_first_free_sized);
+MAL_ALIAS(free_aligned_sized, mal_first_free_aligned_sized);

@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Two allocators preloaded at once, in either order, and a loader that cannot load ours.
+
+    beside.py LIBRARY FOLDER MALLARD
+
+FOLDER holds the program `beside` and libother.so, an allocator that lacks what others often lack and
+ends whoever gives it what is not its own. Others are used where the machine has them.
+"""
+import glob
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+LIBRARY, FOLDER, MALLARD = (str(pathlib.Path(path).resolve()) for path in sys.argv[1:4])
+PROGRAM, OTHER = f"{FOLDER}/beside", f"{FOLDER}/libother.so"
+LOADER = "/lib64/ld-linux-x86-64.so.2"
+ASKS = '#include <stdio.h>\n#include <stdlib.h>\nint main(void) { const char *p = getenv("LD_PRELOAD"); puts(p ? p : "none"); }\n'
+passed = failed = 0
+
+
+def judge(good, what, said=""):
+    global passed, failed
+    passed, failed = passed + bool(good), failed + (not good)
+    print(f"{'ok  ' if good else 'FAIL'} {what}{'' if good else f': {said}'}", flush=True)
+
+
+def run(argv, boxes, preload=None):
+    environment = {"PATH": os.environ["PATH"], "MALLARD_DIR": boxes, "LC_ALL": "C"}
+    if preload:
+        environment["LD_PRELOAD"] = preload
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60, check=False, cwd=boxes)
+    return done.returncode, done.stdout, done.stderr
+
+
+def check_pairs(boxes):
+    others = [OTHER, *glob.glob("/usr/lib/*/libjemalloc.so.2"), *glob.glob("/usr/lib/*/libmimalloc.so.2*")[:1],
+              *glob.glob("/usr/lib/*/libtcmalloc_minimal.so.4")]
+    for argv in ([PROGRAM], ["ls", "/"], ["sort", "-R", "/dev/null"], [sys.executable, "-c", "print(sum(range(9999)))"]):
+        plain = run(argv, boxes)
+        for other in others:
+            for preload in (f"{other}:{LIBRARY}", f"{LIBRARY}:{other}"):
+                under = run(argv, boxes, preload)
+                names = " before ".join(os.path.basename(path) for path in preload.split(":"))
+                judge(under == plain, f"{os.path.basename(argv[0])}, {names}", f"{under} instead of {plain}")
+
+
+def check_musl(boxes):
+    """Its loader ends a program that it cannot preload ours into. A link of that name will do here."""
+    if not os.path.exists(LOADER):
+        print("skip musl: no loader to stand in for its own")
+        return
+    loader, program = f"{boxes}/ld-musl-x86_64.so.1", f"{boxes}/asks"
+    os.symlink(LOADER, loader)
+    pathlib.Path(f"{program}.c").write_text(ASKS, encoding="ascii")
+    subprocess.run(["gcc", f"{program}.c", "-o", program, f"-Wl,--dynamic-linker={loader}"], check=True)
+    status, out, err = run([MALLARD, "run", "--http", "off", "--", program], boxes)
+    judge((status, out) == (0, "none\n"), "a program of musl's runs, without the library", (status, out, err))
+    judge(err.count("\n") == 1 and "uses musl's loader" in err, "and one sentence says so", err)
+    before = run([MALLARD, "run", "--http", "off", "--quiet", "--", program], boxes, OTHER)
+    judge(before == (0, f"{OTHER}\n", ""), "what was to be preloaded stays so", before)
+
+
+def main():
+    with tempfile.TemporaryDirectory(prefix="mallard-beside.") as boxes:
+        check_pairs(boxes)
+        check_musl(boxes)
+    print(f"{passed} passed, {failed} failed")
+    return failed != 0
+
+
+sys.exit(main())
