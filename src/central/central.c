@@ -36,6 +36,7 @@
  */
 #define EMPTY_CLASS_BYTES (256u << 10)
 #define EMPTY_ALL_BYTES (16u << 20)
+#define EMPTY_OBJECT_BYTES (64u << 10) /* the span of a larger object is not kept */
 
 static struct central centrals[MAL_CLASS_COUNT] = {
     [0 ... MAL_CLASS_COUNT - 1] = {.lock = MAL_LOCK_INIT(MAL_RANK_CENTRAL)},
@@ -283,10 +284,14 @@ static void gather(struct mal_span *span, struct gathered *gathered, unsigned in
     gathered->bits |= 1ull << index % 64;
 }
 
-/* The first one is kept whatever its size: a class that swings by one object must not make and
- * unmake its span each time. Near a memory limit the others are not. */
+/* The first one is kept, or a class that swings by one object would make and unmake its span each
+ * time. Near a memory limit the others are not. A span of one object of more than 64 KiB takes
+ * longer to touch than to make, and kept by its class its pages are in the way of larger objects.
+ */
 static bool may_keep_empty(const struct central *central, uint32_t class) {
     uint64_t kept = central->empty_spans * span_bytes(class);
+    if (mal_class[class].size_bytes > EMPTY_OBJECT_BYTES)
+        return false;
     return central->empty_spans == 1 || kept <= mal_limit_share_now(EMPTY_CLASS_BYTES) ||
            mal_central_empty_bytes() + empty_bytes_to_add(central) <=
                mal_limit_share_now(EMPTY_ALL_BYTES);

@@ -24,7 +24,6 @@
 
 #define TRANSFER_BATCHES 4u
 #define TRANSFER_OBJECTS_MIN 64u /* unless so many would be more than TRANSFER_BYTES_MAX */
-#define TRANSFER_LARGE_OBJECTS_MIN 4u
 #define TRANSFER_BYTES_MAX (256u << 10)
 
 size_t mal_transfer_take(struct central *central, void **ret_objects, size_t count) {
@@ -40,8 +39,7 @@ static void ensure_array(struct central *central, uint32_t class) {
     if (central->transfer_capacity > 0)
         return;
     size_t capacity = mal_max((size_t)info->batch * TRANSFER_BATCHES, TRANSFER_OBJECTS_MIN);
-    capacity = mal_min(capacity,
-                       mal_max(TRANSFER_BYTES_MAX / info->size_bytes, TRANSFER_LARGE_OBJECTS_MIN));
+    capacity = mal_min(capacity, mal_max(TRANSFER_BYTES_MAX / info->size_bytes, 1));
     central->transfer = mal_meta_alloc(capacity * sizeof(void *), MAL_META_CACHE);
     if (central->transfer)
         central->transfer_capacity = (uint32_t)capacity;

@@ -39,6 +39,11 @@ static void tell_limit_locked(void) {
     mal_limit_note_pages(mal_heap.stats.inuse_pages + mal_heap.stats.free_pages);
 }
 
+uint64_t mal_heap_resident_locked(void) {
+    uint64_t pages = mal_heap.stats.inuse_pages + mal_heap.stats.free_pages;
+    return pages - mal_min(pages, mal_limit_holes_bytes() >> MAL_PAGE_SHIFT);
+}
+
 /* Counts a change of `pages` pages from idle to in use; `released` of them had no memory. */
 static void count_taken_locked(size_t pages, size_t released) {
     mal_heap.stats.inuse_pages += pages;

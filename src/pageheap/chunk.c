@@ -90,12 +90,51 @@ uint32_t mal_chunk_find(const struct mal_chunk *chunk, uint32_t pages) {
     return MAL_CHUNK_PAGES;
 }
 
+static unsigned ones_at_low_end(uint64_t bits) {
+    return ~bits ? (unsigned)__builtin_ctzll(~bits) : 64;
+}
+
+/* A run goes on over a word, whose bit i says that page i cannot be had. */
+static bool extend_run(struct mal_chunk_run *run, size_t first_page, uint64_t taken,
+                       size_t wanted) {
+    for (unsigned at = 0; at < 64;) {
+        uint64_t rest = taken >> at;
+        unsigned clear = rest ? (unsigned)__builtin_ctzll(rest) : 64 - at;
+        run->pages += clear;
+        at += clear;
+        if (run->pages >= wanted)
+            return true;
+        if (at < 64) {
+            at += ones_at_low_end(taken >> at);
+            *run = (struct mal_chunk_run){first_page + at, 0};
+        }
+    }
+    return false;
+}
+
+bool mal_chunk_find_with_memory(const struct mal_chunk *chunk, size_t first_page, size_t wanted,
+                                struct mal_chunk_run *run) {
+    for (uint32_t word = 0; word < MAL_CHUNK_WORDS; word++)
+        if (extend_run(run, first_page + word * 64, chunk->used[word] | chunk->released[word],
+                       wanted))
+            return true;
+    return false;
+}
+
 /* Calls for each word that [first, first + pages) touches, with the mask of its bits. */
 #define FOR_EACH_MASK(first, pages, word, mask)                                                    \
     for (uint32_t at_ = (first), left_ = (pages), word, once_, step_;                              \
          left_ > 0 && (word = at_ / 64, step_ = (uint32_t)mal_min(64 - at_ % 64, left_), 1);       \
          at_ += step_, left_ -= step_)                                                             \
         for (uint64_t mask = (once_ = 1, mal_mask(at_ % 64, step_)); once_; once_ = 0)
+
+uint32_t mal_chunk_count_released(const struct mal_chunk *chunk, uint32_t first, uint32_t pages) {
+    uint32_t released = 0;
+    FOR_EACH_MASK(first, pages, word, mask) {
+        released += (uint32_t)__builtin_popcountll(chunk->released[word] & mask);
+    }
+    return released;
+}
 
 uint32_t mal_chunk_take(struct mal_chunk *chunk, uint32_t first, uint32_t pages) {
     uint32_t released = 0;

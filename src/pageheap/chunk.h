@@ -9,6 +9,8 @@
 #ifndef MAL_PAGEHEAP_CHUNK_H
 #define MAL_PAGEHEAP_CHUNK_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define MAL_CHUNK_PAGES 512u
@@ -28,6 +30,18 @@ struct mal_chunk_runs mal_chunk_measure(const struct mal_chunk *chunk);
 
 /* The first page of the first run of `pages` free pages, MAL_CHUNK_PAGES when there is none. */
 uint32_t mal_chunk_find(const struct mal_chunk *chunk, uint32_t pages);
+
+/* Goes on over a chunk from a run of pages that ended with the one before it, until a run of free
+ * pages that have memory is long enough. True when one is; the run may reach into the next chunk
+ * otherwise. */
+struct mal_chunk_run {
+    size_t first, pages;
+};
+bool mal_chunk_find_with_memory(const struct mal_chunk *chunk, size_t first_page, size_t wanted,
+                                struct mal_chunk_run *run);
+
+/* Of a range those pages that were released. */
+uint32_t mal_chunk_count_released(const struct mal_chunk *chunk, uint32_t first, uint32_t pages);
 
 /* Ranges lie inside the chunk and are not empty. `take` returns how many of the pages had been
  * released; it clears those marks. */

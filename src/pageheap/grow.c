@@ -2,9 +2,18 @@
  *
  * The page heap: where a span finds its pages, and how the heap becomes larger.
  *
- * Path up: the lowest run that fits; when there is none and the caller may, whole chunks more at
- * the heap's end, and the same again. Path down: none; the heap never becomes smaller, only its
- * memory goes back.
+ * Path up: the lowest run that fits, or if some of its memory would have to come from the OS while
+ * that much lies idle, the lowest near by that has all of it; when there is none and the caller
+ * may, whole chunks more at the heap's end, and the same again. Path down: none; the heap never
+ * becomes smaller, only its memory goes back.
+ *
+ * What others keep for themselves (caches, spans without an object, pages inside spans) costs
+ * memory only when the heap takes more from the OS than it ever had. So that much is licensed:
+ *     resident <= licensed, or growth was allowed
+ * Whoever may not let the heap grow finds nothing beyond, and has others make room first
+ * (central/holes.c). A license is rounded up to whole chunks and never ends; it also becomes larger
+ * by a sixty-fourth whenever it was asked for, so a heap that swings about its license asks less
+ * and less often.
  *
  * SYNCHRONIZATION: under the page heap's lock throughout, the system call too: who waits for it
  * wants what it brings.
@@ -22,6 +31,8 @@
 #include <errno.h>
 
 #define GROW_ATTEMPTS 64u
+#define LICENSE_SHARE 64u
+#define LICENSE_PAGES ((512u << 10) / MAL_PAGE_BYTES)
 #define SKIP_PAGES ((64u << 20) / MAL_PAGE_BYTES) /* how far to jump over a foreign mapping */
 
 /* Maps `pages` at the heap's end. When something else lies there, skips over it; when there is no
@@ -63,9 +74,38 @@ static bool grow_locked(size_t pages) {
     return true;
 }
 
+/* The same run, or one elsewhere that has all its memory. */
+static size_t with_memory_locked(size_t page, size_t pages) {
+    if (mal_heap.stats.free_pages < pages)
+        return page;
+    size_t other = mal_pages_find_with_memory(pages, page / MAL_CHUNK_PAGES);
+    return other == MAL_NO_PAGE ? page : other;
+}
+
+/* Room was made, or not: the heap may have what it needs, and a little more each time, so that one
+ * whose use swings makes room a bounded number of times. */
+static void license_locked(uint64_t needed_pages) {
+    uint64_t more = mal_max(mal_heap.licensed_pages / LICENSE_SHARE, LICENSE_PAGES);
+    mal_heap.licensed_pages =
+        mal_max(mal_heap.licensed_pages + more, mal_round_up(needed_pages, MAL_CHUNK_PAGES));
+}
+
+static size_t within_license_locked(size_t page, size_t pages, enum mal_growth growth) {
+    size_t released = mal_pages_released_in(page, pages);
+    if (released == 0)
+        return page;
+    page = with_memory_locked(page, pages);
+    uint64_t needed = mal_heap_resident_locked() + mal_pages_released_in(page, pages);
+    if (needed > mal_heap.licensed_pages && growth == MAL_GROWTH_REFUSED)
+        return MAL_NO_PAGE;
+    if (growth == MAL_GROWTH_ALLOWED)
+        license_locked(needed);
+    return page;
+}
+
 size_t mal_heap_find_locked(size_t pages, enum mal_growth growth) {
     size_t page = mal_pages_find(pages);
     if (page == MAL_NO_PAGE && growth == MAL_GROWTH_ALLOWED && grow_locked(pages))
         page = mal_pages_find(pages);
-    return page;
+    return page == MAL_NO_PAGE ? page : within_license_locked(page, pages, growth);
 }

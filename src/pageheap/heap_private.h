@@ -37,6 +37,7 @@ struct mal_heap {
     size_t fresh_page; /* no page from here on was ever taken */
     struct mal_pageheap_stats stats;
     uint64_t peak_pages;     /* most that were ever in use */
+    uint64_t licensed_pages; /* that may be resident before others are asked to make room */
     uint64_t swapped_pages;  /* returned as surplus and not used again yet */
     uint64_t conceded_pages; /* more that may lie free: returning it again and again costs more */
     struct mal_heap_run borrowed[MAL_HEAP_BORROWERS];
@@ -46,11 +47,14 @@ extern MAL_HIDDEN struct mal_heap mal_heap;
 
 /* ---- grow.c ---- */
 
-/* The first page of a free run, in the heap as it is or, where that is allowed, larger.
- * MAL_NO_PAGE: none. */
+/* The first page of a free run, in the heap as it is or, where that is allowed, larger. "As it is"
+ * is its memory as well as its pages: see grow.c. MAL_NO_PAGE: none. */
 size_t mal_heap_find_locked(size_t pages, enum mal_growth growth);
 
 /* ---- books.c ---- */
+
+/* Pages of the heap that are there: in use less holes, or idle and not released. */
+uint64_t mal_heap_resident_locked(void);
 
 /* Idle pages go to a user, and are his; returns how many of them had no memory. */
 size_t mal_heap_use_pages_locked(size_t first, size_t pages);

@@ -32,6 +32,13 @@ int mal_pages_add(size_t first_page, size_t pages);
 /* First fit by address; MAL_NO_PAGE when no run is long enough. Changes nothing. */
 size_t mal_pages_find(size_t pages);
 
+/* The first run at or behind a chunk's first page that is long enough and has its memory
+ * altogether, of the next 256 MiB; MAL_NO_PAGE when there is none. Changes nothing. */
+size_t mal_pages_find_with_memory(size_t pages, size_t chunk);
+
+/* How many pages of a free range were released. */
+size_t mal_pages_released_in(size_t first_page, size_t pages);
+
 /* The range must be free. Returns how many of its pages had been released. */
 size_t mal_pages_take(size_t first_page, size_t pages);
 void mal_pages_give(size_t first_page, size_t pages);

@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 #define MAL_SPAN_OBJECTS_MAX 512u
-#define MAL_SPAN_HOLES_MAX 256u /* units of 4 KiB in the longest class span */
+#define MAL_SPAN_HOLES_MAX 64u /* units of 4 KiB in the longest class span */
 
 enum mal_span_state { MAL_SPAN_CENTRAL = 1, MAL_SPAN_LARGE = 2, MAL_SPAN_GC = 3 };
 

@@ -23,6 +23,7 @@
 
 #include "base/atomic.h"
 #include "base/bits.h"
+#include "base/check.h"
 #include "meta/classes.h"
 #include "meta/memory.h"
 #include "meta/pagemap.h"
@@ -59,6 +60,8 @@ int mal_states_init(void) {
         return -ENOMEM;
     mal_states_shared = (struct mal_states_shared){(uintptr_t)next, units * UNIT_BYTES};
     for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++) {
+        MAL_CHECK(mal_class[class].span_pages <= MAL_SPAN_HOLES_MAX * 4096u / MAL_PAGE_BYTES,
+                  "a class span has a bit for each of its OS pages");
         shared[class] = next;
         fill(next, &mal_class[class]);
         next += units_of(class) * UNIT_BYTES;

@@ -119,6 +119,22 @@ static void the_transfer_cache_is_last_in_first_out(void **state) {
     mal_central_flush(5);
 }
 
+/* Of objects above 64 KiB only what the transfer cache has room for stays with the class. */
+static void spans_of_large_objects_are_not_kept(void **state) {
+    (void)state;
+    uint32_t small = mal_class_for(64u << 10), large = mal_class_for(96u << 10);
+    void *batch[8];
+    for (uint32_t class = small; class <= large; class ++) {
+        for (int i = 0; i < 8; i++)
+            assert_int_equal(mal_central_take(class, &batch[i], 1), 1);
+        mal_central_give(class, batch, 8);
+        struct mal_central_stats stats = mal_central_stats(class);
+        assert_int_equal(stats.spans, class == small ? 8 : stats.transfer_objects);
+        assert_in_range(stats.transfer_objects, 1, 4);
+        mal_central_flush(class);
+    }
+}
+
 static void spans_hand_out_their_lowest_objects(void **state) {
     (void)state;
     void *batch[64];
@@ -303,6 +319,7 @@ int main(void) {
         cmocka_unit_test(objects_are_in_one_place_at_a_time),
         cmocka_unit_test(a_flush_returns_every_span),
         cmocka_unit_test(the_transfer_cache_is_last_in_first_out),
+        cmocka_unit_test(spans_of_large_objects_are_not_kept),
         cmocka_unit_test(spans_hand_out_their_lowest_objects),
         cmocka_unit_test(whole_spans_hand_out_every_object_in_order),
         cmocka_unit_test(spans_without_an_object_out_are_counted),

@@ -649,6 +649,71 @@ static void what_does_not_fit_goes_back(void **state) {
     everything_back_is_nothing_in_use(state);
 }
 
+static struct mal_span *try_large(size_t pages, enum mal_growth growth) {
+    return mal_pageheap_new_large_span(pages * MAL_PAGE_BYTES, MAL_PAGE_BYTES, growth);
+}
+
+/* Two at a time, each longer than the gaps before it: leaves a gap and a wall of one page. */
+static struct mal_span *leave_a_gap(size_t pages) {
+    struct mal_span *gap = large(pages);
+    struct mal_span *wall = large(pages);
+    mal_pageheap_free_span(gap);
+    assert_true(mal_pageheap_resize_large(wall, MAL_PAGE_BYTES));
+    mal_scavenger_release_all();
+    return wall;
+}
+
+/* As much as was ever there at once may be there again without anybody making room. More may not,
+ * until growth was allowed, though there are pages for it. */
+static void no_more_at_once_than_ever_without_room_being_made(void **state) {
+    (void)state;
+    enum { GAPS = 16, PAGES = 4096, MORE = 16 };
+    struct mal_span *wall[GAPS];
+    struct mal_span *span[GAPS];
+    int count = 0;
+    for (int i = 0; i < GAPS; i++)
+        wall[i] = leave_a_gap(PAGES + MORE * (size_t)i);
+    uint64_t mapped_pages = mal_pageheap_stats().mapped_pages;
+    while (count < GAPS && (span[count] = try_large(PAGES, MAL_GROWTH_REFUSED)))
+        count++;
+    assert_in_range(count, 2, GAPS - 2);
+    span[count] = try_large(PAGES, MAL_GROWTH_ALLOWED);
+    assert_non_null(span[count]);
+    assert_int_equal(mal_pageheap_stats().mapped_pages, mapped_pages);
+    mal_pageheap_free_span(span[count]);
+    mal_scavenger_release_all();
+    span[count] = try_large(PAGES, MAL_GROWTH_REFUSED);
+    assert_non_null(span[count]);
+    for (int i = 0; i <= count; i++)
+        mal_pageheap_free_span(span[i]);
+    for (int i = 0; i < GAPS; i++)
+        mal_pageheap_free_span(wall[i]);
+    check_equation();
+}
+
+/* A run whose memory went back is passed over while one that has all of it is there. */
+static void runs_that_have_their_memory_come_first(void **state) {
+    (void)state;
+    mal_scavenger_release_all();
+    struct mal_span *low = large(100), *wall = large(1), *high = large(100), *end = large(1);
+    const char *low_base = low->base;
+    const char *high_base = high->base;
+    size_t cursor = mal_pageheap_top_chunk(), first;
+    mal_pageheap_free_span(low);
+    mal_scavenger_release_all();
+    mal_pageheap_free_span(high);
+    struct mal_span *span = large(100);
+    assert_ptr_equal(span->base, high_base);
+    assert_int_equal(mal_pageheap_borrow(1, &cursor, &first), 0);
+    struct mal_span *other = large(100);
+    assert_ptr_equal(other->base, low_base);
+    mal_pageheap_free_span(other);
+    mal_pageheap_free_span(span);
+    mal_pageheap_free_span(wall);
+    mal_pageheap_free_span(end);
+    check_equation();
+}
+
 /* A buffer that comes and goes is given back a few times, then kept. */
 static void what_is_wanted_again_is_conceded(void **state) {
     (void)state;
@@ -675,6 +740,8 @@ static void the_goal_is_above_the_peak_by_the_swing_and_a_tenth_at_most(void **s
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_does_not_fit_goes_back), /* while nothing is conceded yet */
+        cmocka_unit_test(runs_that_have_their_memory_come_first), /* while all is free */
+        cmocka_unit_test(no_more_at_once_than_ever_without_room_being_made),
         cmocka_unit_test(spans_come_and_go),
         cmocka_unit_test(everything_back_is_nothing_in_use),
         cmocka_unit_test(all_idle_memory_can_be_released),

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The radix tree against one array of bools over eighty chunks with a hole: first fit by address,
- * counts of released pages, the search from above.
+ * the first fit that has its memory, counts of released pages, the search from above.
  *
  * The pages here have no memory behind them: this tier never touches one.
  */
+#include "base/bits.h"
 #include "meta/pagemap.h"
 #include "pageheap/chunk.h"
 #include "pageheap/pages.h"
@@ -102,6 +103,32 @@ static void check_free_behind(uint64_t *random) {
     assert_seeded(mal_pages_free_behind(origin + page, most) == (wanted < most ? wanted : most));
 }
 
+static size_t model_find_with_memory(size_t pages, size_t chunk) {
+    size_t run = 0;
+    size_t limit = mal_min(PAGES, (chunk + 64) * MAL_CHUNK_PAGES);
+    for (size_t page = chunk * MAL_CHUNK_PAGES; page < limit; page++) {
+        run = model[page] == RESIDENT ? run + 1 : 0;
+        if (run == pages)
+            return origin + page + 1 - pages;
+    }
+    return MAL_NO_PAGE;
+}
+
+static void check_with_memory(uint64_t *random) {
+    size_t pages = 1 + seeded_size(random, 10);
+    size_t chunk = seeded_below(random, CHUNKS);
+    size_t found = mal_pages_find_with_memory(pages, origin / MAL_CHUNK_PAGES + chunk);
+    assert_seeded(found == model_find_with_memory(pages, chunk));
+}
+
+static void check_released(uint64_t *random) {
+    size_t first = seeded_below(random, PAGES);
+    size_t pages = run_of(first, is_free);
+    if (pages > 0)
+        assert_seeded(mal_pages_released_in(origin + first, pages) ==
+                      count(first, pages, RELEASED));
+}
+
 static void add_all_but_the_hole(void) {
     memset(model, RELEASED, sizeof model);
     set(HOLE_FIRST * MAL_CHUNK_PAGES, (HOLE_LIMIT - HOLE_FIRST) * MAL_CHUNK_PAGES, ABSENT);
@@ -134,6 +161,8 @@ static void random_steps_match_the_model(void **state) {
         else
             give_back(&random);
         check_free_behind(&random);
+        check_with_memory(&random);
+        check_released(&random);
     }
 }
 
