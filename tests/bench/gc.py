@@ -134,6 +134,18 @@ def ratio(results, row, key, other):
     return ours / theirs if ours is not None and theirs else None
 
 
+def beyond_go(results, row):
+    """Points of a hundred between the shares of CPU that collecting takes."""
+    ours, gos = of(results, row, "gc_percent"), of(results, row, "gc_percent", "go")
+    return None if ours is None or gos is None else ours - gos
+
+
+def collecting_to_go(results, row):
+    """CPU seconds: the share is one of all CPUs for as long as the program ran."""
+    share, wall = ratio(results, row, "gc_percent", "go"), ratio(results, row, "seconds", "go")
+    return None if share is None or wall is None else share * wall
+
+
 def judged(results):
     found = [
         ("trees, wall to the better of Go and Boehm", 0.7, over_best(results, "trees", "seconds")),
@@ -144,8 +156,10 @@ def judged(results):
         ("pauses in trees, p99 ms", 0.5, of(results, "trees", "pause_p99_ms")),
         ("pauses, large live heap, p99 ms", 1.5, of(results, "live", "pause_p99_ms")),
         ("pauses, large live heap, longest ms", 5, of(results, "live", "pause_max_ms")),
-        ("GC share of CPU in trees, % beyond Go's", 0, None if of(results, "trees", "gc_percent") is None or of(results, "trees", "gc_percent", "go") is None
-         else of(results, "trees", "gc_percent") - of(results, "trees", "gc_percent", "go")),
+        ("GC share of CPU in trees, % beyond Go's", 0, beyond_go(results, "trees")),
+        ("GC share, two threads, % beyond Go's", 0, beyond_go(results, "trees2")),
+        ("CPU seconds of collecting in trees, to Go's", 1.0, collecting_to_go(results, "trees")),
+        ("CPU seconds, two threads, to Go's", 1.0, collecting_to_go(results, "trees2")),
         ("lru, longest pause ms", 5, of(results, "lru", "pause_max_ms")),
     ]
     live, after = of(results, "spike", "live_kib"), of(results, "spike", "after_kib")
