@@ -425,12 +425,15 @@ static void pages_of_arenas_are_shared_out(void **state) {
     struct mal_gc_worker *worker;
     unsigned shares = 0;
     (void)state;
+    if (memory_has_a_shadow()) /* the arena starts a thread, which marking here does not stop */
+        skip();
     struct mallard_arena *arena = mallard_arena_new();
     words = mallard_arena_alloc(arena, ARENA_BYTES, NULL);
     assert_non_null(words);
     struct pair *found[OBJECTS];
     for (size_t i = 0; i < OBJECTS; i++)
         found[i] = new_pair(NULL);
+    root[0] = arena; /* or the sweep ends it, on another thread */
     assert_true(mal_gc_dirty_protect(&run));
     begin();
     mark_all();
@@ -449,6 +452,7 @@ static void pages_of_arenas_are_shared_out(void **state) {
     mal_gc_heap_end_mark();
     mal_gc_heap_before_mark();
     mallard_arena_free(arena);
+    root[0] = NULL;
     fake_scan_error = 0;
 }
 
