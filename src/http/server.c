@@ -172,6 +172,21 @@ static int begin_service(struct http_server *server) {
     return http_workers_start(WORKERS, &hooks, &server->service.workers);
 }
 
+/* Forgets the number before it is free for the program: a child forked later closes what it finds
+ * noted, see http_server_forget. */
+static void close_noted(int *fd) {
+    int number = *fd;
+    *fd = -1;
+    if (number >= 0)
+        close(number);
+}
+
+static void stop_daemon(struct http_loop *loop) {
+    loop->epoll_fd = -1;
+    if (loop->daemon != NULL)
+        MHD_stop_daemon(loop->daemon);
+}
+
 /* Sends what is ready to be sent and closes. Workers stop first: they resume what they held, and
  * the library must not be stopped while a connection is suspended. */
 static void end_service(struct http_server *server) {
@@ -184,17 +199,14 @@ static void end_service(struct http_server *server) {
     for (int i = 0; server->loop.daemon != NULL && i < FLUSH_TURNS; i++)
         MHD_run(server->loop.daemon);
     http_connections_cut_all(&server->service.connections);
-    if (server->loop.daemon != NULL)
-        MHD_stop_daemon(server->loop.daemon);
+    stop_daemon(&server->loop);
     if (server->options.symbols == NULL)
         view_symbols_destroy(server->service.context.symbols);
     http_scrapers_destroy(server->service.context.scrapers);
-    if (server->loop.listen_fd >= 0) {
+    if (server->loop.listen_fd >= 0)
         http_endpoint_remove(&server->endpoint);
-        close(server->loop.listen_fd);
-    }
-    if (server->service.wake_fd >= 0)
-        close(server->service.wake_fd);
+    close_noted(&server->loop.listen_fd);
+    close_noted(&server->service.wake_fd);
 }
 
 static void report(struct http_server *server, enum state state, int error) {
@@ -360,9 +372,9 @@ int http_server_stop_within(struct http_server *server, uint64_t patience_ns) {
 void http_server_forget(struct http_server *server) {
     if (server == NULL || server->own_table || atomic_load(&server->service.lost))
         return;
-    close(server->loop.listen_fd);
-    close(server->service.wake_fd);
-    close(server->loop.epoll_fd);
+    close_noted(&server->loop.listen_fd);
+    close_noted(&server->service.wake_fd);
+    close_noted(&server->loop.epoll_fd);
 }
 
 const char *http_server_address(const struct http_server *server) {

@@ -256,19 +256,29 @@ def check_rights(scene):
         ours.wait()
 
 
+IDLE_MOST = 10  # where the machine is busy some are late with their last allocation, and have a box
+
+
+def is_listed(scene, pid):
+    return re.search(rf"^ +{pid}  running", scene.run("ps").stdout, re.M)
+
+
 def check_idle(scene):
     """Who allocates nothing after its first 20 ms has no box, unless it asked for one."""
     library = os.path.join(os.path.dirname(scene.mallard), "libmallard.so.0")
     env = dict(scene.env, LD_PRELOAD=library)
-    idle = subprocess.Popen(["sleep", "600"], env=env)
+    programs = [subprocess.Popen(["sleep", "600"], env=env) for _ in range(IDLE_MOST)]
     eager = subprocess.Popen(["sleep", "600"], env=dict(env, MALLARD_EAGER="1"))
     try:
-        listed = live.wait_until(lambda: re.search(rf"^ +{eager.pid}  running", scene.run("ps").stdout, re.M), 10)
+        listed = live.wait_until(lambda: is_listed(scene, eager.pid), 10)
         scene.checks.check("MALLARD_EAGER=1: an idle process has a box", listed, scene.run("ps").stdout)
-        scene.checks.check("without it it has none", str(idle.pid) not in scene.run("ps").stdout)
-        scene.expect("and check says so", ["check", str(idle.pid)], 1, out="ok +libmallard is loaded in it\n(.*\n)*.*has none yet: it has hardly allocated\n$")
+        idle = next((one for one in programs if not is_listed(scene, one.pid)), None)
+        scene.checks.check("without it it has none", idle is not None, scene.run("ps").stdout)
+        if idle is not None:
+            scene.expect("and check says so", ["check", str(idle.pid)], 1,
+                         out="ok +libmallard is loaded in it\n(.*\n)*.*has none yet: it has hardly allocated\n$")
     finally:
-        for program in (idle, eager):
+        for program in programs + [eager]:
             program.kill()
             program.wait()
 

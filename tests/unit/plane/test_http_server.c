@@ -179,6 +179,45 @@ static void test_a_stop_that_will_not_wait_for_an_answer(void **state) {
     close(gate[1]);
 }
 
+/* Numbers that the server gave back are the program's: a child forked before the server is stopped
+ * again must not close them. 0: it has not. */
+static int forgets_what_it_gave_back(struct http_server *ended) {
+    int fds[16];
+    for (size_t i = 0; i < COUNT(fds); i++)
+        fds[i] = open("/dev/null", O_RDONLY);
+    http_server_forget(ended);
+    for (size_t i = 0; i < COUNT(fds); i++)
+        if (fcntl(fds[i], F_GETFD) < 0)
+            return 1;
+    return 0;
+}
+
+static void test_a_child_leaves_what_an_ended_server_gave_back(void **state) {
+    struct http_options options = options_for("127.0.0.1:0");
+    static _Atomic unsigned threads;
+    int status;
+    (void)state;
+    assert_int_equal(pipe(gate), 0);
+    options.source.open = wait_at_gate;
+    options.threads = &threads;
+    struct http_server *server = start(&options);
+    int fd = connect_to(server);
+    send_text(fd, "GET /debug/pprof/heap HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    usleep(100000); /* until a worker has it; one that has not ends at once, which is noticed */
+    assert_int_equal(http_server_stop_within(server, 50000000), -ETIMEDOUT);
+    assert_int_equal(write(gate[1], "", 1), 1);
+    await_threads(&threads, 0);
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(forgets_what_it_gave_back(server));
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    assert_int_equal(http_server_stop_within(server, 20000000000u), 0);
+    close(fd);
+    close(gate[0]);
+    close(gate[1]);
+}
+
 static void test_all_kinds_of_addresses(void **state) {
     static const char *const addresses[] = {"127.0.0.1:0", "[::1]:0", "localhost:0",
                                             "unix:/tmp/mallard-test.sock"};
@@ -809,6 +848,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         SCENE(test_serves_until_stopped),
         SCENE(test_a_stop_that_will_not_wait_for_an_answer),
+        SCENE(test_a_child_leaves_what_an_ended_server_gave_back),
         SCENE(test_all_kinds_of_addresses),
         SCENE(test_start_fails_with_a_sentence),
         SCENE(test_open_addresses_with_token_or_on_ones_own_word),
