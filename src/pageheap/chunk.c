@@ -121,6 +121,15 @@ bool mal_chunk_find_with_memory(const struct mal_chunk *chunk, size_t first_page
     return false;
 }
 
+uint32_t mal_chunk_memory_at_end(const struct mal_chunk *chunk) {
+    for (uint32_t word = MAL_CHUNK_WORDS; word-- > 0;) {
+        uint64_t taken = chunk->used[word] | chunk->released[word];
+        if (taken != 0)
+            return MAL_CHUNK_PAGES - (word * 64 + mal_log2_floor(taken) + 1);
+    }
+    return MAL_CHUNK_PAGES;
+}
+
 /* Calls for each word that [first, first + pages) touches, with the mask of its bits. */
 #define FOR_EACH_MASK(first, pages, word, mask)                                                    \
     for (uint32_t at_ = (first), left_ = (pages), word, once_, step_;                              \

@@ -40,6 +40,9 @@ struct mal_chunk_run {
 bool mal_chunk_find_with_memory(const struct mal_chunk *chunk, size_t first_page, size_t wanted,
                                 struct mal_chunk_run *run);
 
+/* The length of the run of free pages that have memory at a chunk's end. */
+uint32_t mal_chunk_memory_at_end(const struct mal_chunk *chunk);
+
 /* Of a range those pages that were released. */
 uint32_t mal_chunk_count_released(const struct mal_chunk *chunk, uint32_t first, uint32_t pages);
 

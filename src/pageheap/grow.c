@@ -9,11 +9,16 @@
  *
  * What others keep for themselves (caches, spans without an object, pages inside spans) costs
  * memory only when the heap takes more from the OS than it ever had. So that much is licensed:
- *     resident <= licensed, or growth was allowed
+ *     a span is taken => resident <= licensed, or growth was allowed
+ *     licensed <= mapped
  * Whoever may not let the heap grow finds nothing beyond, and has others make room first
  * (central/holes.c). A license is rounded up to whole chunks and never ends; it also becomes larger
  * by a sixty-fourth whenever it was asked for, so a heap that swings about its license asks less
- * and less often.
+ * and less often. What maps pages asks for those: were it to add its share as well, a large heap
+ * that grows by chunks would license many times itself, and never make room again.
+ *
+ * What becomes resident in place (holes that are filled, a large span that grows) asks nobody; it
+ * is seen when the next span is taken.
  *
  * SYNCHRONIZATION: under the page heap's lock throughout, the system call too: who waits for it
  * wants what it brings.
@@ -34,6 +39,8 @@
 #define LICENSE_SHARE 64u
 #define LICENSE_PAGES ((512u << 10) / MAL_PAGE_BYTES)
 #define SKIP_PAGES ((64u << 20) / MAL_PAGE_BYTES) /* how far to jump over a foreign mapping */
+
+enum shortage { SHORT_OF_PAGES, SHORT_OF_LICENSE };
 
 /* Maps `pages` at the heap's end. When something else lies there, skips over it; when there is no
  * memory, there is none behind it either. */
@@ -82,15 +89,22 @@ static size_t with_memory_locked(size_t page, size_t pages) {
     return other == MAL_NO_PAGE ? page : other;
 }
 
-/* Room was made, or not: the heap may have what it needs, and a little more each time, so that one
- * whose use swings makes room a bounded number of times. */
-static void license_locked(uint64_t needed_pages) {
-    uint64_t more = mal_max(mal_heap.licensed_pages / LICENSE_SHARE, LICENSE_PAGES);
-    mal_heap.licensed_pages =
-        mal_max(mal_heap.licensed_pages + more, mal_round_up(needed_pages, MAL_CHUNK_PAGES));
+/* Room was made, or not: the heap may have what it needs. Where it mapped pages it may use them, so
+ * that it is not asked for twice; where it is its license that was asked for, it may have a little
+ * more each time, so that one whose use swings makes room a bounded number of times. More than is
+ * mapped cannot be resident, nor licensed. */
+static void license_locked(uint64_t needed_pages, enum shortage shortage) {
+    uint64_t licensed = mal_heap.licensed_pages;
+    if (shortage == SHORT_OF_LICENSE)
+        licensed += mal_max(licensed / LICENSE_SHARE, LICENSE_PAGES);
+    else
+        needed_pages += MAL_CHUNK_PAGES;
+    licensed = mal_max(licensed, mal_round_up(needed_pages, MAL_CHUNK_PAGES));
+    mal_heap.licensed_pages = mal_min(licensed, mal_heap.stats.mapped_pages);
 }
 
-static size_t within_license_locked(size_t page, size_t pages, enum mal_growth growth) {
+static size_t within_license_locked(size_t page, size_t pages, enum mal_growth growth,
+                                    enum shortage shortage) {
     size_t released = mal_pages_released_in(page, pages);
     if (released == 0)
         return page;
@@ -99,13 +113,16 @@ static size_t within_license_locked(size_t page, size_t pages, enum mal_growth g
     if (needed > mal_heap.licensed_pages && growth == MAL_GROWTH_REFUSED)
         return MAL_NO_PAGE;
     if (growth == MAL_GROWTH_ALLOWED)
-        license_locked(needed);
+        license_locked(needed, shortage);
     return page;
 }
 
 size_t mal_heap_find_locked(size_t pages, enum mal_growth growth) {
+    enum shortage shortage = SHORT_OF_LICENSE;
     size_t page = mal_pages_find(pages);
-    if (page == MAL_NO_PAGE && growth == MAL_GROWTH_ALLOWED && grow_locked(pages))
+    if (page == MAL_NO_PAGE && growth == MAL_GROWTH_ALLOWED && grow_locked(pages)) {
         page = mal_pages_find(pages);
-    return page == MAL_NO_PAGE ? page : within_license_locked(page, pages, growth);
+        shortage = SHORT_OF_PAGES;
+    }
+    return page == MAL_NO_PAGE ? page : within_license_locked(page, pages, growth, shortage);
 }

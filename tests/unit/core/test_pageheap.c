@@ -653,10 +653,18 @@ static struct mal_span *try_large(size_t pages, enum mal_growth growth) {
     return mal_pageheap_new_large_span(pages * MAL_PAGE_BYTES, MAL_PAGE_BYTES, growth);
 }
 
+/* As callers do it: growth is allowed to who was refused. */
+static struct mal_span *large_with_room(size_t pages) {
+    struct mal_span *span = try_large(pages, MAL_GROWTH_REFUSED);
+    span = span ? span : try_large(pages, MAL_GROWTH_ALLOWED);
+    assert_non_null(span);
+    return span;
+}
+
 /* Two at a time, each longer than the gaps before it: leaves a gap and a wall of one page. */
 static struct mal_span *leave_a_gap(size_t pages) {
-    struct mal_span *gap = large(pages);
-    struct mal_span *wall = large(pages);
+    struct mal_span *gap = large_with_room(pages);
+    struct mal_span *wall = large_with_room(pages);
     mal_pageheap_free_span(gap);
     assert_true(mal_pageheap_resize_large(wall, MAL_PAGE_BYTES));
     mal_scavenger_release_all();
@@ -688,6 +696,26 @@ static void no_more_at_once_than_ever_without_room_being_made(void **state) {
         mal_pageheap_free_span(span[i]);
     for (int i = 0; i < GAPS; i++)
         mal_pageheap_free_span(wall[i]);
+    check_equation();
+}
+
+/* A heap that maps chunk by chunk has no more licensed than it had at once, however often it grew.
+ */
+static void growing_often_licenses_no_more(void **state) {
+    (void)state;
+    enum { GAPS = 600, PAGES = 512 };
+    static struct mal_span *wall[GAPS], *span[GAPS];
+    int count = 0;
+    for (int i = 0; i < GAPS; i++)
+        wall[i] = leave_a_gap(PAGES + (size_t)i);
+    while (count < GAPS && (span[count] = try_large(PAGES, MAL_GROWTH_REFUSED)))
+        count++;
+    assert_in_range(count, 1, GAPS / 2);
+    while (count-- > 0)
+        mal_pageheap_free_span(span[count]);
+    for (int i = 0; i < GAPS; i++)
+        mal_pageheap_free_span(wall[i]);
+    mal_scavenger_release_all();
     check_equation();
 }
 
@@ -742,6 +770,7 @@ int main(void) {
         cmocka_unit_test(what_does_not_fit_goes_back), /* while nothing is conceded yet */
         cmocka_unit_test(runs_that_have_their_memory_come_first), /* while all is free */
         cmocka_unit_test(no_more_at_once_than_ever_without_room_being_made),
+        cmocka_unit_test(growing_often_licenses_no_more),
         cmocka_unit_test(spans_come_and_go),
         cmocka_unit_test(everything_back_is_nothing_in_use),
         cmocka_unit_test(all_idle_memory_can_be_released),
