@@ -34,8 +34,9 @@
 #include "os/lock.h"
 
 #define MIN_WORK_BYTES (256u << 10) /* a sixth of a millisecond where objects are small */
-#define MOST_WORK_BYTES (1u << 20)  /* at a time: near the goal all that is left would be owed */
-#define AHEAD_MOST_BYTES (4 << 20)  /* that a thread has paid for and not allocated yet */
+#define MOST_WORK_BYTES (1u << 20)  /* at a time, or for large requests as follows */
+#define MOST_WORK_PER_BYTE 16
+#define AHEAD_MOST_BYTES (4 << 20) /* that a thread has paid for and not allocated yet */
 #define WAIT_NS 2000000u
 
 static int64_t credit_bytes;
@@ -114,9 +115,10 @@ static void wait_for_credit(void) {
 }
 
 /* All is scanned: what is left of the cycle is none of the allocating thread's business, unless the
- * heap would outgrow meanwhile how far a goal is stretched. */
+ * heap would outgrow its goal meanwhile. What is allocated then lives until the next cycle, whose
+ * goal is the larger for it. */
 static bool is_nothing_left(void) {
-    return mal_gc_mark_is_done() && mal_gc_heap_levels().live_bytes <= mal_gc_pace_most();
+    return mal_gc_mark_is_done() && mal_gc_heap_levels().live_bytes <= mal_gc_pace_goal();
 }
 
 /* Beyond the goal each allocation looks anew. */
@@ -146,6 +148,12 @@ static int64_t earn(int64_t work) {
     return done;
 }
 
+/* Near the goal all that is left would be owed by one allocation: it owes it, but pays by and by.
+ * Large ones would be through before that came to anything. */
+static int64_t most_work(uint64_t bytes) {
+    return (int64_t)mal_max(MOST_WORK_BYTES, bytes * MOST_WORK_PER_BYTE);
+}
+
 /* The debt is in allocated bytes, negative when the thread paid ahead. When next to no work seems
  * to be left, the least that is done would pay for gigabytes; written pages may bring more work. */
 static void pay(struct mal_gc_thread *thread, uint64_t bytes) {
@@ -158,7 +166,8 @@ static void pay(struct mal_gc_thread *thread, uint64_t bytes) {
         return;
     struct mal_gc_assist_ratio ratio = mal_gc_pace_ratio();
     double owed = (double)thread->assist_debt_bytes * ratio.work_per_byte;
-    int64_t work = owed < (double)MOST_WORK_BYTES ? (int64_t)owed : (int64_t)MOST_WORK_BYTES;
+    int64_t most = most_work(bytes);
+    int64_t work = owed < (double)most ? (int64_t)owed : most;
     int64_t earned = earn(work > MIN_WORK_BYTES ? work : (int64_t)MIN_WORK_BYTES);
     double left = (double)thread->assist_debt_bytes - (double)earned * ratio.bytes_per_work;
     int64_t ahead = ahead_most_bytes();

@@ -34,8 +34,8 @@ static struct mal_gc_plan plan;
 static uint64_t stack_bytes, globals_bytes; /* as last scanned; pace_lock */
 static uint64_t arena_bytes;                /* to be scanned, as a cycle last saw them; pace_lock */
 
-static uint64_t trigger = UINT64_MAX, goal = UINT64_MAX, most = UINT64_MAX; /* snapshots */
-static uint64_t work_per_byte, bytes_per_work;                              /* bits of doubles */
+static uint64_t trigger = UINT64_MAX, goal = UINT64_MAX; /* snapshots */
+static uint64_t work_per_byte, bytes_per_work;           /* bits of doubles */
 
 /* ---- numbers in ---- */
 
@@ -70,9 +70,8 @@ static double double_of(uint64_t bits) {
 
 static void publish_locked(void) {
     mal_store_relaxed(&goal, mal_gc_pacer_goal(&pacer));
-    mal_store_relaxed(&most, mal_gc_pacer_most(&pacer));
     mal_store_relaxed(&trigger, mal_gc_pacer_trigger(&pacer));
-    MAL_ASSERT(trigger <= goal && goal <= most);
+    MAL_ASSERT(trigger <= goal);
 }
 
 /* The limit's own place is the page heap; here it is looked at whenever it matters. */
@@ -89,10 +88,6 @@ uint64_t mal_gc_pace_trigger(void) {
 
 uint64_t mal_gc_pace_goal(void) {
     return mal_load_relaxed(&goal);
-}
-
-uint64_t mal_gc_pace_most(void) {
-    return mal_load_relaxed(&most);
 }
 
 struct mal_gc_assist_ratio mal_gc_pace_ratio(void) {

@@ -137,8 +137,6 @@ void mal_gc_pace_init(void);
 /* Snapshots for allocating threads. UINT64_MAX: never. */
 uint64_t mal_gc_pace_trigger(void);
 uint64_t mal_gc_pace_goal(void);
-/* While marking: where who allocates waits for its end. goal <= most */
-uint64_t mal_gc_pace_most(void);
 struct mal_gc_assist_ratio mal_gc_pace_ratio(void);
 int mal_gc_pace_percent(void);
 /* Returns what was in force before. */

@@ -128,16 +128,6 @@ uint64_t mal_gc_pacer_goal(const struct mal_gc_pacer *pacer) {
     return find_goal(pacer).bytes;
 }
 
-/* Where allocation waits for the mark, come what may: as far as a goal is stretched. Not beyond
- * what a memory limit leaves, be it that the goal is there already. */
-uint64_t mal_gc_pacer_most(const struct mal_gc_pacer *pacer) {
-    uint64_t goal = mal_gc_pacer_goal(pacer);
-    if (pacer->percent <= 0)
-        return goal;
-    uint64_t most = bytes_of((double)goal * (1 + pacer->percent / 100.0));
-    return mal_max(mal_min(most, limit_goal(pacer)), goal);
-}
-
 /* What is allocated between trigger and goal stays until the next cycle, garbage or not, and raises
  * its goal. That is the price of marking without assists. Where the program allocates so fast that
  * there will be assists in any case, less and less is paid: from a runway of 30 % on, which is the

@@ -63,8 +63,6 @@ void mal_gc_pacer_observe(struct mal_gc_pacer *pacer, const struct mal_gc_pacer_
 void mal_gc_pacer_commit(struct mal_gc_pacer *pacer, const struct mal_gc_pacer_heap *heap);
 /* UINT64_MAX: never. */
 uint64_t mal_gc_pacer_goal(const struct mal_gc_pacer *pacer);
-/* goal <= most <= (1 + percent / 100) * goal: how far the heap may go while marking ends. */
-uint64_t mal_gc_pacer_most(const struct mal_gc_pacer *pacer);
 uint64_t mal_gc_pacer_trigger(const struct mal_gc_pacer *pacer);
 
 struct mal_gc_plan {
