@@ -126,12 +126,12 @@ $(REPLACED_LIBS): $(OUT)/tests/bin/conformance/lib/lib%.so: tests/conformance/li
 	$(Q)$(CC) -O1 -g -fPIC -shared -Wall -Wextra -DNAME=$* $< -o $@
 $(OUT)/tests/bin/conformance/replaced: $(REPLACED_LIBS)
 
-# An allocator that is not ours.
-OTHER_LIB := $(OUT)/tests/bin/conformance/libother.so
-$(OTHER_LIB): tests/conformance/lib/other_malloc.c
+# Allocators that are not ours: one of its own, and one that asks the next.
+OTHER_LIBS := $(patsubst %,$(OUT)/tests/bin/conformance/lib%.so,other forwarding)
+$(OTHER_LIBS): $(OUT)/tests/bin/conformance/lib%.so: tests/conformance/lib/%_malloc.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) -O1 -g -fPIC -shared -fno-builtin -Wall -Wextra $< -o $@
-$(OUT)/tests/bin/conformance/beside: $(OTHER_LIB)
+$(OUT)/tests/bin/conformance/beside: $(OTHER_LIBS) $(OUT)/tests/bin/conformance/death/foreign_stack
 
 $(OUT)/tests/bin/stress/gc_hardships: $(OUT)/tests/bin/stress/lib/gc_tls.so
 $(OUT)/tests/bin/stress/torture: tests/stress/model.h

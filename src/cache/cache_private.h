@@ -110,7 +110,7 @@ static inline void mal_cache_announce(uint64_t *counter, size_t count) {
 /* ---- shelf.c ---- */
 
 /* Gives back what lies on the CPU's shelf of the class, or only if the shelf was not used since the
- * last call that was not for all. Any thread. */
+ * last call of that kind. Any thread. */
 void mal_shelf_drain(unsigned cpu, uint32_t class, enum mal_drain drain);
 
 /* Of one class over all CPUs: ever taken, ever given, there now. Any thread. */

@@ -9,7 +9,7 @@
  * keep sharing their class's table, too (pageheap/states.c).
  *
  * A shelf is one cache line for each class and CPU: SLOTS places for an object. Which CPU it is, is
- * a hint; beyond SHELVES they share.
+ * a hint; beyond SHELVES they share, and the first of them that is in use looks after the shelf.
  *
  * Path up: the next sample. Path down: the drains of the CPU's cache, which say START again and
  * give to the central list.
@@ -50,8 +50,10 @@ struct shelf {
 };
 
 static struct shelf shelves[SHELVES][MAL_CLASS_COUNT];
-static uint64_t seen[SHELVES][MAL_CLASS_COUNT]; /* all that was given at the last look; rule 3 */
-static uint64_t drained[MAL_CLASS_COUNT];       /* rule 2 */
+static uint64_t drained[MAL_CLASS_COUNT]; /* rule 2 */
+
+/* All that was given at the last drain of each kind; rule 3. */
+static uint64_t seen[MAL_DRAIN_ALL][SHELVES][MAL_CLASS_COUNT];
 
 /* SLOTS, or 0 for a thread that has no CPU. */
 static unsigned slots_here(uint32_t class, struct slot **ret_slots) {
@@ -129,12 +131,27 @@ static void clear(struct shelf *shelf, uint32_t class) {
     }
 }
 
+/* Once a round is enough: who came second would find nothing new, and the shelf idle. */
+static bool looks_after_shelf(unsigned cpu) {
+    for (unsigned sharer = cpu % SHELVES; sharer < cpu; sharer += SHELVES)
+        if (mal_cache_cpu_is_populated(sharer))
+            return false;
+    return true;
+}
+
+/* Notes what was given; true when that is what it was when it was last noted. */
+static bool note_idle(uint64_t *noted, uint64_t given) {
+    bool idle = mal_load_relaxed(noted) == given;
+    mal_store_relaxed(noted, given);
+    return idle;
+}
+
 void mal_shelf_drain(unsigned cpu, uint32_t class, enum mal_drain drain) {
     struct shelf *shelf = &shelves[cpu % SHELVES][class];
     uint64_t given = given_to(shelf);
-    uint64_t before = mal_load_relaxed(&seen[cpu % SHELVES][class]);
-    mal_store_relaxed(&seen[cpu % SHELVES][class], given);
-    if (given > 0 && (drain == MAL_DRAIN_ALL || given == before))
+    if (given == 0 || (drain != MAL_DRAIN_ALL && !looks_after_shelf(cpu)))
+        return;
+    if (drain == MAL_DRAIN_ALL || note_idle(&seen[drain][cpu % SHELVES][class], given))
         clear(shelf, class);
 }
 
@@ -155,6 +172,7 @@ uint64_t mal_shelf_objects(uint32_t class) {
 
 uint64_t mal_shelf_taken(uint32_t class) {
     uint64_t given = mal_shelf_given(class);
-    uint64_t gone = mal_shelf_objects(class) + mal_load_acquire(&drained[class]);
+    uint64_t gone = mal_shelf_objects(class);
+    gone += mal_load_acquire(&drained[class]); /* after the slots; operands of + have no order */
     return given > gone ? given - gone : 0;
 }

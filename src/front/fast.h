@@ -46,17 +46,26 @@ MAL_FAST void *mal_alloc_aligned(size_t bytes, size_t alignment) {
     return mal_alloc(rounded);
 }
 
-MAL_FAST void mal_release(void *object) {
+/* `unusual` is a constant: mal_free_unusual or mal_delete_unusual. */
+MAL_FAST void mal_release_or(void *object, void (*unusual)(void *)) {
     uint64_t granule = mal_pagemap_granule(object);
     if (MAL_UNLIKELY(!mal_pagemap_covers(granule)))
-        return mal_free_unusual(object);
+        return unusual(object);
     uint64_t entry = mal_pagemap_entry(granule);
     uint8_t state = mal_load_relaxed(mal_entry_state(entry, granule));
     if (MAL_UNLIKELY(state != mal_state_start(granule) || mal_may_be_freed(object)))
-        return mal_free_unusual(object);
+        return unusual(object);
     mal_mark_freed(object);
     if (MAL_UNLIKELY(!mal_percpu_push(mal_entry_class(entry), object)))
         mal_free_full(object);
+}
+
+MAL_FAST void mal_release(void *object) {
+    mal_release_or(object, mal_free_unusual);
+}
+
+MAL_FAST void mal_delete(void *object) {
+    mal_release_or(object, mal_delete_unusual);
 }
 
 #endif

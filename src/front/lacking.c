@@ -8,6 +8,9 @@
  * whoever made it. Of C++ the same holds for delete with a size or an alignment; those are too hot
  * for a detour, so they come to us, and their objects prove to be foreign in the end.
  *
+ * What free gets is never passed on: another `free` comes before ours, so nobody reached ours but
+ * through that one (a wrapper that forwards to the next), which would forward it again, for ever.
+ *
  * SYNCHRONIZATION. None.
  */
 #include "front/lacking.h"

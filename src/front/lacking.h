@@ -8,7 +8,7 @@
 #include <stdbool.h>
 
 /* For a pointer that is certainly not ours: frees it by the `free` that the program gets, if that
- * is another one's. False when it is ours. No lock held. */
+ * is another one's. False when it is ours. Never for what came by our own `free`. No lock held. */
 bool mal_first_free(void *pointer);
 
 #endif

@@ -96,24 +96,24 @@ MAL_PUBLIC void *mallard_new_array_aligned_nothrow(size_t bytes, size_t alignmen
 
 void mallard_delete(void *object) MAL_CXX_NAME("_ZdlPv");
 MAL_PUBLIC void mallard_delete(void *object) {
-    mal_release(object);
+    mal_delete(object);
 }
 
 void mallard_delete_sized(void *object, MAL_UNUSED size_t bytes) MAL_CXX_NAME("_ZdlPvm");
 MAL_PUBLIC void mallard_delete_sized(void *object, MAL_UNUSED size_t bytes) {
-    mal_release(object);
+    mal_delete(object);
 }
 
 void mallard_delete_nothrow(void *object, MAL_UNUSED const void *tag)
     MAL_CXX_NAME("_ZdlPvRKSt9nothrow_t");
 MAL_PUBLIC void mallard_delete_nothrow(void *object, MAL_UNUSED const void *tag) {
-    mal_release(object);
+    mal_delete(object);
 }
 
 void mallard_delete_aligned(void *object, MAL_UNUSED size_t alignment)
     MAL_CXX_NAME("_ZdlPvSt11align_val_t");
 MAL_PUBLIC void mallard_delete_aligned(void *object, MAL_UNUSED size_t alignment) {
-    mal_release(object);
+    mal_delete(object);
 }
 
 void mallard_delete_sized_aligned(void *object, MAL_UNUSED size_t bytes,
@@ -121,7 +121,7 @@ void mallard_delete_sized_aligned(void *object, MAL_UNUSED size_t bytes,
     MAL_CXX_NAME("_ZdlPvmSt11align_val_t");
 MAL_PUBLIC void mallard_delete_sized_aligned(void *object, MAL_UNUSED size_t bytes,
                                              MAL_UNUSED size_t alignment) {
-    mal_release(object);
+    mal_delete(object);
 }
 
 void mallard_delete_aligned_nothrow(void *object, MAL_UNUSED size_t alignment,
@@ -129,29 +129,29 @@ void mallard_delete_aligned_nothrow(void *object, MAL_UNUSED size_t alignment,
     MAL_CXX_NAME("_ZdlPvSt11align_val_tRKSt9nothrow_t");
 MAL_PUBLIC void mallard_delete_aligned_nothrow(void *object, MAL_UNUSED size_t alignment,
                                                MAL_UNUSED const void *tag) {
-    mal_release(object);
+    mal_delete(object);
 }
 
 void mallard_delete_array(void *object) MAL_CXX_NAME("_ZdaPv");
 MAL_PUBLIC void mallard_delete_array(void *object) {
-    mal_release(object);
+    mal_delete(object);
 }
 
 void mallard_delete_array_sized(void *object, MAL_UNUSED size_t bytes) MAL_CXX_NAME("_ZdaPvm");
 MAL_PUBLIC void mallard_delete_array_sized(void *object, MAL_UNUSED size_t bytes) {
-    mal_release(object);
+    mal_delete(object);
 }
 
 void mallard_delete_array_nothrow(void *object, MAL_UNUSED const void *tag)
     MAL_CXX_NAME("_ZdaPvRKSt9nothrow_t");
 MAL_PUBLIC void mallard_delete_array_nothrow(void *object, MAL_UNUSED const void *tag) {
-    mal_release(object);
+    mal_delete(object);
 }
 
 void mallard_delete_array_aligned(void *object, MAL_UNUSED size_t alignment)
     MAL_CXX_NAME("_ZdaPvSt11align_val_t");
 MAL_PUBLIC void mallard_delete_array_aligned(void *object, MAL_UNUSED size_t alignment) {
-    mal_release(object);
+    mal_delete(object);
 }
 
 void mallard_delete_array_sized_aligned(void *object, MAL_UNUSED size_t bytes,
@@ -159,7 +159,7 @@ void mallard_delete_array_sized_aligned(void *object, MAL_UNUSED size_t bytes,
     MAL_CXX_NAME("_ZdaPvmSt11align_val_t");
 MAL_PUBLIC void mallard_delete_array_sized_aligned(void *object, MAL_UNUSED size_t bytes,
                                                    MAL_UNUSED size_t alignment) {
-    mal_release(object);
+    mal_delete(object);
 }
 
 void mallard_delete_array_aligned_nothrow(void *object, MAL_UNUSED size_t alignment,
@@ -167,5 +167,5 @@ void mallard_delete_array_aligned_nothrow(void *object, MAL_UNUSED size_t alignm
     MAL_CXX_NAME("_ZdaPvSt11align_val_tRKSt9nothrow_t");
 MAL_PUBLIC void mallard_delete_array_aligned_nothrow(void *object, MAL_UNUSED size_t alignment,
                                                      MAL_UNUSED const void *tag) {
-    mal_release(object);
+    mal_delete(object);
 }

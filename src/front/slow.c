@@ -322,31 +322,29 @@ static bool free_by_state(void *pointer) {
     return true;
 }
 
-void mal_free_unusual(void *pointer) {
-    if (!pointer || free_by_state(pointer))
-        return;
+/* False for a pointer that is wrong, or another allocator's. */
+static bool free_by_span(void *pointer) {
     struct pointer_facts facts = facts_of(pointer);
-    switch (facts.kind) {
-    case SAMPLED:
-        mal_init_check_fork();
-        free_sampled(pointer, facts.class);
-        return;
-    case LARGE:
-        mal_init_check_fork();
-        free_large(facts.span);
-        return;
-    case FOREIGN:
-        if (mal_init_tolerates_foreign(pointer)) {
-            mal_stats_count_foreign_free();
-            return;
-        }
-        break;
-    default:
-        break;
+    if (facts.kind == FOREIGN && mal_init_tolerates_foreign(pointer)) {
+        mal_stats_count_foreign_free();
+        return true;
     }
-    if (!lies_in_heap(pointer) && mal_first_free(pointer))
-        return;
-    misuse(pointer, "free");
+    if (facts.kind != SAMPLED && facts.kind != LARGE)
+        return false;
+    mal_init_check_fork();
+    facts.kind == LARGE ? free_large(facts.span) : free_sampled(pointer, facts.class);
+    return true;
+}
+
+void mal_free_unusual(void *pointer) {
+    if (pointer && !free_by_state(pointer) && !free_by_span(pointer))
+        misuse(pointer, "free");
+}
+
+void mal_delete_unusual(void *pointer) {
+    if (pointer && !free_by_state(pointer) && !free_by_span(pointer) &&
+        (lies_in_heap(pointer) || !mal_first_free(pointer)))
+        misuse(pointer, "free");
 }
 
 /* Size of a plain object in use; 0 for any other pointer. */

@@ -31,6 +31,10 @@ bool mal_alloc_is_zeroed(const void *object);
 /* A pointer that failed the fast path's test: NULL, sampled, large, foreign or wrong. */
 MAL_SLOW void mal_free_unusual(void *pointer);
 
+/* The same for C++'s delete, which may get what another allocator's malloc gave (front/lacking.c).
+ */
+MAL_SLOW void mal_delete_unusual(void *pointer);
+
 /* An object that was marked free, and that its CPU's cache has no room for. */
 MAL_SLOW void mal_free_full(void *object);
 

@@ -4,18 +4,20 @@
 
     beside.py LIBRARY FOLDER MALLARD
 
-FOLDER holds the program `beside` and libother.so, an allocator that lacks what others often lack and
-ends whoever gives it what is not its own. Others are used where the machine has them.
+FOLDER holds the programs `beside` and `death/foreign_stack`; libother.so, an allocator that lacks what
+others often lack and ends whoever gives it what is not its own; and libforwarding.so, which asks the
+next one. Others are used where the machine has them.
 """
 import glob
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
 
 LIBRARY, FOLDER, MALLARD = (str(pathlib.Path(path).resolve()) for path in sys.argv[1:4])
-PROGRAM, OTHER = f"{FOLDER}/beside", f"{FOLDER}/libother.so"
+PROGRAM, OTHER, FORWARDING = f"{FOLDER}/beside", f"{FOLDER}/libother.so", f"{FOLDER}/libforwarding.so"
 LOADER = "/lib64/ld-linux-x86-64.so.2"
 ASKS = '#include <stdio.h>\n#include <stdlib.h>\nint main(void) { const char *p = getenv("LD_PRELOAD"); puts(p ? p : "none"); }\n'
 passed = failed = 0
@@ -36,7 +38,7 @@ def run(argv, boxes, preload=None):
 
 
 def check_pairs(boxes):
-    others = [OTHER, *glob.glob("/usr/lib/*/libjemalloc.so.2"), *glob.glob("/usr/lib/*/libmimalloc.so.2*")[:1],
+    others = [OTHER, FORWARDING, *glob.glob("/usr/lib/*/libjemalloc.so.2"), *glob.glob("/usr/lib/*/libmimalloc.so.2*")[:1],
               *glob.glob("/usr/lib/*/libtcmalloc_minimal.so.4")]
     for argv in ([PROGRAM], ["ls", "/"], ["sort", "-R", "/dev/null"], [sys.executable, "-c", "print(sum(range(9999)))"]):
         plain = run(argv, boxes)
@@ -45,6 +47,15 @@ def check_pairs(boxes):
                 under = run(argv, boxes, preload)
                 names = " before ".join(os.path.basename(path) for path in preload.split(":"))
                 judge(under == plain, f"{os.path.basename(argv[0])}, {names}", f"{under} instead of {plain}")
+
+
+def check_foreign(boxes):
+    """Whoever forwards to us gets it said, and not the same pointer again."""
+    for preload in (f"{FORWARDING}:{LIBRARY}", f"{LIBRARY}:{FORWARDING}"):
+        status, out, err = run([f"{FOLDER}/death/foreign_stack"], boxes, preload)
+        names = " before ".join(os.path.basename(path) for path in preload.split(":"))
+        wanted = f"mallard: free({out.strip()}): foreign pointer: Mallard never gave it out\n"
+        judge((status, err) == (-signal.SIGABRT, wanted), f"a foreign pointer, {names}", (status, out, err))
 
 
 def check_musl(boxes):
@@ -66,6 +77,7 @@ def check_musl(boxes):
 def main():
     with tempfile.TemporaryDirectory(prefix="mallard-beside.") as boxes:
         check_pairs(boxes)
+        check_foreign(boxes)
         check_musl(boxes)
     print(f"{passed} passed, {failed} failed")
     return failed != 0

@@ -231,9 +231,13 @@ static void drain_here(unsigned cpu, enum mal_drain drain) {
     sched_setaffinity(0, sizeof all, &all);
 }
 
-static void drain_all_here(void) {
+static void drain_every_cpu(enum mal_drain drain) {
     for (unsigned cpu = 0; cpu < mal_cache_cpus(); cpu++)
-        drain_here(cpu, MAL_DRAIN_ALL);
+        drain_here(cpu, drain);
+}
+
+static void drain_all_here(void) {
+    drain_every_cpu(MAL_DRAIN_ALL);
 }
 
 /* A pair of calls after another is served by the CPU's own cache: nothing new is asked for. The
@@ -383,6 +387,27 @@ static void a_freed_sample_waits_for_the_next(void **state) {
     assert_true(mal_state_is_start(state_of(object)));
     assert_int_equal(mal_cache_stats(mal_class_for(704)).cached, 0);
     sched_setaffinity(0, sizeof cpus, &cpus);
+}
+
+/* However many CPUs share a shelf, and whatever else looked at it in between. */
+static void a_shelf_is_idle_after_a_whole_round(void **state) {
+    (void)state;
+    uint32_t class = mal_class_for(704);
+    drain_all_here();
+    cpu_set_t cpus = stay_on_one_cpu();
+    uint64_t rate = mallard_set_mem_profile_rate(1);
+    mallard_free(mallard_malloc(704)); /* a slab that is in use has a shelf */
+    mallard_free(mallard_malloc(704));
+    mallard_set_mem_profile_rate(rate);
+    sched_setaffinity(0, sizeof cpus, &cpus);
+    uint64_t waiting = mal_shelf_objects(class);
+    assert_true(waiting > 0);
+    drain_every_cpu(MAL_DRAIN_FOR_GROWTH);
+    assert_int_equal(mal_shelf_objects(class), waiting);
+    drain_every_cpu(MAL_DRAIN_IDLE);
+    assert_int_equal(mal_shelf_objects(class), waiting);
+    drain_every_cpu(MAL_DRAIN_IDLE);
+    assert_int_equal(mal_shelf_objects(class), 0);
 }
 
 static void shelves_keep_their_budget(void **state) {
@@ -629,6 +654,7 @@ static int run_all(const char *mode) {
         cmocka_unit_test(every_cpu_keeps_its_budget),
         cmocka_unit_test(counters_are_exact_where_all_is_sampled),
         cmocka_unit_test(a_freed_sample_waits_for_the_next),
+        cmocka_unit_test(a_shelf_is_idle_after_a_whole_round),
         cmocka_unit_test(shelves_keep_their_budget),
         cmocka_unit_test(a_drain_empties_everything),
         cmocka_unit_test(an_idle_drain_spares_what_is_in_use),
