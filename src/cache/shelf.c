@@ -38,7 +38,7 @@
 
 #define SHELVES 16u
 #define SLOTS 4u
-#define CLASS_BYTES 8192u
+#define CLASS_BYTES 4096u
 #define BUSY ((void *)1)
 
 struct slot {
@@ -62,8 +62,9 @@ static unsigned slots_here(uint32_t class, struct slot **ret_slots) {
     return cpu < 0 ? 0 : SLOTS;
 }
 
+/* Larger objects are few to a line of state bytes. */
 static unsigned limit_of(uint32_t class) {
-    return (unsigned)mal_clamp(CLASS_BYTES / mal_class[class].size_bytes, 1, SLOTS);
+    return (unsigned)mal_min(CLASS_BYTES / mal_class[class].size_bytes, SLOTS);
 }
 
 /* The object that was there, if there was one. The slot is the caller's then. */

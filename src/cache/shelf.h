@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 /* What the shelves of one CPU hold at most, all classes together, beside MAL_CACHE_BUDGET_BYTES. */
-#define MAL_SHELF_BUDGET_BYTES (2u << 20)
+#define MAL_SHELF_BUDGET_BYTES (256u << 10)
 
 /* An object of the class that was put there: marked as freed, its state byte SAMPLED, and counted
  * as allocated. NULL when there is none. Any thread. */
