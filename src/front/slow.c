@@ -68,9 +68,12 @@ static void *take(uint32_t class) {
 }
 
 /* Whether the object's state byte may be written, from now on at the latest. The span is looked at
- * only where the page map does not say it: most spans have had a sample before. */
+ * only where the page map does not say it: most spans have had a sample before. Acquire: who made
+ * the array has written it before. */
 static bool has_own_state(void *object) {
-    return mal_states_are_own(mal_pagemap_state(object)) ||
+    uint64_t granule = mal_pagemap_granule(object);
+    uint64_t entry = mal_load_acquire(&mal_pagemap.entry[granule >> MAL_GRANULES_PER_PAGE_SHIFT]);
+    return mal_states_are_own(mal_entry_state(entry, granule)) ||
            mal_pageheap_own_states(mal_pagemap_span_at(object));
 }
 
