@@ -131,7 +131,10 @@ OTHER_LIBS := $(patsubst %,$(OUT)/tests/bin/conformance/lib%.so,other forwarding
 $(OTHER_LIBS): $(OUT)/tests/bin/conformance/lib%.so: tests/conformance/lib/%_malloc.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) -O1 -g -fPIC -shared -fno-builtin -Wall -Wextra $< -o $@
-$(OUT)/tests/bin/conformance/beside: $(OTHER_LIBS) $(OUT)/tests/bin/conformance/death/foreign_stack
+$(OUT)/tests/bin/conformance/libpretending.so: tests/conformance/lib/pretending.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) -O1 -g -fPIC -shared -fno-builtin -Wall -Wextra $< -o $@
+$(OUT)/tests/bin/conformance/beside: $(OTHER_LIBS) $(OUT)/tests/bin/conformance/libpretending.so $(OUT)/tests/bin/conformance/death/foreign_stack
 
 $(OUT)/tests/bin/stress/gc_hardships: $(OUT)/tests/bin/stress/lib/gc_tls.so
 $(OUT)/tests/bin/stress/torture: tests/stress/model.h
@@ -204,7 +207,7 @@ CONFORMANCE_RUNS = \
   gc_linked='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/stress/gc_linked' \
   gc_strangers='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/stress/gc_strangers' \
   gc_uring='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/stress/gc_uring' \
-  gc_extras='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/conformance/gc_extras' \
+  $(foreach w,uffd none,gc_extras_$w='MALLARD_DEBUG=gcdirty=$w LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/conformance/gc_extras') \
   regressions='LD_PRELOAD=$(CORE_SO) $(OUT)/tests/bin/conformance/regressions' \
   vfork='LD_PRELOAD=$(CORE_SO) $(OUT)/tests/bin/conformance/vfork' \
   alone='python3 tests/conformance/alone.py $(CORE_SO) $(OUT)/tests/bin/conformance/alone $(OUT)/mallard' \
@@ -215,6 +218,7 @@ CONFORMANCE_RUNS = \
   stepped='python3 tests/conformance/stepped.py $(CORE_SO) $(OUT)/tests/bin/conformance/stepped' \
   limit='python3 tests/conformance/limit.py $(CORE_SO) $(OUT)/tests/bin/conformance $(OUT)/mallard' \
   faults='python3 tests/conformance/faults.py $(CORE_SO) $(OUT)/tests/bin/conformance' \
+  hostile='python3 tests/conformance/hostile.py $(CORE_SO) $(OUT)/tests/bin/conformance $(OUT)/mallard' \
   http='python3 tests/conformance/http_conformance.py $(OUT)/mallard' \
   api='python3 tests/conformance/api.py $(OUT)/mallard' \
   http_security='python3 tests/conformance/http_security.py $(OUT)/mallard' \
@@ -263,12 +267,10 @@ check: ## install what is missing, build, run every test, end with the counts
 
 # AddressSanitizer: locals must lie on the stacks that are looked at, and forks of a program with
 # threads leave its own locks taken. ThreadSanitizer: the world is stopped by notes (os/critical.h),
-# and no forks, after which it starts no threads; nor beside protected pages, where about one run in
-# three ends with a warning that it counts and does not print.
+# and no forks, after which it starts no threads.
 INSIDE = GC_TORTURE_SECONDS=5 GC_TORTURE_MIB=16 GC_TORTURE_FORKS=$(if $(filter asan tsan,$(VARIANT)),0,1) \
   ASAN_OPTIONS=detect_stack_use_after_return=0
-INSIDE_WAYS = $(if $(filter tsan,$(VARIANT)),,uffd) none
-INSIDE_RUNS = $(foreach w,$(INSIDE_WAYS),\
+INSIDE_RUNS = $(foreach w,uffd none,\
   gc_torture_$w='$(INSIDE) MALLARD_DEBUG=gccheckmark=1$(comma)gcdirty=$w $(TORTURE_INSIDE)')
 
 check-unit: ## unit tests of this VARIANT, and where it can be the collector's mutators

@@ -56,6 +56,11 @@ static inline uint64_t mal_clamp(uint64_t x, uint64_t low, uint64_t high) {
     return mal_min(mal_max(x, low), high);
 }
 
+/* A difference of counts that were read one after the other: 0 where it came out negative. */
+static inline uint64_t mal_not_negative(uint64_t difference) {
+    return (int64_t)difference < 0 ? 0 : difference;
+}
+
 static inline uint64_t mal_rotate_right(uint64_t x, unsigned by) {
     return (x >> by) | (x << (64 - by));
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The order in which locks are taken: a thread may take a lock only if its rank is higher than
- * that of every lock it holds. fork takes them all in this order. Debug builds check it.
+ * that of every lock it holds. fork takes them all in this order, libc's lock of its open files
+ * behind the collector's first three (os/stdio_list.c). Debug builds check it.
  *
  *   GC_THREADS  the registry of threads that use the collected heap, gc/thread.c
  *   GC_ROOTS    ranges of roots and coroutine stacks, gc/ranges.c
@@ -26,6 +27,7 @@
  *   GC_SPANS    collected spans of one class and their lists (never two)
  *   GC_TABLES   growth of the collected heap's tables
  *   GC_WORK     the marker's workers and buffers
+ *   CPU_SLABS   which CPUs' slabs are in use
  *   CPU_CACHE   one per-CPU cache: its limits, in lock mode its stacks as well (never two)
  *   CENTRAL     one size class: transfer cache and span lists (never two)
  *   PAGEHEAP    pages, spans, scavenging
@@ -59,6 +61,7 @@ enum mal_lock_rank {
     MAL_RANK_GC_SPANS,
     MAL_RANK_GC_TABLES,
     MAL_RANK_GC_WORK,
+    MAL_RANK_CPU_SLABS,
     MAL_RANK_CPU_CACHE,
     MAL_RANK_CENTRAL,
     MAL_RANK_PAGEHEAP,

@@ -14,6 +14,7 @@
  *   section STRINGS   bytes                     paths and arguments, referred to by offset
  *   section STACKS    uint64_t[]                depth, then that many return addresses, leaf first
  *   section BUCKETS   struct mal_box_bucket[]   one per (stack, size, rate, kind)
+ *   section COUNTS    struct mal_box_count[]    what was sampled of each bucket, apart by CPU
  *   section HISTORY   struct mal_box_history    one row of statistics a second, a ring
  *   section TRACE     struct mal_box_trace      text lines, a ring of bytes
  *   section MAILBOX   struct mal_box_mailbox    the only part that a reader of a living box writes
@@ -22,9 +23,12 @@
  * SYNCHRONIZATION
  *   1. Append-only sections (MODULES, STRINGS, STACKS, BUCKETS) are published by their `*_used`
  *      counter in the header: fill the entry, then store-release the counter. An entry below the
- *      counter never changes again, except the two counters of a bucket and `unloaded`.
- *   2. Bucket counters are relaxed atomics that only grow. A writer bumps `allocs` before the
- *      object can be freed; a reader that loads `frees` before `allocs` never sees frees > allocs.
+ *      counter never changes again, except `unloaded`; its COUNTS may be looked at.
+ *   2. COUNTS are relaxed atomics that only grow, and a bucket's are spread over stripes: who
+ *      counts uses the stripe of the CPU it runs on, so that CPUs do not write each other's cache
+ *      lines. A writer bumps `allocs` before the object can be freed; a reader that loads `frees`
+ *      of all stripes before it loads `allocs` of any never sees more frees than allocs in their
+ *      sums.
  *   3. STATS is a sequence lock: odd while being written. HISTORY and TRACE publish a running
  *      count after the bytes; a reader drops what may have been overwritten while it copied.
  *   4. `state` only moves forward: RUNNING -> EXITED. A process that died otherwise leaves RUNNING
@@ -39,7 +43,7 @@
 #include <stdint.h>
 
 #define MAL_BOX_MAGIC "MALLARD\n"
-#define MAL_BOX_VERSION 3u
+#define MAL_BOX_VERSION 4u
 #define MAL_BOX_PAGE_BYTES 4096u
 
 /* Capacities. All are virtual sizes of a sparse file: only what is used becomes resident. */
@@ -47,6 +51,7 @@
 #define MAL_BOX_STRINGS_BYTES (1u << 20)
 #define MAL_BOX_STACK_WORDS (2u << 20)
 #define MAL_BOX_BUCKETS_MAX 65536u
+#define MAL_BOX_STRIPES_MAX 8u
 #define MAL_BOX_HISTORY_ROWS 3600u
 #define MAL_BOX_TRACE_BYTES (256u << 10)
 #define MAL_BOX_DEPTH_MAX 128u
@@ -61,6 +66,7 @@ enum mal_box_section_id {
     MAL_BOX_STRINGS,
     MAL_BOX_STACKS,
     MAL_BOX_BUCKETS,
+    MAL_BOX_COUNTS,
     MAL_BOX_HISTORY,
     MAL_BOX_TRACE,
     MAL_BOX_MAILBOX,
@@ -102,6 +108,8 @@ struct mal_box_header {
     uint64_t started_mono_ns; /* the same instant, CLOCK_MONOTONIC */
     uint32_t cpus;            /* per-CPU caches that may exist */
     uint32_t os_page_bytes;
+    uint32_t stripes; /* of COUNTS: 1 to MAL_BOX_STRIPES_MAX, a power of two */
+    uint32_t reserved;
     struct mal_box_string exe;     /* absolute path of the program */
     struct mal_box_string cmdline; /* argv joined by NUL, no final NUL */
     struct mal_box_string options; /* KEY=VALUE lines of the knobs in force at start */
@@ -149,14 +157,33 @@ enum mal_box_kind { MAL_BOX_KIND_MALLOC = 0, MAL_BOX_KIND_GC = 1 };
 /* Samples of one size class taken at one stack at one rate. An estimate of the true numbers is
  * count / (1 - e^(-size/rate)), see src/sample/sampler.c; rate <= 1 means exact. */
 struct mal_box_bucket {
-    uint32_t stack;  /* word index of the stack's depth in STACKS */
-    uint32_t kind;   /* enum mal_box_kind */
-    uint64_t size;   /* size-class bytes of one object */
-    uint64_t rate;   /* mean bytes between samples when these were drawn */
-    uint64_t allocs; /* sampled objects ever allocated; atomic, only grows */
-    uint64_t frees;  /* sampled objects freed; atomic, only grows, <= allocs */
+    uint32_t stack; /* word index of the stack's depth in STACKS */
+    uint32_t kind;  /* enum mal_box_kind */
+    uint64_t size;  /* size-class bytes of one object */
+    uint64_t rate;  /* mean bytes between samples when these were drawn */
     uint64_t first_unix_ns;
 };
+
+/* What one stripe counted of one bucket: over all stripes, frees <= allocs. */
+struct mal_box_count {
+    uint64_t allocs; /* sampled objects ever allocated; atomic, only grows */
+    uint64_t frees;  /* sampled objects freed; atomic, only grows */
+};
+
+/* One cache line is one stripe's counts of so many buckets in a row; the lines of the other stripes
+ * follow, then those of the next buckets. So few buckets lie in one page, however many stripes. */
+#define MAL_BOX_COUNTS_A_LINE 4u
+
+static inline uint64_t mal_box_count_at(uint32_t bucket, uint32_t stripe, uint32_t stripes) {
+    uint64_t line = (uint64_t)(bucket / MAL_BOX_COUNTS_A_LINE) * stripes + stripe;
+    return line * MAL_BOX_COUNTS_A_LINE + bucket % MAL_BOX_COUNTS_A_LINE;
+}
+
+/* How many bytes of COUNTS belong to the first `buckets`. */
+static inline uint64_t mal_box_counts_bytes(uint32_t buckets, uint32_t stripes) {
+    uint64_t lines = ((uint64_t)buckets + MAL_BOX_COUNTS_A_LINE - 1) / MAL_BOX_COUNTS_A_LINE;
+    return lines * stripes * MAL_BOX_COUNTS_A_LINE * sizeof(struct mal_box_count);
+}
 
 /* The statistics: one table makes the enum, the names, the JSON, the metrics and their tests.
  *   X(ID, "name", kind, "help")      kind: C counter, G gauge
@@ -336,12 +363,14 @@ struct mal_box_mailbox {
      MAL_BOX_ROUND(MAL_BOX_MODULES_MAX * sizeof(struct mal_box_module)) +                          \
      MAL_BOX_ROUND(MAL_BOX_STRINGS_BYTES) + MAL_BOX_ROUND(MAL_BOX_STACK_WORDS * 8ull) +            \
      MAL_BOX_ROUND(MAL_BOX_BUCKETS_MAX * sizeof(struct mal_box_bucket)) +                          \
+     MAL_BOX_ROUND(MAL_BOX_BUCKETS_MAX * MAL_BOX_STRIPES_MAX * sizeof(struct mal_box_count)) +     \
      MAL_BOX_ROUND(sizeof(struct mal_box_history)) + MAL_BOX_ROUND(sizeof(struct mal_box_trace)) + \
      MAL_BOX_ROUND(sizeof(struct mal_box_mailbox)) + MAL_BOX_ROUND(sizeof(struct mal_box_spans)))
 
-_Static_assert(offsetof(struct mal_box_header, state) == 248, "tests/programs/run.py reads it");
+_Static_assert(offsetof(struct mal_box_header, state) == 272, "tests/programs/run.py reads it");
 _Static_assert(sizeof(struct mal_box_header) <= MAL_BOX_PAGE_BYTES, "the header is one page");
-_Static_assert(sizeof(struct mal_box_bucket) == 48, "readers of other versions rely on it");
+_Static_assert(sizeof(struct mal_box_bucket) == 32, "readers of other versions rely on it");
+_Static_assert(sizeof(struct mal_box_count) == 16, "readers of other versions rely on it");
 _Static_assert(sizeof(struct mal_box_span) == 20, "readers of other versions rely on it");
 _Static_assert(sizeof(struct mal_box_history_row) == 128, "two rows share no line pair");
 

@@ -13,6 +13,7 @@
 #include "box/place.h"
 
 #include "box/reader.h"
+#include "os/kernel.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -61,7 +62,7 @@ static int path_give(const struct path *path, char *ret_path, size_t bytes) {
 
 static int require_folder(const char *path) {
     struct stat status;
-    if (stat(path, &status) != 0)
+    if (mal_file_stat(path, &status, 0) != 0)
         return -ENOENT;
     return S_ISDIR(status.st_mode) ? 0 : -ENOENT;
 }
@@ -69,7 +70,7 @@ static int require_folder(const char *path) {
 /* Everybody may write here, but not remove or rename what others made. */
 static int require_shared(const char *path) {
     struct stat status;
-    if (lstat(path, &status) != 0 || !S_ISDIR(status.st_mode))
+    if (mal_file_stat(path, &status, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISDIR(status.st_mode))
         return -ENOENT;
     bool open_to_others = status.st_mode & (S_IWGRP | S_IWOTH);
     return open_to_others && !(status.st_mode & S_ISVTX) ? -EPERM : 0;
@@ -77,15 +78,15 @@ static int require_shared(const char *path) {
 
 static int require_private(const char *path) {
     struct stat status;
-    if (lstat(path, &status) != 0)
+    if (mal_file_stat(path, &status, AT_SYMLINK_NOFOLLOW) != 0)
         return -ENOENT;
-    if (!S_ISDIR(status.st_mode) || status.st_uid != geteuid())
+    if (!S_ISDIR(status.st_mode) || status.st_uid != mal_effective_uid())
         return -EPERM;
     return status.st_mode & (S_IWGRP | S_IWOTH) ? -EPERM : 0;
 }
 
 static int make_private(const char *path) {
-    if (mkdir(path, 0700) != 0 && errno != EEXIST)
+    if (mal_file_mkdir(path, 0700) != 0 && errno != EEXIST)
         return -errno;
     return require_private(path);
 }
@@ -122,7 +123,7 @@ static int find_folder(const struct mal_box_place *place, struct path *path,
     }
     *path = (struct path){0};
     path_add(path, PRIVATE_PREFIX);
-    path_add_decimal(path, geteuid());
+    path_add_decimal(path, mal_effective_uid());
     return check_private(path->text);
 }
 

@@ -130,14 +130,17 @@ static bool sections_are_sound(const struct mal_box_header *header, uint64_t byt
 
 static bool lengths_are_sound(const struct mal_box_header *header,
                               const struct mal_box_section section[MAL_BOX_SECTIONS]) {
-    return header->modules_used <= MAL_BOX_MODULES_MAX &&
+    return header->stripes >= 1 && header->stripes <= MAL_BOX_STRIPES_MAX &&
+           header->modules_used <= MAL_BOX_MODULES_MAX &&
            header->modules_used <= section[MAL_BOX_MODULES].bytes / sizeof(struct mal_box_module) &&
            header->strings_used <= MAL_BOX_STRINGS_BYTES &&
            header->strings_used <= section[MAL_BOX_STRINGS].bytes &&
            header->stacks_used <= MAL_BOX_STACK_WORDS &&
            header->stacks_used <= section[MAL_BOX_STACKS].bytes / sizeof(uint64_t) &&
            header->buckets_used <= MAL_BOX_BUCKETS_MAX &&
-           header->buckets_used <= section[MAL_BOX_BUCKETS].bytes / sizeof(struct mal_box_bucket);
+           header->buckets_used <= section[MAL_BOX_BUCKETS].bytes / sizeof(struct mal_box_bucket) &&
+           mal_box_counts_bytes(header->buckets_used, header->stripes) <=
+               section[MAL_BOX_COUNTS].bytes;
 }
 
 int mal_reader_header(const struct mal_box_reader *reader, struct mal_box_header *ret_header) {

@@ -2,7 +2,7 @@
  *
  * Snapshots: private copies of modules, stacks and buckets, checked entry by entry.
  *
- * Buckets are copied twice, frees from the first copy and allocs from the second, which keeps
+ * Counts are copied twice, frees from the first copy and allocs from the second, which keeps
  * frees <= allocs without stopping anybody. An entry that breaks a rule is left out and counted;
  * one bad entry must not cost the others.
  *
@@ -24,8 +24,9 @@ struct sections {
     struct mal_box_module *modules;
     char *strings;
     uint64_t *stacks;
-    struct mal_box_bucket *buckets; /* frees as of the first copy */
-    struct mal_box_bucket *later;   /* allocs as of the second */
+    struct mal_box_bucket *buckets;
+    struct mal_box_count *counts; /* frees as of the first copy */
+    struct mal_box_count *later;  /* allocs as of the second */
 };
 
 /* What the pointers of a snapshot point into. */
@@ -40,6 +41,7 @@ static void sections_free(struct sections *sections) {
     free(sections->strings);
     free(sections->stacks);
     free(sections->buckets);
+    free(sections->counts);
     free(sections->later);
 }
 
@@ -47,12 +49,14 @@ static void sections_free(struct sections *sections) {
 static int sections_load(const struct mal_box_reader *reader, const struct mal_box_header *header,
                          struct sections *sections) {
     size_t bucket_bytes = header->buckets_used * sizeof(struct mal_box_bucket);
+    size_t count_bytes = mal_box_counts_bytes(header->buckets_used, header->stripes);
     size_t stack_bytes = header->stacks_used * sizeof(uint64_t);
     size_t module_bytes = header->modules_used * sizeof(struct mal_box_module);
     int error = 0;
     sections->buckets = mal_reader_load(reader, MAL_BOX_BUCKETS, bucket_bytes, &error);
+    sections->counts = mal_reader_load(reader, MAL_BOX_COUNTS, count_bytes, &error);
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    sections->later = mal_reader_load(reader, MAL_BOX_BUCKETS, bucket_bytes, &error);
+    sections->later = mal_reader_load(reader, MAL_BOX_COUNTS, count_bytes, &error);
     sections->stacks = mal_reader_load(reader, MAL_BOX_STACKS, stack_bytes, &error);
     sections->modules = mal_reader_load(reader, MAL_BOX_MODULES, module_bytes, &error);
     sections->strings = mal_reader_load(reader, MAL_BOX_STRINGS, header->strings_used, &error);
@@ -106,13 +110,25 @@ static void fill_modules(struct mal_snapshot *snapshot, const struct mal_box_hea
     }
 }
 
+/* Of one bucket, all stripes together. */
+static struct mal_box_count sum_up(const struct mal_box_header *header,
+                                   const struct sections *sections, uint32_t bucket) {
+    struct mal_box_count sum = {0};
+    for (uint32_t stripe = 0; stripe < header->stripes; stripe++) {
+        uint64_t at = mal_box_count_at(bucket, stripe, header->stripes);
+        sum.frees += sections->counts[at].frees;
+        sum.allocs += sections->later[at].allocs;
+    }
+    return sum;
+}
+
 static void fill_buckets(struct mal_snapshot *snapshot, const struct mal_box_header *header,
                          const struct sections *sections) {
     for (uint32_t i = 0; i < header->buckets_used; i++) {
         const struct mal_box_bucket *bucket = &sections->buckets[i];
-        uint64_t allocs = sections->later[i].allocs;
+        struct mal_box_count sum = sum_up(header, sections, i);
         if (!mal_reader_stack_is_sound(sections->stacks, header->stacks_used, bucket->stack) ||
-            bucket->frees > allocs || bucket->size == 0 || bucket->kind > MAL_BOX_KIND_GC) {
+            sum.frees > sum.allocs || bucket->size == 0 || bucket->kind > MAL_BOX_KIND_GC) {
             snapshot->rejected++;
             continue;
         }
@@ -122,8 +138,8 @@ static void fill_buckets(struct mal_snapshot *snapshot, const struct mal_box_hea
                                          .kind = bucket->kind,
                                          .size = bucket->size,
                                          .rate = bucket->rate,
-                                         .allocs = allocs,
-                                         .frees = bucket->frees,
+                                         .allocs = sum.allocs,
+                                         .frees = sum.frees,
                                          .first_unix_ns = bucket->first_unix_ns};
     }
 }

@@ -32,6 +32,7 @@
 #include "base/bits.h"
 #include "os/clock.h"
 #include "os/env.h"
+#include "os/kernel.h"
 #include "os/vm.h"
 
 #include <errno.h>
@@ -66,20 +67,29 @@ static void fill_sections(struct mal_box_header *header) {
             (struct mal_box_section){mal_writer_section_offset(i), mal_writer_section_bytes[i]};
 }
 
+/* As many as CPUs, where they are few. */
+static uint32_t stripes_for(unsigned cpus) {
+    uint32_t stripes = 1;
+    while (stripes < mal_min(cpus, MAL_BOX_STRIPES_MAX))
+        stripes *= 2;
+    return stripes;
+}
+
 static void fill_header(struct mal_box_header *header, uint64_t start_ticks, unsigned cpus) {
     memcpy(header->magic, MAL_BOX_MAGIC, sizeof header->magic);
     header->version = MAL_BOX_VERSION;
     header->header_bytes = sizeof *header;
     header->file_bytes = MAL_BOX_BYTES;
     fill_sections(header);
-    header->pid = (uint32_t)getpid();
-    header->parent_pid = (uint32_t)getppid();
-    header->uid = (uint32_t)getuid();
+    header->pid = (uint32_t)mal_own_pid();
+    header->parent_pid = (uint32_t)mal_parent_pid();
+    header->uid = (uint32_t)mal_real_uid();
     header->start_ticks = start_ticks;
     header->started_unix_ns = mal_clock_unix_ns();
     header->started_mono_ns = mal_clock_mono_ns();
     header->cpus = cpus;
     header->os_page_bytes = (uint32_t)mal_vm_page_bytes();
+    header->stripes = stripes_for(cpus);
 }
 
 static struct mal_box_string add_file_text(const char *path, size_t most) {
@@ -93,7 +103,7 @@ static struct mal_box_string add_file_text(const char *path, size_t most) {
 static struct mal_box_string add_exe(void) {
     char path[PATH_MAX];
     int saved_errno = errno;
-    ssize_t got = readlink("/proc/self/exe", path, sizeof path);
+    ssize_t got = mal_syscall(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", path, sizeof path);
     errno = saved_errno;
     return mal_writer_add_string(path, got > 0 ? (size_t)got : 0);
 }
@@ -133,10 +143,9 @@ static void inherit(struct mal_box_header *header) {
         !copy_section(MAL_BOX_MODULES, modules * sizeof(struct mal_box_module)) ||
         !copy_section(MAL_BOX_STACKS, stacks * sizeof(uint64_t)) ||
         !copy_section(MAL_BOX_BUCKETS, buckets * sizeof(struct mal_box_bucket)) ||
+        !mal_writer_ensure(MAL_BOX_COUNTS, mal_box_counts_bytes(buckets, header->stripes)) ||
         !parent_is_whole())
         return;
-    for (uint32_t i = 0; i < buckets; i++)
-        mal_writer_bucket(i)->allocs = mal_writer_bucket(i)->frees = 0;
     header->flags |= MAL_BOX_INHERITED;
     header->mem_profile_rate = parent->mem_profile_rate;
     header->strings_used = strings;

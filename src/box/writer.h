@@ -20,6 +20,8 @@ bool mal_writer_is_open(void);
 /* Copies what the environment says about the place of boxes. Once, as early as there is an
  * environment, from the thread that may change it. */
 void mal_writer_remember_place(void);
+/* False before that: what runs from .preinit_array comes before libc has an environment. */
+bool mal_writer_knows_place(void);
 
 /* Creates the box: a file where possible, else anonymous memory. One line in the life of a process
  * on standard error where a file was to be expected, or there is no memory. After a fork it first
@@ -47,6 +49,14 @@ bool mal_writer_add_module(const struct mal_box_module *module); /* sets its fir
 /* Looking at what was appended; any thread. Index below the published count. */
 struct mal_box_bucket *mal_writer_bucket(uint32_t index);
 const uint64_t *mal_writer_stack(uint32_t word);
+
+/* The counts of all buckets: mal_box_count_at says where. Constant for as long as the box exists.
+ */
+struct mal_writer_counts {
+    struct mal_box_count *count;
+    uint32_t stripes;
+};
+struct mal_writer_counts mal_writer_counts(void);
 uint32_t mal_writer_module_count(void);
 struct mal_box_module *mal_writer_module(uint32_t index);
 

@@ -50,7 +50,9 @@ uint32_t mal_writer_add_stack(const uintptr_t *pcs, size_t depth) {
 uint32_t mal_writer_add_bucket(const struct mal_box_bucket *key) {
     struct mal_box_header *header = mal_writer_header();
     uint32_t at = header->buckets_used;
-    if (at >= MAL_BOX_BUCKETS_MAX || !mal_writer_ensure(MAL_BOX_BUCKETS, (at + 1ull) * sizeof *key))
+    if (at >= MAL_BOX_BUCKETS_MAX ||
+        !mal_writer_ensure(MAL_BOX_BUCKETS, (at + 1ull) * sizeof *key) ||
+        !mal_writer_ensure(MAL_BOX_COUNTS, mal_box_counts_bytes(at + 1, header->stripes)))
         return MAL_BOX_NONE;
     *mal_writer_bucket(at) = *key;
     mal_store_release(&header->buckets_used, at + 1);
@@ -71,6 +73,11 @@ bool mal_writer_add_module(const struct mal_box_module *module) {
 
 struct mal_box_bucket *mal_writer_bucket(uint32_t index) {
     return (struct mal_box_bucket *)mal_writer_section(MAL_BOX_BUCKETS) + index;
+}
+
+struct mal_writer_counts mal_writer_counts(void) {
+    return (struct mal_writer_counts){mal_writer_section(MAL_BOX_COUNTS),
+                                      mal_writer_header()->stripes};
 }
 
 const uint64_t *mal_writer_stack(uint32_t word) {

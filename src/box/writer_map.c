@@ -33,6 +33,7 @@
 #include "box/place.h"
 #include "os/confined.h"
 #include "os/env.h"
+#include "os/kernel.h"
 #include "os/say.h"
 #include "os/vm.h"
 
@@ -54,6 +55,7 @@ static struct {
 } room;
 
 static struct mal_box_place place; /* written before a second thread exists */
+static bool place_known;           /* likewise, after `place` */
 
 const char *mal_writer_path(void) {
     return room.path;
@@ -100,8 +102,8 @@ static int populate_basics(char *base) {
                     ensure_in(base, MAL_BOX_MAILBOX, sizeof(struct mal_box_mailbox)) &&
                     ensure_in(base, MAL_BOX_MODULES, 1) && ensure_in(base, MAL_BOX_STRINGS, 1) &&
                     ensure_in(base, MAL_BOX_STACKS, 1) && ensure_in(base, MAL_BOX_BUCKETS, 1) &&
-                    ensure_in(base, MAL_BOX_HISTORY, 1) && ensure_in(base, MAL_BOX_TRACE, 1) &&
-                    ensure_in(base, MAL_BOX_SPANS, 1);
+                    ensure_in(base, MAL_BOX_COUNTS, 1) && ensure_in(base, MAL_BOX_HISTORY, 1) &&
+                    ensure_in(base, MAL_BOX_TRACE, 1) && ensure_in(base, MAL_BOX_SPANS, 1);
     return complete ? 0 : -ENOSPC;
 }
 
@@ -122,7 +124,7 @@ static char *map_file(int fd) {
         errno = EFBIG;
         return NULL;
     }
-    if (ftruncate(fd, (off_t)MAL_BOX_BYTES) != 0)
+    if (mal_syscall(SYS_ftruncate, fd, (off_t)MAL_BOX_BYTES) != 0)
         return NULL;
     void *base = mmap(NULL, MAL_BOX_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     return base == MAP_FAILED ? NULL : base;
@@ -132,19 +134,24 @@ static char *map_file(int fd) {
  * the name holds pid and start time. */
 static int create_file(const char *path) {
     int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
-    int fd = open(path, flags, 0600);
-    if (fd < 0 && errno == EEXIST && unlink(path) == 0)
-        fd = open(path, flags, 0600);
+    int fd = mal_file_open(path, flags, 0600);
+    if (fd < 0 && errno == EEXIST && mal_file_unlink(path) == 0)
+        fd = mal_file_open(path, flags, 0600);
     return fd;
 }
 
 void mal_writer_remember_place(void) {
     mal_box_place_read(&place);
+    place_known = true;
+}
+
+bool mal_writer_knows_place(void) {
+    return place_known;
 }
 
 /* Every box's name holds the pid and the start time of its process. */
 static void name_box(const char *folder, uint64_t start_ticks) {
-    mal_format(room.path, sizeof room.path, "%s/%u.%lu.mallard", folder, (unsigned)getpid(),
+    mal_format(room.path, sizeof room.path, "%s/%u.%lu.mallard", folder, (unsigned)mal_own_pid(),
                (unsigned long)start_ticks);
 }
 
@@ -155,7 +162,7 @@ void mal_writer_remove_predecessor(void) {
     int saved_errno = errno;
     if (mal_box_folder_find(&place, folder, sizeof folder) == 0) {
         name_box(folder, mal_process_start_ticks());
-        unlink(room.path);
+        mal_file_unlink(room.path);
         room.path[0] = '\0';
     }
     errno = saved_errno;
@@ -164,7 +171,7 @@ void mal_writer_remove_predecessor(void) {
 static int give_up(char *base, const char *path, int error) {
     if (base)
         munmap(base, MAL_BOX_BYTES);
-    unlink(path);
+    mal_file_unlink(path);
     return error;
 }
 
@@ -174,7 +181,7 @@ static int open_file_box(const char *path, char **ret_base) {
         return -errno;
     char *base = map_file(fd);
     int error = base ? populate_basics(base) : -errno;
-    close(fd);
+    mal_file_close(fd);
     *ret_base = base;
     return error ? give_up(base, path, error) : 0;
 }
@@ -199,7 +206,8 @@ static char *without_file(char *anonymous_base, const char *path, int error) {
     if (!anonymous_base)
         mal_warn("no memory for a box: nothing is sampled until there is");
     else if (path[0])
-        mal_warn("no box at %s (error %d): profiles of this process end with it", path, -error);
+        mal_warn("no box at %s (%s): profiles of this process end with it", path,
+                 mal_error_text(-error));
     else
         mal_warn("MALLARD_DIR=%s cannot hold boxes: profiles of this process end with it",
                  place.named);
@@ -236,13 +244,13 @@ static void give_memory_back(void) {
 }
 
 void mal_writer_remove_file(void) {
-    if (room.path[0] && !mal_is_confined() && unlink(room.path) != 0 && errno != ENOENT)
+    if (room.path[0] && !mal_is_confined() && mal_file_unlink(room.path) != 0 && errno != ENOENT)
         give_memory_back();
 }
 
 void mal_writer_hide(void) {
     int saved_errno = errno;
-    if (room.path[0] && unlink(room.path) == 0)
+    if (room.path[0] && mal_file_unlink(room.path) == 0)
         room.path[0] = '\0';
     errno = saved_errno;
 }

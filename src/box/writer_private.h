@@ -24,6 +24,7 @@ static const uint64_t mal_writer_section_bytes[MAL_BOX_SECTIONS] = {
     [MAL_BOX_STRINGS] = MAL_BOX_STRINGS_BYTES,
     [MAL_BOX_STACKS] = MAL_BOX_STACK_WORDS * sizeof(uint64_t),
     [MAL_BOX_BUCKETS] = MAL_BOX_BUCKETS_MAX * sizeof(struct mal_box_bucket),
+    [MAL_BOX_COUNTS] = MAL_BOX_BUCKETS_MAX * MAL_BOX_STRIPES_MAX * sizeof(struct mal_box_count),
     [MAL_BOX_HISTORY] = sizeof(struct mal_box_history),
     [MAL_BOX_TRACE] = sizeof(struct mal_box_trace),
     [MAL_BOX_MAILBOX] = sizeof(struct mal_box_mailbox),

@@ -11,12 +11,11 @@
 #include "cache/percpu_cache.h"
 #include "meta/classes.h"
 #include "os/lock.h"
+#include "os/vm.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#define MAL_OS_PAGE_BYTES_LEAST 4096u /* no page of an OS is smaller */
 
 /* One CPU's slab; os/percpu.h has the layout and the proof of the fast half.
  *     granted_bytes = the sum over classes of (limit - first_slot) * size
@@ -26,10 +25,10 @@ struct mal_slab {
     uint64_t header[MAL_SLAB_CLASSES]; /* rule 1 */
     uint16_t limit[MAL_SLAB_CLASSES];  /* rule 2, as all below; read by the fast path */
     struct mal_lock lock;
-    uint32_t populated; /* acquire readers */
+    uint32_t populated; /* slab.c, rule 3; acquire readers */
     uint32_t hand;      /* next class to look at for unused capacity */
     /* Bit i: OS page i may be resident. Relaxed readers. */
-    uint64_t touched[MAL_SLAB_BYTES / MAL_OS_PAGE_BYTES_LEAST / 64];
+    uint64_t touched[MAL_SLAB_BYTES / MAL_VM_PAGE_BYTES_LEAST / 64];
     uint64_t granted_bytes;
     uint64_t seen[MAL_DRAIN_ALL][MAL_SLAB_CLASSES]; /* headers at the last drain of each kind */
     /* slots follow */
@@ -74,9 +73,12 @@ static inline int mal_cache_my_cpu(void) {
 
 /* ---- slab.c ---- */
 
-/* The slab of a CPU, locked, and set up if it was not. */
+/* The slab of a CPU, locked, and set up if it was not. No lock above CPU_SLABS may be held. */
 MAL_SLOW struct mal_slab *mal_slab_lock(unsigned cpu);
 void mal_slab_set_capacity_locked(struct mal_slab *slab, uint32_t class, uint32_t capacity);
+
+/* Makes it what the class holds. */
+void mal_slab_fit_capacity_locked(struct mal_slab *slab, uint32_t class);
 /* Grants a class more where its own limit and the budget allow. */
 MAL_SLOW bool mal_slab_grow_locked(struct mal_slab *slab, uint32_t class);
 /* Its slots are zero pages again: nothing is resident but what lies below the first of them, and in

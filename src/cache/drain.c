@@ -10,7 +10,8 @@
  *
  * SYNCHRONIZATION
  *   1. Headers and slots: restartable sequences, hence by threads on that CPU only, or the slab's
- *      lock in lock mode. Whoever is moved elsewhere pops nothing more and releases nothing.
+ *      lock in lock mode. Whoever is moved elsewhere pops nothing more, releases nothing, and
+ *      leaves every class the capacity for what it holds.
  *   2. `limit`, `seen`, `touched`: the slab's lock (rank CPU_CACHE), in both modes.
  *   3. The per-class counters are relaxed atomics.
  *
@@ -22,13 +23,18 @@
 #include "central/central.h"
 #include "os/vm.h"
 
-/* Objects of the slab of `cpu`; none once the thread has been moved elsewhere. */
+/* False once the thread has been moved elsewhere. */
+static bool reaches(unsigned cpu) {
+    return mal_slabs.mode == MAL_PERCPU_LOCK || mal_percpu_current() == (int)cpu;
+}
+
+/* Objects of the slab of `cpu`; none once it is out of reach. */
 static size_t pop_many_of(struct mal_slab *slab, unsigned cpu, uint32_t class, void **ret_objects,
                           size_t most) {
+    if (!reaches(cpu))
+        return 0;
     if (mal_slabs.mode == MAL_PERCPU_RSEQ)
-        return mal_percpu_current() == (int)cpu
-                   ? mal_percpu_pop_many(class, mal_slabs.first_slot[class], ret_objects, most)
-                   : 0;
+        return mal_percpu_pop_many(class, mal_slabs.first_slot[class], ret_objects, most);
     mal_lock(&slab->lock);
     size_t count = mal_cache_pop_many_locked(slab, class, ret_objects, most);
     mal_unlock(&slab->lock);
@@ -47,17 +53,35 @@ static void drain_class(struct mal_slab *slab, unsigned cpu, uint32_t class) {
     } while (count == MAL_CENTRAL_BATCH_MAX);
 }
 
+/* Whether the class holds something here, or may. */
+static bool holds_locked(struct mal_slab *slab, uint32_t class) {
+    return mal_slab_capacity(slab, class) > 0 || mal_slab_objects_in(slab, class) > 0;
+}
+
+/* Takes the class's capacity; false where its objects could not be taken then. */
+static bool forbid_locked(struct mal_slab *slab, unsigned cpu, uint32_t class) {
+    if (!reaches(cpu) || !holds_locked(slab, class))
+        return false;
+    mal_slab_set_capacity_locked(slab, class, 0);
+    return true;
+}
+
+/* What a thread that was moved away in the middle left behind counts as granted again; else others
+ * would be granted its bytes too. */
+static void settle_rest(struct mal_slab *slab, unsigned cpu, uint32_t class) {
+    if (reaches(cpu))
+        return;
+    mal_lock(&slab->lock);
+    mal_slab_fit_capacity_locked(slab, class);
+    mal_unlock(&slab->lock);
+}
+
 /* Notes the class's header; true when nothing has happened since it was last noted. */
 static bool note_idle_locked(struct mal_slab *slab, uint32_t class, enum mal_drain drain) {
     uint64_t header = mal_load_relaxed(&slab->header[class]);
     bool idle = slab->seen[drain][class] == header;
     slab->seen[drain][class] = header;
     return idle;
-}
-
-/* Whether the class holds something here, or may. */
-static bool holds_locked(struct mal_slab *slab, uint32_t class) {
-    return mal_slab_capacity(slab, class) > 0 || mal_slab_objects_in(slab, class) > 0;
 }
 
 static bool is_empty_locked(struct mal_slab *slab) {
@@ -75,8 +99,7 @@ static bool is_empty_locked(struct mal_slab *slab) {
 static void release_slots(struct mal_slab *slab, unsigned cpu) {
     size_t first = mal_round_up(mal_slabs.first_slot[1] * sizeof(uint64_t), mal_vm_page_bytes());
     mal_lock(&slab->lock);
-    bool here = mal_slabs.mode == MAL_PERCPU_LOCK || mal_percpu_current() == (int)cpu;
-    if (here && mal_slab_resident_bytes(slab) > first && is_empty_locked(slab) &&
+    if (reaches(cpu) && mal_slab_resident_bytes(slab) > first && is_empty_locked(slab) &&
         mal_vm_release((char *)slab + first, MAL_SLAB_BYTES - first) == 0)
         mal_slab_untouch_locked(slab);
     mal_unlock(&slab->lock);
@@ -90,12 +113,12 @@ void mal_cache_drain_cpu(unsigned cpu, enum mal_drain drain) {
         mal_shelf_drain(cpu, class, drain);
         mal_lock(&slab->lock);
         bool due = drain == MAL_DRAIN_ALL || note_idle_locked(slab, class, drain);
-        bool wanted = due && holds_locked(slab, class);
-        if (wanted)
-            mal_slab_set_capacity_locked(slab, class, 0);
+        bool wanted = due && forbid_locked(slab, cpu, class);
         mal_unlock(&slab->lock);
-        if (wanted)
-            drain_class(slab, cpu, class);
+        if (!wanted)
+            continue;
+        drain_class(slab, cpu, class);
+        settle_rest(slab, cpu, class);
     }
     if (drain == MAL_DRAIN_IDLE)
         release_slots(slab, cpu);

@@ -23,13 +23,13 @@
 #include "central/central.h"
 
 /* The slot at a word index. */
-static void **mal_slab_slot(struct mal_slab *slab, uint64_t word) {
+static void **slot_at(struct mal_slab *slab, uint64_t word) {
     return (void **)(void *)slab + word;
 }
 
 static void *pop_locked(struct mal_slab *slab, uint32_t class) {
     uint64_t header = slab->header[class];
-    void *object = *mal_slab_slot(slab, mal_slab_header_top(header));
+    void *object = *slot_at(slab, mal_slab_header_top(header));
     if (object)
         mal_store_relaxed(&slab->header[class], header - 1 + MAL_SLAB_POP_UNIT);
     return object;
@@ -39,7 +39,7 @@ static bool push_locked(struct mal_slab *slab, uint32_t class, void *object) {
     uint64_t header = slab->header[class];
     if (mal_slab_header_top(header) >= slab->limit[class])
         return false;
-    *mal_slab_slot(slab, mal_slab_header_top(header) + 1) = object;
+    *slot_at(slab, mal_slab_header_top(header) + 1) = object;
     mal_store_relaxed(&slab->header[class], header + 1);
     return true;
 }
@@ -68,7 +68,7 @@ size_t mal_cache_pop_many_locked(struct mal_slab *slab, uint32_t class, void **r
     uint64_t header = slab->header[class];
     size_t count = mal_min(most, mal_slab_objects_below(header, class));
     for (size_t i = 0; i < count; i++)
-        ret_objects[i] = *mal_slab_slot(slab, mal_slab_header_top(header) - i);
+        ret_objects[i] = *slot_at(slab, mal_slab_header_top(header) - i);
     mal_store_relaxed(&slab->header[class], header + count * (MAL_SLAB_POP_UNIT - 1));
     return count;
 }

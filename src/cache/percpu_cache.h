@@ -51,6 +51,8 @@ void mal_cache_keep_limit(void);
 unsigned mal_cache_cpus(void);
 /* True once the CPU's slab was ever used. */
 bool mal_cache_cpu_is_populated(unsigned cpu);
+/* The first such CPU from `cpu` on; mal_cache_cpus() when there is none. */
+unsigned mal_cache_next_cpu(unsigned cpu);
 
 /* Numbers of one class over all CPUs. The program's mallocs and frees, exactly:
  *     mallocs = pops - drained + direct_allocs + taken from shelves
@@ -71,7 +73,6 @@ uint64_t mal_cache_slab_bytes(void);
 uint64_t mal_cache_resident_bytes(void);
 
 void mal_cache_before_fork(void);
-enum mal_fork_side { MAL_FORK_PARENT, MAL_FORK_CHILD };
-void mal_cache_after_fork(enum mal_fork_side side);
+void mal_cache_after_fork(void);
 
 #endif

@@ -20,7 +20,8 @@
  * SYNCHRONIZATION
  *   1. A slot is NULL, an object or BUSY. Whoever makes it BUSY by compare-and-swap (acquire) owns
  *      it, and the object that was there, and gives it up by a store (release). Nobody waits for a
- *      BUSY slot. A thread that never comes back to its own costs that slot.
+ *      BUSY slot. A thread that never comes back to its own costs that slot; to those that exist in
+ *      a forked child's parent only the child does not wait, and takes their slots back.
  *   2. `given` is written by the owner of the slot (release); `drained` is counted (release) before
  *      the slot is given up. Who reads `given`, then the slot, then `drained` (acquire) finds
  *      `taken` as it was, or too small. Who reads `given` before the stacks, and what gives `taken`
@@ -67,6 +68,21 @@ static unsigned limit_of(uint32_t class) {
     return (unsigned)mal_min(CLASS_BYTES / mal_class[class].size_bytes, SLOTS);
 }
 
+/* The first slot that holds an object, or that holds nothing; `count` where none does. Without a
+ * branch: no processor foretells which it is. */
+static unsigned first_full(const struct slot *slots, unsigned count) {
+    unsigned first = count;
+    for (unsigned i = count; i-- > 0;)
+        first = (uintptr_t)mal_load_relaxed(&slots[i].object) > (uintptr_t)BUSY ? i : first;
+    return first;
+}
+static unsigned first_empty(const struct slot *slots, unsigned count) {
+    unsigned first = count;
+    for (unsigned i = count; i-- > 0;)
+        first = mal_load_relaxed(&slots[i].object) ? first : i;
+    return first;
+}
+
 /* The object that was there, if there was one. The slot is the caller's then. */
 static void *open(struct slot *slot) {
     void *object = mal_load_relaxed(&slot->object);
@@ -77,14 +93,11 @@ static void *open(struct slot *slot) {
 void *mal_shelf_take(uint32_t class) {
     struct slot *slots;
     unsigned count = slots_here(class, &slots);
-    for (unsigned i = 0; i < count; i++) {
-        void *object = open(&slots[i]);
-        if (object) {
-            mal_store_release(&slots[i].object, NULL);
-            return object;
-        }
-    }
-    return NULL;
+    unsigned at = first_full(slots, count);
+    void *object = at < count ? open(&slots[at]) : NULL;
+    if (object)
+        mal_store_release(&slots[at].object, NULL);
+    return object;
 }
 
 /* Drains come only by CPUs whose slab is in use. */
@@ -96,8 +109,7 @@ static bool is_visited(const struct slot *slot) {
 
 static bool put(struct slot *slot, void *object) {
     void *empty = NULL;
-    if (mal_load_relaxed(&slot->object) || !is_visited(slot) ||
-        !mal_cas_acquire(&slot->object, &empty, BUSY))
+    if (!is_visited(slot) || !mal_cas_acquire(&slot->object, &empty, BUSY))
         return false;
     mal_store_release(&slot->given, mal_load_relaxed(&slot->given) + 1);
     mal_store_release(&slot->object, object);
@@ -107,10 +119,8 @@ static bool put(struct slot *slot, void *object) {
 bool mal_shelf_give(uint32_t class, void *object) {
     struct slot *slots;
     unsigned count = (unsigned)mal_min(slots_here(class, &slots), limit_of(class));
-    for (unsigned i = 0; i < count; i++)
-        if (put(&slots[i], object))
-            return true;
-    return false;
+    unsigned at = first_empty(slots, count);
+    return at < count && put(&slots[at], object);
 }
 
 static uint64_t given_to(const struct shelf *shelf) {
@@ -176,4 +186,20 @@ uint64_t mal_shelf_taken(uint32_t class) {
     uint64_t gone = mal_shelf_objects(class);
     gone += mal_load_acquire(&drained[class]); /* after the slots; operands of + have no order */
     return given > gone ? given - gone : 0;
+}
+
+/* Who had them is in the parent, and so are the objects: they count as taken here. Where it is the
+ * forking thread, in a signal handler, that goes on with its slot afterwards, what was put there
+ * meanwhile is lost: one object of at most CLASS_BYTES. Slots are used only where a slab is. */
+static void take_back(struct shelf *shelf) {
+    for (unsigned i = 0; i < SLOTS; i++)
+        if (mal_load_relaxed(&shelf->slot[i].object) == BUSY)
+            mal_store_release(&shelf->slot[i].object, NULL);
+}
+
+void mal_shelf_forget_in_child(void) {
+    for (unsigned cpu = mal_cache_next_cpu(0); cpu < mal_slabs.cpus;
+         cpu = mal_cache_next_cpu(cpu + 1))
+        for (uint32_t class = 1; class < MAL_CLASS_COUNT && looks_after_shelf(cpu); class ++)
+            take_back(&shelves[cpu % SHELVES][class]);
 }

@@ -21,4 +21,7 @@ void *mal_shelf_take(uint32_t class);
 /* Takes such an object, which the program has freed. False when there is no room for it. */
 bool mal_shelf_give(uint32_t class, void *object);
 
+/* Slots that other threads of the parent were at work on serve again. */
+void mal_shelf_forget_in_child(void);
+
 #endif

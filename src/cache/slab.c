@@ -16,9 +16,13 @@
  * SYNCHRONIZATION
  *   1. Headers and slots: restartable sequences of threads on that CPU, or `lock` in lock mode.
  *   2. Everything else in a slab: its lock (rank CPU_CACHE), in both modes. A push that races with
- *      a smaller limit may overshoot it by what was in flight on another CPU (fit_capacity_locked);
- *      limits are bounds of policy, and the slots up to the class's end always exist.
- *   3. fork holds the lock of every slab in use; nobody else ever holds two.
+ *      a smaller limit may overshoot it by what was in flight on another CPU
+ *      (mal_slab_fit_capacity_locked); limits are bounds of policy, and the slots up to the class's
+ *      end always exist.
+ *   3. Which slabs are in use: `setup_lock` (rank CPU_SLABS). A slab is set up, and its lock taken
+ *      for the first time, once its bit says so; the others' pages are not even read, since that
+ *      would cost page tables for all CPUs that the kernel may ever have.
+ *   4. fork holds `setup_lock` and the lock of every slab in use; nobody else ever holds two.
  *
  * Must never touch an object or a slot, and never ask the central list for one.
  */
@@ -33,10 +37,12 @@
 
 #define FIRST_BYTES 4096u /* a class's first capacity */
 #define STEAL_TRIES 8u
-#define CPUS_MAX 8192u  /* the kernel's own limit */
 #define SHARED_SLABS 4u /* where there is no room for one per CPU */
 
 struct mal_slabs mal_slabs;
+
+static struct mal_lock setup_lock = MAL_LOCK_INIT(MAL_RANK_CPU_SLABS);
+static uint64_t populated[MAL_PERCPU_CPUS_MAX / 64]; /* rule 3; acquire readers */
 
 /* Lays the classes' slots out one behind the other. */
 static void lay_out_slots(void) {
@@ -87,7 +93,17 @@ unsigned mal_cache_cpus(void) {
 }
 
 bool mal_cache_cpu_is_populated(unsigned cpu) {
-    return mal_load_acquire(&mal_slab_of(cpu)->populated) != 0;
+    return mal_load_acquire(&populated[cpu / 64]) >> cpu % 64 & 1;
+}
+
+unsigned mal_cache_next_cpu(unsigned cpu) {
+    while (cpu < mal_slabs.cpus) {
+        uint64_t bits = mal_load_acquire(&populated[cpu / 64]) >> cpu % 64;
+        if (bits != 0)
+            return cpu + (unsigned)__builtin_ctzll(bits);
+        cpu = (cpu | 63) + 1;
+    }
+    return mal_slabs.cpus;
 }
 
 /* Words from `first` to before `end` are going to be written. */
@@ -106,21 +122,35 @@ void mal_slab_untouch_locked(struct mal_slab *slab) {
 }
 
 /* Headers before limits: the proof in os/percpu.h needs that order. */
-static void populate_locked(struct mal_slab *slab) {
+static void lay_out(struct mal_slab *slab) {
+    mal_lock_init(&slab->lock, MAL_RANK_CPU_CACHE);
     mal_slab_untouch_locked(slab);
     for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++)
         mal_store_relaxed(&slab->header[class], (uint64_t)mal_slabs.first_slot[class]);
     for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++)
         mal_store_release(&slab->limit[class], mal_slabs.first_slot[class]);
-    mal_store_release(&slab->populated, 1u);
+}
+
+static void populate(struct mal_slab *slab, unsigned cpu) {
+    mal_lock(&setup_lock);
+    if (!slab->populated) {
+        lay_out(slab);
+        mal_store_release(&slab->populated, 1u);
+        mal_store_release(&populated[cpu / 64], populated[cpu / 64] | 1ull << cpu % 64);
+    }
+    mal_unlock(&setup_lock);
+}
+
+static MAL_SLOW struct mal_slab *lock_new(unsigned cpu) {
+    populate(mal_slab_of(cpu), cpu);
+    return mal_slab_lock(cpu);
 }
 
 MAL_SLOW struct mal_slab *mal_slab_lock(unsigned cpu) {
     struct mal_slab *slab = mal_slab_of(cpu);
-    mal_store_relaxed(&slab->lock.rank, (uint16_t)MAL_RANK_CPU_CACHE); /* zero pages know none */
+    if (MAL_UNLIKELY(!mal_load_acquire(&slab->populated)))
+        return lock_new(cpu);
     mal_lock(&slab->lock);
-    if (!slab->populated)
-        populate_locked(slab);
     return slab;
 }
 
@@ -134,7 +164,7 @@ void mal_slab_set_capacity_locked(struct mal_slab *slab, uint32_t class, uint32_
  * without bound where this thread was preempted there: whoever comes after the new limit is held by
  * it, so a second look knows all but an operation that is under way on another CPU. Objects above
  * the limit, from an earlier one of these, are granted what they take. */
-static void fit_capacity_locked(struct mal_slab *slab, uint32_t class) {
+void mal_slab_fit_capacity_locked(struct mal_slab *slab, uint32_t class) {
     uint32_t held = mal_slab_objects_in(slab, class);
     if (held == mal_slab_capacity(slab, class))
         return;
@@ -154,7 +184,7 @@ static void steal_locked(struct mal_slab *slab, uint32_t taker, uint64_t bytes) 
     for (unsigned tries = 0; tries < STEAL_TRIES && !fits_budget(slab, bytes); tries++) {
         slab->hand = slab->hand % (MAL_CLASS_COUNT - 1) + 1;
         if (slab->hand != taker)
-            fit_capacity_locked(slab, slab->hand);
+            mal_slab_fit_capacity_locked(slab, slab->hand);
     }
 }
 
@@ -183,28 +213,24 @@ MAL_SLOW bool mal_slab_grow_locked(struct mal_slab *slab, uint32_t class) {
     return true;
 }
 
-/* fork holds the lock of every slab in use; nobody else ever holds two. A slab that is being set up
- * by another thread at that instant is not in use yet: the child sets it up anew. */
-static uint64_t held_by_fork[(CPUS_MAX + 63) / 64]; /* guarded by fork's own order */
+static uint64_t held_by_fork[MAL_PERCPU_CPUS_MAX / 64]; /* guarded by fork's own order */
 
 void mal_cache_before_fork(void) {
-    for (unsigned cpu = 0; cpu < mal_slabs.cpus; cpu++) {
-        if (!mal_cache_cpu_is_populated(cpu))
-            continue;
+    mal_lock(&setup_lock);
+    for (unsigned cpu = mal_cache_next_cpu(0); cpu < mal_slabs.cpus;
+         cpu = mal_cache_next_cpu(cpu + 1)) {
         mal_lock(&mal_slab_of(cpu)->lock);
         mal_lock_note_released(&mal_slab_of(cpu)->lock);
         held_by_fork[cpu / 64] |= 1ull << (cpu % 64);
     }
 }
 
-void mal_cache_after_fork(enum mal_fork_side side) {
-    for (unsigned cpu = 0; cpu < mal_slabs.cpus; cpu++) {
-        struct mal_slab *slab = mal_slab_of(cpu);
-        if (held_by_fork[cpu / 64] >> (cpu % 64) & 1)
-            mal_unlock(&slab->lock);
-        else if (side == MAL_FORK_CHILD && mal_load_relaxed(&slab->lock.state) != 0)
-            mal_lock_init(&slab->lock, MAL_RANK_CPU_CACHE);
-    }
-    for (unsigned word = 0; word < MAL_COUNT_OF(held_by_fork); word++)
+/* Other libraries' handlers may have set up a slab meanwhile, which nobody locked. */
+void mal_cache_after_fork(void) {
+    for (unsigned word = 0; word < MAL_COUNT_OF(held_by_fork); word++) {
+        for (uint64_t bits = held_by_fork[word]; bits != 0; bits &= bits - 1)
+            mal_unlock(&mal_slab_of(word * 64 + (unsigned)__builtin_ctzll(bits))->lock);
         held_by_fork[word] = 0;
+    }
+    mal_unlock(&setup_lock);
 }

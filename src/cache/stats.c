@@ -14,13 +14,10 @@
  */
 #include "cache/cache_private.h"
 
+#include "base/bits.h"
 #include "os/vm.h"
 
 struct mal_cache_counters mal_cache_counters[MAL_CLASS_COUNT];
-
-static uint64_t not_negative(uint64_t difference) {
-    return (int64_t)difference < 0 ? 0 : difference;
-}
 
 /* Headers first, what is subtracted last: the result is what was true, or too small by what was on
  * its way. Too large would stay for ever with a caller who never lets a counter go back. */
@@ -29,9 +26,8 @@ struct mal_cache_stats mal_cache_stats(uint32_t class) {
     uint64_t given = mal_shelf_given(class); /* before any header: shelf.c, rule 2 */
     uint64_t pops = 0;
     uint64_t cached = 0;
-    for (unsigned cpu = 0; cpu < mal_slabs.cpus; cpu++) {
-        if (!mal_cache_cpu_is_populated(cpu))
-            continue;
+    for (unsigned cpu = mal_cache_next_cpu(0); cpu < mal_slabs.cpus;
+         cpu = mal_cache_next_cpu(cpu + 1)) {
         uint64_t header = mal_load_relaxed(&mal_slab_of(cpu)->header[class]);
         pops += header / MAL_SLAB_POP_UNIT;
         cached += mal_slab_objects_below(header, class);
@@ -40,8 +36,8 @@ struct mal_cache_stats mal_cache_stats(uint32_t class) {
     uint64_t allocs = pops + mal_shelf_taken(class) + mal_load_relaxed(&c->direct_allocs);
     uint64_t frees = cached + pops + given + mal_load_relaxed(&c->direct_frees);
     return (struct mal_cache_stats){
-        .mallocs = not_negative(allocs - mal_load_relaxed(&c->drained)),
-        .frees = not_negative(frees - mal_load_relaxed(&c->filled)),
+        .mallocs = mal_not_negative(allocs - mal_load_relaxed(&c->drained)),
+        .frees = mal_not_negative(frees - mal_load_relaxed(&c->filled)),
         .cached = cached + mal_shelf_objects(class),
     };
 }
@@ -55,14 +51,16 @@ uint64_t mal_slab_resident_bytes(const struct mal_slab *slab) {
 
 uint64_t mal_cache_slab_bytes(void) {
     uint64_t bytes = 0;
-    for (unsigned cpu = 0; cpu < mal_slabs.cpus; cpu++)
-        bytes += mal_cache_cpu_is_populated(cpu) ? MAL_SLAB_BYTES : 0;
+    for (unsigned cpu = mal_cache_next_cpu(0); cpu < mal_slabs.cpus;
+         cpu = mal_cache_next_cpu(cpu + 1))
+        bytes += MAL_SLAB_BYTES;
     return bytes;
 }
 
 uint64_t mal_cache_resident_bytes(void) {
     uint64_t bytes = 0;
-    for (unsigned cpu = 0; cpu < mal_slabs.cpus; cpu++)
-        bytes += mal_cache_cpu_is_populated(cpu) ? mal_slab_resident_bytes(mal_slab_of(cpu)) : 0;
+    for (unsigned cpu = mal_cache_next_cpu(0); cpu < mal_slabs.cpus;
+         cpu = mal_cache_next_cpu(cpu + 1))
+        bytes += mal_slab_resident_bytes(mal_slab_of(cpu));
     return bytes;
 }

@@ -2,17 +2,17 @@
  *
  * Central lists.
  *
- * Per class: a transfer cache (central/transfer.c), and the lists of spans that have free objects.
- * Spans whose objects are all handed out are on no list.
+ * Per class: a transfer cache (central/transfer.c), and the lists of spans that have free objects
+ * (bits of which ones: central/bits.c). Spans whose objects are all handed out are on no list.
  *
  * Path up: the top of the transfer cache; then spans with some objects out, lowest free object
  * first; then spans with none out; then a new span from the page heap. Path down: onto the transfer
  * cache; what does not fit goes into the bits of its span. A span whose objects are all back stays
  * for the next taker, within bounds per class and for all classes; else it goes to the page heap.
- * Before the heap grows, all of them go there: they save work, not memory. What a class has not
- * touched for a whole tick of the background thread goes all the way down.
+ * What a class keeps and does not use goes all the way down (central/room.c): empty spans save
+ * work, not memory.
  *
- *     taken - given = objects in CPU caches or in the program's hands
+ *     taken - given = objects on slabs, on shelves (cache/shelf.c) or in the program's hands
  *     sum of object_count over spans = (taken - given) + span_free + transfer_objects
  *
  * SYNCHRONIZATION: one lock per class (rank CENTRAL); the page heap's lock is taken inside it. A
@@ -32,8 +32,7 @@
 #include "pageheap/limit.h"
 #include "pageheap/pageheap.h"
 
-/* Bytes of spans without an object out: what a class may keep always, what all may keep together.
- */
+/* Spans without an object out: what a class may keep always, what all may keep together. */
 #define EMPTY_CLASS_BYTES (256u << 10)
 #define EMPTY_ALL_BYTES (16u << 20)
 #define EMPTY_OBJECT_BYTES (64u << 10) /* the span of a larger object is not kept */
@@ -101,48 +100,10 @@ void mal_central_unlist(struct central *central, struct mal_span *span) {
         count_empty(central, -1);
 }
 
-/* The objects of a word whose bits are all set from one on to its end, lowest first: as after a
- * batch from a span that was whole. No bit needs to be searched for. */
-static size_t take_stretch(char *first, size_t size_bytes, uint64_t *bits, void **ret_objects,
-                           size_t count) {
-    unsigned from = (unsigned)__builtin_ctzll(*bits);
-    char *object = first + from * size_bytes;
-    count = mal_min(count, 64 - from);
-    for (size_t i = 0; i < count; i++, object += size_bytes)
-        ret_objects[i] = object;
-    *bits = from + count < 64 ? *bits << count : 0;
-    return count;
-}
-
-static bool is_set_to_its_end(uint64_t bits) {
-    return bits != 0 && (bits | (bits - 1)) == ~0ull;
-}
-
-/* Free objects of one word of bits, lowest first. */
-static size_t take_from_word(struct mal_span *span, unsigned word, void **ret_objects,
-                             size_t count) {
-    size_t size_bytes = mal_class[span->class].size_bytes;
-    char *first = span->base + word * 64 * size_bytes;
-    uint64_t bits = span->free_bits[word];
-    size_t got = 0;
-    if (is_set_to_its_end(bits))
-        return take_stretch(first, size_bytes, &span->free_bits[word], ret_objects, count);
-    for (; bits != 0 && got < count; bits &= bits - 1)
-        ret_objects[got++] = first + (unsigned)__builtin_ctzll(bits) * size_bytes;
-    span->free_bits[word] = bits;
-    return got;
-}
-
 /* The lowest free objects of a span. */
 static size_t span_take(struct central *central, struct mal_span *span, void **ret_objects,
                         size_t count) {
-    unsigned word = span->first_word;
-    size_t got = 0;
-    count = mal_min(count, span->free_count);
-    while ((got += take_from_word(span, word, ret_objects + got, count - got)) < count)
-        word++;
-    span->first_word = (uint16_t)word;
-    mal_store_relaxed(&span->free_count, (uint16_t)(span->free_count - count));
+    count = mal_central_take_bits(span, ret_objects, count);
     span->touched_tick = mal_central_now();
     if (span->flags & MAL_SPAN_HOLED)
         mal_central_fill_holes(central, span, ret_objects, count);
@@ -231,59 +192,6 @@ size_t mal_central_take(uint32_t class, void **ret_objects, size_t count) {
     return got;
 }
 
-static bool lies_in(const struct mal_span *span, const void *object) {
-    return (uint64_t)((const char *)object - span->base) < (uint64_t)span->pages << MAL_PAGE_SHIFT;
-}
-
-static unsigned index_of(const struct mal_span *span, uint32_t class, const void *object) {
-    uint64_t offset = (uint64_t)((const char *)object - span->base);
-    unsigned index = (unsigned)((offset * mal_class[class].divide_magic) >> 32);
-    MAL_CHECK((uint64_t)index * mal_class[class].size_bytes == offset,
-              "a cached pointer is not the start of an object");
-    return index;
-}
-
-/* What free itself did not notice, because the object was written into between its two frees. A
- * handler of SIGABRT may allocate: the lock is given up first, and the counts err on the safe side.
- */
-static MAL_SLOW _Noreturn void die_of_second_free(const struct mal_span *span, unsigned word,
-                                                  uint64_t bits) {
-    uint32_t size_bytes = mal_class[span->class].size_bytes;
-    unsigned index = word * 64 + (unsigned)__builtin_ctzll(bits);
-    mal_central_unlock_class(&centrals[span->class]);
-    mal_die("free(%p): double free of an object of size class %u, written into in between",
-            (void *)(span->base + (size_t)index * size_bytes), size_bytes);
-}
-
-static void set_word(struct mal_span *span, unsigned word, uint64_t bits) {
-    uint64_t before = span->free_bits[word];
-    if (MAL_UNLIKELY(before & bits))
-        die_of_second_free(span, word, before & bits);
-    span->free_bits[word] = before | bits;
-}
-
-/* Bits of one word of a span's free_bits that are about to be set. */
-struct gathered {
-    unsigned word;
-    uint64_t bits;
-};
-
-static void set_gathered(struct mal_span *span, const struct gathered *gathered) {
-    set_word(span, gathered->word, gathered->bits);
-    if (gathered->word < span->first_word)
-        span->first_word = (uint16_t)gathered->word;
-}
-
-/* What was freed together lies together, more often than not in the same word: that one is written
- * once, since a bit set in memory would have to wait for the bit before it. */
-static void gather(struct mal_span *span, struct gathered *gathered, unsigned index) {
-    if (index / 64 != gathered->word || gathered->bits >> index % 64 & 1) {
-        set_gathered(span, gathered);
-        *gathered = (struct gathered){.word = index / 64};
-    }
-    gathered->bits |= 1ull << index % 64;
-}
-
 /* The first one is kept, or a class that swings by one object would make and unmake its span each
  * time. Near a memory limit the others are not. A span of one object of more than 64 KiB takes
  * longer to touch than to make, and kept by its class its pages are in the way of larger objects.
@@ -323,19 +231,15 @@ static size_t put_run(struct central *central, uint32_t class, void **objects, s
     struct mal_span *span = mal_pagemap_span_at(objects[0]);
     MAL_CHECK(span && span->class == class, "a cached object's span is gone");
     bool was_full = span->free_count == 0;
-    struct gathered gathered = {.word = index_of(span, class, objects[0]) / 64};
-    size_t done = 0;
-    for (; done < count && lies_in(span, objects[done]); done++)
-        gather(span, &gathered, index_of(span, class, objects[done]));
-    set_gathered(span, &gathered);
-    mal_store_relaxed(&span->free_count, (uint16_t)(span->free_count + done));
+    size_t done = mal_central_put_bits(central, span, objects, count);
     span->touched_tick = mal_central_now();
     central->stats.span_free += done;
     settle(central, class, span, was_full);
     return done;
 }
 
-static void put_into_spans(struct central *central, uint32_t class, void **objects, size_t count) {
+void mal_central_put_into_spans(struct central *central, uint32_t class, void **objects,
+                                size_t count) {
     for (size_t done = 0; done < count;)
         done += put_run(central, class, objects + done, count - done);
 }
@@ -344,7 +248,8 @@ static void put_into_spans(struct central *central, uint32_t class, void **objec
  * them, and the marks of the one would wait for the descriptor of the next. */
 static void fetch_spans(void *const *objects, size_t count) {
     const struct mal_span *first = mal_pagemap_span_at(objects[0]);
-    if (lies_in(first, objects[count / 2]) && lies_in(first, objects[count - 1]))
+    if (mal_central_lies_in(first, objects[count / 2]) &&
+        mal_central_lies_in(first, objects[count - 1]))
         return;
     for (size_t i = 0; i < count; i++) {
         const char *span = (const char *)mal_pagemap_span_at(objects[i]);
@@ -358,11 +263,11 @@ void mal_central_give(uint32_t class, void **objects, size_t count) {
     struct central *central = mal_central_lock_class(class);
     central->stats.given += count;
     size_t kept = mal_transfer_keep(central, class, objects, count);
-    put_into_spans(central, class, objects + kept, count - kept);
+    mal_central_put_into_spans(central, class, objects + kept, count - kept);
     mal_central_unlock_class(central);
 }
 
-static void release_all_empty(struct central *central) {
+void mal_central_release_empty_locked(struct central *central) {
     while (central->list[MAL_LIST_EMPTY])
         release_empty(central, central->list[MAL_LIST_EMPTY]);
 }
@@ -370,45 +275,9 @@ static void release_all_empty(struct central *central) {
 void mal_central_release_empty(void) {
     for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++) {
         struct central *central = mal_central_lock_class(class);
-        release_all_empty(central);
+        mal_central_release_empty_locked(central);
         mal_central_unlock_class(central);
     }
-}
-
-/* The cache is empty before its first object is in a span: after a second free a handler may come
- * in between. */
-static void flush_locked(struct central *central, uint32_t class) {
-    uint32_t count = central->transfer_used;
-    central->transfer_used = 0;
-    put_into_spans(central, class, central->transfer, count);
-    release_all_empty(central);
-}
-
-void mal_central_flush(uint32_t class) {
-    struct central *central = mal_central_lock_class(class);
-    flush_locked(central, class);
-    mal_central_unlock_class(central);
-}
-
-static void trim(uint32_t class, enum mal_trim trim) {
-    struct central *central = mal_central_lock_class(class);
-    if (central->taken_at_trim[trim] == central->stats.taken)
-        flush_locked(central, class);
-    central->taken_at_trim[trim] = central->stats.taken;
-    mal_central_unlock_class(central);
-}
-
-void mal_central_trim_idle(uint32_t class) {
-    trim(class, MAL_TRIM_TICK);
-}
-
-void mal_central_trim_for_growth(uint32_t class) {
-    trim(class, MAL_TRIM_GROWTH);
-}
-
-/* Holes may reach behind the last object of a span. */
-static uint64_t not_negative(uint64_t difference) {
-    return (int64_t)difference < 0 ? 0 : difference;
 }
 
 struct mal_central_stats mal_central_stats(uint32_t class) {
@@ -419,11 +288,13 @@ struct mal_central_stats mal_central_stats(uint32_t class) {
     return stats;
 }
 
+/* Holes may reach behind the last object of a span. */
 uint64_t mal_central_reclaimable_bytes(void) {
     uint64_t bytes = 0;
     for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++) {
         struct mal_central_stats stats = mal_central_stats(class);
-        bytes += not_negative(stats.span_free * mal_class[class].size_bytes - stats.holes_bytes);
+        bytes +=
+            mal_not_negative(stats.span_free * mal_class[class].size_bytes - stats.holes_bytes);
     }
     return bytes;
 }

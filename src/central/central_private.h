@@ -43,6 +43,24 @@ void mal_central_unlock_class(struct central *central);
 void mal_central_list(struct central *central, struct mal_span *span);
 void mal_central_unlist(struct central *central, struct mal_span *span);
 
+/* Puts objects of the class into the bits of their spans. Lock held. */
+void mal_central_put_into_spans(struct central *central, uint32_t class, void **objects,
+                                size_t count);
+
+/* Gives the class's spans without an object out to the page heap. Lock held. */
+void mal_central_release_empty_locked(struct central *central);
+
+static inline bool mal_central_lies_in(const struct mal_span *span, const void *object) {
+    return (uint64_t)((const char *)object - span->base) < mal_span_bytes(span);
+}
+
+/* bits.c; lock held. Takes up to `count` of the lowest free objects out of the span's bits; puts
+ * the first of the objects, which lies in the span, and those behind it that do into them. Both
+ * return how many. */
+size_t mal_central_take_bits(struct mal_span *span, void **ret_objects, size_t count);
+size_t mal_central_put_bits(struct central *central, struct mal_span *span, void *const *objects,
+                            size_t count);
+
 /* transfer.c; lock held. Takes up to `count` objects off the top; keeps the first of the objects,
  * as many as there is room for. Both return how many. */
 size_t mal_transfer_take(struct central *central, void **ret_objects, size_t count);

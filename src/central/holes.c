@@ -39,15 +39,10 @@
 
 #include <string.h>
 
-#define STEPS_PER_LOOK 64u           /* at the clock */
-#define EMPTY_WORTH_BYTES (1u << 20) /* from when on empty spans are worth giving up */
-#define GROWTH_SHARE 16u             /* of the heap must lie free inside spans */
-#define GROWTH_BYTES (8u << 20)      /* twice what the heap grows by at least */
-#define GROWTH_BYTES_MAX (64u << 20) /* more is the background's, which knows what is idle */
-#define REFUSALS 4u                  /* in a row, and the OS is asked no more */
-#define REFUSED_TICKS 10u            /* for so long */
-#define LONGEST_NS 1000000000000u    /* beyond any budget */
-#define GROWTH_NS 4000000u           /* of CPU time that growing may take longer */
+#define STEPS_PER_LOOK 64u        /* at the clock */
+#define REFUSALS 4u               /* in a row, and the OS is asked no more */
+#define REFUSED_TICKS 10u         /* for so long */
+#define LONGEST_NS 1000000000000u /* beyond any budget */
 
 static uint32_t tick;         /* background thread writes, relaxed */
 static uint32_t working;      /* 1 while somebody makes holes */
@@ -65,14 +60,14 @@ void mal_central_tick(void) {
 }
 
 static uint32_t units_of(const struct mal_span *span) {
-    return (uint32_t)(((size_t)span->pages << MAL_PAGE_SHIFT) / mal_vm_page_bytes());
+    return (uint32_t)(mal_span_bytes(span) / mal_vm_page_bytes());
 }
 
 uint64_t mal_central_hole_bytes(const struct mal_span *span) {
     uint64_t units = 0;
     for (unsigned word = 0; span->flags & MAL_SPAN_HOLED && word < MAL_COUNT_OF(span->holes);
          word++)
-        units += (uint64_t)__builtin_popcountll(span->holes[word]);
+        units += mal_popcount(span->holes[word]);
     return units * mal_vm_page_bytes();
 }
 
@@ -309,40 +304,6 @@ uint64_t mal_central_make_holes(const struct mal_hole_request *request, size_t *
     mal_scavenger_count(request->reason, released, mal_clock_thread_ns() - start_ns);
     mal_store_release(&working, 0u);
     return released;
-}
-
-static void (*drain_cpu_for_growth)(void); /* constant after init */
-
-void mal_central_drain_before_growth(void (*drain_cpu)(void)) {
-    drain_cpu_for_growth = drain_cpu;
-}
-
-static void give_up_unused(uint64_t bytes) {
-    if (drain_cpu_for_growth)
-        drain_cpu_for_growth();
-    for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++)
-        mal_central_trim_for_growth(class);
-    if (mal_central_empty_bytes() >= mal_min(bytes, EMPTY_WORTH_BYTES))
-        mal_central_release_empty();
-}
-
-static void give_back_as_much(uint64_t bytes) {
-    static size_t cursor_page; /* a hint; whoever works moves it */
-    uint64_t heap_bytes = mal_pageheap_stats().inuse_pages << MAL_PAGE_SHIFT;
-    if (mal_central_reclaimable_bytes() < heap_bytes / GROWTH_SHARE)
-        return;
-    struct mal_hole_request request = {mal_clamp(bytes, GROWTH_BYTES, GROWTH_BYTES_MAX),
-                                       mal_clock_mono_ns() + GROWTH_NS, 0, MAL_SCAVENGE_EAGER};
-    mal_central_make_holes(&request, &cursor_page);
-}
-
-enum mal_growth mal_central_make_room(unsigned step, uint64_t bytes) {
-    bool is_last = step + 1 == MAL_CENTRAL_ROOM_STEPS;
-    if (is_last)
-        give_back_as_much(bytes);
-    else
-        give_up_unused(bytes);
-    return is_last ? MAL_GROWTH_ALLOWED : MAL_GROWTH_REFUSED;
 }
 
 /* The thread that made holes exists in the parent only, unless it is the one that forked, in a

@@ -161,8 +161,10 @@ static const char *unreadable(uint32_t pid, const char *exe) {
         return "there is no such process";
     if (access(exe, R_OK) == 0)
         return NULL;
-    return errno == ENOENT ? "it has no program: it is a part of the kernel, or has ended"
-                           : "it is another user's, and only they and root may look";
+    if (errno == ENOENT)
+        return "it has no program: it is a part of the kernel, or has ended";
+    return geteuid() == 0 ? "it is out of reach: looking at it takes CAP_SYS_PTRACE"
+                          : "it is another user's, and only they and root may look";
 }
 
 static const char *check_process(uint32_t pid) {

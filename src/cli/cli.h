@@ -36,13 +36,16 @@ extern const struct cli_command cli_run, cli_ps, cli_stat, cli_heap, cli_allocs,
 /* "mallard: <text>\n" on standard error, in one write. */
 void cli_say(const char *format, ...) MAL_PRINTF(1, 2);
 
+/* A negative errno in words: of a box and its reader where strerror would speak of messages. */
+const char *cli_words(int error);
+
 /* For wrong arguments: the sentence and where to read more. Returns CLI_USAGE. */
 int cli_usage(const struct cli_command *command, const char *format, ...) MAL_PRINTF(2, 3);
 
 /* One long option. Values are taken as "--name VALUE" or "--name=VALUE". */
 struct cli_option {
     const char *name;   /* "--http" */
-    const char *letter; /* "-a", or NULL */
+    const char *letter; /* "-a", or NULL; a value may follow it at once: "-n5" */
     const char **value; /* where to put the value; NULL: takes none */
     unsigned flag;      /* set in *flags when there is no value */
 };

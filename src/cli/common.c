@@ -39,6 +39,17 @@ void cli_say(const char *format, ...) {
     va_end(arguments);
 }
 
+const char *cli_words(int error) {
+    switch (error) {
+    case -EBADMSG:
+        return "it is no box, or only a part of one";
+    case -EPROTO:
+        return "it was written by another version of Mallard";
+    default:
+        return strerror(-error);
+    }
+}
+
 int cli_usage(const struct cli_command *command, const char *format, ...) {
     char tail[64];
     va_list arguments;
@@ -51,7 +62,14 @@ int cli_usage(const struct cli_command *command, const char *format, ...) {
 
 /* ---- options ---- */
 
-/* The option that `argument` is, with the text behind '=' in *ret_value (NULL for none). */
+/* "-n5": a letter that takes a value, and the value. */
+static bool has_value_attached(const struct cli_option *option, const char *argument) {
+    return option->letter != NULL && strlen(option->letter) == 2 && option->value != NULL &&
+           strncmp(option->letter, argument, 2) == 0 && argument[2] != '\0';
+}
+
+/* The option that `argument` is, with the text behind '=' or the letter in *ret_value (NULL for
+ * none). */
 static const struct cli_option *option_find(const struct cli_options *options, const char *argument,
                                             const char **ret_value) {
     const char *equals = strncmp(argument, "--", 2) == 0 ? strchr(argument, '=') : NULL;
@@ -63,6 +81,12 @@ static const struct cli_option *option_find(const struct cli_options *options, c
             return option;
         if (option->letter != NULL && strcmp(option->letter, argument) == 0)
             return option;
+    }
+    for (size_t i = 0; i < options->count; i++) {
+        if (!has_value_attached(&options->option[i], argument))
+            continue;
+        *ret_value = argument + 2;
+        return &options->option[i];
     }
     return NULL;
 }

@@ -78,7 +78,7 @@ static int make_from_box(const struct request *request, const struct cli_keeps *
     }
     cli_progress_end();
     if (error < 0)
-        cli_say("the profile of %s cannot be made: %s", request->process, strerror(-error));
+        cli_say("the profile of %s cannot be made: %s", request->process, cli_words(error));
     return error;
 }
 
@@ -87,7 +87,7 @@ static int make_from_store(const struct request *request, const char *folder, ui
                            struct view_buffer *out) {
     if (!(request->flags & TEXT) && kind_of(request) == VIEW_HEAP)
         return load_stored_bytes(folder, request->process, unix_s, out);
-    cli_say("only stored heap profiles are left of %s: 'mallard heap %s' without --text",
+    cli_say("what is stored of %s are heap profiles: 'mallard heap %s' without --text",
             request->process, request->process);
     return -ENOENT;
 }

@@ -77,7 +77,7 @@ static int load_box_file(const struct cli_keeps *keeps, const char *text,
     }
     cli_progress_end();
     if (error < 0)
-        cli_say("the profile of %s cannot be made: %s", text, strerror(-error));
+        cli_say("the profile of %s cannot be made: %s", text, cli_words(error));
     return error;
 }
 
@@ -89,13 +89,18 @@ static int load_file(const struct cli_keeps *keeps, const char *text,
                      struct view_profile *ret_profile) {
     struct mal_box_reader *reader;
     struct view_buffer data = {0};
-    if (mal_reader_open(text, &reader) == 0) {
-        int error = load_box_file(keeps, text, reader, ret_profile);
+    int error = mal_reader_open(text, &reader);
+    if (error == 0) {
+        error = load_box_file(keeps, text, reader, ret_profile);
         mal_reader_close(reader);
         return error;
     }
+    if (error == -EPROTO) {
+        cli_say("%s cannot be read: %s", text, cli_words(error));
+        return error;
+    }
     int fd = open(text, O_RDONLY | O_CLOEXEC);
-    int error = fd < 0 ? -errno : load_bytes(fd, &data);
+    error = fd < 0 ? -errno : load_bytes(fd, &data);
     if (fd >= 0)
         close(fd);
     if (error == 0 && !is_profile(&data))

@@ -32,6 +32,7 @@ struct row {
     uint64_t started_unix_ns, ended_unix_ns;
     bool alive;
     char state[DEATH_BYTES];
+    bool has_figures;
     uint64_t rate, rss_bytes, heap_bytes, samples;
     char *command;
 };
@@ -48,14 +49,16 @@ static char *command_of(const char *cmdline, size_t bytes, const char *exe) {
     return bytes > 0 ? clip_printable(cmdline, bytes) : clip_printable(exe, strlen(exe));
 }
 
-/* The figures that the box was left with; zeros when it cannot be read. */
+/* The figures that the box was left with; none when it cannot be read, or nothing was published in
+ * the little time that there was. */
 static void read_figures(struct mal_box_reader *reader, struct row *row) {
     struct mal_box_stats stats;
     struct mal_status status;
     if (mal_reader_status(reader, &status) == 0)
         row->rate = status.mem_profile_rate;
-    if (mal_reader_stats(reader, &stats) < 0)
+    if (mal_reader_stats(reader, &stats) < 0 || stats.published_unix_ns == 0)
         return;
+    row->has_figures = true;
     row->rss_bytes = stats.value[MAL_STAT_RSS];
     row->heap_bytes = stats.value[MAL_STAT_HEAP_ALLOC];
     row->samples = stats.value[MAL_STAT_SAMPLES];
@@ -172,17 +175,26 @@ static int collect(struct table *table, const char *keep) {
 
 /* ---- printing ---- */
 
+static void put_figures(const struct row *row, struct view_buffer *out) {
+    char rss[16];
+    char heap[16];
+    if (!row->has_figures) {
+        view_buffer_printf(out, "%9s  %9s  %8s  %8s  ", "-", "-", "-", "-");
+        return;
+    }
+    view_human_bytes(row->rss_bytes, rss);
+    view_human_bytes(row->heap_bytes, heap);
+    view_buffer_printf(out, "%9s  %9s  %8" PRIu64 "  %8" PRIu64 "  ", rss, heap, row->samples,
+                       row->rate);
+}
+
 /* The row as text; the command at the end gets what is left of `columns`. */
 static void put_row(const struct table *table, const struct row *row, size_t columns,
                     struct view_buffer *out) {
-    char rss[16];
-    char heap[16];
     char ended[CLI_CLOCK_BYTES] = "-";
     size_t before = out->bytes;
-    view_human_bytes(row->rss_bytes, rss);
-    view_human_bytes(row->heap_bytes, heap);
-    view_buffer_printf(out, "%7" PRIu32 "  %-9s  %9s  %9s  %8" PRIu64 "  %8" PRIu64 "  ",
-                       row->key.pid, row->state, rss, heap, row->samples, row->rate);
+    view_buffer_printf(out, "%7" PRIu32 "  %-9s  ", row->key.pid, row->state);
+    put_figures(row, out);
     if (row->ended_unix_ns != 0)
         cli_clock_text(row->ended_unix_ns / 1000000000u, time(NULL), ended);
     if (table->flags & ALL)

@@ -33,6 +33,7 @@
 
 #define DEFAULT_ADDRESS "127.0.0.1:6060"
 #define FREE_ADDRESS "127.0.0.1:0"
+#define PATH_BYTES (PATH_MAX + 128)
 
 enum { QUIET = 1u << 0, INSECURE = 1u << 1 };
 
@@ -103,9 +104,12 @@ static void announce(const struct run *run) {
     const char *address = http_server_address(run->server);
     bool unix_socket = strncmp(address, "unix:", 5) == 0;
     bool moved = run->http == NULL && strcmp(address, DEFAULT_ADDRESS) != 0;
-    cli_say("%s%s%s serves pid %d%s", unix_socket ? "" : "http://", address,
-            unix_socket ? "" : "/debug/pprof/", (int)run->child.pid,
-            moved ? " (" DEFAULT_ADDRESS " is taken)" : "");
+    const char *note = moved ? " (" DEFAULT_ADDRESS " is taken)" : "";
+    if (unix_socket)
+        cli_say("%s serves pid %d", address, (int)run->child.pid);
+    else
+        cli_say("http://%s/debug/pprof/ serves pid %d%s; its page: http://%s/", address,
+                (int)run->child.pid, note, address);
 }
 
 /* ---- after ---- */
@@ -134,37 +138,59 @@ static void note_end(struct run *run, int status) {
     mal_reader_close(reader);
 }
 
+/* -ENODATA: there is no box. */
 static int write_last_heap(struct run *run, const char *path) {
     struct mal_box_reader *reader;
-    int error = open_box(run, &reader);
-    if (error < 0)
-        return error;
+    if (open_box(run, &reader) < 0)
+        return -ENODATA;
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    error = fd < 0 ? -errno : http_heap_write(reader, VIEW_HEAP, fd);
+    int error = fd < 0 ? -errno : http_heap_write(reader, VIEW_HEAP, fd);
     if (fd >= 0 && close(fd) < 0 && error == 0)
         error = -errno;
+    if (fd >= 0 && error < 0)
+        unlink(path); /* a part of a profile is none */
     mal_reader_close(reader);
     return error;
 }
 
-static void tell_death(struct run *run, int signal) {
+static void name_last_heap(const struct run *run, const char *folder, char ret_path[PATH_BYTES]) {
     char part[64];
-    char name[DEATH_BYTES];
-    char path[PATH_MAX + 128];
     file_part(run->program[0], part);
-    snprintf(path, sizeof path, "%s/mallard.%s.%d.heap.pb.gz",
-             run->keep != NULL ? run->folder : ".", part, (int)run->child.pid);
-    int error = write_last_heap(run, path);
+    snprintf(ret_path, PATH_BYTES, "%s/mallard.%s.%d.heap.pb.gz", folder, part,
+             (int)run->child.pid);
+}
+
+/* Where the program was started, or in --keep's folder; when that is full or not ours to write to,
+ * among temporary files: the box goes, and what it knows must not. */
+static int save_last_heap(struct run *run, char ret_path[PATH_BYTES]) {
+    const char *temporary = getenv("TMPDIR");
+    char other[PATH_BYTES];
+    name_last_heap(run, run->keep != NULL ? run->folder : ".", ret_path);
+    int error = write_last_heap(run, ret_path);
+    if (error == 0 || error == -ENODATA)
+        return error;
+    name_last_heap(run, temporary != NULL && *temporary == '/' ? temporary : "/tmp", other);
+    if (write_last_heap(run, other) < 0)
+        return error;
+    memcpy(ret_path, other, PATH_BYTES);
+    return 0;
+}
+
+static void tell_death(struct run *run, int signal) {
+    char name[DEATH_BYTES];
+    char path[PATH_BYTES];
+    int error = save_last_heap(run, path);
     if (run->flags & QUIET)
         return;
     death_signal_name(signal, name);
     if (error == 0)
         cli_say("pid %d was ended by %s; its last heap profile is %s", (int)run->child.pid, name,
                 path);
-    else if (error == -ENOENT)
+    else if (error == -ENODATA)
         cli_say("pid %d was ended by %s and left no box", (int)run->child.pid, name);
     else
-        cli_say("the last heap profile cannot be written to %s: %s", path, strerror(-error));
+        cli_say("pid %d was ended by %s; its last heap profile cannot be written to %s: %s",
+                (int)run->child.pid, name, path, cli_words(error));
 }
 
 static int program_status(struct run *run, int status) {
@@ -189,10 +215,11 @@ static int run_program(struct run *run) {
 }
 
 static int run_all(struct run *run) {
-    int status = CLI_FAILED;
     run_child_prepare(&run->child);
-    if (prepare(run) == 0 && start_server(run) == 0)
-        status = run_program(run);
+    int error = prepare(run);
+    if (error == 0)
+        error = start_server(run);
+    int status = error == 0 ? run_program(run) : error == -EINVAL ? CLI_USAGE : CLI_FAILED;
     http_server_stop(run->server);
     if (run->keep == NULL && *run->folder != '\0')
         run_folder_remove(run->folder);
@@ -235,9 +262,9 @@ const struct cli_command cli_run = {
         "  --keep DIR         put the boxes of all processes in DIR and leave them there\n"
         "  -q, --quiet        say nothing unless something is wrong\n\n"
         "Signals sent to mallard go to the program. When the program is killed, its last heap\n"
-        "profile is written to ./mallard.NAME.PID.heap.pb.gz, or into DIR with --keep. When the\n"
-        "program puts itself in the background, mallard ends with it; what lives on is still in\n"
-        "'mallard ps'.\n\n"
+        "profile is written to ./mallard.NAME.PID.heap.pb.gz, or into DIR with --keep, or where\n"
+        "that cannot be, in $TMPDIR or /tmp. When the program puts itself in the background,\n"
+        "mallard ends with it; what lives on is still in 'mallard ps'.\n\n"
         "Exit status: the program's own; 128+N when signal N ended it; 126 it cannot be\n"
         "executed; 127 it was not found; 1 nothing was started because something else failed;\n"
         "2 wrong arguments.\n",

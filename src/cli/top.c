@@ -112,7 +112,7 @@ static int run_plain(struct top *top) {
         if (error == 0)
             error = write_plain(top->state->page, i == 0);
         else
-            cli_say("process %s cannot be read: %s", top->process, strerror(-error));
+            cli_say("process %s cannot be read: %s", top->process, cli_words(error));
         if (error < 0)
             return CLI_FAILED;
     }

@@ -159,7 +159,7 @@ static void write_title(struct top_sites *sites, struct top_page *page, int64_t 
     char live[16];
     char name[96] = "";
     char *safe = clip_printable(sites->identity.exe, strlen(sites->identity.exe));
-    if (mal_reader_stats(sites->reader, &stats) == 0)
+    if (mal_reader_stats(sites->reader, &stats) == 0 && stats.published_unix_ns != 0)
         view_human_bytes(stats.value[MAL_STAT_RSS], rss);
     view_human_bytes(live_bytes > 0 ? (uint64_t)live_bytes : 0, live);
     struct view_buffer part = {0};

@@ -15,7 +15,7 @@
 enum { FOLLOW = 1u << 0 };
 
 /* Prints what is new since the cursor, at most a whole ring of it. */
-static long print_new(struct mal_box_reader *reader, uint64_t *cursor) {
+static long print_new(struct mal_box_reader *reader, uint64_t *cursor, uint64_t *ret_printed) {
     char chunk[CHUNK_BYTES];
     uint64_t printed = 0;
     long bytes = 1;
@@ -27,6 +27,7 @@ static long print_new(struct mal_box_reader *reader, uint64_t *cursor) {
     }
     if (bytes < 0)
         cli_say("the trace cannot be read");
+    *ret_printed += printed;
     return bytes < 0 ? bytes : 0;
 }
 
@@ -36,11 +37,13 @@ static bool is_alive(struct mal_box_reader *reader) {
 }
 
 /* Life is asked before the last look, so that the lines of a process's end are printed too. */
-static long print_all(struct mal_box_reader *reader, unsigned flags) {
-    uint64_t cursor = 0;
+static long print_all(struct mal_box_reader *reader, const char *text, unsigned flags) {
+    uint64_t cursor = 0, printed = 0;
     for (;;) {
         bool goes_on = flags & FOLLOW && is_alive(reader);
-        long error = print_new(reader, &cursor);
+        long error = print_new(reader, &cursor, &printed);
+        if (error == 0 && !goes_on && printed == 0)
+            cli_say("%s has written no lines", text);
         if (error < 0 || !goes_on)
             return error;
         nanosleep(&(struct timespec){.tv_nsec = FOLLOW_NS}, NULL);
@@ -61,7 +64,7 @@ static int run_trace(const struct cli_command *command, int count, char **argume
         return cli_usage(command, "trace needs a process id");
     if (cli_open(keep, pid, &reader) < 0)
         return CLI_FAILED;
-    long result = print_all(reader, options.flags);
+    long result = print_all(reader, pid, options.flags);
     mal_reader_close(reader);
     return result < 0 ? CLI_FAILED : CLI_OK;
 }

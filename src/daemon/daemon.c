@@ -290,6 +290,7 @@ static void prepare_follower(struct daemon *daemon) {
                                          .keeper = daemon->keeper,
                                          .counters = &daemon->counters,
                                          .epoll_fd = daemon->epoll_fd};
+    kernel_log_open(&daemon->follower.log);
     discoverer_init(&daemon->follower.discoverer);
     apply(daemon);
 }

@@ -7,11 +7,11 @@
  * /proc/PID/stat has it (proc.c); `mallard run` notes it in the box. The constants are written out:
  * headers are often older than the kernel.
  *
- * An OOM kill is a SIGKILL like any other to all of them. What betrays it is the count of such
- * kills in the victim's control group, which rises before the process is gone. A count that rose
- * since the process was last looked at may have risen for another one of the group; if that one
- * died of the limit, so did this one for all that matters to its owner, and the sentence shows
- * the numbers.
+ * An OOM kill is a SIGKILL like any other to all of them. Where the kernel's log can be read it
+ * names the victims, and what it says decides. Elsewhere the count of such kills in the victim's
+ * control group tells, which rises before the process is gone. It may have risen for another one of
+ * the group since this one was last looked at: a kill that one of ours was found to have died of is
+ * taken off the others' count (follow_end.c); one of a process that is not ours cannot be told.
  *
  * SYNCHRONIZATION  None; everything is the caller's.
  */
@@ -85,9 +85,27 @@ static uint64_t kills(const struct death *death) {
     return death->after.oom_kills - death->before.oom_kills;
 }
 
-static bool was_oom(const struct death *death) {
+static bool was_killed(const struct death *death) {
     return death->known && WIFSIGNALED(death->wait_status) &&
-           WTERMSIG(death->wait_status) == SIGKILL && kills(death) > 0;
+           WTERMSIG(death->wait_status) == SIGKILL;
+}
+
+static bool is_counted(const struct death *death) {
+    return was_killed(death) && kills(death) > 0;
+}
+
+static bool group_vanished(const struct death *death) {
+    return death->after.oom_kills == CGROUP_UNKNOWN && death->before.oom_kills != CGROUP_UNKNOWN &&
+           death->before.max_bytes != CGROUP_UNKNOWN;
+}
+
+bool death_may_be_oom(const struct death *death) {
+    return was_killed(death) && (is_counted(death) || group_vanished(death));
+}
+
+bool death_is_oom(const struct death *death) {
+    return death->log == KERNEL_LOG_KILLED ? was_killed(death)
+                                           : death->log == KERNEL_LOG_SILENT && is_counted(death);
 }
 
 /* What the group held when its limit was hit: the peak, or what is nearest to it. */
@@ -101,22 +119,36 @@ static uint64_t used_bytes(const struct death *death) {
 
 static char *oom_sentence(const struct death *death) {
     const struct cgroup_memory *memory = numbers(death);
-    char path[PATH_MAX], used[16], limit[16];
+    char path[PATH_MAX], used[16], limit[16], source[64];
     char *text = NULL;
     int bytes;
     bool limited = memory->max_bytes != CGROUP_UNKNOWN;
+    if (kills(death) > 0)
+        snprintf(source, sizeof source, "oom_kill rose by %" PRIu64, kills(death));
+    else
+        snprintf(source, sizeof source, "says the kernel's log");
     cgroup_path_above(death->cgroup, limited ? memory->levels_up : 0, path);
     if (!limited)
         bytes = asprintf(&text,
                          "killed by SIGKILL; the OOM killer: the machine ran out of memory, and no "
-                         "limit is set for cgroup %s (oom_kill rose by %" PRIu64 ")",
-                         path, kills(death));
+                         "limit is set for cgroup %s (%s)",
+                         path, source);
     else
-        bytes = asprintf(&text,
-                         "killed by SIGKILL; the OOM killer: cgroup %s was at %s of its limit of "
-                         "%s (oom_kill rose by %" PRIu64 ")",
-                         path, human(used_bytes(death), used), human(memory->max_bytes, limit),
-                         kills(death));
+        bytes =
+            asprintf(&text,
+                     "killed by SIGKILL; the OOM killer: cgroup %s was at %s of its limit of "
+                     "%s (%s)",
+                     path, human(used_bytes(death), used), human(memory->max_bytes, limit), source);
+    return bytes < 0 ? NULL : text;
+}
+
+/* The OOM killer came, but another one of the group was its victim. */
+static char *spared_sentence(const struct death *death) {
+    char *text = NULL;
+    int bytes = asprintf(&text,
+                         "killed by SIGKILL; not by the OOM killer, which killed another process "
+                         "of cgroup %s",
+                         death->cgroup->path != NULL ? death->cgroup->path : "");
     return bytes < 0 ? NULL : text;
 }
 
@@ -133,18 +165,15 @@ static char *gone_sentence(const struct death *death) {
     return bytes < 0 ? NULL : text;
 }
 
-static bool group_vanished(const struct death *death) {
-    return death->after.oom_kills == CGROUP_UNKNOWN && death->before.oom_kills != CGROUP_UNKNOWN &&
-           death->before.max_bytes != CGROUP_UNKNOWN;
-}
-
 static char *signal_sentence(const struct death *death) {
     char name[32];
     char *text = NULL;
     int signal = WTERMSIG(death->wait_status);
-    if (was_oom(death))
+    if (death_is_oom(death))
         return oom_sentence(death);
-    if (signal == SIGKILL && group_vanished(death))
+    if (is_counted(death))
+        return spared_sentence(death);
+    if (signal == SIGKILL && death->log == KERNEL_LOG_SILENT && group_vanished(death))
         return gone_sentence(death);
     int bytes = asprintf(&text, "killed by %s%s", signal_name(signal, name),
                          WCOREDUMP(death->wait_status) ? " (core dumped)" : "");
@@ -169,7 +198,7 @@ int death_judge(const struct death *death, struct keep_facts *facts) {
     free(facts->sentence);
     facts->sentence = text;
     facts->death = !death->known                     ? KEEP_DEATH_UNKNOWN
-                   : was_oom(death)                  ? KEEP_DEATH_OOM
+                   : death_is_oom(death)             ? KEEP_DEATH_OOM
                    : WIFSIGNALED(death->wait_status) ? KEEP_DEATH_SIGNAL
                                                      : KEEP_DEATH_EXITED;
     facts->signal =

@@ -6,6 +6,7 @@
 #define MAL_DAEMON_DEATH_H
 
 #include "daemon/cgroup.h"
+#include "daemon/kernel_log.h"
 #include "keep/keep.h"
 
 #include <stdbool.h>
@@ -22,7 +23,13 @@ struct death {
     const struct cgroup *cgroup;
     struct cgroup_memory before; /* when the process was last looked at */
     struct cgroup_memory after;  /* when its end was seen */
+    enum kernel_log_answer log;  /* whether the OOM killer says so */
 };
+
+/* Whether it is a SIGKILL that the group's counts do not deny, whatever the log says. */
+bool death_may_be_oom(const struct death *death);
+/* The judgement. */
+bool death_is_oom(const struct death *death);
 
 /* Judges, and fills death, signal, exit_code, oom_kills, memory_* and `sentence` of the facts; the
  * sentence before it is freed. Returns 0 or -ENOMEM. */

@@ -334,6 +334,7 @@ uint64_t follower_turn(struct follower *follower, uint64_t now_ns) {
 }
 
 void follower_close(struct follower *follower) {
+    kernel_log_close(&follower->log);
     while (follower->pending_count > 0)
         follow_pending_drop(follower, follower->pending_count - 1);
     for (size_t i = 0; i < follower->count; i++)

@@ -13,6 +13,7 @@
 #include "daemon/counters.h"
 #include "daemon/discover.h"
 #include "daemon/keeper.h"
+#include "daemon/kernel_log.h"
 #include "daemon/table.h"
 
 #include <stddef.h>
@@ -34,6 +35,7 @@ struct follower {
     struct daemon_counters *counters;
     int epoll_fd; /* where pidfds are added; their events carry the descriptor */
     uint64_t keep_every_ns;
+    struct kernel_log log;
 
     struct discoverer discoverer;
     struct process **items; /* LIVING, ENDED and DOUBTFUL ones, a reference each */

@@ -10,6 +10,11 @@
  * descriptor, once anybody has; /proc while it is a zombie. A parent that does not wait at once is
  * given two seconds, then the end is kept without its reason.
  *
+ * Of a SIGKILL the kernel's log is asked whether it was the OOM killer's. Its record may come a
+ * moment after the end: where the group counted a kill, it is waited for. Where the log says
+ * nothing the count decides, and each kill of it explains one death: it is taken off the counts
+ * that other processes of the group were last seen with.
+ *
  * An end that cannot be kept (the disk is full) stays in the table, its box open and in its folder,
  * and is offered again each period; beyond a bound the oldest of those are given up.
  *
@@ -31,6 +36,7 @@
 
 #define VERDICT_PATIENCE_NS 2000000000ull
 #define VERDICT_RETRY_NS 20000000ull
+#define LOG_PATIENCE_NS 300000000ull /* of the two seconds */
 #define UNKEPT_MAX 256u
 
 void follow_ended(struct follower *follower, struct process *process, uint64_t ended_unix_ns) {
@@ -108,6 +114,40 @@ static int write_verdict(struct process *process, const struct death *death,
     return 0;
 }
 
+/* ---- whose kill it was ---- */
+
+static bool shares_group(const struct process *a, const struct process *b) {
+    const char *folder = a->loop.cgroup.folder, *other = b->loop.cgroup.folder;
+    return a != b && folder != NULL && other != NULL && strcmp(folder, other) == 0;
+}
+
+static bool may_still_count(const struct process *process) {
+    return process->state == PROCESS_LIVING ||
+           (process->state == PROCESS_ENDED && process->loop.verdict_ns != PROCESS_NEVER);
+}
+
+static void take_kill_off_others(struct follower *follower, const struct process *victim) {
+    uint64_t counted = victim->loop.at_end.oom_kills;
+    for (size_t i = 0; i < follower->count; i++) {
+        struct process *other = follower->items[i];
+        uint64_t *before = &other->loop.memory.oom_kills;
+        if (shares_group(victim, other) && may_still_count(other) && *before != CGROUP_UNKNOWN &&
+            *before < counted)
+            ++*before;
+    }
+}
+
+/* False when the log may be about to name the process. */
+static bool ask_log(struct follower *follower, const struct process *process, struct death *death,
+                    uint64_t now_ns) {
+    uint64_t seen_ns = process->loop.verdict_ns - VERDICT_PATIENCE_NS;
+    if (process->loop.ended_unix_ns == 0) /* it ended before the log was opened, perhaps */
+        return true;
+    death->log = kernel_log_ask(&follower->log, process->host_pid, process->facts.start_ticks);
+    return death->log != KERNEL_LOG_SPARED || !death_may_be_oom(death) ||
+           now_ns > seen_ns + LOG_PATIENCE_NS;
+}
+
 static size_t unkept(const struct follower *follower, struct process **ret_oldest) {
     size_t count = 0;
     *ret_oldest = NULL;
@@ -171,6 +211,10 @@ uint64_t follow_decide(struct follower *follower, struct process *process, uint6
     bool seen = process->loop.pidfd >= 0;
     if (!death.known && seen && now_ns < process->loop.verdict_ns)
         return now_ns + VERDICT_RETRY_NS;
+    if (!ask_log(follower, process, &death, now_ns))
+        return now_ns + VERDICT_RETRY_NS;
+    if (death_is_oom(&death))
+        take_kill_off_others(follower, process);
     return sentence(follower, process, &death, &status);
 }
 

@@ -2,7 +2,8 @@
  *
  * The public functions that ask and steer: thin, each a translation of names.
  *
- * The statistics row is large, so one copy lies here under a lock.
+ * SYNCHRONIZATION: the statistics row is large, so one copy lies here under `api_lock` (rank API).
+ * The rest has no state.
  */
 #include "base/bits.h"
 #include "front/init.h"

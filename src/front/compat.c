@@ -6,7 +6,8 @@
  * not here: known ones are accepted and have no effect, as glibc allows. malloc_set_state and its
  * kin are gone from glibc and are not here.
  *
- * The statistics row is large, so one copy lies here under a lock of its own rank.
+ * SYNCHRONIZATION: the statistics row is large, so one copy lies here under `compat_lock` (rank
+ * API; nobody holds front/api.c's too, but for a fork).
  */
 #include "base/check.h"
 #include "base/format.h"

@@ -5,7 +5,6 @@
 #ifndef MAL_FRONT_DEBUG_H
 #define MAL_FRONT_DEBUG_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 struct mal_debug {
@@ -17,7 +16,10 @@ struct mal_debug {
     uint32_t gc_stress;      /* a cycle at every so many'th refill; 0 off */
 };
 
-/* Applies the entries that are known; false when there are others too. */
-bool mal_debug_parse(const char *value, struct mal_debug *debug);
+/* Applies the entries that are known. */
+void mal_debug_parse(const char *value, struct mal_debug *debug);
+
+/* One line on standard error for each of the others, with what `debug` has in its place. */
+void mal_debug_complain(const char *value, const struct mal_debug *debug);
 
 #endif

@@ -35,12 +35,14 @@ MAL_FAST void *mal_alloc(size_t bytes) {
 }
 
 /* `alignment` is a power of two above 16. Where the class that the size falls into has all its
- * objects so aligned, which is nearly always, an aligned object is a plain one. */
+ * objects so aligned, which is nearly always, an aligned object is a plain one. No bytes at all are
+ * unusual, too: as the process's first request they would fit a table that is not filled yet. */
 MAL_FAST void *mal_alloc_aligned(size_t bytes, size_t alignment) {
-    if (MAL_UNLIKELY(bytes > MAL_SMALL_MAX_BYTES - MAL_PAGE_BYTES || alignment > MAL_PAGE_BYTES))
+    if (MAL_UNLIKELY(bytes - 1 > MAL_SMALL_MAX_BYTES - MAL_PAGE_BYTES - 1 ||
+                     alignment > MAL_PAGE_BYTES))
         return mal_alloc_aligned_unusual(bytes, alignment);
-    size_t rounded = (bytes + alignment - 1) & -alignment;
-    size_t size = mal_small[rounded >> 4] >> 8; /* 0 before the tables are filled */
+    size_t rounded = (bytes - 1 + alignment) & -alignment; /* never 0 */
+    size_t size = mal_small[rounded >> 4] >> 8;            /* 0 before the tables are filled */
     if (MAL_UNLIKELY(size < rounded || size & (alignment - 1)))
         return mal_alloc_aligned_unusual(bytes, alignment);
     return mal_alloc(rounded);

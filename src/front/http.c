@@ -30,6 +30,7 @@
 #include "mallard/http_plugin.h"
 #include "mallard/mallard.h"
 #include "os/env.h"
+#include "os/kernel.h"
 #include "os/library.h"
 #include "os/say.h"
 #include "sample/profile.h"
@@ -56,10 +57,15 @@ struct plugin {
     __typeof__(&mallard_http_plugin_write_heap) write_heap;
 };
 
+enum state {
+    OFF,
+    SERVING,
+    PAUSING, /* serves until an answer is made; is to end then, and to be started anew */
+};
+
 static pthread_mutex_t keeper_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct plugin plugin; /* keeper_lock; complete or all NULL */
-static bool serving;         /* keeper_lock; released after `plugin`, read without the lock */
-static bool pausing;         /* keeper_lock; the server is to end, and then to be started anew */
+static enum state state;     /* keeper_lock; released after `plugin`, read without the lock */
 
 static char served_address[ADDRESS_BYTES]; /* keeper_lock; also what a child is to take over */
 static pid_t waiting_for_parent;           /* background thread, in a child; 0: not waiting */
@@ -98,10 +104,13 @@ static void end_own(uint8_t before) {
     mal_thread_redraw();
 }
 
-static char problem[PROBLEM_BYTES]; /* keeper_lock; why the last start failed */
+static void become_locked(enum state next) {
+    mal_store_release(&state, next);
+}
 
-static int start_locked(const char *address) {
-    if (serving)
+/* `ret_problem` keeps what it holds where there is nothing to say. */
+static int start_locked(const char *address, char ret_problem[PROBLEM_BYTES]) {
+    if (state != OFF)
         return -EALREADY;
     if (!load_plugin_locked())
         return -ENOSYS;
@@ -114,24 +123,24 @@ static int start_locked(const char *address) {
         .address = address,
         .token = mal_options.http_token,
         .thread_begin = mal_thread_become_own,
-        .problem = problem,
-        .problem_bytes = sizeof problem,
+        .problem = ret_problem,
+        .problem_bytes = PROBLEM_BYTES,
     };
     int error = plugin.start(&args);
-    mal_store_release(&serving, error == 0);
-    if (error == 0 && plugin.address(served_address, sizeof served_address) != 0)
+    if (error != 0)
+        return error;
+    become_locked(SERVING);
+    if (plugin.address(served_address, sizeof served_address) != 0)
         served_address[0] = '\0';
-    return error;
+    return 0;
 }
 
-MAL_PUBLIC int mallard_http_listen(const char *address) {
-    if (!address)
-        return -EINVAL;
+static int listen_at(const char *address, char ret_problem[PROBLEM_BYTES]) {
     if (!mal_init())
         return -ENOMEM;
     pthread_mutex_lock(&keeper_lock);
     uint8_t before = begin_own();
-    int error = start_locked(address);
+    int error = start_locked(address, ret_problem);
     end_own(before);
     pthread_mutex_unlock(&keeper_lock);
     if (error == 0)
@@ -139,10 +148,15 @@ MAL_PUBLIC int mallard_http_listen(const char *address) {
     return error;
 }
 
+MAL_PUBLIC int mallard_http_listen(const char *address) {
+    char problem[PROBLEM_BYTES];
+    return address ? listen_at(address, problem) : -EINVAL;
+}
+
 MAL_PUBLIC int mallard_http_stop(void) {
     pthread_mutex_lock(&keeper_lock);
-    int error = serving ? plugin.stop() : -ENOENT;
-    serving = pausing = false;
+    int error = state != OFF ? plugin.stop() : -ENOENT;
+    become_locked(OFF);
     served_address[0] = '\0';
     pthread_mutex_unlock(&keeper_lock);
     return error;
@@ -150,7 +164,7 @@ MAL_PUBLIC int mallard_http_stop(void) {
 
 MAL_PUBLIC int mallard_http_address(char *ret_address, size_t bytes) {
     pthread_mutex_lock(&keeper_lock);
-    int error = serving ? plugin.address(ret_address, bytes) : -ENOENT;
+    int error = state != OFF ? plugin.address(ret_address, bytes) : -ENOENT;
     pthread_mutex_unlock(&keeper_lock);
     return error;
 }
@@ -168,7 +182,7 @@ MAL_PUBLIC int mallard_write_heap_profile(int fd) {
     return error;
 }
 
-static void say_problem(const char *address, int error) {
+static void say_problem(const char *address, int error, const char *problem) {
     if (error == -ENOSYS)
         mal_warn(KNOB "=%s: " PLUGIN_NAME " is not installed: going on without", address);
     else
@@ -178,19 +192,19 @@ static void say_problem(const char *address, int error) {
 /* A program that inherited the knob from one that serves finds the address taken: that is how it
  * should be, and not worth a line from each of a build's thousand children. */
 void mal_http_start_from_options(void) {
-    problem[0] = '\0';
-    int error = mallard_http_listen(mal_options.http);
+    char problem[PROBLEM_BYTES] = "";
+    int error = listen_at(mal_options.http, problem);
     if (error == 0 || (error == -EADDRINUSE && mal_env_parent_has(KNOB, mal_options.http)))
         return;
-    say_problem(mal_options.http, error);
+    say_problem(mal_options.http, error, problem);
 }
 
 void mal_http_forget_in_child(int parent_pid) {
     pthread_mutex_init(&keeper_lock, NULL);
-    if (!serving)
+    if (state == OFF)
         return;
     plugin.after_fork_child(NULL);
-    serving = pausing = false;
+    become_locked(OFF);
     waiting_for_parent = parent_pid;
     mal_background_hurry();
     mal_thread_hurry();
@@ -199,38 +213,44 @@ void mal_http_forget_in_child(int parent_pid) {
 static bool stop_locked(uint64_t patience_ns) {
     bool stopped = plugin.stop_within(patience_ns) == 0;
     if (stopped)
-        serving = pausing = false;
+        become_locked(OFF);
     return stopped;
 }
 
 bool mal_http_pause(void) {
-    if (!mal_load_relaxed(&serving) || !served_address[0] ||
-        pthread_mutex_trylock(&keeper_lock) != 0)
+    if (mal_load_relaxed(&state) == OFF || pthread_mutex_trylock(&keeper_lock) != 0)
         return false;
-    bool paused = serving && stop_locked(PAUSE_PATIENCE_NS);
-    pausing = serving && !paused;
+    bool may_come_back = state != OFF && served_address[0];
+    bool paused = may_come_back && stop_locked(PAUSE_PATIENCE_NS);
+    if (may_come_back && !paused)
+        become_locked(PAUSING);
     pthread_mutex_unlock(&keeper_lock);
     return paused;
 }
 
+static void copy_address_locked(char ret_address[ADDRESS_BYTES]) {
+    mal_format(ret_address, ADDRESS_BYTES, "%s", served_address);
+}
+
 void mal_http_resume(void) {
-    char address[ADDRESS_BYTES];
-    mal_format(address, sizeof address, "%s", served_address);
-    problem[0] = '\0';
-    int error = mallard_http_listen(address);
+    char address[ADDRESS_BYTES], problem[PROBLEM_BYTES] = "";
+    pthread_mutex_lock(&keeper_lock);
+    copy_address_locked(address);
+    pthread_mutex_unlock(&keeper_lock);
+    int error = listen_at(address, problem);
     if (error != 0)
-        say_problem(address, error);
+        say_problem(address, error, problem);
 }
 
 unsigned mal_http_threads(void) {
-    return mal_load_acquire(&serving) ? plugin.threads() : 0;
+    return mal_load_acquire(&state) != OFF ? plugin.threads() : 0;
 }
 
 /* What a pause could not wait for. */
 static void restart_paused(void) {
-    if (!mal_load_relaxed(&pausing) || pthread_mutex_trylock(&keeper_lock) != 0)
+    if (mal_load_relaxed(&state) != PAUSING || pthread_mutex_trylock(&keeper_lock) != 0)
         return;
-    bool stopped = pausing && stop_locked(0);
+    bool stopped = state == PAUSING && stop_locked(0);
     pthread_mutex_unlock(&keeper_lock);
     if (stopped)
         mal_http_resume();
@@ -239,11 +259,11 @@ static void restart_paused(void) {
 /* Whoever holds the lock may wait for an answer of this thread: the next round is soon enough. */
 void mal_http_follow_process(void) {
     restart_paused();
-    if (waiting_for_parent == 0 || getppid() == waiting_for_parent ||
+    if (waiting_for_parent == 0 || mal_parent_pid() == waiting_for_parent ||
         pthread_mutex_trylock(&keeper_lock) != 0)
         return;
     char address[ADDRESS_BYTES];
-    mal_format(address, sizeof address, "%s", served_address);
+    copy_address_locked(address);
     pthread_mutex_unlock(&keeper_lock);
     if (address[0] && mallard_http_listen(address) == 0)
         waiting_for_parent = 0;

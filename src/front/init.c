@@ -8,9 +8,12 @@
  * thread, and the HTTP plug-in if asked for. Down: exit calls back and the box is marked as a clean
  * exit; the heap itself stays usable, since destructors run later.
  *
- * Fork: every lock is taken in rank order before and released after, in parent and child alike; the
- * child then forgets what belongs to the parent: other threads, the background thread, the box. A
- * raw fork that runs no handlers is noticed by a page that the kernel wipes in the child.
+ * Fork: the collector is held between two steps, then libc's lock of its open files is taken
+ * (os/stdio_list.c), then every lock in rank order; they are released after, in parent and child
+ * alike. The collector comes first, since a step may wait for the loader's lock, and who holds
+ * that, in a callback of dl_iterate_phdr, for the files'. The child then forgets what belongs to
+ * the parent: other threads, the background thread, the box. A raw fork that runs no handlers is
+ * noticed by a page that the kernel wipes in the child.
  *
  * SYNCHRONIZATION: `init_lock` guards init; `mal_init_done` is published with release.
  *
@@ -21,6 +24,7 @@
 #include "base/check.h"
 #include "box/writer.h"
 #include "cache/percpu_cache.h"
+#include "cache/shelf.h"
 #include "central/central.h"
 #include "front/background.h"
 #include "front/http.h"
@@ -28,13 +32,18 @@
 #include "front/stats.h"
 #include "front/thread.h"
 #include "gc/cycle.h"
+#include "mallard/mallard.h"
 #include "meta/classes.h"
 #include "meta/freed.h"
 #include "meta/memory.h"
 #include "meta/pagemap.h"
+#include "os/alias.h"
+#include "os/critical.h"
 #include "os/env.h"
 #include "os/guard.h"
+#include "os/kernel.h"
 #include "os/lock.h"
+#include "os/stdio_list.h"
 #include "os/text.h"
 #include "os/vm.h"
 #include "pageheap/limit.h"
@@ -114,7 +123,7 @@ static bool bring_up_locked(void) {
     configure_profile();
     mal_break_remember();
     mal_guard_arm();
-    own_pid = getpid();
+    own_pid = mal_own_pid();
     mal_store_release(&mal_init_done, 1u);
     return true;
 }
@@ -135,8 +144,17 @@ bool mal_init_tolerates_foreign(const void *pointer) {
     return mal_break_contains(pointer);
 }
 
+/* A signal handler that forks may have interrupted a holder of our locks, who goes on only when it
+ * returns. Nothing is taken then, and the child notices as after a raw fork: what was interrupted
+ * goes on in both as if nothing had been. */
+static MAL_THREAD bool forks_inside_us;
+
 static void before_fork(void) {
+    forks_inside_us = mal_critical_is_open();
+    if (forks_inside_us)
+        return;
     mal_gc_hold_for_fork();
+    mal_stdio_list_before_fork();
     mal_api_before_fork();
     mal_compat_before_fork();
     mal_lock(&init_lock);
@@ -147,20 +165,20 @@ static void before_fork(void) {
     mal_gc_before_fork();
     mal_cache_before_fork();
     mal_central_before_fork();
-    mal_gc_before_fork_heap();
     mal_pageheap_before_fork();
     mal_meta_before_fork();
     mal_lock_holds_all = true;
 }
 
-static void release_all(enum mal_fork_side side) {
+enum fork_side { IN_PARENT, IN_CHILD };
+
+static void release_all(enum fork_side side) {
     mal_lock_holds_all = false;
     mal_meta_after_fork();
     mal_pageheap_after_fork();
-    mal_gc_after_fork_heap(side == MAL_FORK_CHILD);
     mal_central_after_fork();
-    mal_cache_after_fork(side);
-    mal_gc_after_fork(side == MAL_FORK_CHILD);
+    mal_cache_after_fork();
+    mal_gc_after_fork(side == IN_CHILD);
     mal_writer_after_fork();
     mal_thread_after_fork();
     mal_profile_after_fork();
@@ -170,17 +188,28 @@ static void release_all(enum mal_fork_side side) {
     mal_api_after_fork();
 }
 
+/* Says so once: handlers of fork may fork. */
+static bool forked_inside_us(void) {
+    bool inside = forks_inside_us;
+    forks_inside_us = false;
+    return inside;
+}
+
 static void after_fork_in_parent(void) {
-    release_all(MAL_FORK_PARENT);
+    if (forked_inside_us())
+        return;
+    release_all(IN_PARENT);
+    mal_stdio_list_after_fork_in_parent();
     mal_gc_let_go_after_fork(false);
 }
 
 static void become_child(void) {
     pid_t parent_pid = own_pid;
-    own_pid = getpid();
+    own_pid = mal_own_pid();
     mal_background_forget_in_child();
     mal_pageheap_forget_in_child();
     mal_central_forget_in_child();
+    mal_shelf_forget_in_child();
     mal_limit_forget_in_child();
     mal_thread_forget_others();
     mal_profile_forget_in_child();
@@ -189,8 +218,11 @@ static void become_child(void) {
 }
 
 static void after_fork_in_child(void) {
+    if (forked_inside_us())
+        return;
+    mal_stdio_list_after_fork_in_child();
     mal_lock_forget_ranks();
-    release_all(MAL_FORK_CHILD);
+    release_all(IN_CHILD);
     become_child();
     mal_gc_let_go_after_fork(true);
 }
@@ -201,7 +233,7 @@ void mal_init_check_fork(void) {
 }
 
 bool mal_init_is_own_process(void) {
-    return getpid() == own_pid;
+    return mal_own_pid() == own_pid;
 }
 
 /* May run in a signal handler that interrupted malloc (_exit is allowed there), so no lock but the
@@ -234,6 +266,16 @@ static void configure_gc(void) {
     mal_gc_configure(&config);
 }
 
+/* A program whose malloc comes before ours, or is part of it, has next to nothing to tell, and
+ * those that bring their own are those that mind a thread too many: Chromium's zygote ends when it
+ * is not alone. A wrapper that asks the next one in the end asks us. */
+static bool program_uses_us(void) {
+    void *probe = MAL_FIRST(malloc, mallard_malloc)(1);
+    bool is_ours = mal_pagemap_span_of(probe) != NULL;
+    MAL_FIRST(free, mallard_free)(probe);
+    return is_ours;
+}
+
 /* Priority 101: before the program's own constructors where the linker gives us a say. */
 __attribute__((constructor(101))) static void come_up(void) {
     if (!mal_init())
@@ -252,6 +294,6 @@ __attribute__((constructor(101))) static void come_up(void) {
     mal_background_allow();
     if (mal_options.http)
         mal_http_start_from_options();
-    if (mal_options.flags & MAL_OPTION_EAGER)
+    if (mal_options.flags & MAL_OPTION_EAGER && program_uses_us())
         mal_background_start();
 }

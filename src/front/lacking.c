@@ -14,13 +14,13 @@
  * SYNCHRONIZATION. None.
  */
 #include "front/lacking.h"
+
+#include "base/bits.h"
+#include "base/no_memory.h"
 #include "mallard/mallard.h"
 #include "os/alias.h"
 #include "os/vm.h"
 
-#include "base/bits.h"
-
-#include <errno.h>
 #include <malloc.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -33,19 +33,15 @@ void mal_first_free_aligned_sized(void *pointer, size_t alignment, size_t bytes)
 
 MAL_HIDDEN void *mal_first_reallocarray(void *pointer, size_t count, size_t bytes) {
     size_t total;
-    if (__builtin_mul_overflow(count, bytes, &total)) {
-        errno = ENOMEM;
-        return NULL;
-    }
+    if (__builtin_mul_overflow(count, bytes, &total))
+        return mal_no_memory();
     return realloc(pointer, total);
 }
 
 MAL_HIDDEN void *mal_first_pvalloc(size_t bytes) {
     size_t page_bytes = mal_vm_page_bytes();
-    if (bytes > PTRDIFF_MAX) {
-        errno = ENOMEM;
-        return NULL;
-    }
+    if (bytes > PTRDIFF_MAX)
+        return mal_no_memory();
     return memalign(page_bytes, mal_round_up(mal_max(bytes, 1), page_bytes));
 }
 

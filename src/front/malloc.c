@@ -3,7 +3,7 @@
  * The malloc family, as C, POSIX and glibc document it.
  *
  * Every entry point exists as mallard_<name>; the overriding library exports libc's name as an
- * alias of it. errno is set here and where memory is short, in front/slow.c. Sizes above
+ * alias of it. errno is set here and where memory is short (base/no_memory.h). Sizes above
  * PTRDIFF_MAX fail. malloc(0) gives an object of its own. free and the frees inside realloc keep
  * errno.
  *
@@ -12,8 +12,11 @@
  * Must never be called by Mallard itself, but to free what it has kept for a while.
  */
 #include "base/bits.h"
+#include "base/no_memory.h"
 #include "front/fast.h"
 #include "front/init.h"
+#include "front/large.h"
+#include "front/pointer.h"
 #include "gc/thread.h"
 #include "mallard/mallard.h"
 #include "os/alias.h"
@@ -39,17 +42,12 @@ MAL_PUBLIC void mallard_free(void *pointer) {
     mal_release(pointer);
 }
 
-static void *no_memory(void) {
-    errno = ENOMEM;
-    return NULL;
-}
-
 MAL_PUBLIC void *mallard_calloc(size_t count, size_t bytes) {
     size_t total;
     if (__builtin_mul_overflow(count, bytes, &total))
-        return no_memory();
+        return mal_no_memory();
     void *object = mal_alloc(total);
-    if (object && (total <= MAL_MEDIUM_MAX_BYTES || !mal_alloc_is_zeroed(object)))
+    if (object && (total <= MAL_MEDIUM_MAX_BYTES || !mal_large_is_zeroed(object)))
         memset(object, 0, total);
     return object;
 }
@@ -103,7 +101,7 @@ MAL_PUBLIC void *mallard_realloc(void *pointer, size_t bytes) {
         return NULL;
     }
     if (bytes > PTRDIFF_MAX)
-        return no_memory();
+        return mal_no_memory();
     size_t usable_bytes = mal_usable_bytes(pointer, "realloc");
     if (fits_in_place(usable_bytes, bytes) || mal_resize_in_place(pointer, bytes))
         return pointer;
@@ -115,7 +113,7 @@ MAL_PUBLIC void *mallard_realloc(void *pointer, size_t bytes) {
 MAL_PUBLIC void *mallard_reallocarray(void *pointer, size_t count, size_t bytes) {
     size_t total;
     if (__builtin_mul_overflow(count, bytes, &total))
-        return no_memory();
+        return mal_no_memory();
     return mallard_realloc(pointer, total);
 }
 
@@ -125,7 +123,7 @@ static void *allocate_aligned(size_t alignment, size_t bytes) {
 
 /* glibc rounds odd alignments up to a power of two rather than refuse them. */
 MAL_PUBLIC void *mallard_memalign(size_t alignment, size_t bytes) {
-    if (alignment > PTRDIFF_MAX) {
+    if (alignment > (size_t)PTRDIFF_MAX + 1) {
         errno = EINVAL;
         return NULL;
     }
@@ -159,7 +157,7 @@ MAL_PUBLIC void *mallard_valloc(size_t bytes) {
 MAL_PUBLIC void *mallard_pvalloc(size_t bytes) {
     size_t page_bytes = mal_vm_page_bytes();
     if (bytes > PTRDIFF_MAX)
-        return no_memory();
+        return mal_no_memory();
     return allocate_aligned(page_bytes, mal_round_up(mal_max(bytes, 1), page_bytes));
 }
 

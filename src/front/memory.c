@@ -5,6 +5,8 @@
  * Releasing goes down the tiers: the calling CPU's cache (all CPUs' in lock mode), the transfer
  * caches, then the pages. Other CPUs' caches are reached by moving the calling thread only when it
  * is one of ours; a program's thread is never moved.
+ *
+ * SYNCHRONIZATION: no state; each tier locks for itself.
  */
 #include "front/memory.h"
 
@@ -23,9 +25,9 @@
 #include "pageheap/scavenger.h"
 
 static void drain_every_cpu(void) {
-    for (unsigned cpu = 0; cpu < mal_cache_cpus(); cpu++)
-        if (mal_cache_cpu_is_populated(cpu) &&
-            (mal_cache_mode() == MAL_PERCPU_LOCK || mal_thread_move_to(cpu) == 0))
+    for (unsigned cpu = mal_cache_next_cpu(0); cpu < mal_cache_cpus();
+         cpu = mal_cache_next_cpu(cpu + 1))
+        if (mal_cache_mode() == MAL_PERCPU_LOCK || mal_thread_move_to(cpu) == 0)
             mal_cache_drain_cpu(cpu, MAL_DRAIN_ALL);
     if (mal_cache_mode() == MAL_PERCPU_RSEQ)
         mal_thread_restore_cpus();

@@ -5,7 +5,8 @@
  * One table: name, how to parse, what is said when it does not parse. A program that runs with more
  * rights than its caller ignores the environment altogether. Parsing is strict and total: a knob
  * that does not parse changes nothing and is named on standard error with the value used instead;
- * no knob ever ends the program.
+ * no knob ever ends the program. An empty one is one that is not set: that is how scripts, units
+ * and containers take a variable back, and how Go reads its own.
  *
  * SYNCHRONIZATION. The knobs are read once, before a second thread, and constant from then on.
  */
@@ -61,7 +62,7 @@ static uint64_t limit_of_group(void) {
 
 static bool parse_memory_limit(const char *value) {
     uint64_t number;
-    if (!*value || strcmp(value, "off") == 0)
+    if (strcmp(value, "off") == 0)
         return true;
     if (strcmp(value, "auto") == 0) {
         mal_options.memory_limit_bytes = limit_of_group();
@@ -79,8 +80,6 @@ static bool parse_memory_limit(const char *value) {
 static bool parse_gogc(const char *value) {
     bool negative = *value == '-';
     uint64_t percent = MAL_GOGC_OFF;
-    if (!*value)
-        return true;
     if (strcmp(value, "off") != 0) {
         const char *end = parse_number(value + negative, INT32_MAX, &percent);
         if (!end || *end || (negative && value[1] == '+'))
@@ -92,8 +91,6 @@ static bool parse_gogc(const char *value) {
 
 static bool parse_rate(const char *value) {
     uint64_t number = 0;
-    if (!*value)
-        return false;
     for (; *value; value++) {
         if (*value < '0' || *value > '9' || number > UINT64_MAX / 100)
             return false;
@@ -118,7 +115,7 @@ static const char *copy(char *to, size_t bytes, const char *value) {
 
 static bool parse_http(const char *value) {
     static char text[256];
-    if (!*value || strcmp(value, "off") == 0)
+    if (strcmp(value, "off") == 0)
         return true;
     mal_options.http = copy(text, sizeof text, value);
     return mal_options.http != NULL;
@@ -126,8 +123,6 @@ static bool parse_http(const char *value) {
 
 static bool parse_token(const char *value) {
     static char text[512];
-    if (!*value)
-        return true;
     mal_options.http_token = copy(text, sizeof text, value);
     return mal_options.http_token != NULL;
 }
@@ -147,20 +142,25 @@ static bool parse_keep(const char *value) {
     return parse_flag(value, MAL_OPTION_KEEP);
 }
 
-/* All of it or nothing. */
+/* Each entry stands for itself. */
 static bool parse_debug(const char *value) {
-    struct mal_debug debug = {.flags = mal_options.flags};
-    if (!mal_debug_parse(value, &debug))
-        return false;
-    mal_options.flags = debug.flags;
-    mal_options.debug = debug;
+    mal_options.debug.flags = mal_options.flags;
+    mal_debug_parse(value, &mal_options.debug);
+    mal_debug_complain(value, &mal_options.debug);
+    mal_options.flags = mal_options.debug.flags;
     return true;
+}
+
+/* NULL where it is not set, or empty. */
+static const char *value_of(const char *name) {
+    const char *value = mal_env(name);
+    return value && *value ? value : NULL;
 }
 
 /* GODEBUG is for Go programs first: what it says beyond our names is none of our business. */
 static void read_godebug(void) {
-    const char *value = mal_env("GODEBUG");
-    if (!value || mal_env("MALLARD_DEBUG"))
+    const char *value = value_of("GODEBUG");
+    if (!value || value_of("MALLARD_DEBUG"))
         return;
     mal_options.debug.flags = mal_options.flags;
     mal_debug_parse(value, &mal_options.debug);
@@ -169,7 +169,7 @@ static void read_godebug(void) {
 
 struct knob {
     const char *name;
-    bool (*parse)(const char *value);
+    bool (*parse)(const char *value); /* never an empty one */
     const char *expected;
     const char *fallback;
 };
@@ -180,7 +180,7 @@ static const struct knob knobs[] = {
     {"MALLARD_GOGC", parse_gogc, "a percentage or off", "100"},
     {"MALLARD_CPU_CACHE", parse_cpu_cache, "rseq or lock", "rseq"},
     {"MALLARD_HTTP", parse_http, "an address or off", "off"},
-    {"MALLARD_HTTP_TOKEN", parse_token, "a token", "none"},
+    {"MALLARD_HTTP_TOKEN", parse_token, "a token of at most 511 bytes", "none"},
     {"MALLARD_EAGER", parse_eager, "0 or 1", "0"},
     {"MALLARD_KEEP", parse_keep, "0 or 1", "0"},
     {"MALLARD_DEBUG", parse_debug, "a list such as scavtrace=1", "none"},
@@ -190,8 +190,13 @@ static const struct knob knobs[] = {
  * set. */
 static const char *name_in_use(const struct knob *knob) {
     const char *gos = knob->name + strlen("MALLARD_");
-    bool has_gos = strncmp(gos, "GO", 2) == 0 && !mal_env(knob->name) && mal_env(gos);
+    bool has_gos = strncmp(gos, "GO", 2) == 0 && !value_of(knob->name) && value_of(gos);
     return has_gos ? gos : knob->name;
+}
+
+/* Standard error is read by more people than the environment. */
+static const char *shown(const struct knob *knob, const char *value) {
+    return knob->parse == parse_token ? "..." : value;
 }
 
 void mal_options_read(void) {
@@ -200,9 +205,9 @@ void mal_options_read(void) {
     read_godebug();
     for (size_t i = 0; i < MAL_COUNT_OF(knobs); i++) {
         const char *name = name_in_use(&knobs[i]);
-        const char *value = mal_env(name);
+        const char *value = value_of(name);
         if (value && !knobs[i].parse(value))
-            mal_warn("%s=%s is not %s: using %s", name, value, knobs[i].expected,
+            mal_warn("%s=%s is not %s: using %s", name, shown(&knobs[i], value), knobs[i].expected,
                      knobs[i].fallback);
     }
 }

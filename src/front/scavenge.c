@@ -18,7 +18,7 @@
  * any thread there. No protocol with other CPUs is needed, and the proof of os/percpu.h holds as it
  * stands. A CPU that the thread may not run on keeps what it has.
  *
- * Everything here belongs to the background thread.
+ * SYNCHRONIZATION: everything here belongs to the background thread.
  */
 #include "front/scavenge.h"
 
@@ -46,9 +46,8 @@ static uint64_t saved_ns;                      /* see mal_limit_saved_of */
 static uint32_t after_rounds;                  /* that are left since the limit was passed */
 
 static void visit_cpus(enum mal_drain drain) {
-    for (unsigned cpu = 0; cpu < mal_cache_cpus(); cpu++) {
-        if (!mal_cache_cpu_is_populated(cpu))
-            continue;
+    for (unsigned cpu = mal_cache_next_cpu(0); cpu < mal_cache_cpus();
+         cpu = mal_cache_next_cpu(cpu + 1)) {
         if (mal_cache_mode() == MAL_PERCPU_LOCK || mal_thread_move_to(cpu) == 0)
             mal_cache_drain_cpu(cpu, drain);
     }

@@ -6,9 +6,7 @@
 #define MAL_FRONT_SLOW_H
 
 #include "base/attr.h"
-#include "pageheap/move.h"
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,9 +23,6 @@ MAL_SLOW void *mal_alloc_big(size_t bytes);
 /* Any size, `alignment` a power of two; nothing was charged. */
 MAL_SLOW void *mal_alloc_aligned_unusual(size_t bytes, size_t alignment);
 
-/* Whether the object's memory is known to be zero, as fresh from the OS. */
-bool mal_alloc_is_zeroed(const void *object);
-
 /* A pointer that failed the fast path's test: NULL, sampled, large, foreign or wrong. */
 MAL_SLOW void mal_free_unusual(void *pointer);
 
@@ -37,16 +32,5 @@ MAL_SLOW void mal_delete_unusual(void *pointer);
 
 /* An object that was marked free, and that its CPU's cache has no room for. */
 MAL_SLOW void mal_free_full(void *object);
-
-/* Usable bytes of a live object of ours; dies with a sentence on anything else but NULL (0).
- * `what` names the caller for that sentence. */
-size_t mal_usable_bytes(const void *pointer, const char *what);
-
-/* Resizes a large object where it lies; false when that cannot be. */
-bool mal_resize_in_place(void *pointer, size_t bytes);
-
-/* Moves the contents of one large object to another by its pages, where that can be done: see
- * pageheap/move.h. */
-enum mal_move mal_move_pages(void *to, void *from);
 
 #endif

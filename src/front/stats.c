@@ -39,7 +39,8 @@ static struct mal_lock stats_lock = MAL_LOCK_INIT(MAL_RANK_STATS);
 static struct mal_box_stats previous;   /* stats_lock */
 static struct mal_box_stats publishing; /* stats_lock: too large for a stack */
 
-static uint64_t foreign_frees; /* relaxed atomics */
+/* relaxed atomics */
+static uint64_t foreign_frees;
 static uint64_t large_mallocs, large_frees;
 static uint64_t large_alloc_bytes, large_free_bytes;
 

@@ -33,7 +33,7 @@
 #include <stddef.h>
 
 #define TICK_BYTES 4096 /* while nobody else looks at the clock */
-#define POKED INT64_MIN / 2
+#define POKED (INT64_MIN / 2)
 #define POKE_ROUNDS 100
 
 /* The first allocation of every thread takes the slow path, whatever its size. */
@@ -43,8 +43,8 @@ static struct mal_lock registry_lock = MAL_LOCK_INIT(MAL_RANK_THREADS);
 static struct mal_thread *registry;            /* rule 1 */
 static uint64_t rate = MAL_RATE_DEFAULT_BYTES; /* rule 2 */
 static uint32_t generation = 1;                /* rule 2 */
-static pthread_key_t exit_key;
-static bool have_exit_key; /* constant after init */
+static pthread_key_t exit_key;                 /* constant after init */
+static bool have_exit_key;                     /* constant after init */
 
 static void unregister(void *argument) {
     struct mal_thread *thread = argument;
@@ -116,7 +116,7 @@ static void draw(struct mal_thread *thread) {
 /* Draws and charges: for an allocation that was charged to a gap which no longer counts. */
 static bool redraw_hits(struct mal_thread *thread, uint64_t size_bytes) {
     draw(thread);
-    int64_t left = thread->countdown + thread->beyond - (int64_t)size_bytes;
+    int64_t left = mal_load_relaxed(&thread->countdown) + thread->beyond - (int64_t)size_bytes;
     if (left < 0)
         return true;
     set_distance(thread, left);
@@ -186,7 +186,7 @@ void mal_thread_redraw(void) {
 }
 
 void mal_thread_hurry(void) {
-    mal_thread.beyond += mal_thread.countdown;
+    mal_thread.beyond += mal_load_relaxed(&mal_thread.countdown);
     mal_store_relaxed(&mal_thread.countdown, 0);
 }
 

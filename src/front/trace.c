@@ -10,7 +10,8 @@
  * number. Go prints it once a collection; a heap that is never collected gets it once a round, when
  * there is something to say. A forced line does not reset what the next one counts from.
  *
- * SYNCHRONIZATION: `last_` belongs to the background thread.
+ * SYNCHRONIZATION: `last_line` belongs to the background thread; what was forced since is counted
+ * by whoever forces, a relaxed atomic.
  *
  * Each line is one write. Must never print more than one line a second on its own account.
  */
@@ -29,8 +30,8 @@
 
 #define KIB_SHIFT 10
 
-static struct mal_scavenger_stats last_line;
-static uint64_t last_forced_bytes; /* relaxed atomic */
+static struct mal_scavenger_stats last_line; /* background thread only */
+static uint64_t last_forced_bytes;           /* relaxed atomic */
 
 static void put_line(const char *line, size_t bytes) {
     if (mal_writer_is_open())

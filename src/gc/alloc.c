@@ -5,10 +5,9 @@
  * Fast path: inside a critical section, take the lowest bit of the thread's window. Everything
  * else was done when the window was opened (gc/refill.c), and the pointer bits need to be written
  * only where they were guessed wrong. Slow path: the next window, another span (charged for outside
- * critical sections, because paying may mean to mark), a sample, a tiny block, an object with a
- * span of its own, or the very first allocation of the thread or the process.
- *
- * Objects without pointers below 16 bytes share 16-byte blocks, which live as long as any of them.
+ * critical sections, because paying may mean to mark), a sample, a tiny block (gc/tiny.c), an
+ * object with a span of its own (gc/large.c), or the very first allocation of the thread or the
+ * process.
  *
  * SYNCHRONIZATION: gc/refill.c. Between a critical section's end and the return the new object is
  * held by this stack alone, which is a root.
@@ -19,20 +18,14 @@
 
 #include "base/bits.h"
 #include "base/check.h"
+#include "base/no_memory.h"
 #include "gc/cycle.h"
 #include "mallard/gc_type.h"
 #include "os/critical.h"
 
-#include <errno.h>
 #include <string.h>
 
 #define WORD_BYTES sizeof(uintptr_t)
-#define TINY_BYTES 16u
-
-static void *fail(void) {
-    errno = ENOMEM;
-    return NULL;
-}
 
 /* What holds of an object when its critical section ends: a marker that meets a pointer to it finds
  * it, and does not have to while there is a mark. */
@@ -158,7 +151,7 @@ static void *alloc_small(struct mal_gc_thread *thread, const struct mal_gc_reque
     /* Paying may end a cycle, which takes the span away again. */
     while (!(object = take_object(thread, request, &rate)))
         if (!refill(thread, span_class))
-            return fail();
+            return mal_no_memory();
     if (rate)
         mal_gc_sample_record(object, mal_gc_class[span_class >> 1].size_bytes, rate);
     return (void *)object;
@@ -167,11 +160,11 @@ static void *alloc_small(struct mal_gc_thread *thread, const struct mal_gc_reque
 void *mal_gc_alloc_slow(const struct mal_gc_request *request) {
     struct mal_gc_thread *thread = bring_up();
     if (!thread || request->bytes > PTRDIFF_MAX)
-        return fail();
+        return mal_no_memory();
     if (request->bytes <= MAL_SMALL_MAX_BYTES)
         return alloc_small(thread, request);
     uintptr_t object = mal_gc_alloc_large(thread, request);
-    return object ? (void *)object : fail();
+    return object ? (void *)object : mal_no_memory();
 }
 
 /* ---- fast ---- */
@@ -217,7 +210,7 @@ static bool is_noscan(const struct mallard_gc_type *type) {
     return (type->run_count | type->element_run_count) == 0;
 }
 
-static MAL_SLOW void *alloc_typed(size_t bytes, const struct mallard_gc_type *type,
+MAL_SLOW void *mal_gc_alloc_typed(size_t bytes, const struct mallard_gc_type *type,
                                   enum mal_gc_layout layout) {
     struct mal_gc_request request = {bytes, is_noscan(type) ? MAL_GC_LAYOUT_NOSCAN : layout, type};
     return mal_gc_alloc_slow(&request);
@@ -249,71 +242,26 @@ MAL_PUBLIC void *mallard_gc_new(const struct mallard_gc_type *type) {
     struct mal_gc_thread *thread = mal_gc_self;
     size_t bytes = type->bytes;
     if (MAL_UNLIKELY(!thread || bytes > MAL_GC_MASK_BYTES))
-        return alloc_typed(bytes, type, MAL_GC_LAYOUT_TYPE);
+        return mal_gc_alloc_typed(bytes, type, MAL_GC_LAYOUT_TYPE);
     if (is_noscan(type))
         return new_noscan(thread, bytes);
     return new_scan(thread, bytes, type->mask, MAL_GC_LAYOUT_TYPE, type);
-}
-
-/* ---- tiny ---- */
-
-static unsigned tiny_alignment(size_t bytes) {
-    return (bytes & 7) == 0 ? 8 : (bytes & 3) == 0 ? 4 : (bytes & 1) == 0 ? 2 : 1;
-}
-
-/* From the thread's block; NULL where there is no room left. */
-static void *take_tiny(struct mal_gc_cache *cache, size_t bytes) {
-    uintptr_t at = mal_round_up(cache->tiny, tiny_alignment(bytes));
-    if (at + bytes > cache->tiny + cache->tiny_bytes)
-        return NULL;
-    cache->tiny_bytes -= (uint32_t)(at + bytes - cache->tiny);
-    cache->tiny = at + bytes;
-    return (void *)at;
-}
-
-/* A block that was taken before the mark began is white: nothing new may be put into it. */
-static bool may_share(uintptr_t block) {
-    uint64_t offset = mal_gc_offset(block);
-    return mal_gc_phase == MAL_GC_OFF ||
-           mal_load_relaxed(&mal_gc_line_at(offset)->mark) & mal_gc_bit_at(offset);
-}
-
-static void keep_rest(struct mal_gc_thread *thread, uintptr_t block, size_t bytes) {
-    mal_critical_enter();
-    if (TINY_BYTES - bytes > thread->cache.tiny_bytes && may_share(block)) {
-        thread->cache.tiny = block + bytes;
-        thread->cache.tiny_bytes = (uint32_t)(TINY_BYTES - bytes);
-    }
-    mal_critical_leave();
-}
-
-static void *alloc_tiny(size_t bytes) {
-    struct mal_gc_thread *thread = bring_up();
-    if (!thread)
-        return fail();
-    mal_critical_enter();
-    void *object = take_tiny(&thread->cache, bytes);
-    MAL_CRITICAL_PIN(object);
-    mal_critical_leave();
-    if (object)
-        return object;
-    struct mal_gc_request request = {TINY_BYTES, MAL_GC_LAYOUT_NOSCAN, NULL};
-    object = alloc_small(thread, &request);
-    if (object)
-        keep_rest(thread, (uintptr_t)object, bytes);
-    return object;
 }
 
 /* ---- the other ways in ---- */
 
 static MAL_SLOW void *alloc_noscan_slow(size_t bytes) {
     struct mal_gc_request request = {bytes, MAL_GC_LAYOUT_NOSCAN, NULL};
-    return bytes < TINY_BYTES ? alloc_tiny(mal_max(bytes, 1)) : mal_gc_alloc_slow(&request);
+    if (bytes >= MAL_GC_TINY_BYTES)
+        return mal_gc_alloc_slow(&request);
+    struct mal_gc_thread *thread = bring_up();
+    return thread ? mal_gc_alloc_tiny(thread, mal_max(bytes, 1)) : mal_no_memory();
 }
 
 MAL_PUBLIC void *mallard_gc_alloc_noscan(size_t bytes) {
     struct mal_gc_thread *thread = mal_gc_self;
-    if (MAL_UNLIKELY(!thread || bytes - TINY_BYTES > MAL_SMALL_MAX_BYTES - TINY_BYTES))
+    if (MAL_UNLIKELY(!thread ||
+                     bytes - MAL_GC_TINY_BYTES > MAL_SMALL_MAX_BYTES - MAL_GC_TINY_BYTES))
         return alloc_noscan_slow(bytes);
     return new_noscan(thread, bytes);
 }
@@ -330,50 +278,11 @@ static void *alloc_conservative(size_t bytes) {
 
 MAL_PUBLIC void *mallard_gc_alloc(size_t bytes, const struct mallard_gc_type *type) {
     if (bytes >= PTRDIFF_MAX)
-        return fail();
+        return mal_no_memory();
     if (!type)
         return alloc_conservative(bytes);
     if (bytes == type->bytes)
         return mallard_gc_new(type);
-    return alloc_typed(mal_gc_with_end(bytes), type,
-                       type->element_bytes ? MAL_GC_LAYOUT_FLEX : MAL_GC_LAYOUT_TYPE);
-}
-
-/* Bytes of an object with `count` elements; SIZE_MAX when there is no such number. */
-static size_t flex_bytes(const struct mallard_gc_type *type, size_t count) {
-    size_t array, bytes;
-    if (__builtin_mul_overflow(count, type->element_bytes, &array) ||
-        __builtin_add_overflow(array, type->array_offset, &bytes))
-        return SIZE_MAX;
-    return mal_max(bytes, type->bytes);
-}
-
-MAL_PUBLIC void *mallard_gc_new_flex(const struct mallard_gc_type *type, size_t count) {
-    if (!type)
-        mal_die("mallard_gc_new_flex: the type is NULL");
-    size_t bytes = flex_bytes(type, count);
-    if (bytes >= PTRDIFF_MAX)
-        return fail();
-    return alloc_typed(mal_gc_with_end(bytes), type, MAL_GC_LAYOUT_FLEX);
-}
-
-/* What lies behind the last element shall be zero when the array grows into it. */
-MAL_PUBLIC void *mallard_gc_resize_flex(void *object, const struct mallard_gc_type *type,
-                                        size_t count) {
-    if (!object)
-        return mallard_gc_new_flex(type, count);
-    if (!type)
-        mal_die("mallard_gc_resize_flex: the type is NULL");
-    size_t bytes = flex_bytes(type, count);
-    size_t room = mallard_gc_size(object);
-    if (room == 0)
-        mal_die("mallard_gc_resize_flex(%p): this is not the start of a collected object", object);
-    if (bytes < room) {
-        memset((char *)object + bytes, 0, room - bytes);
-        return object;
-    }
-    void *larger = mallard_gc_new_flex(type, count);
-    if (larger)
-        memcpy(larger, object, room);
-    return larger;
+    return mal_gc_alloc_typed(mal_gc_with_end(bytes), type,
+                              type->element_bytes ? MAL_GC_LAYOUT_FLEX : MAL_GC_LAYOUT_TYPE);
 }

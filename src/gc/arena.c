@@ -214,7 +214,6 @@ void mal_gc_arenas_before_fork(void) {
 }
 
 void mal_gc_arenas_after_fork(bool child) {
-    (void)child;
     mal_unlock(&bodies_lock);
-    mal_arena_chunks_after_fork();
+    mal_arena_chunks_after_fork(child);
 }

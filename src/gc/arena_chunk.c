@@ -11,6 +11,12 @@
  * What is freed while the collector marks is PENDING until the marking ends: the marker may be
  * reading it.
  *
+ * Fork may find any thread but the collector's own between two lines of this file; these stand
+ * between two chunks, for each is a step (gc/steps.h). The child of a cycle whose mark has ended
+ * and whose chunks are not all judged leaves those to its own first cycle.
+ *
+ *     on `live`  =>  readable, in children too: a chunk leaves the list before it is protected
+ *
  * SYNCHRONIZATION: `lock` (rank GC_ARENAS) guards the lists. A walk over live chunks holds it only
  * from one chunk to the next; `cursor` is the chunk that comes next, moved on when that one leaves
  * the list. Chunks that come meanwhile are missed by the walk: what is written to them is dirty and
@@ -25,6 +31,7 @@
 #include "gc/arena.h"
 #include "gc/arena_fault.h"
 #include "gc/collector.h"
+#include "gc/steps.h"
 #include "meta/memory.h"
 #include "meta/pagemap.h"
 #include "os/critical.h"
@@ -92,7 +99,7 @@ static void give_descriptor(struct mal_arena_chunk *chunk) {
 
 static void fill_in(struct mal_arena_chunk *chunk, struct mal_span *span) {
     uintptr_t low = (uintptr_t)span->base;
-    uintptr_t high = low + ((uintptr_t)span->pages << MAL_PAGE_SHIFT);
+    uintptr_t high = low + mal_span_bytes(span);
     span->flags |= MAL_SPAN_ARENA;
     *chunk = (struct mal_arena_chunk){
         .span = span,
@@ -202,14 +209,15 @@ static void free_locked(struct mal_arena_chunk *chunk, uintptr_t freed_at) {
     push(mal_gc_collector_is_marking() ? &pending : &quarantine, chunk);
 }
 
+/* Nobody judges the chunk before the critical section is over. */
 static void free_chunk(struct mal_arena_chunk *chunk, uintptr_t freed_at) {
     mal_critical_enter();
-    if (!mal_gc_collector_is_marking())
-        protect(chunk);
     mal_gc_collector_get()->chunk_end(chunk->span);
     mal_lock(&lock);
     free_locked(chunk, freed_at);
     mal_unlock(&lock);
+    if (!mal_gc_collector_is_marking())
+        protect(chunk);
     mal_critical_leave();
 }
 
@@ -249,6 +257,16 @@ static bool forget(struct mal_arena_chunk *chunk) {
     return true;
 }
 
+/* Whoever forks meanwhile waits for it. */
+static bool settle_one(struct list *list, void (*settle)(struct mal_arena_chunk *chunk)) {
+    mal_gc_step_begin();
+    struct mal_arena_chunk *chunk = pop_locking(list);
+    if (chunk)
+        settle(chunk);
+    mal_gc_step_end();
+    return chunk != NULL;
+}
+
 static void judge(struct mal_arena_chunk *chunk) {
     bool reached = mal_gc_collector_get()->chunk_take_mark(chunk->span);
     if (reached || !forget(chunk))
@@ -280,14 +298,16 @@ void mal_gc_arenas_end_mark(void) {
     mal_unlock(&lock);
 }
 
+static void protect_late(struct mal_arena_chunk *chunk) {
+    protect(chunk);
+    push_locking(&quarantine, chunk);
+}
+
 void mal_gc_arenas_after_mark(void) {
-    struct mal_arena_chunk *chunk;
-    while ((chunk = pop_locking(&judged)))
-        judge(chunk);
-    while ((chunk = pop_locking(&pending))) {
-        protect(chunk);
-        push_locking(&quarantine, chunk);
-    }
+    while (settle_one(&judged, judge))
+        ;
+    while (settle_one(&pending, protect_late))
+        ;
 }
 
 /* ---- asking ---- */
@@ -334,6 +354,17 @@ void mal_arena_chunks_before_fork(void) {
     mal_lock_note_released(&lock);
 }
 
-void mal_arena_chunks_after_fork(void) {
+/* What the parent has not judged yet waits for the child's own marks. */
+static void put_off_judgement(void) {
+    struct mal_arena_chunk *chunk;
+    while ((chunk = pop(&judged))) {
+        mal_gc_collector_get()->chunk_take_mark(chunk->span);
+        push(&quarantine, chunk);
+    }
+}
+
+void mal_arena_chunks_after_fork(bool child) {
+    if (child)
+        put_off_judgement();
     mal_unlock(&lock);
 }

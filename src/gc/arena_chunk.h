@@ -47,6 +47,6 @@ void mal_arena_chunks_free(struct mal_arena_chunk *chunk, uintptr_t freed_at);
 uintptr_t mal_arena_freed_at(uintptr_t address);
 
 void mal_arena_chunks_before_fork(void);
-void mal_arena_chunks_after_fork(void);
+void mal_arena_chunks_after_fork(bool child);
 
 #endif

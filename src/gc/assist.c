@@ -39,13 +39,13 @@
 #define AHEAD_MOST_BYTES (4 << 20) /* that a thread has paid for and not allocated yet */
 #define WAIT_NS 2000000u
 
-static int64_t credit_bytes;
-static uint32_t credit_bell, waiting;
-static uint64_t assist_ns; /* relaxed atomic */
-static uint32_t refills;   /* relaxed atomic, for stress */
+static int64_t credit_bytes;          /* relaxed atomic; what others have scanned ahead */
+static uint32_t credit_bell, waiting; /* relaxed atomics; the bell is a futex */
+static uint64_t assist_ns;            /* relaxed atomic */
+static uint32_t refills;              /* relaxed atomic, for stress */
 
-static double sweep_pages_per_byte; /* world stopped */
-static uint64_t sweep_from_live_bytes, sweep_from_pages;
+static double sweep_pages_per_byte;                      /* written in a stopped world, as are */
+static uint64_t sweep_from_live_bytes, sweep_from_pages; /* these, when the sweep begins */
 
 /* ---- marking ---- */
 

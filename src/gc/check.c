@@ -136,7 +136,7 @@ static void check_line(uint64_t offset) {
 
 static void check_page(uint64_t offset) {
     uint32_t page = mal_gc_page_at(offset);
-    const struct mal_span *span = mal_pagemap.span[offset >> MAL_PAGE_SHIFT];
+    const struct mal_span *span = mal_load_relaxed(&mal_pagemap.span[offset >> MAL_PAGE_SHIFT]);
     if (page && (!span || span->state != MAL_SPAN_GC ||
                  span->gc.span_class != mal_gc_page_span_class(page)))
         mal_die("checkmark: page %p has entry %x, and another span in the page map",

@@ -40,10 +40,8 @@ static struct mal_gc_central *central(void) {
 static void count_new(struct mal_span *span) {
     uint64_t bytes = span->gc.object_bytes;
     mal_add_relaxed(&mal_gc_totals.live_bytes, bytes);
-    if (mal_gc_phase == MAL_GC_MARK) {
-        mal_or_relaxed(&line_of(span)->mark, bit_of(span));
+    if (mal_gc_begin_black(line_of(span), bit_of(span)))
         mal_add_relaxed(&mal_gc_totals.marked_bytes, bytes);
-    }
     mal_lock(&central()->lock);
     central()->mallocs++;
     central()->malloc_bytes += bytes;
@@ -55,8 +53,8 @@ struct mal_span *mal_gc_chunk_new(size_t bytes) {
     if (!span)
         return NULL;
     mal_sub_relaxed(&mal_gc_totals.inuse_pages, span->pages);
-    mal_or_relaxed(&line_of(span)->alloc, bit_of(span));
     count_new(span);
+    mal_gc_allocate_slots(line_of(span), bit_of(span));
     return span;
 }
 

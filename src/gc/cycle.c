@@ -315,41 +315,6 @@ static void learn_speed(void) {
     ns_per_kib = (3 * ns_per_kib + now) / 4;
 }
 
-/* A stop that was given up is one as any other: what it took belongs to the last phase, in the line
- * as in the statistics. */
-static struct mal_gc_trace trace_of_run(void) {
-    uint64_t procs = mal_gc_cpus();
-    uint64_t sweep_term_ns = run.mark_ns - run.sweep_term_ns;
-    uint64_t mark_term_ns = run.end_ns - run.mark_term_ns + run.given_up_ns;
-    struct mal_gc_trace trace = {
-        .since_start_ns = mal_gc_stats_since_start_ns(run.sweep_term_ns),
-        .clock_ns = {sweep_term_ns, run.mark_term_ns - run.mark_ns - run.given_up_ns, mark_term_ns},
-        .sweep_term_cpu_ns = procs * sweep_term_ns,
-        .assist_ns = run.assist_ns,
-        .background_ns = mal_gc_workers_cpu().background_ns + run.own_ns + run.protect_ns,
-        .idle_ns = run.idle_ns,
-        .mark_term_cpu_ns = procs * mark_term_ns,
-        .live_start_bytes = run.live_start_bytes,
-        .live_end_bytes = run.live_end_bytes,
-        .marked_bytes = run.marked_bytes,
-        .goal_bytes = run.goal_bytes,
-        .stack_bytes = run.stack_bytes,
-        .globals_bytes = run.globals_bytes,
-        .cpus = (unsigned)procs,
-        .forced = (run.reasons & MAL_GC_REASON_FORCED) != 0,
-    };
-    return trace;
-}
-
-static void report(void) {
-    struct mal_gc_trace trace = trace_of_run();
-    uint64_t cpu_ns =
-        trace.sweep_term_cpu_ns + trace.assist_ns + trace.background_ns + trace.mark_term_cpu_ns;
-    trace.cpu_share = mal_gc_stats_count(&run, trace.clock_ns[0] + trace.clock_ns[2], cpu_ns);
-    trace.number = mal_gc_stats_cycles();
-    mal_gc_sweeper_finish(&run, &trace);
-}
-
 static void prepare(void) {
     mal_gc_step_begin();
     mal_gc_heap_before_mark();
@@ -387,5 +352,5 @@ void mal_gc_cycle_run(uint32_t reasons, uint32_t ticket, const struct mal_gc_dir
         mal_gc_dirty_unprotect(&run);
     mal_gc_arenas_after_mark();
     learn_speed();
-    report();
+    mal_gc_cycle_report(&run);
 }

@@ -57,8 +57,6 @@ void mal_gc_hold_for_fork(void);
 void mal_gc_let_go_after_fork(bool child);
 /* and between BOX and CPU_CACHE in the order of locks: */
 void mal_gc_before_fork(void);
-void mal_gc_before_fork_heap(void); /* after the malloc heap's caches */
-void mal_gc_after_fork_heap(bool child);
 void mal_gc_after_fork(bool child);
 
 #endif

@@ -50,7 +50,7 @@
 #define LIST_MOST 65536u
 #define TAKE_MOST 16u
 #define ARENA_STRETCH_BYTES (64ull << 10) /* a mebibyte is taken at once */
-#define CLOSED (1u << 31)                 /* more than can be listed */
+#define CLOSED (1u << 31)                 /* more than can be listed, and taken by all at once */
 #define HELPERS_WAIT_NS 20000u
 
 enum where { HEAP, ARENAS };
@@ -182,8 +182,16 @@ static void put_cut(uintptr_t low, uintptr_t high, void *context) {
     put(low, high, context);
 }
 
+/* Who looks first adds only where there may be something: a closed list would else be counted open
+ * again by as many looks as the word has room for. */
+static bool may_be_left(void) {
+    return mal_load_relaxed(&taken) < LIST_MOST;
+}
+
 /* False when all is taken. */
 static bool share_some(struct mal_gc_worker *worker) {
+    if (!may_be_left())
+        return false;
     uint32_t at = __atomic_fetch_add(&taken, TAKE_MOST, __ATOMIC_SEQ_CST);
     if (at >= CLOSED || at >= listed)
         return false;
@@ -198,7 +206,7 @@ void mal_gc_dirty_share(struct mal_gc_worker *worker) {
 }
 
 bool mal_gc_dirty_help(struct mal_gc_worker *worker) {
-    if (mal_load_relaxed(&taken) >= LIST_MOST)
+    if (!may_be_left())
         return false;
     __atomic_add_fetch(&helping, 1u, __ATOMIC_SEQ_CST);
     bool helped = share_some(worker);

@@ -79,11 +79,15 @@ struct mal_gc_run {
     uint64_t final_pages;
 };
 
-/* What the trace says of it. Returns the length. */
+void mal_gc_cycle_run(uint32_t reasons, uint32_t ticket, const struct mal_gc_dirty *dirty);
+
+/* ---- what it says of itself (cycle_report.c) ---- */
+
+/* Marking is over: counts the cycle, and has its line printed and the heap swept. The owner. */
+void mal_gc_cycle_report(const struct mal_gc_run *run);
+/* The lines of the trace. Returns their length. */
 size_t mal_gc_cycle_text(char *ret_text, size_t bytes, const struct mal_gc_run *run,
                          const struct mal_gc_trace *trace);
-
-void mal_gc_cycle_run(uint32_t reasons, uint32_t ticket, const struct mal_gc_dirty *dirty);
 
 /* ---- CPU time (cycle_cpu.c) ---- */
 

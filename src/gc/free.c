@@ -52,7 +52,8 @@ static void sweep_first(struct mal_span *span) {
 
 static void relist(struct mal_gc_central *central, struct mal_span *span) {
     mal_gc_list_remove(central, span);
-    if (++span->gc.free_count < span->object_count)
+    mal_store_relaxed(&span->gc.free_count, span->gc.free_count + 1);
+    if (span->gc.free_count < span->object_count)
         mal_gc_list_put(central, span, MAL_GC_PARTIAL);
 }
 

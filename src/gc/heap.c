@@ -103,8 +103,8 @@ void mal_gc_heap_start_mark(void) {
     mal_store_relaxed(&mal_gc_totals.marked_bytes, 0ull);
     mal_store_relaxed(&mal_gc_totals.marked_scan_bytes, 0ull);
     mal_gc_mark_begin();
-    mal_gc_cycle++;
-    mal_gc_phase = MAL_GC_MARK;
+    mal_store_relaxed(&mal_gc_cycle, mal_gc_cycle + 1);
+    mal_store_release(&mal_gc_phase, (uint32_t)MAL_GC_MARK);
 }
 
 /* Statistics are read meanwhile by threads of our own, which no stop concerns. */
@@ -124,7 +124,7 @@ void mal_gc_heap_end_mark(void) {
     mal_gc_links_end_mark();
     mal_gc_procedures_end_mark();
     MAL_SLOW_ASSERT(mal_gc_check_marked_bytes() == mal_load_relaxed(&mal_gc_totals.marked_bytes));
-    mal_gc_phase = MAL_GC_OFF;
+    mal_store_release(&mal_gc_phase, (uint32_t)MAL_GC_OFF);
     mal_gc_turn++;
     settle_totals();
 }

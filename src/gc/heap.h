@@ -19,7 +19,9 @@
 
 enum mal_gc_phase { MAL_GC_OFF, MAL_GC_MARK };
 
-/* Changed only while the world is stopped; read by anybody. */
+/* Changed only while the world is stopped, so whoever is stopped with it reads them plainly. Who is
+ * not, or may have slept in between: the phase stored (release), loaded (acquire); the cycle
+ * relaxed. */
 extern MAL_HIDDEN uint32_t mal_gc_phase; /* enum mal_gc_phase */
 extern MAL_HIDDEN uint32_t mal_gc_cycle; /* number of the running or last cycle */
 

@@ -272,20 +272,13 @@ void mal_gc_before_fork(void) {
         lock_collector();
     mal_gc_pools_before_fork();
     mal_gc_callbacks_before_fork();
-}
-
-/* Its locks rank behind those of the caches. */
-void mal_gc_before_fork_heap(void) {
     if (held)
         mal_gc_heap_before_fork();
 }
 
-void mal_gc_after_fork_heap(bool child) {
+void mal_gc_after_fork(bool child) {
     if (held)
         mal_gc_heap_after_fork(child);
-}
-
-void mal_gc_after_fork(bool child) {
     mal_gc_callbacks_after_fork(child);
     mal_gc_pools_after_fork(child);
     if (held)

@@ -17,9 +17,8 @@
 
 #include <string.h>
 
-static void count(const struct mal_span *span) {
+static void count(const struct mal_span *span, bool black) {
     uint64_t bytes = span->gc.object_bytes;
-    bool black = mal_gc_phase == MAL_GC_MARK;
     mal_add_relaxed(&mal_gc_totals.live_bytes, bytes);
     if (black)
         mal_add_relaxed(&mal_gc_totals.marked_bytes, bytes);
@@ -34,12 +33,10 @@ static void count(const struct mal_span *span) {
 static void publish(struct mal_span *span) {
     struct mal_gc_line *line = mal_gc_line_at(mal_gc_span_offset(span));
     struct mal_gc_central *central = &mal_gc_central[span->gc.span_class];
-    __atomic_fetch_or(&line->alloc, 1ull, __ATOMIC_RELEASE); /* a marker may look at the span now */
-    if (mal_gc_phase == MAL_GC_MARK)
-        mal_or_relaxed(&line->mark, 1);
-    count(span);
+    count(span, mal_gc_begin_black(line, 1) != 0);
+    mal_gc_allocate_slots(line, 1);
     mal_lock(&central->lock);
-    span->gc.free_count = 0;
+    mal_store_relaxed(&span->gc.free_count, 0u);
     central->mallocs++;
     central->malloc_bytes += span->gc.object_bytes;
     mal_gc_list_put(central, span, MAL_GC_FULL);
@@ -64,7 +61,7 @@ static struct fresh make(const struct mal_gc_request *request) {
         fresh = (struct fresh){(uintptr_t)span->base, span->gc.object_bytes,
                                span->flags & MAL_SPAN_ZEROED};
         if (!noscan)
-            mal_gc_layout_clear(mal_gc_span_offset(span), mal_gc_span_bytes(span));
+            mal_gc_layout_clear_span(mal_gc_span_offset(span), mal_span_bytes(span));
         publish(span);
     }
     mal_gc_gate_leave();

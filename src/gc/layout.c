@@ -8,6 +8,10 @@
  * set runs: those of the head, then those of each element that begins before the slot's end. Path
  * down: none; stale bits of a free slot are not looked at.
  *
+ * Who clears is in a critical section, and a gibibyte has 32 MiB of lines: of a very large span
+ * they are given back to the system and so read as zero. It has no allocations and no marks then,
+ * and pages that its neighbours have lines in are left.
+ *
  * SYNCHRONIZATION: words are written by the one thread that caches the span, read by markers at any
  * time: relaxed atomics. A marker that sees half of it looks at an object that is all zero still;
  * every pointer is stored later, on a page that is looked at again.
@@ -16,9 +20,11 @@
 
 #include "base/bits.h"
 #include "mallard/gc_type.h"
+#include "os/vm.h"
 
 #define WORD_BYTES sizeof(uintptr_t)
 #define BLOCK_BYTES (64 * WORD_BYTES) /* that one word of bits stands for */
+#define FORGET_BYTES (64ull << 20)    /* of a span: its lines fill 2 MiB */
 
 /* The bits of the words in [from, to), which lie in one block. */
 static void write_block(uint64_t from, uint64_t to, uint64_t bits) {
@@ -64,6 +70,24 @@ static void write_repeated(uint64_t from, uint64_t end, size_t step,
 
 void mal_gc_layout_clear(uint64_t offset, uint64_t bytes) {
     write_range(offset, offset + bytes, 0);
+}
+
+/* The lines of [from, to), which fill whole pages of the OS: false where they may not read as zero.
+ */
+static bool forget_lines(uint64_t from, uint64_t to) {
+    struct mal_gc_line *line = mal_gc_line_at(from);
+    return mal_vm_release(line, (to - from) / MAL_GC_WINDOW_BYTES * sizeof *line) == 0 &&
+           mal_vm_released_is_zero();
+}
+
+void mal_gc_layout_clear_span(uint64_t offset, uint64_t bytes) {
+    uint64_t end = offset + bytes;
+    uint64_t unit = mal_vm_page_bytes() / sizeof(struct mal_gc_line) * MAL_GC_WINDOW_BYTES;
+    uint64_t from = mal_round_up(offset, unit), to = mal_round_down(end, unit);
+    if (bytes < FORGET_BYTES || !forget_lines(from, to))
+        from = to = end;
+    write_range(offset, from, 0);
+    write_range(to, end, 0);
 }
 
 static void replace_bits(uint64_t offset, uint64_t which, uint64_t bits) {

@@ -92,8 +92,8 @@ MAL_FAST uint64_t mal_gc_mark_large_bytes(const struct mal_span *span) {
 }
 
 MAL_FAST uint64_t mal_gc_mark_large_end(uint64_t offset) {
-    const struct mal_span *span = mal_gc_mark_large_span(offset);
-    return mal_gc_span_offset(span) + mal_gc_mark_large_bytes(span);
+    return mal_gc_span_start(offset, mal_gc_page_at(offset)) +
+           mal_gc_mark_large_bytes(mal_gc_mark_large_span(offset));
 }
 
 /* Of an object of any size. */

@@ -11,7 +11,7 @@
  *
  * SYNCHRONIZATION
  *   1. A worker belongs to whoever took it, inside a critical section, and counts as a holder.
- *   2. Mark bits: a plain load, then a compare-and-swap; the one that set the bit keeps the item.
+ *   2. Mark bits: a relaxed load, then a compare-and-swap; the one that set the bit keeps the item.
  *
  * Must never read the words of an object, and never allocate but buffers.
  */

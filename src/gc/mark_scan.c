@@ -19,12 +19,12 @@
  *
  * SYNCHRONIZATION
  *   1. A worker belongs to whoever took it, inside a critical section, and counts as a holder.
- *   2. Mark bits: a plain load, then a compare-and-swap; the one that set the bit scans the object.
- *      Against a page's writer: see settle in gc/dirty_uffd.c.
+ *   2. Mark bits: a relaxed load, then a compare-and-swap; the one that set the bit scans the
+ *      object. Against a page's writer: see settle in gc/dirty_uffd.c.
  *   3. Alloc bits are read anew before each compare-and-swap, after the mark bits. While marking
- *      they are set only for objects that are black, or about to be, and cleared only for slots
- *      that nobody was given; so one that was read early can hide a black object, which then is
- *      looked up like any other, but not a white one.
+ *      they are set only for objects that are black, and cleared only for slots that nobody was
+ *      given; so one that was read early can hide a black object, which then is looked up like any
+ *      other, but not a white one.
  *   4. The tables' limit grows. What lies beyond one that was read in this critical section was
  *      allocated since, so it is black.
  *   5. A word may be read twice (scan_inner). The second value is as good as the first one: either

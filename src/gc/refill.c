@@ -3,15 +3,16 @@
  * What lies between the fast path and the lists of spans: windows and cached spans.
  *
  * A thread caches one span per span class and hands out its free slots one window of 1 KiB after
- * the other. Taking a window makes all its free slots allocated at once: their alloc bits are set,
- * their memory and pointer bits are zeroed, as it is about to be used anyway, and while phase ==
- * MARK their mark bits are set, so that the fast path has nothing left to do but take a bit. Path
+ * the other. Taking a window makes all its free slots allocated at once: their memory and pointer
+ * bits are zeroed, as it is about to be used anyway, while phase == MARK their mark bits are set,
+ * and then their alloc bits, so that the fast path has nothing left to do but take a bit. Path
  * up: window used up -> next one; span used up -> back to the lists, and another one: swept with
  * room, or swept now, or new. Path down: a flush makes the slots of the window that were not handed
  * out free again.
  *
- *     phase == MARK  =>  every slot in a window is marked before it is handed out: windows of
+ *     phase == MARK  =>  every slot in a window is marked before it is allocated: windows of
  *                        before were taken back while the world was stopped
+ *     marked_bytes    =  of all slots whose mark is set, counted by whoever set it
  *
  * SYNCHRONIZATION: a cache belongs to its thread inside critical sections, and to the collector
  * while the world is stopped. Spans change hands in structural sections (gc/spans.h).
@@ -81,10 +82,9 @@ static void count_black(const struct mal_span *span, int64_t bytes) {
 }
 
 static void blacken(const struct mal_span *span, struct mal_gc_line *line, uint64_t slots) {
-    if (mal_gc_phase != MAL_GC_MARK)
-        return;
-    mal_or_relaxed(&line->mark, slots);
-    count_black(span, (int64_t)(mal_popcount(slots) * span->gc.object_bytes));
+    uint64_t black = mal_gc_begin_black(line, slots);
+    if (black)
+        count_black(span, (int64_t)(mal_popcount(black) * span->gc.object_bytes));
 }
 
 /* What their pointer bits will be, most likely. */
@@ -100,9 +100,11 @@ static void open_window(struct mal_gc_cache *cache, struct mal_gc_bin *bin, size
                         uint64_t free) {
     struct mal_span *span = bin->span;
     bin->base = (uintptr_t)span->base + window * MAL_GC_WINDOW_BYTES;
+    struct mal_gc_line *line = mal_gc_line_at(mal_gc_offset(bin->base));
     clear_slots(span, bin->base, free);
     guess_bits(bin, free);
-    blacken(span, mal_gc_line_at(mal_gc_offset(bin->base)), free);
+    blacken(span, line, free);
+    mal_gc_allocate_slots(line, free);
     span->gc.handed_count += mal_popcount(free);
     bin->window = mal_gc_sample_split(cache, free, span->gc.object_bytes);
     bin->rest = free & ~bin->window;
@@ -117,7 +119,6 @@ bool mal_gc_bin_advance(struct mal_gc_cache *cache, struct mal_gc_bin *bin) {
         uint64_t free = starts[at] & ~mal_load_relaxed(&line[at].alloc);
         if (free == 0)
             continue;
-        mal_or_relaxed(&line[at].alloc, free); /* others only clear, and other bits */
         span->gc.next_window = (uint16_t)(at + 1);
         open_window(cache, bin, at, free);
         return true;

@@ -151,11 +151,11 @@ struct mal_span *mal_gc_span_new(unsigned span_class, uint64_t bytes) {
     struct mal_span *span = obtain(pages);
     if (!span)
         return NULL;
-    if (mal_gc_tables_extend(mal_gc_span_offset(span) + mal_gc_span_bytes(span)) != 0) {
+    if (mal_gc_tables_extend(mal_gc_span_offset(span) + mal_span_bytes(span)) != 0) {
         mal_pageheap_free_span(span);
         return NULL;
     }
-    describe(span, span_class, mal_gc_span_bytes(span));
+    describe(span, span_class, mal_span_bytes(span));
     mal_gc_tables_enter(mal_gc_span_offset(span), pages, span_class);
     mal_add_relaxed(&mal_gc_totals.inuse_pages, pages);
     return span;
@@ -182,7 +182,7 @@ uint32_t mal_gc_span_count(const struct mal_span *span) {
 void mal_gc_span_put_back(struct mal_span *span) {
     struct mal_gc_central *central = &mal_gc_central[span->gc.span_class];
     mal_lock(&central->lock);
-    span->gc.free_count = span->object_count - mal_gc_span_count(span);
+    mal_store_relaxed(&span->gc.free_count, span->object_count - mal_gc_span_count(span));
     bool empty = span->gc.free_count == span->object_count && mal_gc_phase == MAL_GC_OFF;
     if (!empty)
         mal_gc_list_put(central, span, span->gc.free_count > 0 ? MAL_GC_PARTIAL : MAL_GC_FULL);

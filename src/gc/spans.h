@@ -56,9 +56,6 @@ void mal_gc_gate_forget(void); /* in a child: nobody else is inside */
 static inline uint64_t mal_gc_span_offset(const struct mal_span *span) {
     return mal_gc_offset((uintptr_t)span->base);
 }
-static inline uint64_t mal_gc_span_bytes(const struct mal_span *span) {
-    return (uint64_t)span->pages << MAL_PAGE_SHIFT;
-}
 static inline bool mal_gc_span_is_noscan(const struct mal_span *span) {
     return span->gc.span_class & MAL_GC_PAGE_NOSCAN;
 }

@@ -44,6 +44,7 @@
 #include "gc/world.h"
 #include "meta/classes.h"
 #include "meta/pagemap.h"
+#include "os/kernel.h"
 #include "os/maps.h"
 #include "os/registers.h"
 #include "pageheap/span.h"
@@ -68,7 +69,7 @@ static void visit_registered(struct mal_gc_range range, void *context) {
 }
 
 static bool is_first(const struct mal_gc_thread *thread) {
-    return thread->tid == getpid();
+    return thread->tid == mal_own_pid();
 }
 
 struct bounds {

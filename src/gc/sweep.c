@@ -7,7 +7,7 @@
  * the specials of its objects, which may mark some of them again; then, window by window, alloc
  * bits become the mark bits and these 0; a span that is empty then goes back to the page heap.
  *
- *     freed = allocated before - marked
+ *     freed = allocated before - marked - revived
  *
  * SYNCHRONIZATION: a span that is being swept is on no list, so its sweeper owns it; a structural
  * section keeps fork away. Specials are called with no lock held.
@@ -19,6 +19,7 @@
 #include "gc/heap.h"
 #include "gc/spans.h"
 #include "gc/specials.h"
+#include "meta/pagemap.h"
 #include "os/critical.h"
 
 #include <string.h>
@@ -30,17 +31,23 @@ bool mal_gc_heap_is_marked(uintptr_t object) {
     return mal_load_relaxed(&mal_gc_line_at(offset)->mark) & mal_gc_bit_at(offset);
 }
 
-static void set_mark(uintptr_t object) {
+/* It lives on for its finalizer, which may free it: so it counts as live, which the end of the mark
+ * knew nothing of. */
+static void revive(uintptr_t object) {
     uint64_t offset = mal_gc_offset(object);
+    const struct mal_span *span = mal_pagemap_span_at((void *)object);
     mal_or_relaxed(&mal_gc_line_at(offset)->mark, mal_gc_bit_at(offset));
+    mal_add_relaxed(&mal_gc_totals.live_bytes, span->gc.object_bytes);
+    if (!mal_gc_span_is_noscan(span))
+        mal_add_relaxed(&mal_gc_totals.scan_bytes, span->gc.object_bytes);
 }
 
 static void sweep_specials(const struct mal_span *span) {
     uintptr_t low = (uintptr_t)span->base;
-    uintptr_t high = low + mal_gc_span_bytes(span);
+    uintptr_t high = low + mal_span_bytes(span);
     if (!mal_gc_specials_on_pages(low, high))
         return;
-    struct mal_gc_sweep_view view = {low, high, mal_gc_heap_is_marked, set_mark};
+    struct mal_gc_sweep_view view = {low, high, mal_gc_heap_is_marked, revive};
     mal_gc_specials_sweep(&view);
 }
 
@@ -97,7 +104,7 @@ void mal_gc_sweep_span(struct mal_span *span) {
     MAL_ASSERT(mal_gc_phase == MAL_GC_OFF && span->list == MAL_GC_NONE);
     sweep_specials(span);
     uint32_t freed = sweep_windows(span);
-    span->gc.free_count = span->object_count - mal_gc_span_count(span);
+    mal_store_relaxed(&span->gc.free_count, span->object_count - mal_gc_span_count(span));
     count_freed(span, freed);
 }
 

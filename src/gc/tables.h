@@ -45,7 +45,6 @@
 #define MAL_GC_WINDOWS_PER_PAGE (MAL_PAGE_BYTES / MAL_GC_WINDOW_BYTES)
 
 #define MAL_GC_PAGE_NOSCAN 1u
-#define MAL_GC_PAGE_CLASS_SHIFT 1
 #define MAL_GC_PAGE_VALID 0x100u
 #define MAL_GC_PAGE_OFFSET_SHIFT 9
 #define MAL_GC_PAGE_OFFSET_MAX ((1u << 23) - 1) /* in pages; farther ones are found in steps */

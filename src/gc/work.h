@@ -18,6 +18,7 @@
 
 #include "base/attr.h"
 #include "gc/tables.h"
+#include "os/vm.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -27,7 +28,7 @@
 #define MAL_GC_ITEM_PIECE 4u
 #define MAL_GC_ITEM_FLAGS 15u
 #define MAL_GC_OBLET_BYTES (128u << 10)
-#define MAL_GC_PIECE_BYTES 4096u /* no page of an OS is smaller */
+#define MAL_GC_PIECE_BYTES MAL_VM_PAGE_BYTES_LEAST
 
 #define MAL_GC_BUFFER_ITEMS 254u /* with the header: 2 KiB */
 #define MAL_GC_AHEAD_ITEMS 16u

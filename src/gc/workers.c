@@ -51,7 +51,7 @@ enum mode { REST, BESIDE, STOPPED };
 
 static uint32_t order;     /* rule 1 */
 static uint32_t inside;    /* rule 1 */
-static uint32_t threads;   /* started; owner of the cycle */
+static uint32_t threads;   /* started; the owner of the cycle writes, relaxed readers */
 static uint32_t numbers;   /* given out to threads; atomic */
 static uint32_t gang_most; /* threads that join a gang; written before the order */
 static uint32_t quit;      /* nonzero: threads beside the program stop scanning */
@@ -289,7 +289,7 @@ void mal_gc_workers_start(unsigned cpus) {
     static const struct mal_own_thread worker = {"mallard-mark", body, 0};
     unsigned most = (unsigned)mal_min(cpus, MAL_GC_WORKERS_MAX);
     while (threads < most && mal_thread_start(&worker) == 0)
-        threads++;
+        mal_store_relaxed(&threads, threads + 1);
     gang_most = (uint32_t)mal_min(threads, most - 1);
 }
 

@@ -18,6 +18,7 @@
 #include "gc/thread.h"
 #include "gc/world_private.h"
 #include "meta/memory.h"
+#include "os/kernel.h"
 #include "os/tasks.h"
 #include "os/thread.h"
 
@@ -31,7 +32,7 @@ static uint32_t kernels; /* threads of the kernel's own that were listed last */
 
 /* The first thread stays listed after it has ended while others run; any other vanishes. */
 static bool is_ghost(pid_t tid) {
-    return tid == getpid() && mal_task_look(tid).state == MAL_TASK_GONE;
+    return tid == mal_own_pid() && mal_task_look(tid).state == MAL_TASK_GONE;
 }
 
 static void meet(pid_t tid, void *context) {

@@ -76,6 +76,19 @@ static void put_facts(const struct page *page) {
 
 /* ---- the resident set */
 
+static void put_rss_part(struct view_buffer *out, const struct view_rss *rss,
+                         enum view_rss_part part) {
+    double whole = rss->resident_bytes > 0 ? (double)rss->resident_bytes : 1;
+    view_buffer_printf(out, "<tr><th scope=\"row\">%s</th>", view_rss_label(part));
+    if (view_rss_is_unknown(rss, part)) {
+        view_buffer_text(out, "<td class=\"number\">not known</td><td></td></tr>\n");
+        return;
+    }
+    http_html_size_cell(out, rss->part[part]);
+    view_buffer_printf(out, "<td class=\"number\">%.1f %%</td></tr>\n",
+                       100 * (double)rss->part[part] / whole);
+}
+
 static void put_rss(const struct page *page, const struct mal_box_stats *stats) {
     static const char *const columns[] = {"Part", "Bytes", "Share", NULL};
     struct view_buffer *out = page->out, sentence = {0};
@@ -87,14 +100,8 @@ static void put_rss(const struct page *page, const struct mal_box_stats *stats) 
     view_buffer_text(out, "</p>\n");
     view_buffer_free(&sentence);
     http_html_table(out, "The resident set in parts that add up to it", columns);
-    for (int part = 0; part < VIEW_RSS_PARTS; part++) {
-        double share =
-            rss.resident_bytes > 0 ? 100 * (double)rss.part[part] / (double)rss.resident_bytes : 0;
-        view_buffer_printf(out, "<tr><th scope=\"row\">%s</th>",
-                           view_rss_label((enum view_rss_part)part));
-        http_html_size_cell(out, rss.part[part]);
-        view_buffer_printf(out, "<td class=\"number\">%.1f %%</td></tr>\n", share);
-    }
+    for (int part = 0; part < VIEW_RSS_PARTS; part++)
+        put_rss_part(out, &rss, (enum view_rss_part)part);
     view_buffer_text(out, "</tbody>\n<tfoot><tr><th scope=\"row\">resident</th>");
     http_html_size_cell(out, rss.resident_bytes);
     view_buffer_text(out, "<td class=\"number\">100 %</td></tr></tfoot>\n</table>\n");

@@ -10,7 +10,7 @@
  * error of start and not a line in a log.
  *
  * A server that has lost its descriptors (loop.c) ends without touching their numbers, and leaves
- * its memory behind.
+ * its memory behind. So does one whose library is broken (panic.c), but its port is closed.
  *
  * SYNCHRONIZATION  `lock` guards `state` and `workers_end`: once that is set the loop joins and
  * frees them, and the stopper leaves them alone. `stopping` is atomic. The rest is the loop's after
@@ -23,6 +23,7 @@
 
 #include "http/fds.h"
 #include "http/loop.h"
+#include "http/panic.h"
 #include "view/symbols.h"
 
 #include <errno.h>
@@ -58,31 +59,16 @@ struct http_server {
     enum state state; /* lock */
     int error;        /* lock; of STATE_FAILED */
     bool workers_end; /* lock */
+    _Atomic bool
+        broken; /* on a worker the library found itself so; the descriptors are ours still */
     char address[ADDRESS_BYTES];
     char problem[HTTP_PROBLEM_BYTES];
     char token[HTTP_TOKEN_BYTES];
 };
 
-/* The server whose loop runs on this thread. */
-static _Thread_local struct http_server *loop_server;
-
 static void count_threads(const struct http_server *server, int change) {
     if (server->options.threads != NULL)
         atomic_fetch_add(server->options.threads, (unsigned)change);
-}
-
-/* The library found itself broken. On our loop only the server ends, not the program; elsewhere it
- * is the program's own use of the library, which gets the library's own default. */
-static void on_panic(void *context, const char *file, unsigned line, const char *reason) {
-    (void)context;
-    (void)file;
-    (void)line;
-    (void)reason;
-    if (loop_server == NULL)
-        abort();
-    count_threads(loop_server, -1);
-    atomic_store(&loop_server->service.lost, true);
-    pthread_exit(NULL);
 }
 
 static bool uses_tls(const struct http_options *options) {
@@ -99,7 +85,7 @@ static struct MHD_Daemon *start_daemon(struct http_server *server) {
         {MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)(uintptr_t)server->options.key_pem},
         {MHD_OPTION_END, 0, NULL},
     };
-    MHD_set_panic_func(on_panic, NULL);
+    http_panic_install();
     return MHD_start_daemon(tls ? flags | MHD_USE_TLS : flags, 0, NULL, NULL, http_exchange_handle,
                             service, MHD_OPTION_URI_LOG_CALLBACK, http_exchange_begin, service,
                             MHD_OPTION_NOTIFY_COMPLETED, http_exchange_end, service,
@@ -138,6 +124,22 @@ static void wake_loop(void *context) {
     http_service_wake(&server->service);
 }
 
+/* Instead of the above, where the library is broken: the loop ends, too, and joins. */
+static void lose_worker(void *context) {
+    struct http_server *server = context;
+    count_threads(server, -1);
+    server->broken = true;
+    if (!atomic_exchange(&server->service.lost, true))
+        eventfd_write(server->service.wake_fd, 1);
+}
+
+static void begin_worker(void *context) {
+    struct http_server *server = context;
+    if (server->options.thread_begin != NULL)
+        server->options.thread_begin();
+    http_panic_guard(lose_worker, server);
+}
+
 /* What debug information took was many small pieces. In a program that is not ours they are left
  * to its own scavenger, as a trim would take all that the program has free. */
 static void rest(void *context) {
@@ -167,7 +169,7 @@ static int begin_service(struct http_server *server) {
     if (error < 0)
         return error;
     const struct http_worker_hooks hooks = {
-        .begin = server->options.thread_begin, .end = wake_loop, .idle = rest, .context = server};
+        .begin = begin_worker, .end = wake_loop, .idle = rest, .context = server};
     count_threads(server, WORKERS);
     return http_workers_start(WORKERS, &hooks, &server->service.workers);
 }
@@ -187,6 +189,12 @@ static void stop_daemon(struct http_loop *loop) {
         MHD_stop_daemon(loop->daemon);
 }
 
+static void stop_listening(struct http_server *server) {
+    if (server->loop.listen_fd >= 0)
+        http_endpoint_remove(&server->endpoint);
+    close_noted(&server->loop.listen_fd);
+}
+
 /* Sends what is ready to be sent and closes. Workers stop first: they resume what they held, and
  * the library must not be stopped while a connection is suspended. */
 static void end_service(struct http_server *server) {
@@ -194,8 +202,11 @@ static void end_service(struct http_server *server) {
     server->workers_end = true;
     pthread_mutex_unlock(&server->lock);
     http_workers_stop(server->service.workers);
-    if (atomic_load(&server->service.lost))
+    if (atomic_load(&server->service.lost)) {
+        if (server->broken)
+            stop_listening(server);
         return;
+    }
     for (int i = 0; server->loop.daemon != NULL && i < FLUSH_TURNS; i++)
         MHD_run(server->loop.daemon);
     http_connections_cut_all(&server->service.connections);
@@ -203,10 +214,15 @@ static void end_service(struct http_server *server) {
     if (server->options.symbols == NULL)
         view_symbols_destroy(server->service.context.symbols);
     http_scrapers_destroy(server->service.context.scrapers);
-    if (server->loop.listen_fd >= 0)
-        http_endpoint_remove(&server->endpoint);
-    close_noted(&server->loop.listen_fd);
+    stop_listening(server);
     close_noted(&server->service.wake_fd);
+}
+
+static void ask_workers_to_end(struct http_server *server) {
+    pthread_mutex_lock(&server->lock);
+    if (!server->workers_end && server->service.workers != NULL)
+        http_workers_ask_stop(server->service.workers);
+    pthread_mutex_unlock(&server->lock);
 }
 
 static void report(struct http_server *server, enum state state, int error) {
@@ -217,12 +233,27 @@ static void report(struct http_server *server, enum state state, int error) {
     pthread_mutex_unlock(&server->lock);
 }
 
+/* The library is broken and the loop ends here: the workers end by themselves, and whoever waits
+ * for the start is told. */
+static void lose_loop(void *context) {
+    struct http_server *server = context;
+    atomic_store(&server->service.lost, true);
+    ask_workers_to_end(server);
+    stop_listening(server);
+    count_threads(server, -1);
+    pthread_mutex_lock(&server->lock);
+    bool starting = server->state == STATE_STARTING;
+    pthread_mutex_unlock(&server->lock);
+    if (starting)
+        report(server, STATE_FAILED, -ENOTRECOVERABLE);
+}
+
 static void *server_main(void *argument) {
     struct http_server *server = argument;
     if (server->options.thread_begin != NULL)
         server->options.thread_begin();
     prctl(PR_SET_NAME, (unsigned long)"mallard-http", 0, 0, 0);
-    loop_server = server;
+    http_panic_guard(lose_loop, server);
     count_threads(server, 1);
     int error = open_all(server);
     if (error == 0)
@@ -328,10 +359,7 @@ int http_server_start(const struct http_options *options, struct http_server **r
 /* A worker that ends wakes the loop. */
 static void ask_to_end(struct http_server *server) {
     atomic_store(&server->stopping, true);
-    pthread_mutex_lock(&server->lock);
-    if (!server->workers_end)
-        http_workers_ask_stop(server->service.workers);
-    pthread_mutex_unlock(&server->lock);
+    ask_workers_to_end(server);
 }
 
 void http_server_stop(struct http_server *server) {

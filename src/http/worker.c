@@ -162,7 +162,7 @@ static void *worker_main(void *argument) {
     struct http_job *job;
     const struct http_worker_hooks *hooks = &workers->hooks;
     if (hooks->begin != NULL)
-        hooks->begin();
+        hooks->begin(hooks->context);
     prctl(PR_SET_NAME, (unsigned long)"mallard-http", 0, 0, 0);
     pthread_mutex_lock(&workers->lock);
     while ((job = take_locked(workers)) != NULL)

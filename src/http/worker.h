@@ -36,7 +36,7 @@ struct http_workers;
 /* What each thread calls first and last, and what one of them calls when no job has run for some
  * seconds after the last one. Each may be NULL. */
 struct http_worker_hooks {
-    void (*begin)(void);
+    void (*begin)(void *context);
     void (*end)(void *context);
     void (*idle)(void *context);
     void *context;

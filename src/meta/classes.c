@@ -15,7 +15,7 @@
  * in it goes back to the OS page by page. Above 32 KiB a span is one object: touching it costs more
  * than its span, and its pages join those beside it when nobody caches it.
  *
- * Read-only after mal_classes_init; no lock.
+ * SYNCHRONIZATION: read-only after mal_classes_init.
  */
 #include "meta/classes.h"
 

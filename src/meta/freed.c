@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The key of the marks of freed objects; see the header. Written once, while there is one thread.
+ * The key of the marks of freed objects; see the header.
+ *
+ * SYNCHRONIZATION: written once, while there is one thread.
  */
 #include "meta/freed.h"
 

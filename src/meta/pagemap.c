@@ -60,7 +60,7 @@ int mal_pagemap_extend(size_t pages) {
         return -ENOMEM;
     uint64_t granules = (uint64_t)pages << MAL_GRANULES_PER_PAGE_SHIFT;
     for (size_t page = map->extent_granules >> MAL_GRANULES_PER_PAGE_SHIFT; page < pages; page++)
-        map->entry[page] = mal_entry_without_states(MAL_CLASS_NONE);
+        mal_store_relaxed(&map->entry[page], mal_entry_without_states(MAL_CLASS_NONE));
     if (granules > map->extent_granules)
         mal_store_release(&map->extent_granules, granules);
     return 0;

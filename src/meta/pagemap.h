@@ -11,8 +11,8 @@
  *                states  address of the state byte of the page's first granule, less the number of
  *                        that granule >> shift; 48 bits. It is never negative: tables lie far
  *                        above the number of any granule
- *     span[n]    the span descriptor, for the first page of every span and for all pages of
- *                spans that hold more than one object
+ *     span[n]    the span descriptor, for all pages of a span but those INSIDE a large object;
+ *                of no use where the class is NONE or INSIDE
  *
  * So the state byte of an object is at states + (its granule >> shift):
  *     0                     not the start of an object; or of a free one that has lost its mark
@@ -21,17 +21,22 @@
  *                           three bits
  * Bytes of one class are never shared by two objects, and g tells apart the starts within one
  * byte's reach, so one comparison proves that a pointer is the start of an object: an interior
- * pointer and a sampled object fail it. Pages without state bytes (of no span, of large objects)
- * all share one byte that is 0 for ever, so every pointer into them fails it too. Whether an object
- * is in use, its first word tells (meta/freed.h).
+ * pointer and a sampled object fail it. Pages without state bytes (of no span, of large objects, of
+ * the collected heap) all share one byte that is 0 for ever, so every pointer into them fails it
+ * too. Whether an object is in use, its first word tells (meta/freed.h).
  *
- * SYNCHRONIZATION: entries of a page change under the page heap's lock, and only while the page
- * belongs to no live object or to another array that says the same (pageheap/states.c); `extent`
- * grows by store-release after the tables behind it are committed. A state byte is written by
- * whoever owns the object at that moment: in use, when it becomes sampled and when it ceases to be;
- * free in its span, by the holder of its class's lock, before its mark goes with its memory and
- * when it is taken again (central/holes.c). Relaxed atomics throughout; handing the object over is
- * the program's own synchronization, or that lock.
+ * SYNCHRONIZATION
+ *   1. Entries of a page change under the page heap's lock, and only while the page belongs to no
+ *      live object or to another array that says the same (pageheap/states.c).
+ *   2. `extent_granules` grows by store-release after the tables behind it are committed and
+ *      filled. free reads it relaxed: whoever handed the object over to the freeing thread has
+ *      handed over what lies below with it. A wild pointer may find it too small, or find an entry
+ *      that is only being filled, and fault.
+ *   3. A state byte is written by whoever owns the object at that moment: in use, when it becomes
+ *      sampled and when it ceases to be; free in its span, by the holder of its class's lock,
+ *      before its mark goes with its memory and when it is taken again (central/holes.c).
+ *   4. Relaxed atomics throughout; handing the object over is the program's own synchronization, or
+ *      that lock.
  */
 #ifndef MAL_META_PAGEMAP_H
 #define MAL_META_PAGEMAP_H
@@ -56,7 +61,7 @@ struct mal_span;
 
 struct mal_pagemap {
     uintptr_t base;               /* constant after init */
-    uint64_t extent_granules;     /* tables are valid below this; acquire/release */
+    uint64_t extent_granules;     /* tables are valid below this; release, relaxed on free's path */
     uint64_t *entry;              /* constant after init */
     struct mal_span **span;       /* constant after init */
     size_t window_bytes;          /* constant after init */
@@ -122,7 +127,7 @@ static inline uint64_t mal_entry_make(uint32_t class, unsigned shift, const uint
     return bias << 16 | (uint64_t) class << 8 | shift;
 }
 
-/* The entry of a page without state bytes: class NONE, LARGE or INSIDE. */
+/* The entry of a page without state bytes: class NONE, LARGE, INSIDE or GC. */
 uint64_t mal_entry_without_states(uint32_t class);
 
 static inline size_t mal_pagemap_page(const void *address) {

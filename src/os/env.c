@@ -8,11 +8,12 @@
  * SYNCHRONIZATION. None: reads what the kernel tells, and the environment, which is the program's.
  */
 #include "os/env.h"
-#include "os/confined.h"
 
 #include "base/bits.h"
 #include "base/format.h"
 #include "os/clock.h"
+#include "os/confined.h"
+#include "os/kernel.h"
 #include "os/vm.h"
 
 #include <errno.h>
@@ -20,7 +21,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 bool mal_env_ready(void) {
@@ -50,7 +50,7 @@ bool mal_env_parent_has(const char *name, const char *value) {
     char *text = mal_vm_map(ENVIRON_BYTES);
     if (!text)
         return false;
-    mal_format(path, sizeof path, "/proc/%d/environ", getppid());
+    mal_format(path, sizeof path, "/proc/%d/environ", mal_parent_pid());
     long got = mal_read_file(path, text, ENVIRON_BYTES - 1);
     bool found = got > 0 && environ_has(text, (size_t)got, name, value);
     mal_vm_unmap(text, ENVIRON_BYTES);
@@ -62,19 +62,19 @@ uint64_t mal_random_seed(void) {
     uint64_t seed = 0;
     if (kernel_random)
         memcpy(&seed, kernel_random, sizeof seed);
-    return mal_mix(seed ^ mal_mix(mal_clock_mono_ns() ^ ((uint64_t)getpid() << 32)));
+    return mal_mix(seed ^ mal_mix(mal_clock_mono_ns() ^ ((uint64_t)mal_own_pid() << 32)));
 }
 
 long mal_read_file(const char *path, char *ret_data, size_t bytes) {
     if (mal_is_confined())
         return -EPERM;
     int saved_errno = errno;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    long got = fd < 0 ? -errno : read(fd, ret_data, bytes);
+    int fd = mal_file_open(path, O_RDONLY | O_CLOEXEC, 0);
+    long got = fd < 0 ? -errno : mal_syscall(SYS_read, fd, ret_data, bytes);
     if (fd >= 0) {
         if (got < 0)
             got = -errno;
-        close(fd);
+        mal_file_close(fd);
     }
     errno = saved_errno;
     return got;
@@ -134,20 +134,10 @@ uint64_t mal_process_resident_bytes(void) {
     return parse_decimal(&field) * mal_vm_page_bytes();
 }
 
-uint64_t mal_process_max_resident_bytes(void) {
-    struct rusage usage;
-    if (mal_is_confined())
-        return 0;
-    int saved_errno = errno;
-    uint64_t bytes = getrusage(RUSAGE_SELF, &usage) == 0 ? (uint64_t)usage.ru_maxrss * 1024 : 0;
-    errno = saved_errno;
-    return bytes;
-}
-
 #define STATUS_BYTES 4096
 
-unsigned mal_process_filters(const char *who) {
-    static const char name[] = "\nSeccomp_filters:\t";
+/* The number behind a name of /proc/WHO/status, 0 where there is none. */
+static uint64_t read_status(const char *who, const char *name) {
     char path[40];
     char text[STATUS_BYTES];
     mal_format(path, sizeof path, "/proc/%s/status", who);
@@ -156,6 +146,15 @@ unsigned mal_process_filters(const char *who) {
     const char *field = strstr(text, name);
     if (!field)
         return 0;
-    field += sizeof name - 1;
-    return (unsigned)parse_decimal(&field);
+    field += strcspn(field, "0123456789");
+    return parse_decimal(&field);
+}
+
+/* Not ru_maxrss: that one survives exec, and knows how large the program before this one was. */
+uint64_t mal_process_max_resident_bytes(void) {
+    return read_status("self", "\nVmHWM:") * 1024;
+}
+
+unsigned mal_process_filters(const char *who) {
+    return (unsigned)read_status(who, "\nSeccomp_filters:");
 }

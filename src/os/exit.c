@@ -6,10 +6,12 @@
  */
 #include "os/exit.h"
 
+#include "os/kernel.h"
+
 #include <sys/syscall.h>
 #include <unistd.h>
 
 void mal_exit_group(int status) {
     for (;;)
-        syscall(SYS_exit_group, status);
+        mal_syscall(SYS_exit_group, status);
 }

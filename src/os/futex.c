@@ -6,6 +6,8 @@
  */
 #include "os/futex.h"
 
+#include "os/kernel.h"
+
 #include <errno.h>
 #include <linux/futex.h>
 #include <stddef.h>
@@ -16,7 +18,7 @@
 static void futex(const uint32_t *word, int operation, uint32_t value,
                   const struct timespec *timeout) {
     int saved_errno = errno;
-    syscall(SYS_futex, word, operation, value, timeout, NULL, 0);
+    mal_syscall(SYS_futex, word, operation, value, timeout, NULL, 0);
     errno = saved_errno;
 }
 

@@ -6,6 +6,9 @@
  * an unlock that finds 1 knows that nobody sleeps and makes no system call. A waiter that gets the
  * lock after sleeping keeps it at 2, which costs at most one needless wake.
  *
+ * SYNCHRONIZATION: `state` is changed atomically, acquire to take and release to give up; what is
+ * of a thread belongs to it.
+ *
  * The rank checker keeps the ranks a thread holds as bits in a thread variable; ranks are unique
  * among the locks a thread may hold together, see base/lock_rank.h.
  */
@@ -87,6 +90,7 @@ const char *mal_lock_rank_name(unsigned rank) {
         [MAL_RANK_GC_SPANS] = "GC_SPANS",
         [MAL_RANK_GC_TABLES] = "GC_TABLES",
         [MAL_RANK_GC_WORK] = "GC_WORK",
+        [MAL_RANK_CPU_SLABS] = "CPU_SLABS",
         [MAL_RANK_CPU_CACHE] = "CPU_CACHE",
         [MAL_RANK_CENTRAL] = "CENTRAL",
         [MAL_RANK_PAGEHEAP] = "PAGEHEAP",

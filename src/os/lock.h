@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A small mutex on a futex: four bytes, no owner, works before libc is ready and in a forked
+ * A small mutex on a futex: eight bytes, no owner, works before libc is ready and in a forked
  * child. Uncontended it is one compare-and-swap; contended it spins briefly, then sleeps.
  *
  * A holder is inside a critical section (os/critical.h) from before the compare-and-swap until

@@ -3,12 +3,15 @@
  * Looking an address up in /proc/self/maps, by ioctl where the kernel has it (PROCMAP_QUERY), else
  * by reading lines; and finding populated pages in /proc/self/pagemap.
  *
+ * SYNCHRONIZATION. None: no state.
+ *
  * Raw system calls only: callers have threads stopped that may hold any lock of libc's.
  */
 #include "os/maps.h"
-#include "os/confined.h"
 
 #include "base/bits.h"
+#include "os/confined.h"
+#include "os/kernel.h"
 #include "os/vm.h"
 
 #include <errno.h>
@@ -33,7 +36,7 @@ struct procmap_query {
 #define QUERY_READABLE 0x01u
 
 static int open_plainly(const char *path) {
-    return (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+    return (int)mal_syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
 }
 
 struct mapping {
@@ -94,7 +97,7 @@ static bool search_file(int fd, uintptr_t address, struct mapping *ret_mapping) 
     char text[LINES_BYTES];
     size_t rest = 0;
     for (;;) {
-        long got = syscall(SYS_read, fd, text + rest, sizeof text - rest);
+        long got = mal_syscall(SYS_read, fd, text + rest, sizeof text - rest);
         if (got <= 0)
             return false;
         if (search_lines(text, rest + (size_t)got, address, ret_mapping, &rest))
@@ -115,7 +118,7 @@ bool mal_mapping_of(uintptr_t address, uintptr_t *ret_low, uintptr_t *ret_high) 
     int fd = mal_is_confined() ? -1 : open_plainly("/proc/self/maps");
     bool found = fd >= 0 && look_up(fd, address, &mapping) && mapping.readable;
     if (fd >= 0)
-        syscall(SYS_close, fd);
+        mal_syscall(SYS_close, fd);
     *ret_low = mapping.low;
     *ret_high = mapping.high;
     errno = saved_errno;
@@ -141,8 +144,8 @@ void mal_mapping_each_populated(uintptr_t low, uintptr_t high,
     int fd = open_plainly("/proc/self/pagemap");
     for (uintptr_t at = low & ~(page_bytes - 1); at < high; at += ENTRIES * page_bytes) {
         long got = fd < 0 ? 0
-                          : syscall(SYS_pread64, fd, entries, sizeof entries,
-                                    (off_t)(at / page_bytes * sizeof *entries));
+                          : mal_syscall(SYS_pread64, fd, entries, sizeof entries,
+                                        (off_t)(at / page_bytes * sizeof *entries));
         for (size_t i = 0; i < ENTRIES && at + i * page_bytes < high; i++) {
             uintptr_t page = at + i * page_bytes;
             if (is_populated(entries, got, i))
@@ -150,6 +153,6 @@ void mal_mapping_each_populated(uintptr_t low, uintptr_t high,
         }
     }
     if (fd >= 0)
-        syscall(SYS_close, fd);
+        mal_syscall(SYS_close, fd);
     errno = saved_errno;
 }

@@ -11,10 +11,14 @@
  *
  * In lock mode the offset names a thread variable of ours that looks like the area of a thread the
  * kernel never registered: CPU -1 for ever.
+ *
+ * SYNCHRONIZATION: what is set up is constant before a second thread; the sequences, see the
+ * header.
  */
 #include "os/percpu.h"
 
 #include "base/atomic.h"
+#include "os/kernel.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -26,7 +30,7 @@
 
 _Static_assert(1ull << POP_SHIFT == MAL_SLAB_POP_UNIT, "a pop counts one unit");
 
-#define CPU_MASK_BYTES 1024 /* the kernel's own limit is 8192 CPUs */
+#define CPU_MASK_BYTES (MAL_PERCPU_CPUS_MAX / 8)
 
 char *mal_percpu_slabs;
 intptr_t mal_percpu_area_offset;
@@ -46,7 +50,7 @@ unsigned mal_percpu_possible_cpus(void) {
         return simulated_cpus;
     static unsigned long mask[CPU_MASK_BYTES / sizeof(unsigned long)];
     int saved_errno = errno;
-    long bytes = syscall(SYS_sched_getaffinity, 0, sizeof mask, mask);
+    long bytes = mal_syscall(SYS_sched_getaffinity, 0, sizeof mask, mask);
     errno = saved_errno;
     return bytes > 0 ? (unsigned)bytes * 8 : CPU_MASK_BYTES * 8;
 }

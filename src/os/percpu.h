@@ -117,6 +117,8 @@
 #define MAL_SLAB_POP_UNIT (1ull << 16)
 #define MAL_SLAB_TOP_MASK 0xffffull
 
+#define MAL_PERCPU_CPUS_MAX 8192u /* the kernel's own limit */
+
 enum mal_percpu_mode { MAL_PERCPU_RSEQ, MAL_PERCPU_LOCK };
 
 /* Both are written once by mal_percpu_init, before any thread uses them. */

@@ -9,8 +9,11 @@
 
 #include <stddef.h>
 
-/* "mallard: <sentence>\n". */
+/* "mallard: <sentence>\n"; control characters in it become question marks. */
 MAL_SLOW void mal_warn(const char *format, ...) MAL_PRINTF(1, 2);
+
+/* What an errno is called; static, in English whatever the program's language. */
+const char *mal_error_text(int error);
 
 /* Raw bytes to standard error, errors ignored, errno kept. */
 void mal_write_error(const char *text, size_t bytes);

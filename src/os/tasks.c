@@ -5,11 +5,14 @@
  * The folder's link count is two more than the number of threads: one system call says whether
  * there is anything new, whereas listing thousands of them takes milliseconds.
  *
+ * SYNCHRONIZATION. None: no state.
+ *
  * Must never call what may be a cancellation point or takes a lock: callers have threads stopped.
  */
 #include "os/tasks.h"
 
 #include "base/format.h"
+#include "os/kernel.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -24,18 +27,18 @@
 unsigned mal_tasks_count(void) {
     int saved_errno = errno;
     struct stat facts;
-    bool known = stat(FOLDER, &facts) == 0 && facts.st_nlink > 2;
+    bool known = mal_file_stat(FOLDER, &facts, 0) == 0 && facts.st_nlink > 2;
     errno = saved_errno;
     return known ? (unsigned)facts.st_nlink - 2 : 0;
 }
 
 static int open_plainly(const char *path, int flags) {
-    long fd = syscall(SYS_openat, AT_FDCWD, path, flags | O_RDONLY | O_CLOEXEC);
+    long fd = mal_syscall(SYS_openat, AT_FDCWD, path, flags | O_RDONLY | O_CLOEXEC);
     return fd < 0 ? -errno : (int)fd;
 }
 
 static void close_plainly(int fd) {
-    syscall(SYS_close, fd);
+    mal_syscall(SYS_close, fd);
 }
 
 /* 0 for "." and "..". */
@@ -62,7 +65,7 @@ int mal_tasks_each(char *buffer, size_t bytes, void (*visit)(pid_t tid, void *co
     int saved_errno = errno;
     int fd = open_plainly(FOLDER, O_DIRECTORY);
     long got = fd;
-    while (fd >= 0 && (got = syscall(SYS_getdents64, fd, buffer, bytes)) > 0)
+    while (fd >= 0 && (got = mal_syscall(SYS_getdents64, fd, buffer, bytes)) > 0)
         visit_entries(buffer, got, visit, context);
     if (fd >= 0) {
         got = got < 0 ? -errno : 0;
@@ -81,7 +84,7 @@ static long read_text(pid_t tid, const char *file, char text[STATUS_BYTES]) {
     int fd = open_plainly(path, 0);
     if (fd < 0)
         return fd;
-    long got = syscall(SYS_read, fd, text, STATUS_BYTES - 1);
+    long got = mal_syscall(SYS_read, fd, text, STATUS_BYTES - 1);
     if (got < 0)
         got = -errno;
     else
@@ -153,7 +156,7 @@ bool mal_task_is_kernels(pid_t tid) {
 
 int mal_task_signal(pid_t tid, int signal_number) {
     int saved_errno = errno;
-    int error = syscall(SYS_tgkill, getpid(), tid, signal_number) == 0 ? 0 : -errno;
+    int error = mal_syscall(SYS_tgkill, mal_own_pid(), tid, signal_number) == 0 ? 0 : -errno;
     errno = saved_errno;
     return error;
 }

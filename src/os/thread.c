@@ -5,16 +5,25 @@
  * Signals are blocked in the creating thread around pthread_create, so that the new thread never
  * has one unblocked, not even for an instant, and the program's handlers never run on it. The
  * stack is small but above what any libc needs for its own static thread data.
+ *
+ * The creating thread may be one of libc's, which waits with a signal blocked that libc keeps to
+ * itself: the one that starts the functions of timers (SIGEV_THREAD). libc's pthread_sigmask takes
+ * such signals out of a mask that it is to set, and the next timer would end the process. So they
+ * are only added to, and given back by the system call.
+ *
+ * SYNCHRONIZATION: the table of our threads' ids is taken by compare-and-swap; what is remembered
+ * of CPUs belongs to the background thread.
  */
 #include "os/thread.h"
 
 #include "base/atomic.h"
 #include "base/attr.h"
+#include "os/kernel.h"
+#include "os/percpu.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <sys/prctl.h>
@@ -22,8 +31,12 @@
 #include <unistd.h>
 
 #define STACK_BYTES (256u << 10)
+#define KERNEL_MASK_BYTES (64 / 8) /* of its 64 signals; the beginning of libc's sigset_t */
 
-static cpu_set_t remembered_cpus; /* background thread only */
+/* libc's cpu_set_t ends at 1024 CPUs, and a kernel that knows more refuses it. */
+#define CPU_WORDS (MAL_PERCPU_CPUS_MAX / 64)
+static uint64_t remembered_cpus[CPU_WORDS]; /* background thread only */
+static long remembered_bytes;               /* of them, as the kernel's own; the same */
 
 #define OWN_MOST 62u               /* more than a process ever has; others count as the program's */
 static int32_t own_tids[OWN_MOST]; /* 0: free; owner by compare-and-swap; atomic */
@@ -86,15 +99,20 @@ static void *run(void *argument) {
     return NULL;
 }
 
+/* As it was, with the signals that libc keeps to itself. */
+static void restore_mask(const sigset_t *mask) {
+    mal_syscall(SYS_rt_sigprocmask, SIG_SETMASK, mask, NULL, KERNEL_MASK_BYTES);
+}
+
 static int create(const pthread_attr_t *attributes, const struct mal_own_thread *what) {
     sigset_t all;
     sigset_t before;
     pthread_t thread;
     sigfillset(&all);
     starting_own = true;
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
     int error = pthread_create(&thread, attributes, run, (void *)(uintptr_t)what);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    restore_mask(&before);
     starting_own = false;
     return -error;
 }
@@ -112,24 +130,25 @@ int mal_thread_start(const struct mal_own_thread *what) {
 }
 
 int mal_thread_move_to(unsigned cpu) {
-    cpu_set_t one;
-    if (cpu >= CPU_SETSIZE)
+    uint64_t one[CPU_WORDS] = {0};
+    if (cpu >= MAL_PERCPU_CPUS_MAX)
         return -EINVAL;
-    CPU_ZERO(&one);
-    CPU_SET(cpu, &one);
-    return sched_setaffinity(0, sizeof one, &one) == 0 ? 0 : -errno;
+    one[cpu / 64] = 1ull << cpu % 64;
+    return mal_syscall(SYS_sched_setaffinity, 0, sizeof one, one) == 0 ? 0 : -errno;
 }
 
 void mal_thread_remember_cpus(void) {
-    sched_getaffinity(0, sizeof remembered_cpus, &remembered_cpus);
+    remembered_bytes =
+        mal_syscall(SYS_sched_getaffinity, 0, sizeof remembered_cpus, remembered_cpus);
 }
 
 void mal_thread_restore_cpus(void) {
-    sched_setaffinity(0, sizeof remembered_cpus, &remembered_cpus);
+    if (remembered_bytes > 0)
+        mal_syscall(SYS_sched_setaffinity, 0, (size_t)remembered_bytes, remembered_cpus);
 }
 
 int mal_thread_kernel_id(void) {
-    return (int)syscall(SYS_gettid);
+    return (int)mal_syscall(SYS_gettid);
 }
 
 int mal_thread_forbid_cancel(void) {

@@ -14,15 +14,17 @@
  * Memory goes back by MADV_DONTNEED, or by MADV_FREE where MALLARD_DEBUG=madvdontneed=0 asks for
  * it: cheaper to take into use again, but the resident set falls only when the machine is short.
  *
- * Fault injection counts requests for memory; it is two relaxed loads on a path that ends in a
- * system call. No lock, no state beyond those counters and what the kernel turned out not to know.
- * errno is never changed.
+ * Fault injection counts requests for memory; where it is off it is one relaxed load on a path that
+ * ends in a system call. errno is never changed.
+ *
+ * SYNCHRONIZATION: no lock; counters, settings and what the kernel turned out not to know are
+ * relaxed atomics.
  */
 #include "os/vm.h"
-#include "os/confined.h"
 
 #include "base/atomic.h"
 #include "base/bits.h"
+#include "os/confined.h"
 #include "os/env.h"
 
 #include <errno.h>
@@ -32,20 +34,20 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
+/* The kernel's; younger than some C libraries. */
 #ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25 /* Linux 6.1; older C libraries do not know it */
+#define MADV_COLLAPSE 25
+#endif
+#ifndef MADV_COLD
+#define MADV_COLD 20
+#endif
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4
 #endif
 
 #define GIB (1ull << 30)
 #define WINDOW_MIN_BYTES (GIB << 8)
 #define WINDOW_MAX_BYTES (GIB << 14)
-
-#ifndef MREMAP_DONTUNMAP
-#define MREMAP_DONTUNMAP 4 /* the kernel's; younger than some libcs */
-#endif
-#ifndef MADV_COLD
-#define MADV_COLD 20 /* the same */
-#endif
 
 uint64_t mal_vm_map_calls;
 uint64_t mal_vm_release_calls;
@@ -267,7 +269,7 @@ int mal_vm_collapse(void *address, size_t bytes) {
 bool mal_vm_may_collapse(void) {
     char text[64];
     long got = mal_read_file("/sys/kernel/mm/transparent_hugepage/enabled", text, sizeof text - 1);
-    if (got <= 0 || mal_vm_page_bytes() != 4096)
+    if (got <= 0 || mal_vm_page_bytes() != MAL_VM_PAGE_BYTES_LEAST)
         return false;
     text[got] = '\0';
     return !strstr(text, "[never]");

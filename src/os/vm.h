@@ -75,13 +75,13 @@ size_t mal_vm_window_bytes(void);
 uintptr_t mal_vm_window_hint(unsigned attempt, uint64_t random);
 
 size_t mal_vm_page_bytes(void);
+#define MAL_VM_PAGE_BYTES_LEAST 4096u /* no page of an OS is smaller */
 
 /* How often memory was asked for, and how often given back. Relaxed atomics. */
 extern MAL_HIDDEN uint64_t mal_vm_map_calls;
 extern MAL_HIDDEN uint64_t mal_vm_release_calls;
 
-/* Tests: the n-th request for memory from now on fails, and every later one while `sticky`.
- * 0 switches it off. */
+/* Tests: the n-th request for memory from now on fails, ONCE or FROM then on. 0 switches it off. */
 enum mal_vm_fault { MAL_VM_FAULT_ONCE, MAL_VM_FAULT_FROM };
 void mal_vm_inject_fault(uint64_t nth, enum mal_vm_fault fault);
 

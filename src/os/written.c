@@ -19,6 +19,8 @@
  */
 #include "os/written.h"
 
+#include "os/kernel.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
@@ -78,7 +80,7 @@ static int ask(int fd, unsigned long request, void *argument) {
 /* A descriptor or a negative errno. */
 static int open_protector(void) {
     int saved_errno = errno;
-    long fd = syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+    long fd = mal_syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
     int error = errno;
     errno = saved_errno;
     if (fd < 0)
@@ -86,7 +88,7 @@ static int open_protector(void) {
     struct uffdio_api api = {.api = UFFD_API, .features = FEATURES};
     int result = ask((int)fd, UFFDIO_API, &api);
     if (result < 0) {
-        close((int)fd);
+        mal_file_close((int)fd);
         return result;
     }
     return (int)fd;
@@ -94,7 +96,7 @@ static int open_protector(void) {
 
 static int open_marks(void) {
     int saved_errno = errno;
-    int fd = open("/proc/thread-self/pagemap", O_RDONLY | O_CLOEXEC);
+    int fd = mal_file_open("/proc/thread-self/pagemap", O_RDONLY | O_CLOEXEC, 0);
     int error = errno;
     errno = saved_errno;
     return fd < 0 ? -error : fd;
@@ -106,7 +108,7 @@ int mal_written_open(struct mal_written *ret_written) {
         return opened.protector;
     opened.marks = open_marks();
     if (opened.marks < 0) {
-        close(opened.protector);
+        mal_file_close(opened.protector);
         return opened.marks;
     }
     *ret_written = opened;
@@ -115,9 +117,9 @@ int mal_written_open(struct mal_written *ret_written) {
 
 void mal_written_close(struct mal_written *written) {
     if (written->protector >= 0)
-        close(written->protector);
+        mal_file_close(written->protector);
     if (written->marks >= 0)
-        close(written->marks);
+        mal_file_close(written->marks);
     *written = (struct mal_written)MAL_WRITTEN_CLOSED;
 }
 
@@ -162,7 +164,7 @@ int mal_written_scan(const struct mal_written *written, uintptr_t low, uintptr_t
 
 int mal_written_by_kernel(void *address) {
     int saved_errno = errno;
-    long result = syscall(SYS_uname, address);
+    long result = mal_syscall(SYS_uname, address);
     int error = errno;
     errno = saved_errno;
     return result < 0 ? -error : 0;
@@ -176,17 +178,25 @@ void mal_written_ask_huge(void *address, size_t bytes) {
 
 static int close_range_unshared(unsigned first, unsigned last) {
     int saved_errno = errno;
-    long result = syscall(SYS_close_range, first, last, CLOSE_RANGE_UNSHARE);
+    long result = mal_syscall(SYS_close_range, first, last, CLOSE_RANGE_UNSHARE);
     int error = errno;
     errno = saved_errno;
     return result < 0 ? -error : 0;
 }
 
+/* What a sanitizer finds it says on standard error, by whichever thread has found it. */
+#if defined(MAL_SANITIZED)
+#define LOWEST_CLOSED (STDERR_FILENO + 1)
+#else
+#define LOWEST_CLOSED 0
+#endif
+
 int mal_fds_become_private(int keep) {
     int result = 0;
-    if (keep > 0)
-        result = close_range_unshared(0, (unsigned)keep - 1);
+    if (keep > LOWEST_CLOSED)
+        result = close_range_unshared(LOWEST_CLOSED, (unsigned)keep - 1);
     if (result == 0)
-        result = close_range_unshared((unsigned)(keep + 1), ~0u);
+        result =
+            close_range_unshared((unsigned)(keep < LOWEST_CLOSED ? LOWEST_CLOSED : keep + 1), ~0u);
     return result;
 }

@@ -56,9 +56,9 @@ int mal_written_by_kernel(void *address);
 void mal_written_ask_huge(void *address, size_t bytes);
 
 /* Gives the calling thread a table of file descriptors of its own, in which only `keep` is left
- * (-1: none). Threads that it starts later share it, so they must be none that run the program's
- * code; the rest of the process keeps its own, can close all of it, and sees nothing of what is
- * opened here. */
+ * (-1: none; in a sanitizer's build the standard ones too). Threads that it starts later share it,
+ * so they must be none that run the program's code; the rest of the process keeps its own, can
+ * close all of it, and sees nothing of what is opened here. */
 int mal_fds_become_private(int keep);
 
 #endif

@@ -101,6 +101,7 @@ void mal_heap_lose_pages_locked(size_t pages) {
     mal_heap.stats.inuse_pages -= pages;
     mal_heap.stats.mapped_pages -= pages;
     mal_heap.stats.lost_pages += pages;
+    mal_heap.licensed_pages = mal_min(mal_heap.licensed_pages, mal_heap.stats.mapped_pages);
     tell_limit_locked();
 }
 

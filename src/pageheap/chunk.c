@@ -5,7 +5,9 @@
  * Measuring goes word by word, with shifts inside a word; finding walks edge by edge with
  * count-trailing-zeros. The shapes are those of Go's page allocator: first fit from low addresses
  * for allocation, from high addresses for release, so that the two meet in the middle and the
- * heap's top empties first. Stateless; the caller holds the page heap's lock.
+ * heap's top empties first.
+ *
+ * SYNCHRONIZATION: stateless; the caller holds the page heap's lock.
  */
 #include "pageheap/chunk.h"
 
@@ -140,7 +142,7 @@ uint32_t mal_chunk_memory_at_end(const struct mal_chunk *chunk) {
 uint32_t mal_chunk_count_released(const struct mal_chunk *chunk, uint32_t first, uint32_t pages) {
     uint32_t released = 0;
     FOR_EACH_MASK(first, pages, word, mask) {
-        released += (uint32_t)__builtin_popcountll(chunk->released[word] & mask);
+        released += mal_popcount(chunk->released[word] & mask);
     }
     return released;
 }
@@ -150,7 +152,7 @@ uint32_t mal_chunk_take(struct mal_chunk *chunk, uint32_t first, uint32_t pages)
     FOR_EACH_MASK(first, pages, word, mask) {
         MAL_ASSERT((chunk->used[word] & mask) == 0);
         if (chunk->released[word] & mask)
-            released += (uint32_t)__builtin_popcountll(chunk->released[word] & mask);
+            released += mal_popcount(chunk->released[word] & mask);
         chunk->used[word] |= mask;
         chunk->released[word] &= ~mask;
     }

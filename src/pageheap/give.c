@@ -60,7 +60,7 @@ void mal_pageheap_free_span(struct mal_span *span) {
     retire_pages_locked(span, first);
     mal_heap.stats.spans--;
     if (span->state == MAL_SPAN_LARGE) {
-        mal_heap.stats.large_bytes -= (uint64_t)span->pages << MAL_PAGE_SHIFT;
+        mal_heap.stats.large_bytes -= mal_span_bytes(span);
         mal_heap_note_large_end_locked();
     }
     if (span->state == MAL_SPAN_GC)

@@ -9,10 +9,10 @@
  *
  * What others keep for themselves (caches, spans without an object, pages inside spans) costs
  * memory only when the heap takes more from the OS than it ever had. So that much is licensed:
- *     a span is taken => resident <= licensed, or growth was allowed
+ *     a span takes memory from the OS => resident <= licensed, or growth was allowed
  *     licensed <= mapped
  * Whoever may not let the heap grow finds nothing beyond, and has others make room first
- * (central/holes.c). A license is rounded up to whole chunks and never ends; it also becomes larger
+ * (central/room.c). A license is rounded up to whole chunks and never ends; it also becomes larger
  * by a sixty-fourth whenever it was asked for, so a heap that swings about its license asks less
  * and less often. What maps pages asks for those: were it to add its share as well, a large heap
  * that grows by chunks would license many times itself, and never make room again.

@@ -12,10 +12,11 @@
  *     bytes of a span's array = pages * (granules per page >> shift), in units of a cache line
  *
  * SYNCHRONIZATION: shared arrays are constant after mal_states_init. The pools and which array a
- * span has belong to the page heap's lock. Who reads a page's entry while the span moves to its own
- * array finds the one or the other; both say the same of every object in use but the one whose
- * sampling is the reason, and that is not in anybody's hands yet. Of free objects the span's own
- * may say that nothing starts there, but only a wrong pointer leads to one.
+ * span has belong to the page heap's lock; `state_units` is stored (release) when all entries lead
+ * to the span's own, so who finds it set (acquire) may write there. Who reads a page's entry while
+ * the span moves to its own array finds the one or the other; both say the same of every object in
+ * use but the one whose sampling is the reason, and that is not in anybody's hands yet. Of free
+ * objects the span's own may say that nothing starts there, but only a wrong pointer leads to one.
  *
  * Must never change what a shared array says.
  */
@@ -27,6 +28,7 @@
 #include "meta/classes.h"
 #include "meta/memory.h"
 #include "meta/pagemap.h"
+#include "os/vm.h"
 
 #include <errno.h>
 
@@ -60,7 +62,8 @@ int mal_states_init(void) {
         return -ENOMEM;
     mal_states_shared = (struct mal_states_shared){(uintptr_t)next, units * UNIT_BYTES};
     for (uint32_t class = 1; class < MAL_CLASS_COUNT; class ++) {
-        MAL_CHECK(mal_class[class].span_pages <= MAL_SPAN_HOLES_MAX * 4096u / MAL_PAGE_BYTES,
+        MAL_CHECK(mal_class[class].span_pages <=
+                      MAL_SPAN_HOLES_MAX * MAL_VM_PAGE_BYTES_LEAST / MAL_PAGE_BYTES,
                   "a class span has a bit for each of its OS pages");
         shared[class] = next;
         fill(next, &mal_class[class]);

@@ -23,7 +23,8 @@ static struct mal_span_view view_locked(const struct mal_span *span, size_t page
         view.live = span->object_count - mal_load_relaxed(&span->free_count);
     } else if (span->state == MAL_SPAN_GC) {
         view.objects = span->object_count;
-        view.live = span->object_count - (uint32_t)mal_min(span->gc.free_count, span->object_count);
+        view.live = span->object_count -
+                    (uint32_t)mal_min(mal_load_relaxed(&span->gc.free_count), span->object_count);
     }
     return view;
 }

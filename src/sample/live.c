@@ -11,14 +11,14 @@
  *
  * A table never moves an entry. When a window is full, a table twice as large is put before it;
  * what is new goes there, and what is old is looked for in one table after the other. Tables that
- * were outgrown stay: all of them are as large as the newest.
+ * were outgrown stay: together they are as large as the newest.
  *
  *     for every entry in set s of a table: `passed` of every set from its home up to s, not s
  *     itself, is set
  *
  * SYNCHRONIZATION. An entry belongs to whoever owns the object. Hence
  *  1. an entry goes from 0 to its word by compare-and-swap, since others want the same place; from
- *     its word to 0 by a plain store, since nobody else may touch it.
+ *     its word to 0 by a relaxed store, since nobody else may touch it.
  *  2. A lookup finds its entry: who owns the object now was given it after it was entered, so the
  *     word, the marks that were left on the way to it, and the number of tables of that moment are
  *     visible. It does not find an earlier entry of the same address: that one was removed before
@@ -48,6 +48,7 @@ struct set {
     uint64_t entry[PLACES]; /* address / 16 << BUCKET_BITS | bucket + 1 */
     uint64_t passed;        /* 1 once an entry was put behind it; relaxed */
 };
+_Static_assert(sizeof(struct set) == MAL_CACHE_LINE_BYTES, "a set is a cache line");
 
 struct table {
     struct set *set;
@@ -75,10 +76,21 @@ void mal_live_prefetch(uintptr_t address) {
     __builtin_prefetch(set_of(newest_table(), granule_of(address), 0), 1);
 }
 
+/* Whatever word it is, without a branch: no processor foretells where in a set it stands, and what
+ * comes after a wrong guess waits for the line. */
+static unsigned place_of(const struct set *set, uint64_t word, unsigned shift) {
+    uint64_t place = PLACES;
+    for (unsigned i = PLACES; i-- > 0;) {
+        uint64_t differs = (mal_load_relaxed(&set->entry[i]) ^ word) >> shift;
+        place = differs ? place : i;
+    }
+    return (unsigned)place;
+}
+
 static bool put_into_set(struct set *set, uint64_t entry) {
-    for (unsigned i = 0; i < PLACES; i++) {
+    for (unsigned place; (place = place_of(set, 0, 0)) < PLACES;) {
         uint64_t empty = 0;
-        if (mal_load_relaxed(&set->entry[i]) == 0 && mal_cas_release(&set->entry[i], &empty, entry))
+        if (mal_cas_release(&set->entry[place], &empty, entry))
             return true;
     }
     return false;
@@ -133,10 +145,8 @@ bool mal_live_insert(uintptr_t address, uint32_t bucket) {
 }
 
 static uint64_t *find_in_set(struct set *set, uint64_t granule) {
-    for (unsigned i = 0; i < PLACES; i++)
-        if (mal_load_relaxed(&set->entry[i]) >> BUCKET_BITS == granule)
-            return &set->entry[i];
-    return NULL;
+    unsigned place = place_of(set, granule << BUCKET_BITS, BUCKET_BITS);
+    return place < PLACES ? &set->entry[place] : NULL;
 }
 
 static uint64_t *find_in_table(const struct table *table, uint64_t granule) {

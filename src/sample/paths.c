@@ -26,7 +26,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define PATHS_MAX 4096u
+#define PATHS_MAX (1u << MAL_PATH_BITS)
 #define OTHER_SLOTS 4096u
 #define PROBES_MAX 16u
 

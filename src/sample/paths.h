@@ -13,6 +13,7 @@
 
 #include <stdint.h>
 
+#define MAL_PATH_BITS 12u /* of a number */
 #define MAL_PATH_NONE 0u
 #define MAL_PATH_START 1u /* of no pc yet */
 #define MAL_PATH_BRANCHES 4u

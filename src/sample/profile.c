@@ -25,8 +25,6 @@
  *      then, or was counted and is counted as freed.
  *   5. `buckets` is stored (release) when the box is announced; NULL again only in a forked child
  *      before it has a second thread. Who loads it (acquire) sees the whole box.
- *   6. A word of `recent` is overwritten at any time (release) and says by itself what it is true
- *      of; a bucket's key is constant.
  *
  * Must never call malloc, and never hold the lock while capturing a stack.
  */
@@ -38,9 +36,12 @@
 #include "meta/memory.h"
 #include "os/clock.h"
 #include "os/lock.h"
+#include "os/percpu.h"
 #include "os/thread.h"
 #include "sample/live.h"
 #include "sample/modules.h"
+#include "sample/paths.h"
+#include "sample/recent.h"
 #include "sample/unwind.h"
 
 #include <string.h>
@@ -49,7 +50,6 @@
 #define FIRST_PAUSE_NS (1000ull * 1000 * 1000)
 #define LONGEST_PAUSE_NS (64 * FIRST_PAUSE_NS)
 #define INDEX_SLOTS (2u * MAL_BOX_BUCKETS_MAX)
-#define RECENT_SLOTS 512u
 
 struct key {
     const uintptr_t *pcs;
@@ -65,7 +65,7 @@ static struct mal_profile_config config; /* constant after init */
 static uint32_t *bucket_index;           /* rule 1; set once under the lock */
 static uint32_t *bucket_objects;         /* by bucket, constant once that is in the index; ditto */
 static struct mal_box_bucket *buckets;   /* in the box, once that is announced; rule 5 */
-static uint64_t recent[RECENT_SLOTS];    /* path:32 | bucket + 1:32; rule 6 */
+static struct mal_writer_counts counts;  /* of `buckets`; rule 5 */
 static bool ended;                       /* no box is opened any more; profile_lock */
 static uint64_t pause_ns;                /* after the last failure to open a box; profile_lock */
 static uint64_t next_attempt_ns;         /* relaxed atomic; coarse clock */
@@ -84,7 +84,7 @@ uint64_t mal_profile_rate(void) {
 static void recount(uintptr_t address, uint32_t bucket) {
     (void)address;
     if (bucket < MAL_BOX_BUCKETS_MAX)
-        mal_writer_bucket(bucket)->allocs++;
+        counts.count[mal_box_count_at(bucket, 0, counts.stripes)].allocs++;
 }
 
 /* What the parent's samples mean to a new box: its own inheritance, where the box could take over
@@ -95,7 +95,7 @@ static void take_stock(bool had_parent) {
     } else if (had_parent) {
         mal_live_clear();
         memset(bucket_index, 0, INDEX_SLOTS * sizeof *bucket_index);
-        memset(recent, 0, sizeof recent);
+        mal_recent_forget();
     }
 }
 
@@ -114,6 +114,7 @@ static bool open_box_locked(void) {
     bool had_parent = mal_writer_has_parent();
     bool open = have_index_locked() && mal_writer_open(config.options, config.cpus) == 0;
     if (open) {
+        counts = mal_writer_counts();
         take_stock(had_parent);
         if (mal_writer_module_count() == 0)
             mal_modules_note_program();
@@ -138,7 +139,7 @@ static bool try_box_locked(void) {
 bool mal_profile_ensure_box(void) {
     if (mal_load_acquire(&buckets))
         return true;
-    if (!config.is_own_process())
+    if (!config.is_own_process() || !mal_writer_knows_place())
         return false;
     int cancel = mal_thread_forbid_cancel();
     mal_lock(&profile_lock);
@@ -260,33 +261,30 @@ static MAL_SLOW uint32_t find_or_insert(const struct key *key) {
     return bucket;
 }
 
-static uint64_t *recent_slot(const struct key *key) {
-    return &recent[mal_mix(hash_rest(key) ^ (uint64_t)key->code.path << 32) % RECENT_SLOTS];
-}
-
-/* Whether the word is of the key's stack and its bucket of the rest. */
-static bool is_recent(uint64_t word, const struct key *key) {
-    return word >> 32 == key->code.path && word != 0 &&
-           matches_but_for_stack(&buckets[(uint32_t)word - 1], key);
-}
-
+/* What is recent is of the key's stack; the rest is looked at. */
 static uint32_t bucket_for(const struct key *key) {
-    uint64_t *slot = recent_slot(key);
-    uint64_t word = mal_load_acquire(slot);
-    if (MAL_LIKELY(is_recent(word, key)))
-        return (uint32_t)word - 1;
-    uint32_t bucket = find_or_insert(key);
-    if (key->code.path != 0 && bucket != MAL_BOX_NONE)
-        mal_store_release(slot, (uint64_t)key->code.path << 32 | (bucket + 1));
+    uint64_t hash = hash_rest(key);
+    uint32_t bucket = mal_recent_find(key->code.path, hash);
+    if (MAL_LIKELY(bucket != MAL_RECENT_NONE && matches_but_for_stack(&buckets[bucket], key)))
+        return bucket;
+    bucket = find_or_insert(key);
+    if (key->code.path != MAL_PATH_NONE && bucket != MAL_BOX_NONE)
+        mal_recent_note(key->code.path, hash, bucket);
     return bucket;
 }
 
+/* What this CPU counts of the bucket; where it has no number, what the last one does. */
+static struct mal_box_count *count_here(uint32_t bucket) {
+    uint32_t stripe = (uint32_t)mal_percpu_current() & (counts.stripes - 1);
+    return &counts.count[mal_box_count_at(bucket, stripe, counts.stripes)];
+}
+
 static bool count_alloc(uint32_t bucket, uintptr_t address) {
-    mal_add_relaxed(&buckets[bucket].allocs, 1);
+    mal_add_relaxed(&count_here(bucket)->allocs, 1);
     if (mal_live_insert(address, bucket))
         return true;
     /* Nobody will ever report its end: count it as ended. */
-    mal_add_release(&buckets[bucket].frees, 1);
+    mal_add_release(&count_here(bucket)->frees, 1);
     return false;
 }
 
@@ -325,7 +323,7 @@ static void count_free(uint32_t bucket, uint64_t size_bytes) {
     if (bucket == MAL_LIVE_OWN)
         count_own_free(size_bytes);
     else if (buckets)
-        mal_add_release(&buckets[bucket].frees, 1);
+        mal_add_release(&count_here(bucket)->frees, 1);
 }
 
 static bool end_sample(uintptr_t address, uint64_t size_bytes) {
@@ -348,9 +346,14 @@ bool mal_profile_free(uintptr_t address, uint64_t size_bytes) {
                                                   : end_sample_without_box(address, size_bytes);
 }
 
-static void add_bucket(struct mal_profile_stats *stats, struct mal_box_bucket *bucket) {
-    uint64_t frees = mal_load_acquire(&bucket->frees);
-    uint64_t allocs = mal_load_relaxed(&bucket->allocs);
+/* Rule 3 holds for the sums: all frees before any allocs. */
+static void add_bucket(struct mal_profile_stats *stats, uint32_t bucket) {
+    struct mal_box_count *count = &counts.count[mal_box_count_at(bucket, 0, counts.stripes)];
+    uint64_t allocs = 0, frees = 0;
+    for (uint32_t stripe = 0; stripe < counts.stripes; stripe++)
+        frees += mal_load_acquire(&count[stripe * MAL_BOX_COUNTS_A_LINE].frees);
+    for (uint32_t stripe = 0; stripe < counts.stripes; stripe++)
+        allocs += mal_load_relaxed(&count[stripe * MAL_BOX_COUNTS_A_LINE].allocs);
     stats->samples += allocs;
     stats->live += allocs - frees;
 }
@@ -361,11 +364,10 @@ struct mal_profile_stats mal_profile_stats(void) {
         .live = mal_load_relaxed(&own_count),
         .own_bytes = mal_load_relaxed(&own_bytes),
     };
-    struct mal_box_bucket *first = mal_load_acquire(&buckets);
-    const struct mal_box_header *header = mal_writer_base();
-    uint32_t used = first ? mal_load_acquire(&header->buckets_used) : 0;
+    const struct mal_box_header *header = mal_load_acquire(&buckets) ? mal_writer_base() : NULL;
+    uint32_t used = header ? mal_load_acquire(&header->buckets_used) : 0;
     for (uint32_t i = 0; i < used; i++)
-        add_bucket(&stats, &first[i]);
+        add_bucket(&stats, i);
     return stats;
 }
 

@@ -274,9 +274,10 @@ struct request {
     uintptr_t skip_bytes;
 };
 
+/* `code` is one word, because it is read at once: a word that was written in parts is read late. */
 struct result {
-    size_t count;                /* of stored pcs */
-    struct mal_unwind_code code; /* the path is of the whole stack, its last frame included */
+    size_t count;  /* of stored pcs */
+    uint64_t code; /* objects:32 | path:32, which is of the whole stack, its last frame included */
 };
 
 /* The frame is copied for step_odd so that here it can stay in registers. */
@@ -311,9 +312,9 @@ MAL_FAST enum outcome walk(const struct request *q, const struct frame *start, u
     }
     if (MAL_UNLIKELY(w.stack.can_grow))
         mal_unwind_stack_try_to_join(&w.stack);
-    struct mal_unwind_code code = {is_whole ? w.path : MAL_PATH_NONE,
-                                   (uint32_t)(w.objects ^ w.objects >> 32)};
-    *ret_result = (struct result){count, code};
+    uint64_t objects = w.objects ^ w.objects >> 32;
+    uint32_t path = is_whole ? w.path : MAL_PATH_NONE;
+    *ret_result = (struct result){count, objects << 32 | path};
     return outcome;
 }
 
@@ -334,7 +335,7 @@ __attribute__((noinline)) size_t mal_unwind_capture(uintptr_t *ret_pcs, size_t m
     if (MAL_UNLIKELY(walk(&q, &start, MAL_UNWIND_FAST_COUNT, &result) == WALK_NEEDS_ALL))
         walk_with_all(&q, &start, &result);
     if (ret_code)
-        *ret_code = result.code;
+        *ret_code = (struct mal_unwind_code){(uint32_t)result.code, (uint32_t)(result.code >> 32)};
     return result.count;
 }
 

@@ -28,6 +28,7 @@
 #include <unistd.h>
 
 #include "base/atomic.h"
+#include "os/kernel.h"
 #include "sample/unwind.h"
 
 enum {
@@ -56,7 +57,7 @@ static bool probe(uintptr_t address) {
 
 /* The auxiliary vector's random bytes lie above every frame of the first thread. */
 static void find_own_top(struct own_stack *o) {
-    bool is_first = gettid() == getpid();
+    bool is_first = gettid() == mal_own_pid();
     uintptr_t top = is_first ? getauxval(AT_RANDOM) : (uintptr_t)pthread_self();
     o->lo = page_of(top);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);

@@ -139,6 +139,11 @@ void view_rss_estimate(const struct mal_box_stats *stats, struct view_rss *ret_r
     *ret_rss = rss;
 }
 
+/* Of these the statistics know nothing, or only what the collector learned of stacks. */
+bool view_rss_is_unknown(const struct view_rss *rss, enum view_rss_part part) {
+    return !rss->measured && part >= VIEW_RSS_STACKS && rss->part[part] == 0;
+}
+
 /* ---- in words */
 
 static void put_spread(double spread, struct view_buffer *out) {

@@ -45,6 +45,9 @@ int view_rss_measure(uint32_t pid, const char *box_name, const struct mal_box_st
  * rest. */
 void view_rss_estimate(const struct mal_box_stats *stats, struct view_rss *ret_rss);
 
+/* Nobody has measured the part: its 0 says nothing. */
+bool view_rss_is_unknown(const struct view_rss *rss, enum view_rss_part part);
+
 /* "RSS 1.84 GiB = 1.21 GiB live objects (call sites known to ±2 %) + …", without a newline.
  * `live_spread` is what view_live_spread gives; negative: unknown. */
 void view_rss_sentence(const struct view_rss *rss, double live_spread, struct view_buffer *out);

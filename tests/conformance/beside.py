@@ -5,8 +5,8 @@
     beside.py LIBRARY FOLDER MALLARD
 
 FOLDER holds the programs `beside` and `death/foreign_stack`; libother.so, an allocator that lacks what
-others often lack and ends whoever gives it what is not its own; and libforwarding.so, which asks the
-next one. Others are used where the machine has them.
+others often lack and ends whoever gives it what is not its own; libforwarding.so, which asks the next
+one; and libpretending.so, whose functions of libc allocate. Others are used where the machine has them.
 """
 import glob
 import os
@@ -29,8 +29,8 @@ def judge(good, what, said=""):
     print(f"{'ok  ' if good else 'FAIL'} {what}{'' if good else f': {said}'}", flush=True)
 
 
-def run(argv, boxes, preload=None):
-    environment = {"PATH": os.environ["PATH"], "MALLARD_DIR": boxes, "LC_ALL": "C"}
+def run(argv, boxes, preload=None, **knobs):
+    environment = {"PATH": os.environ["PATH"], "MALLARD_DIR": boxes, "LC_ALL": "C", **knobs}
     if preload:
         environment["LD_PRELOAD"] = preload
     done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60, check=False, cwd=boxes)
@@ -49,6 +49,19 @@ def check_pairs(boxes):
                 judge(under == plain, f"{os.path.basename(argv[0])}, {names}", f"{under} instead of {plain}")
 
 
+def check_pretending(boxes):
+    """With a box and a background thread, whose names and times are the kernel's."""
+    program = "import os, subprocess, threading; x = [bytes(i) for i in range(3000)]; t = threading.Thread(target=x.clear); " \
+              "t.start(); t.join(); os.fork() and print(os.wait()[1], subprocess.check_output(['echo', 'hi']))"
+    plain = run(["/usr/bin/python3", "-c", program], boxes)
+    pretending = f"{FOLDER}/libpretending.so"
+    for knobs in ({}, {"MALLARD_EAGER": "1"}, {"MALLARD_CPU_CACHE": "lock", "MALLARD_MEMPROFILERATE": "1"}):
+        for preload in (f"{pretending}:{LIBRARY}", f"{LIBRARY}:{pretending}"):
+            under = run(["/usr/bin/python3", "-c", program], boxes, preload, **knobs)
+            names = " before ".join(os.path.basename(path) for path in preload.split(":"))
+            judge(under[:2] == plain[:2], f"{names}, {knobs or 'no knob'}", f"{under} instead of {plain}")
+
+
 def check_foreign(boxes):
     """Whoever forwards to us gets it said, and not the same pointer again."""
     for preload in (f"{FORWARDING}:{LIBRARY}", f"{LIBRARY}:{FORWARDING}"):
@@ -56,6 +69,15 @@ def check_foreign(boxes):
         names = " before ".join(os.path.basename(path) for path in preload.split(":"))
         wanted = f"mallard: free({out.strip()}): foreign pointer: Mallard never gave it out\n"
         judge((status, err) == (-signal.SIGABRT, wanted), f"a foreign pointer, {names}", (status, out, err))
+
+
+def check_alone(boxes):
+    """Who brings a malloc of his own gets no thread from the start; a program of ours has it, also behind a wrapper."""
+    count = "import os; print(len(os.listdir('/proc/self/task')))"
+    for preload, threads in ((f"{OTHER}:{LIBRARY}", 1), (f"{FORWARDING}:{LIBRARY}", 2), (f"{LIBRARY}:{OTHER}", 2), (LIBRARY, 2)):
+        said = run([sys.executable, "-c", count], boxes, preload, MALLARD_EAGER="1")
+        names = " before ".join(os.path.basename(path) for path in preload.split(":"))
+        judge(said == (0, f"{threads}\n", ""), f"from the start, {names}: threads {threads}", said)
 
 
 def check_musl(boxes):
@@ -77,7 +99,9 @@ def check_musl(boxes):
 def main():
     with tempfile.TemporaryDirectory(prefix="mallard-beside.") as boxes:
         check_pairs(boxes)
+        check_pretending(boxes)
         check_foreign(boxes)
+        check_alone(boxes)
         check_musl(boxes)
     print(f"{passed} passed, {failed} failed")
     return failed != 0

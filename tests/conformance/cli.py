@@ -4,6 +4,7 @@
 
     cli.py MALLARD
 """
+import glob
 import gzip
 import json
 import os
@@ -83,6 +84,20 @@ def check_usage(scene):
     scene.checks.equal("a full disk is a failure", full.returncode, 1)
 
 
+def check_other_version(scene):
+    """Neither that there is no box, nor that it is something else."""
+    box = os.path.join(scene.boxes, "1.5.mallard")
+    with open(box, "wb") as file:
+        file.write((b"MALLARD\n" + (3).to_bytes(4, "little")).ljust(8192, b"\0"))
+    os.chmod(box, 0o600)
+    for command in ("heap", "top"):
+        for process in ("1", box):
+            scene.expect(f"{command} of a box of another version", [command, process], 1,
+                         err="written by another version of Mallard")
+    scene.expect("diff of boxes of another version", ["diff", box, box], 1, err="written by another version of Mallard")
+    os.unlink(box)
+
+
 def check_statuses(scene):
     cases = {"0": ["true"], "1": ["false"], "7": ["sh", "-c", "exit 7"], "255": ["sh", "-c", "exit 255"]}
     for wanted, program in cases.items():
@@ -116,8 +131,8 @@ def check_addresses(scene):
     scene.checks.check("and nothing ran", not os.path.exists(os.path.join(scene.folder, "ran")))
     live.stop(process)
     scene.expect("an open address without a token", ["run", "--http", "0.0.0.0:0", "--", "true"], 1, err="needs a token")
-    scene.expect("an address that is none", ["run", "--http", "here", "--", "true"], 1, err="an address is written as")
-    scene.expect("an empty token", ["run", "--token-file", "/dev/null", "--", "true"], 1, err="token file /dev/null is empty")
+    scene.expect("an address that is none", ["run", "--http", "here", "--", "true"], 2, err="an address is written as")
+    scene.expect("an empty token", ["run", "--token-file", "/dev/null", "--", "true"], 2, err="token file /dev/null is empty")
     scene.expect("an open address, insecure", ["run", "--insecure", "--http", "0.0.0.0:0", "--", "true"], 0)
     scene.expect("no server", ["run", "--http", "off", "--", "true"], 0, err="^$")
     path = os.path.join(scene.folder, "s")
@@ -171,6 +186,28 @@ def check_death(scene):
     scene.checks.equal("no folder is left", scene.runs(), [])
 
 
+def check_death_nowhere(scene):
+    """Where the profile cannot be written it goes among temporary files; that somebody died is said anyhow."""
+    for name, temporary in (("among temporary files", scene.folder), ("nowhere", "/proc/no")):
+        gone = os.path.join(scene.folder, "gone")
+        os.mkdir(gone)
+        process, _, pid = live.start(scene.mallard, program=("/usr/bin/python3", "-c", WORKER), folder=gone,
+                                     env=dict(scene.env, TMPDIR=temporary))
+        time.sleep(0.5)
+        os.rmdir(gone)
+        os.kill(pid, signal.SIGKILL)
+        scene.checks.equal(f"{name}: the status", process.wait(timeout=20), 137)
+        said = process.stderr.read()
+        process.stderr.close()
+        path = os.path.join(scene.folder, f"mallard.python3.{pid}.heap.pb.gz")
+        wanted = (f"its last heap profile is {path}\n" if temporary == scene.folder else
+                  f"cannot be written to ./mallard.python3.{pid}.heap.pb.gz: No such file or directory\n")
+        scene.checks.check(f"{name}: one sentence", f"pid {pid} was ended by SIGKILL; its last heap profile" in said and wanted in said, said)
+        scene.checks.equal(f"{name}: what is left", scene.left(), [os.path.basename(path)] if temporary == scene.folder else [])
+        if os.path.exists(path):
+            os.unlink(path)
+
+
 def check_keep(scene):
     kept = os.path.join(scene.folder, "kept")
     scene.expect("--keep", ["run", "-q", "--keep", kept, "--", "/usr/bin/python3", "-c", "x=[bytes(1000) for i in range(50000)]"], 0)
@@ -205,6 +242,17 @@ def check_readers(scene):
         scene.checks.check(f"{command} to a pipe", data[:2] == b"\x1f\x8b")
     scene.expect("a file that cannot be written", ["heap", str(pid), "-o", "/no/such/file"], 1, err="cannot write /no/such/file")
     scene.expect("trace", ["trace", str(pid)], 0)
+    scene.expect("a letter with its value", ["top", str(pid), "-n1"], 0, out=rf"^pid {pid} ")
+    scene.expect("another start of a living pid", ["stat", f"{pid}.1"], 1, err=rf"there is no process {pid}\.1, and nothing")
+    torn = os.path.join(scene.folder, "torn.mallard")
+    boxes = glob.glob(os.path.join(scene.boxes, "**", f"{pid}.*.mallard"), recursive=True)
+    for bytes_left in (0, 100, 4096, 100000):
+        with open(boxes[0], "rb") as whole, open(torn, "wb") as file:
+            file.write(whole.read(bytes_left))
+        for command in (["stat"], ["heap", "-o", "/dev/null"], ["trace"], ["top", "-n", "1"], ["report", "-o", "/dev/null"]):
+            scene.expect(f"{command[0]} of the first {bytes_left} bytes of a box", [command[0], torn, *command[1:]], 1,
+                         err=r"^mallard: \S+ cannot be read as a box: it is no box, or only a part of one\n$")
+    os.unlink(torn)
     scene.expect("check of a process that runs on Mallard", ["check", str(pid)], 0, out="works\n$")
     page = fetch(port, "/").decode()
     scene.checks.check("the server lists the process", re.search(rf"/p/{pid}\.\d+/debug/pprof/", page))
@@ -398,8 +446,8 @@ def main(arguments):
         print(__doc__, file=sys.stderr)
         return 2
     checks = live.Checks()
-    steps = (check_usage, check_statuses, check_output, check_addresses, default_port, check_signals, check_death, check_keep,
-             check_readers, check_tree, check_check, check_terminal, check_job_control)
+    steps = (check_usage, check_other_version, check_statuses, check_output, check_addresses, default_port, check_signals, check_death,
+             check_death_nowhere, check_keep, check_readers, check_tree, check_check, check_terminal, check_job_control)
     for step in steps:
         with tempfile.TemporaryDirectory() as folder:
             step(Scene(checks, arguments[0], folder))

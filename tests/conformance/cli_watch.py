@@ -431,7 +431,7 @@ def check_kept(scene):
     check_stored(scene, kept, profile, now)
     os.unlink(os.path.join(kept.folder, "box"))
     scene.expect("a process without a box", ["stat", str(pid)], 1, err=f"only profiles are left; 'mallard heap {pid}'")
-    scene.expect("ps -a lists it all the same", ["ps", "-a"], 0, out=rf"\n +{pid}  OOM +0 B")
+    scene.expect("ps -a lists it all the same", ["ps", "-a"], 0, out=rf"\n +{pid}  OOM +- +- +- +- ")
     heap = subprocess.run([scene.mallard, "heap", str(pid)], env=scene.env, capture_output=True, check=False).stdout
     checks.equal("heap gives its last profile", heap, profile)
     scene.expect("diff takes it", ["diff", str(pid), str(pid)], 0, out="no function changed")
@@ -451,7 +451,7 @@ def check_stored(scene, kept, profile, now):
     checks.check("before the first one", done.returncode == 1 and b"the oldest one kept is of" in done.stderr, done.stderr)
     scene.expect("diff of two times", ["diff", f"{pid}@-45m", f"{pid}@-10s"], 0, out="no function changed")
     scene.expect("diff of a time and the last state", ["diff", f"{pid}@-45m", str(pid)], 0, out="^inuse_space: ")
-    scene.expect("allocs of a time", ["allocs", f"{pid}@-10m"], 1, err="only stored heap profiles")
+    scene.expect("allocs of a time", ["allocs", f"{pid}@-10m"], 1, err="what is stored of .* are heap profiles")
 
 
 def check_default_places(scene, kept):

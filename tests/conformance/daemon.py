@@ -217,6 +217,8 @@ def check_exec(checks, build):
 
 # ---- the OOM killer
 
+LOGLESS = ("unshare", "--mount", "sh", "-c", 'mount --bind /dev/null /dev/kmsg; exec "$0" "$@"')
+
 def memory_group():
     """A new group of the memory controller with room for 64 MiB, or None."""
     with open("/proc/self/mountinfo", encoding="utf-8") as file:
@@ -263,8 +265,29 @@ def check_oom(checks, build):
             top = daemon.top(prey.id)
             checks.check("its last heap names the leak", "prey_leaf" in top, top)
             print(f"     {facts.get('sentence')}")
+            check_second_kill(checks, scene, daemon, group)
+        with Scene(build) as scene:
+            print("     without the kernel's log:")
+            check_second_kill(checks, scene, scene.daemon(prefix=LOGLESS), group)
     finally:
         wait_until(lambda: try_rmdir(group), 5)
+
+
+def check_second_kill(checks, scene, daemon, group):
+    """Of two that are killed in one group the OOM killer had one, which the other's count holds too."""
+    def enter():
+        with open(f"{group}/cgroup.procs", "w", encoding="ascii") as file:
+            file.write(str(os.getpid()))
+    other, greedy = scene.prey(preexec_fn=enter), scene.prey(preexec_fn=enter)
+    wait_until(lambda: daemon.knows(other.id) and scene.profiles(other.id), 8)
+    greedy.order("leak")
+    checks.equal("the OOM killer comes for the larger of two", greedy.wait(), -signal.SIGKILL)
+    wait_until(lambda: scene.is_buried(greedy.id), 5)
+    other.kill()
+    wait_until(lambda: scene.is_buried(other.id), 5)
+    checks.equal("one was an OOM kill", scene.facts(greedy.id).get("death"), "oom")
+    checks.equal("the other was not", scene.facts(other.id).get("death"), "signal")
+    print(f"     {scene.facts(other.id).get('sentence')}")
 
 
 def try_rmdir(path):

@@ -21,7 +21,7 @@ from daemon_scene import NOBODY, Scene, live, run_checks, start_ticks
 
 wait_until = live.wait_until
 IS_ROOT = os.geteuid() == 0
-HEADER_PID = 8 + 4 + 4 + 8 + 9 * 16  # magic, version, header_bytes, file_bytes, sections; see box/layout.h
+HEADER_PID = 8 + 4 + 4 + 8 + 10 * 16  # magic, version, header_bytes, file_bytes, sections; see box/layout.h
 
 
 # ---- files that are no boxes

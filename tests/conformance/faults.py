@@ -11,6 +11,7 @@ import glob
 import os
 import pathlib
 import random
+import re
 import resource
 import signal
 import subprocess
@@ -70,6 +71,20 @@ class Setting:
         return done
 
 
+def knobs(s):
+    """All that the table has: an empty one is one that is not set, one that is none is named."""
+    table = (pathlib.Path(__file__).resolve().parents[2] / "src/front/options.c").read_text()
+    names = re.findall(r'^ *\{"(MALLARD_[A-Z_]+)",', table, re.MULTILINE)
+    wrong = "x" * 600
+    check(len(names) >= 9, f"the table of knobs is there: {len(names)}")
+    for name in names:
+        quiet, loud = s.run("works", **{name: ""}), s.run("works", **{name: wrong})
+        check(quiet.stdout == "works\n" and not quiet.stderr, f"{name}= is not set: {quiet.stderr.strip()[:100] or 'silent'}",
+              s.again("works", **{name: ""}))
+        check(loud.stdout == "works\n" and loud.stderr.count("\n") == 1 and loud.stderr.startswith(f"mallard: {name}={'...' if 'TOKEN' in name else 'xxx'}"),
+              f"{name}=xxx… is named, in one line", s.again("works", **{name: wrong}))
+
+
 def descriptors(s):
     for rate in ("524288", "1"):
         path = f"{s.folder}/mine"
@@ -93,7 +108,7 @@ def file_limits(s):
         def limit(mib=mib):
             resource.setrlimit(resource.RLIMIT_FSIZE, (mib << 20, mib << 20))
         done = s.expect(f"ulimit -f {mib} MiB", "works", before=limit, MALLARD_MEMPROFILERATE="1")
-        check(done.stderr.count("\n") == 1 and "no box at" in done.stderr, f"and one line says that there is no box: {done.stderr!r}",
+        check(done.stderr.count("\n") == 1 and "no box at" in done.stderr and "(File too large)" in done.stderr, f"and one line says that there is no box: {done.stderr!r}",
               s.again("works", MALLARD_MEMPROFILERATE="1"))
 
 
@@ -202,10 +217,21 @@ def many_threads(s):
           f"and {cpus} CPUs cache {cached} bytes in slabs of {slabs} bytes, not more", s.again("threads", "1000"))
 
 
+def many_cpus(s):
+    """Those that the kernel might have and that nobody uses cost nothing, page tables neither."""
+    child = s.start("threads", "8", MALLARD_EAGER="1", MALLARD_DEBUG="cpus=8192")
+    ready = child.stdout.readline()
+    status = dict(line.split(":", 1) for line in open(f"/proc/{child.pid}/status"))
+    child.communicate()
+    tables_kib = int(status["VmPTE"].split()[0])
+    check(ready == "ready\n" and child.returncode == 0 and tables_kib < 1024, f"8192 CPUs take {tables_kib} KiB of page tables",
+          s.again("threads", "8", MALLARD_DEBUG="cpus=8192"))
+
+
 def main(library, folder):
     setting = Setting(pathlib.Path(library).resolve(), pathlib.Path(folder).resolve())
     setting.expect("nothing is missing", "works")
-    for part in (descriptors, address_limits, file_limits, failing_maps, missing_places, forks, many_threads, kills):
+    for part in (knobs, descriptors, address_limits, file_limits, failing_maps, missing_places, forks, many_threads, many_cpus, kills):
         part(setting)
     left = glob.glob(setting.folder + "/*")
     check(not left, f"no box is left behind by a clean end: {left[:3]}", f"faults.py {library} {folder}")

@@ -9,6 +9,8 @@
 #include "mallard/gc.h"
 #include "mallard/pool.h"
 
+#include <errno.h>
+#include <link.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -62,10 +64,16 @@ struct node {
 };
 MALLARD_GC_TYPE(node_type, struct node, next, child);
 
+/* What this program ends for, told from what the library does. */
+static _Noreturn void give_up(const char *what, int error) {
+    fprintf(stderr, "gc_extras: %s: %s\n", what, strerror(error));
+    abort();
+}
+
 static struct node *new_node(void) {
     struct node *node = mallard_gc_new(&node_type);
     if (!node)
-        abort();
+        give_up("mallard_gc_new", errno);
     node->stamp = STAMP;
     return node;
 }
@@ -97,13 +105,20 @@ static void clean(void *argument) {
     __atomic_fetch_add(&cleaned, 1, __ATOMIC_RELAXED);
 }
 
+static void set_finalizer(struct node *node) {
+    int error = mallard_gc_finalizer_set(node, finalize);
+    if (error != 0)
+        give_up("mallard_gc_finalizer_set", -error);
+}
+
 static __attribute__((noinline)) void make_mortal(void) {
     for (unsigned i = 0; i < OBJECTS; i++) {
         struct node *node = new_node();
         node->child = new_node();
-        if (mallard_gc_finalizer_set(node, finalize) != 0 ||
-            mallard_gc_cleanup_add(node, clean, new_node(), NULL) != 0)
-            abort();
+        set_finalizer(node);
+        int error = mallard_gc_cleanup_add(node, clean, new_node(), NULL);
+        if (error != 0)
+            give_up("mallard_gc_cleanup_add", -error);
     }
 }
 
@@ -123,6 +138,7 @@ static void mortals_end_once(void) {
 #define WEAK_SLOTS 512
 
 static double end_time;
+static bool all_forked;
 static uint64_t weak_gone, weak_there, weak_wrong;
 
 struct cache {
@@ -135,7 +151,8 @@ static void use_weak(struct cache *cache, uint64_t *random) {
     struct node *node = mallard_gc_weak_get(cache->weak[at]);
     if (node && (node->stamp != STAMP || mallard_gc_weak_new(node) != cache->weak[at]))
         __atomic_fetch_add(&weak_wrong, 1, __ATOMIC_RELAXED);
-    __atomic_fetch_add(node ? &weak_there : &weak_gone, 1, __ATOMIC_RELAXED);
+    if (cache->weak[at])
+        __atomic_fetch_add(node ? &weak_there : &weak_gone, 1, __ATOMIC_RELAXED);
     if (!node) {
         node = new_node();
         cache->weak[at] = mallard_gc_weak_new(node);
@@ -169,10 +186,14 @@ static void run_threads(void *(*body)(void *argument)) {
     pthread_join(collector, NULL);
 }
 
+/* On a busy machine a collection may take longer than a run. */
+#define WEAK_RUNS_MAX 20
+
 static void weak_references_hold_or_are_empty(void) {
-    run_threads(live_with_weak);
+    for (int i = 0; i < WEAK_RUNS_MAX && weak_gone == 0; i++)
+        run_threads(live_with_weak);
     judge(weak_wrong == 0, "weak references are empty or lead to whole objects");
-    judge(weak_gone > WEAK_SLOTS * THREADS && weak_there > 0, "both happened");
+    judge(weak_gone > 0 && weak_there > 0, "both happened");
     printf("     %llu times there, %llu times gone\n", (unsigned long long)weak_there,
            (unsigned long long)weak_gone);
 }
@@ -306,7 +327,7 @@ static __attribute__((noinline)) void make_mortal_again(void) {
     for (int i = 0; i < 100; i++) {
         struct node *node = new_node();
         node->child = new_node();
-        mallard_gc_finalizer_set(node, finalize);
+        set_finalizer(node);
     }
 }
 
@@ -322,18 +343,25 @@ static int live_as_a_child(void) {
     return ok ? 0 : 1;
 }
 
-static bool child_is_well(void) {
+#define CHILD_SECONDS 60
+
+static bool child_is_well(int (*live)(void)) {
     int status = -1;
     pid_t child = fork();
-    if (child == 0)
-        _exit(live_as_a_child());
-    return waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    if (child == 0) {
+        alarm(CHILD_SECONDS);
+        _exit(live());
+    }
+    pid_t ended = child > 0 ? waitpid(child, &status, 0) : -1;
+    if (ended != child || status != 0)
+        printf("     child %d: waitpid %d, status %x\n", (int)child, (int)ended, (unsigned)status);
+    return ended == child && status == 0;
 }
 
 static void *fork_often(void *argument) {
     uint64_t *wrong = argument;
     for (int i = 0; i < 5; i++)
-        if (!child_is_well())
+        if (!child_is_well(live_as_a_child))
             __atomic_fetch_add(wrong, 1, __ATOMIC_RELAXED);
     return NULL;
 }
@@ -349,6 +377,93 @@ static void children_finalize_too(void) {
     pthread_join(forker, NULL);
     pthread_join(user, NULL);
     judge(wrong == 0, "children have their own thread for callbacks");
+}
+
+/* Forks between any two lines of what other threads do to arenas, and of what the collector does
+ * to those that were freed. */
+#define ARENA_CHILDREN 24
+
+static int collect_twice(void) {
+    mallard_gc_collect();
+    mallard_gc_collect();
+    return 0;
+}
+
+static void *fork_beside_arenas(void *argument) {
+    uint64_t *wrong = argument;
+    for (int i = 0; i < ARENA_CHILDREN; i++)
+        if (!child_is_well(collect_twice))
+            __atomic_fetch_add(wrong, 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&all_forked, true, __ATOMIC_RELAXED);
+    return NULL;
+}
+
+static void *make_arenas(void *argument) {
+    uint64_t random = (uintptr_t)argument * 0x9e3779b97f4a7c15ull + seed;
+    while (!__atomic_load_n(&all_forked, __ATOMIC_RELAXED))
+        use_arena(&random);
+    return NULL;
+}
+
+static void *collect_meanwhile(void *argument) {
+    while (!__atomic_load_n(&all_forked, __ATOMIC_RELAXED))
+        mallard_gc_collect();
+    return argument;
+}
+
+static void children_find_arenas_whole(void) {
+    pthread_t forker, user[2], collector;
+    uint64_t wrong = 0;
+    pthread_create(&forker, NULL, fork_beside_arenas, &wrong);
+    for (uintptr_t i = 0; i < 2; i++)
+        pthread_create(&user[i], NULL, make_arenas, (void *)(i + 1));
+    pthread_create(&collector, NULL, collect_meanwhile, NULL);
+    pthread_join(forker, NULL);
+    for (int i = 0; i < 2; i++)
+        pthread_join(user[i], NULL);
+    pthread_join(collector, NULL);
+    judge(wrong == 0, "children collect whatever became of arenas at the fork");
+}
+
+/* A stop of the world waits for the loader's lock, whoever has that for libc's list of files, and
+ * fork takes the list's. */
+#define FILE_CHILDREN 300
+
+static bool all_forked_beside_files;
+
+static int open_a_file(struct dl_phdr_info *object, size_t bytes, void *context) {
+    FILE *file = fopen("/dev/null", "r");
+    (void)object, (void)bytes, (void)context;
+    return file ? fclose(file) : 0;
+}
+
+static void *open_files_under_the_loader(void *argument) {
+    while (!__atomic_load_n(&all_forked_beside_files, __ATOMIC_RELAXED))
+        dl_iterate_phdr(open_a_file, NULL);
+    return argument;
+}
+
+static void *collect_beside_files(void *argument) {
+    while (!__atomic_load_n(&all_forked_beside_files, __ATOMIC_RELAXED))
+        mallard_gc_collect();
+    return argument;
+}
+
+static int do_nothing(void) {
+    return 0;
+}
+
+static void forks_pass_files_and_the_loader(void) {
+    pthread_t opener, collector;
+    unsigned wrong = 0;
+    pthread_create(&opener, NULL, open_files_under_the_loader, NULL);
+    pthread_create(&collector, NULL, collect_beside_files, NULL);
+    for (int i = 0; i < FILE_CHILDREN; i++)
+        wrong += !child_is_well(do_nothing);
+    __atomic_store_n(&all_forked_beside_files, true, __ATOMIC_RELAXED);
+    pthread_join(opener, NULL);
+    pthread_join(collector, NULL);
+    judge(wrong == 0, "forks pass who opens files under the loader's lock, beside the collector");
 }
 
 /* ---- keepalive ---- */
@@ -391,6 +506,8 @@ int main(int count, char **arguments) {
     pooled_objects_stay_whole();
     arenas_and_the_heap_hold_each_other();
     children_finalize_too();
+    children_find_arenas_whole();
+    forks_pass_files_and_the_loader();
     objects_are_kept_so_far();
     printf("%u passed, %u failed\n", passed, failed);
     return failed > 0;

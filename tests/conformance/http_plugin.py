@@ -211,13 +211,39 @@ def check_knobs(scene):
     finish(process)
 
 
+# Breaks its own use of libmicrohttpd, as the library sees it, once a line is read.
+OWN_LIBRARY = KEEP + """import ctypes, os, urllib.request
+from ctypes import CFUNCTYPE, c_char_p, c_int, c_uint, c_ushort, c_void_p
+mhd = ctypes.CDLL("libmicrohttpd.so.12")
+panic = CFUNCTYPE(None, c_void_p, c_char_p, c_uint, c_char_p)(lambda *_: (os.write(1, b"mine"), os._exit(7)))
+mhd.MHD_set_panic_func(panic, None)
+for _ in range(2):
+    error = ctypes.CDLL(None).mallard_http_listen(b"127.0.0.1:SERVED")
+    assert error == 0, error
+    if _ == 0:
+        ctypes.CDLL(None).mallard_http_stop()
+handle = CFUNCTYPE(c_int, *[c_void_p] * 8)(lambda _, connection, *rest: mhd.MHD_resume_connection(c_void_p(connection)) or 0)
+mhd.MHD_start_daemon(c_uint(8), c_ushort(OWN), None, None, handle, None, c_int(0))
+input()
+urllib.request.urlopen("http://127.0.0.1:OWN/")
+"""
+
+
+def check_own_library(scene):
+    program = OWN_LIBRARY.replace("SERVED", str(scene.port)).replace("OWN", str(free_port()))
+    process = scene.start(program, address="off")
+    scene.checks.check("serves beside the program's own libmicrohttpd", scene.serves())
+    status, out, err = finish(process)
+    scene.checks.equal("whose handler stays the program's", (status, out, err), (7, "mine", ""))
+
+
 def main(arguments):
     if len(arguments) != 1:
         print(__doc__, file=sys.stderr)
         return 2
     checks = live.Checks()
     for check in (check_descriptors, check_close_all, check_daemon, check_forked_child_holds_nothing, check_failures,
-                  check_token, check_end, check_killed, check_restless, check_knobs):
+                  check_token, check_end, check_killed, check_restless, check_knobs, check_own_library):
         with tempfile.TemporaryDirectory() as folder:
             check(Scene(checks, arguments[0], folder))
     return checks.finish()

@@ -14,6 +14,8 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -24,6 +26,7 @@
 #include <sys/resource.h>
 #include <sys/time.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define LIMIT_SECONDS 20
@@ -105,7 +108,7 @@ static int fork_beside_statistics(void) {
     pthread_t thread;
     if (pthread_create(&thread, NULL, ask_for_ever, NULL) != 0)
         return 1;
-    for (int i = 0; i < 200; i++) {
+    for (time_t end = time(NULL) + 2; time(NULL) <= end;) {
         int status;
         pid_t child = fork();
         if (child == 0)
@@ -116,8 +119,129 @@ static int fork_beside_statistics(void) {
     return 0;
 }
 
+/* ---- fork beside threads that read files, and one that writes all of them out ---- */
+
+static uint32_t forks_are_over; /* relaxed atomic */
+
+static void *read_long_lines(void *name) {
+    FILE *file = fopen(name, "r");
+    while (file && !__atomic_load_n(&forks_are_over, __ATOMIC_RELAXED)) {
+        char *line = NULL;
+        size_t capacity = 0;
+        rewind(file);
+        if (getline(&line, &capacity, file) < 0)
+            break;
+        free(line);
+    }
+    if (file)
+        fclose(file);
+    return NULL;
+}
+
+static void *write_all_out(void *unused) {
+    while (!__atomic_load_n(&forks_are_over, __ATOMIC_RELAXED)) {
+        fflush(NULL);
+        sched_yield(); /* libc's lock is not fair */
+    }
+    return unused;
+}
+
+static bool write_long_line(const char *name) {
+    FILE *file = fopen(name, "w");
+    for (int i = 0; file && i < 50000; i++)
+        fputc('x', file);
+    return file && fputc('\n', file) == '\n' && fclose(file) == 0;
+}
+
+static bool fork_and_use_files(const char *name) {
+    int status;
+    pid_t child = fork();
+    if (child == 0) {
+        FILE *file = fopen(name, "r");
+        _exit(!file || fclose(file) != 0);
+    }
+    return waitpid(child, &status, 0) == child && status == 0;
+}
+
+/* One thread grows a line while its file is locked, one waits for that file with libc's list of
+ * files locked, and one forks, for which libc locks the list after the handlers have run. */
+static int fork_beside_files(void) {
+    char name[] = "/tmp/mallard-line-XXXXXX";
+    pthread_t threads[5];
+    int made = mkstemp(name), faults = made < 0 || close(made) != 0 || !write_long_line(name);
+    for (size_t i = 0; i < COUNT(threads); i++)
+        faults +=
+            pthread_create(&threads[i], NULL, i == 0 ? write_all_out : read_long_lines, name) != 0;
+    for (time_t end = time(NULL) + 2; time(NULL) <= end && faults == 0;)
+        faults += !fork_and_use_files(name);
+    __atomic_store_n(&forks_are_over, 1, __ATOMIC_RELAXED);
+    for (size_t i = 0; i < COUNT(threads); i++)
+        pthread_join(threads[i], NULL);
+    return unlink(name) != 0 || faults != 0;
+}
+
+/* ---- fork in a signal handler that has interrupted malloc ---- */
+
+static volatile sig_atomic_t forks_in_handler, bad_forks_in_handler;
+static bool handlers_may_not_allocate; /* those below, in a fork that is inside malloc */
+
+static void fork_in_handler(int unused) {
+    int status;
+    pid_t child = fork();
+    (void)unused;
+    if (child == 0)
+        _exit(0);
+    if (waitpid(child, &status, 0) != child || status != 0)
+        bad_forks_in_handler = 1;
+    forks_in_handler++;
+}
+
+/* Sizes that take the page heap's lock, too. */
+static int fork_inside_malloc(void) {
+    static void *kept[4096];
+    const struct itimerval often = {{0, 1000}, {0, 1000}}, never = {{0, 0}, {0, 0}};
+    uint32_t random = 1;
+    handlers_may_not_allocate = true;
+    signal(SIGPROF, fork_in_handler);
+    setitimer(ITIMER_PROF, &often, NULL);
+    while (forks_in_handler < 300) {
+        random = random * 1103515245u + 12345u;
+        free(kept[random >> 20]);
+        kept[random >> 20] = malloc((random >> 8) % 70000);
+    }
+    setitimer(ITIMER_PROF, &never, NULL);
+    return bad_forks_in_handler;
+}
+
+/* ---- timers whose functions run in threads ---- */
+
+static sem_t timer_rang;
+
+static void ring(union sigval unused) {
+    (void)unused;
+    sem_post(&timer_rang);
+}
+
+/* libc's thread that starts the functions may be the one that starts our background thread, and has
+ * to have its mask back afterwards, with the signal by which it learns of timers. */
+static int timers_start_threads(void) {
+    struct sigevent event = {.sigev_notify = SIGEV_THREAD, .sigev_notify_function = ring};
+    struct itimerspec soon = {.it_interval.tv_nsec = 2000000, .it_value.tv_nsec = 100000000};
+    timer_t timer;
+    sem_init(&timer_rang, 0, 0);
+    if (timer_create(CLOCK_MONOTONIC, &event, &timer) != 0 ||
+        timer_settime(timer, 0, &soon, NULL) != 0)
+        return 1;
+    for (int i = 0; i < 100; i++)
+        while (sem_wait(&timer_rang) != 0)
+            continue;
+    return timer_delete(timer) != 0;
+}
+
 static void allocate_before_fork(void) {
     void *kept[3000];
+    if (handlers_may_not_allocate)
+        return;
     for (size_t i = 0; i < COUNT(kept); i++)
         kept[i] = malloc(2000);
     for (size_t i = 0; i < COUNT(kept); i++)
@@ -402,6 +526,9 @@ static const struct test_case all[] = {
     {"main_leaves_by_pthread_exit", main_leaves_by_pthread_exit},
     {"cancelled_inside_malloc", cancelled_inside_malloc},
     {"fork_beside_statistics", fork_beside_statistics},
+    {"fork_beside_files", fork_beside_files},
+    {"fork_inside_malloc", fork_inside_malloc},
+    {"timers_start_threads", timers_start_threads},
     {"handlers_of_fork_may_allocate", handlers_of_fork_may_allocate},
     {"box_is_where_the_environment_said", box_is_where_the_environment_said},
     {"realloc_near_an_address_space_limit", realloc_near_an_address_space_limit},

@@ -22,6 +22,7 @@ const FLAGS = [
 ];
 
 export const WIDE = { width: 1280, height: 860 };
+export const TABLET = { width: 768, height: 1024 };
 export const PHONE = { width: 360, height: 740 };
 
 function collect(page, complaints) {

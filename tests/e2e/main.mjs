@@ -4,11 +4,11 @@
 // and tests/bin/e2e/leak. Prints ok or FAIL per check and the counts last; exits 1 when one failed.
 import { join } from 'node:path';
 import { serve } from '../../web/test/serve.js';
-import { openBrowser, PHONE } from './browser.mjs';
+import { openBrowser, PHONE, TABLET } from './browser.mjs';
 import { check, eventually, expect, summary } from './check.mjs';
 import { startHost } from './host.mjs';
 import { keyboard } from './keyboard.mjs';
-import { oneTree, phone, withoutScript, wrongAddress } from './plain.mjs';
+import { oneTree, phone, tablet, withoutScript, wrongAddress } from './plain.mjs';
 import { report } from './report.mjs';
 import { shootDialog, shots } from './shots.mjs';
 import { speed } from './speed.mjs';
@@ -98,6 +98,7 @@ async function everything(host, browser, fixtures) {
   await withoutScript(host, await browser.visitor({ javaScriptEnabled: false }), ids.grow);
   await oneTree(host, page);
   await phone(host, await browser.visitor({ viewport: PHONE }), ids.grow);
+  await tablet(host, await browser.visitor({ viewport: TABLET }), ids.grow);
   const reportPath = await report(host, await browser.visitor(), ids.dead);
   await check('the programs that were started run still', async () => {
     const wrong = await host.wronglyJudged();

@@ -59,6 +59,22 @@ export async function oneTree(host, page) {
   });
 }
 
+// Between a phone, which has cards, and a desk.
+export async function tablet(host, page, id) {
+  await check('on a tablet the table of processes has room for names and for what they died of', async () => {
+    await page.goto(`${host.url}/`);
+    const row = page.locator('.processes tbody tr', { hasText: id.split('.')[0] });
+    await row.waitFor();
+    const width = async (name) => (await row.locator(`.column-${name}`).boundingBox()).width;
+    expect((await width('name')) >= 150, `names have ${await width('name')} px`);
+    expect((await width('state')) >= 150, `states have ${await width('state')} px`);
+    const over = await page.evaluate(
+      () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
+    );
+    expect(over <= 0, `the page is ${over} px too wide`);
+  });
+}
+
 // Its complaints are not the page's: the browser logs each answer of 404.
 export async function wrongAddress(host, page) {
   await check('a process that is not there is one sentence, not an empty page', async () => {

@@ -58,6 +58,13 @@ export async function story(host, page) {
     await page.getByRole('button', { name: 'table', exact: true }).click();
     await page.getByRole('button', { name: 'load_session' }).waitFor();
   });
+  await check('what nobody measured of it is not shown as 0', async () => {
+    await page.getByRole('link', { name: 'Memory', exact: true }).click();
+    const parts = await page.locator('.parts tbody').innerText();
+    contains(parts, 'live objects');
+    for (const name of ['thread stacks', 'code and files', 'the rest'])
+      expect(!new RegExp(`${name}\\s+0 B`).test(parts), parts);
+  });
   await check('its time line ends at its death', async () => {
     await page.getByRole('link', { name: 'Time line', exact: true }).click();
     await page.locator('.timechart canvas').waitFor();

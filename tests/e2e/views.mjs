@@ -74,6 +74,13 @@ async function timeline(host, page, id) {
       async () => (await page.locator('.readout-time').innerText()) !== before,
     );
   });
+  await check('time line: stacks and code are never nothing', async () => {
+    const last = async () => page.locator('.readout .legend').innerText();
+    await eventually('the legend has no rest', async () => /the rest\s/.test(await last()));
+    const { rss } = await host.api(`process?proc=${id}`);
+    expect(rss.measured, 'the process could not be measured');
+    expect(!/the rest\s+(0 B|not known)/.test(await last()), await last());
+  });
   await check('time line: it goes on by itself and does not blink', async () => {
     const points = async () => parseInt(await page.locator('.timechart + * + p').innerText(), 10);
     const before = await points();

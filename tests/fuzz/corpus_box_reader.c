@@ -43,6 +43,7 @@ static void save_small_box(void) {
         [MAL_BOX_STRINGS] = good->strings_used,
         [MAL_BOX_STACKS] = good->stacks_used * sizeof(uint64_t),
         [MAL_BOX_BUCKETS] = good->buckets_used * sizeof(struct mal_box_bucket),
+        [MAL_BOX_COUNTS] = mal_box_counts_bytes(good->buckets_used, good->stripes),
         [MAL_BOX_HISTORY] = sizeof(struct mal_box_history),
         [MAL_BOX_TRACE] = sizeof(struct mal_box_trace),
         [MAL_BOX_MAILBOX] = sizeof(struct mal_box_mailbox),
@@ -73,6 +74,7 @@ static void save_header_changes(void) {
         offsetof(struct mal_box_header, strings_used),
         offsetof(struct mal_box_header, stacks_used),
         offsetof(struct mal_box_header, buckets_used),
+        offsetof(struct mal_box_header, stripes),
         offsetof(struct mal_box_header, section),
         offsetof(struct mal_box_header, file_bytes),
         offsetof(struct mal_box_header, state),
@@ -92,13 +94,15 @@ int main(int count, char **arguments) {
     }
     folder = arguments[1];
     static const uint64_t depth = 200, huge = UINT64_MAX;
-    const struct mal_box_bucket bucket = {.stack = 3, .size = 48, .rate = 2, .allocs = 1ull << 60};
+    const struct mal_box_bucket bucket = {.stack = 3, .size = 48, .rate = 2};
+    const struct mal_box_count count = {.allocs = 5, .frees = 1ull << 60};
     const struct mal_box_module module = {
         .start = 1, .limit = UINT64_MAX, .path = {0, 5}, .build_id_bytes = 20};
     save_small_box();
     save_header_changes();
     save_change(MAL_BOX_STACKS, 0, &depth, sizeof(depth));
     save_change(MAL_BOX_BUCKETS, 0, &bucket, sizeof(bucket));
+    save_change(MAL_BOX_COUNTS, 0, &count, sizeof(count));
     save_change(MAL_BOX_MODULES, 0, &module, sizeof(module));
     save_change(MAL_BOX_STATS, 0, &huge, sizeof(huge));
     save_change(MAL_BOX_STATS, offsetof(struct mal_box_stats, class_count), &huge, sizeof(huge));

@@ -67,6 +67,7 @@ FAULTS = [
     ("layers", "src/base/good.c", lambda text: text.replace("base/good.h", "view/good.h"), "base may not include"),
     ("layers", "src/base/good.c", lambda text: text.replace("base/good.h", "good.h"), "not root-relative"),
     ("layers", "src/view/good.c", lambda text: text + "#ifdef __x86_64__\n#endif\n", "platform #if outside src/os"),
+    ("layers", "src/LAYERS", lambda text: text.replace("base :", "base : view"), "base does not include view"),
     ("layers", "src/gone/good.c", lambda text: GOOD_C, "src/gone: not in src/LAYERS"),
     ("headers", "src/base/good.h", lambda text: text.replace("int a", "size_t a"), "FAIL headers"),
     ("headers", "include/mallard/good.h", lambda text: text.replace("int a", "int a, int class"), "FAIL headers"),
@@ -125,17 +126,37 @@ def try_lint(lint, counts):
             check(f"{lint}: {name + ': ' + said if name else 'a tree without a fault'}", good, text, counts)
 
 
+NEEDED = {"libmallard.so.0": "int mallard_x;", "libmallard-gc.so.0": "int x;", "libmallard-bdwgc.so.0": "int GC_x;",
+          "libmallard.a": "int mal_x;"}
+# file, its text (none: no such file), what it is linked with besides, what the lint says of it
+NEEDED_FAULTS = [
+    ("libmallard.so.0", "int mallard_x;", ["-Wl,--no-as-needed", "-lm"], "libmallard.so.0 needs more than libc"),
+    ("libmallard-gc.so.0", "int x;", ["-Wl,--no-as-needed", "-lm"], "libmallard-gc.so.0 needs more"),
+    ("libmallard.so.0", "int x;", [], "libmallard.so.0 exports what it should not"),
+    ("libmallard-bdwgc.so.0", "int x;", [], "libmallard-bdwgc.so.0 exports what it should not"),
+    ("libmallard.a", "int x;", [], "libmallard.a defines names without our prefix"),
+    ("libmallard.a", None, [], "libmallard.a is not there"),
+]
+
+
+def build_library(folder, name, text, options):
+    path = os.path.join(folder, name)
+    if name.endswith(".a"):
+        subprocess.run(["gcc", "-c", "-x", "c", "-", "-o", path + ".o"], input=text, text=True, check=True)
+        subprocess.run(["ar", "rcs", path, path + ".o"], check=True)
+    else:
+        subprocess.run(["gcc", "-shared", "-nostartfiles", "-x", "c", "-", "-o", path] + options, input=text, text=True, check=True)
+
+
 def try_needed(counts):
-    """A library that needs more than libc, beside good ones."""
-    sources = {"libmallard.so.0": "int mallard_x;", "libmallard-gc.so.0": "int x;", "libmallard-bdwgc.so.0": "int GC_x;"}
+    """Each fault of a library beside good ones."""
     lint = str(ROOT / "tests/lint/needed.sh")
-    for extra, fault in (([], ""), (["-Wl,--no-as-needed", "-lm"], "needs more than libc")):
+    for faulty, its_text, its_options, fault in [(None, None, [], "")] + NEEDED_FAULTS:
         with tempfile.TemporaryDirectory() as folder:
-            for name, text in sources.items():
-                options = extra if name == "libmallard.so.0" else []
-                subprocess.run(["gcc", "-shared", "-nostartfiles", "-x", "c", "-", "-o", os.path.join(folder, name)] + options,
-                               input=text, text=True, check=True)
-            subprocess.run(["ar", "rcs", os.path.join(folder, "libmallard.a")], check=True)
+            for name, good_text in NEEDED.items():
+                text, options = (its_text, its_options) if name == faulty else (good_text, [])
+                if text is not None:
+                    build_library(folder, name, text, options)
             done = subprocess.run(["sh", lint, folder], capture_output=True, text=True)
             good = (done.returncode != 0) == bool(fault) and fault in done.stdout
             check(f"needed: {fault or 'good libraries'}", good, done.stdout + done.stderr, counts)

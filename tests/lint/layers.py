@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Fails when a file includes something that src/LAYERS does not allow its folder.
+"""Fails when a file includes something that src/LAYERS does not allow its folder, or when no file of a
+folder includes what is allowed.
 
 A folder may always include itself, base and the public headers. Also fails for an include that is
 not root-relative, and for `#if` on platform macros outside src/os.
@@ -24,8 +25,22 @@ def read_layers():
     return allowed
 
 
+def folder_of(path):
+    return path.relative_to(ROOT / "src").parts[0]
+
+
+def unused(allowed, files):
+    found = {folder: {folder, "base"} for folder in allowed}
+    for path in files:
+        matches = map(INCLUDE.match, path.read_text().splitlines())
+        found.setdefault(folder_of(path), set()).update(match[1].split("/")[0] for match in matches if match)
+    for folder, others in allowed.items():
+        for other in sorted(others - found[folder]):
+            yield f"src/LAYERS: {folder} does not include {other}"
+
+
 def check_file(path, allowed):
-    folder = path.relative_to(ROOT / "src").parts[0]
+    folder = folder_of(path)
     for number, line in enumerate(path.read_text().splitlines(), 1):
         where = f"{path.relative_to(ROOT)}:{number}"
         if PLATFORM.match(line) and folder != "os":
@@ -44,6 +59,7 @@ def main():
     allowed = read_layers()
     files = sources("src")
     faults = [fault for path in files for fault in check_file(path, allowed)]
+    faults += unused(allowed, files)
     faults += [f"src/{d.name}: not in src/LAYERS" for d in (ROOT / "src").iterdir()
                if d.is_dir() and d.name not in allowed]
     print("\n".join(faults), end="\n" if faults else "")

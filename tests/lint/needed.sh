@@ -5,6 +5,10 @@
 set -eu
 build=$1
 fail=0
+# What is not there needs nothing, and exports nothing.
+for file in libmallard.so.0 libmallard-gc.so.0 libmallard-bdwgc.so.0 libmallard.a; do
+    [ -s "$build/$file" ] || { echo "$file is not there"; fail=1; }
+done
 extra=$(readelf -d "$build/libmallard.so.0" | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p' | grep -Ev '^(libc\.so\.6|ld-linux-.*)$' || true)
 if [ -n "$extra" ]; then
     echo "libmallard.so.0 needs more than libc: $extra"

@@ -284,7 +284,7 @@ def wrk(run, port, path):
                       f"http://127.0.0.1:{port}{path}").decode()
     if "Non-2xx" in report or "Socket errors" in report:
         raise Failure("wrk saw errors:\n" + report)
-    return int(re.search(r"(\d+) requests in", report)[1]) > 100
+    return int(re.search(r"(\d+) requests in", report)[1]) > 0
 
 
 @case("nginx", "wrk")
@@ -769,7 +769,7 @@ def describe_box(run, path):
     return f"{path.name} of {maker[0] if maker else 'a descendant'}{'' if written else ', empty'}"
 
 
-STATE_OFFSET, EXITED, HUSK_BYTES = 248, 2, 16384  # as src/box/layout.h has them
+STATE_OFFSET, EXITED, HUSK_BYTES = 272, 2, 16384  # as src/box/layout.h has them
 
 
 def is_husk(path):

@@ -24,6 +24,8 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { STRIPES = 2 };
+
 struct box_fixture {
     uint8_t *base;
     struct mal_box_header *header;
@@ -72,6 +74,7 @@ static void lay_out_sections(struct mal_box_header *header) {
         [MAL_BOX_STRINGS] = MAL_BOX_STRINGS_BYTES,
         [MAL_BOX_STACKS] = MAL_BOX_STACK_WORDS * sizeof(uint64_t),
         [MAL_BOX_BUCKETS] = MAL_BOX_BUCKETS_MAX * sizeof(struct mal_box_bucket),
+        [MAL_BOX_COUNTS] = MAL_BOX_BUCKETS_MAX * MAL_BOX_STRIPES_MAX * sizeof(struct mal_box_count),
         [MAL_BOX_HISTORY] = sizeof(struct mal_box_history),
         [MAL_BOX_TRACE] = sizeof(struct mal_box_trace),
         [MAL_BOX_MAILBOX] = sizeof(struct mal_box_mailbox),
@@ -98,6 +101,7 @@ static void fill_identity(struct mal_box_header *header) {
     header->started_mono_ns = 1000000000u;
     header->cpus = (uint32_t)sysconf(_SC_NPROCESSORS_CONF);
     header->os_page_bytes = (uint32_t)sysconf(_SC_PAGESIZE);
+    header->stripes = STRIPES;
     header->mem_profile_rate = 524288;
     header->state = MAL_BOX_RUNNING;
 }
@@ -302,11 +306,25 @@ struct mal_box_bucket *box_fixture_add_bucket(struct box_fixture *fixture, uint3
                                       .kind = MAL_BOX_KIND_MALLOC,
                                       .size = size,
                                       .rate = rate,
-                                      .allocs = allocs,
-                                      .frees = frees,
                                       .first_unix_ns = now_unix_ns()};
+    *box_fixture_allocs(fixture, index) = allocs;
+    *box_fixture_frees(fixture, index) = frees;
     fixture->header->buckets_used = index + 1;
     return bucket;
+}
+
+/* Line by line, four counts each: those of one stripe, then those of the next. */
+static uint64_t *count_words(struct box_fixture *fixture, uint32_t bucket, uint32_t stripe) {
+    uint64_t *words = box_fixture_section(fixture, MAL_BOX_COUNTS);
+    return words + (bucket / 4 * STRIPES + stripe) * 8ul + bucket % 4 * 2;
+}
+
+uint64_t *box_fixture_allocs(struct box_fixture *fixture, uint32_t bucket) {
+    return count_words(fixture, bucket, 0);
+}
+
+uint64_t *box_fixture_frees(struct box_fixture *fixture, uint32_t bucket) {
+    return count_words(fixture, bucket, STRIPES - 1) + 1;
 }
 
 static void fill_classes(struct mal_box_stats *stats) {

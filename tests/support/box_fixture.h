@@ -52,6 +52,10 @@ uint32_t box_fixture_add_stack(struct box_fixture *fixture, const uint64_t *pcs,
 struct mal_box_bucket *box_fixture_add_bucket(struct box_fixture *fixture, uint32_t stack,
                                               uint64_t size, uint64_t rate, uint64_t allocs,
                                               uint64_t frees);
+/* Where the counts of a bucket lie: allocations in the first stripe, frees in the last, as if all
+ * objects had been freed on another CPU. */
+uint64_t *box_fixture_allocs(struct box_fixture *fixture, uint32_t bucket);
+uint64_t *box_fixture_frees(struct box_fixture *fixture, uint32_t bucket);
 
 /* Statistics of a plausible process that satisfy every equation of MAL_STATS. */
 void box_fixture_fill_stats(struct box_fixture *fixture);

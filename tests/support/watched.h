@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * ThreadSanitizer keeps a shadow of all memory: resident bytes and mappings are not ours to count
- * then.
+ * then, nor does it see what libraries that it did not compile do with descriptors.
  */
 #ifndef TESTS_SUPPORT_WATCHED_H
 #define TESTS_SUPPORT_WATCHED_H

@@ -12,7 +12,7 @@ import {
   stepProfile,
 } from '../src/model/history.js';
 import { KNOBS, knobsOf, problemWith, requestOf } from '../src/model/knobs.js';
-import { describeParts, partsOfRow, PARTS } from '../src/model/parts.js';
+import { describeParts, isUnknown, otherBytesOf, partsOfRow, PARTS } from '../src/model/parts.js';
 import { select } from '../src/model/processes.js';
 import {
   cellOf,
@@ -57,6 +57,27 @@ test('a row of the time line never passes RSS', () => {
   assert.equal(parts[0], 80);
   assert.ok(Math.abs(parts[1] - (20 * 30) / 37) < 1e-9);
   assert.equal(partsOfRow({ rss_bytes: 50 }).at(-1), 50);
+});
+
+test('stacks and code keep in a row what the kernel counts now', () => {
+  const row = { rss_bytes: 100, heap_alloc_bytes: 60, span_free_bytes: 50, tables_bytes: 30 };
+  const rss = { measured: true, parts: [{ key: 'live', bytes: 9 }] };
+  rss.parts.push({ key: 'stacks', bytes: 1 }, { key: 'code_files', bytes: 7 });
+  rss.parts.push({ key: 'rest', bytes: 2 });
+  assert.equal(otherBytesOf(rss), 10);
+  assert.equal(otherBytesOf({ ...rss, measured: false }), 0);
+  const parts = partsOfRow(row, otherBytesOf(rss));
+  assert.ok(Math.abs(parts.at(-1) - 10) < 1e-9);
+  assert.ok(Math.abs(parts.reduce((a, b) => a + b, 0) - 100) < 1e-9);
+  assert.equal(partsOfRow({ ...row, heap_alloc_bytes: 95 }, 10).at(-1), 5);
+});
+
+test('a zero that nobody measured is not shown as one', () => {
+  const unmeasured = { measured: false };
+  assert.ok(isUnknown(unmeasured, { key: 'stacks', bytes: 0 }));
+  assert.ok(!isUnknown(unmeasured, { key: 'stacks', bytes: 1 }));
+  assert.ok(!isUnknown(unmeasured, { key: 'live', bytes: 0 }));
+  assert.ok(!isUnknown({ measured: true }, { key: 'stacks', bytes: 0 }));
 });
 
 test('stacked classes end at RSS', () => {

@@ -112,6 +112,7 @@ static void the_header_says_who_writes(void **state) {
     assert_int_equal(header.uid, getuid());
     assert_int_equal(header.flags, 0);
     assert_int_equal(header.cpus, 4);
+    assert_int_equal(header.stripes, 4);
     assert_int_equal(header.state, MAL_BOX_RUNNING);
     assert_true(header.start_ticks > 0 && header.started_unix_ns > 0);
     assert_true(readlink("/proc/self/exe", exe, sizeof exe - 1) > 0);
@@ -129,14 +130,30 @@ static void what_is_appended_can_be_read(void **state) {
     assert_int_equal(words[3], 0x3333);
     struct mal_box_bucket key = {.stack = stack, .size = 64, .rate = 512}, bucket;
     uint32_t at = mal_writer_add_bucket(&key);
-    mal_writer_bucket(at)->allocs = 5;
-    mal_writer_bucket(at)->frees = 2;
     read_at(offset_of(MAL_BOX_BUCKETS, at * sizeof bucket), &bucket, sizeof bucket);
     assert_int_equal(bucket.stack, stack);
-    assert_int_equal(bucket.allocs - bucket.frees, 3);
     assert_int_equal(header.stacks_used, stack + 4);
     assert_int_equal(header.buckets_used, at + 1);
     assert_text(mal_writer_add_string("some text", 9), "some text");
+}
+
+/* Five buckets have two lines in each stripe; no two counts are in one place. */
+static void counts_lie_apart(void **state) {
+    (void)state;
+    struct mal_writer_counts counts = mal_writer_counts();
+    struct mal_box_bucket key = {.size = 80, .rate = 512};
+    struct mal_box_count count;
+    uint32_t first = mal_writer_add_bucket(&key);
+    for (int i = 1; i < 5; i++)
+        assert_int_equal(mal_writer_add_bucket(&key), first + (uint32_t)i);
+    for (uint32_t i = 0; i < 5 * counts.stripes; i++) {
+        uint64_t at = mal_box_count_at(first + i % 5, i / 5, counts.stripes);
+        assert_int_equal(counts.count[at].allocs, 0);
+        counts.count[at] = (struct mal_box_count){100 + i, i};
+        read_at(offset_of(MAL_BOX_COUNTS, at * sizeof count), &count, sizeof count);
+        assert_int_equal(count.allocs - count.frees, 100);
+        assert_true((at + 1) * sizeof count <= mal_box_counts_bytes(first + 5, counts.stripes));
+    }
 }
 
 static void a_module_can_be_read(void **state) {
@@ -211,6 +228,30 @@ static void a_copy_under_the_sequence_lock_is_whole(void **state) {
     }
     __atomic_store_n(&stop, 1, __ATOMIC_RELEASE);
     pthread_join(writer, NULL);
+}
+
+#define PUBLICATIONS 200000u
+
+static void *publish_some(void *argument) {
+    static const struct mal_box_stats empty;
+    (void)argument;
+    for (unsigned i = 0; i < PUBLICATIONS; i++)
+        mal_writer_publish(&empty);
+    return NULL;
+}
+
+static void writers_of_statistics_take_turns(void **state) {
+    (void)state;
+    static struct mal_box_stats copy;
+    pthread_t writer[2];
+    read_stats(&copy);
+    uint64_t before = copy.sequence;
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&writer[i], NULL, publish_some, NULL), 0);
+    for (int i = 0; i < 2; i++)
+        pthread_join(writer[i], NULL);
+    read_stats(&copy);
+    assert_int_equal(copy.sequence - before, 2 * 2 * PUBLICATIONS);
 }
 
 static uint64_t history_written(void) {
@@ -376,7 +417,9 @@ static int open_as_child(void) {
         return 2;
     if (mine->stacks_used != header.stacks_used || mine->buckets_used != header.buckets_used)
         return 3;
-    if (mal_writer_bucket(0)->allocs != 0 || mal_writer_bucket(0)->size != 64)
+    if (mine->strings_used < header.strings_used)
+        return 6;
+    if (mal_writer_counts().count[0].allocs != 0 || mal_writer_bucket(0)->size != 64)
         return 4;
     return mal_writer_path()[0] ? 0 : 5;
 }
@@ -491,12 +534,14 @@ int main(void) {
         cmocka_unit_test(sections_are_whole_pages_that_do_not_overlap),
         cmocka_unit_test(the_header_says_who_writes),
         cmocka_unit_test(what_is_appended_can_be_read),
+        cmocka_unit_test(counts_lie_apart),
         cmocka_unit_test(a_module_can_be_read),
         cmocka_unit_test(the_rate_and_the_dropped_are_in_the_header),
         cmocka_unit_test(a_copy_under_the_sequence_lock_is_whole),
         cmocka_unit_test(history_is_a_row_a_second),
         cmocka_unit_test(spans_are_found_by_page),
         cmocka_unit_test(the_trace_ring_wraps),
+        cmocka_unit_test(writers_of_statistics_take_turns),
         cmocka_unit_test(a_text_longer_than_the_ring_is_left_out),
         cmocka_unit_test(requests_are_heard_and_answered),
         cmocka_unit_test(a_child_inherits_tables_without_counts),

@@ -14,6 +14,7 @@
 #include "mallard/gc.h"
 #include "mallard/mallard.h"
 #include "meta/classes.h"
+#include "meta/freed.h"
 #include "meta/pagemap.h"
 #include "os/vm.h"
 #include "pageheap/pageheap.h"
@@ -428,6 +429,54 @@ static void shelves_keep_their_budget(void **state) {
     assert_in_range(bytes, 1, (uint64_t)populated_cpus() * MAL_SHELF_BUDGET_BYTES);
 }
 
+/* ---- fork ---- */
+
+static int sampling_over;
+
+/* Has a slot in its hands more often than not. */
+static void *give_and_take(void *argument) {
+    uint32_t class = mal_class_for(704);
+    (void)argument;
+    for (int twice = 0; twice < 2; twice++)
+        mallard_free(mallard_malloc(704)); /* a slab that is in use has a shelf */
+    while (!__atomic_load_n(&sampling_over, __ATOMIC_ACQUIRE)) {
+        void *object = mal_shelf_take(class);
+        if (object && !mal_shelf_give(class, object)) {
+            mal_unmark_freed(object); /* as whoever takes one does, or it would be freed twice */
+            mallard_free(object);
+        }
+    }
+    return NULL;
+}
+
+static bool child_finds_all_slots(void) {
+    int status = 0;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        drain_all_here();
+        _exit(mal_shelf_objects(mal_class_for(704)) != 0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return status == 0;
+}
+
+static void slots_of_others_serve_again_in_a_child(void **state) {
+    (void)state;
+    pthread_t other;
+    unsigned lost = 0;
+    uint64_t rate = mallard_set_mem_profile_rate(1);
+    assert_int_equal(pthread_create(&other, NULL, give_and_take, NULL), 0);
+    for (int forks = 0; forks < 100; forks++)
+        lost += !child_finds_all_slots();
+    __atomic_store_n(&sampling_over, 1, __ATOMIC_RELEASE);
+    pthread_join(other, NULL);
+    mallard_set_mem_profile_rate(rate);
+    drain_all_here();
+    if (lost > 0)
+        fail_msg("%u of 100 children lost a slot", lost);
+}
+
 static void a_drain_empties_everything(void **state) {
     (void)state;
     struct truth before = counters_now();
@@ -442,12 +491,23 @@ static void a_drain_empties_everything(void **state) {
     }
 }
 
+/* On one CPU: a thread that is moved between the grant and the push caches nothing. */
+static void pair_that_is_not_moved(size_t bytes) {
+    cpu_set_t all, one;
+    assert_int_equal(sched_getaffinity(0, sizeof all, &all), 0);
+    CPU_ZERO(&one);
+    CPU_SET(sched_getcpu(), &one);
+    assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
+    mallard_free(mallard_malloc(bytes));
+    sched_setaffinity(0, sizeof all, &all);
+}
+
 /* The second idle drain takes what was not used since the first; what was used stays. */
 static void an_idle_drain_spares_what_is_in_use(void **state) {
     (void)state;
     unsigned cpus = mal_cache_cpus();
     drain_all_here();
-    mallard_free(mallard_malloc(64));
+    pair_that_is_not_moved(64);
     uint32_t class = mal_class_for(64);
     assert_true(mal_cache_stats(class).cached > 0);
     for (unsigned cpu = 0; cpu < cpus; cpu++)
@@ -456,6 +516,37 @@ static void an_idle_drain_spares_what_is_in_use(void **state) {
     for (unsigned cpu = 0; cpu < cpus; cpu++)
         drain_here(cpu, MAL_DRAIN_IDLE);
     assert_int_equal(mal_cache_stats(class).cached, 0);
+}
+
+static uint64_t granted_bytes(unsigned cpu) {
+    return mal_slab_of(cpu)->granted_bytes;
+}
+
+static void drain_from_elsewhere(unsigned cpu) {
+    cpu_set_t all, others;
+    assert_int_equal(sched_getaffinity(0, sizeof all, &all), 0);
+    others = all;
+    CPU_CLR(cpu, &others);
+    if (CPU_COUNT(&others) == 0 || sched_setaffinity(0, sizeof others, &others) != 0)
+        skip();
+    mal_cache_drain_cpu(cpu, MAL_DRAIN_ALL);
+    sched_setaffinity(0, sizeof all, &all);
+}
+
+/* As one is that was moved to another CPU: what it cannot take goes on counting. */
+static void a_drain_that_was_moved_away_takes_no_capacity(void **state) {
+    (void)state;
+    bool reaches_all = mal_cache_mode() == MAL_PERCPU_LOCK;
+    unsigned cpu = 0;
+    drain_all_here();
+    pair_that_is_not_moved(64);
+    while (granted_bytes(cpu) == 0)
+        cpu++;
+    uint64_t granted = granted_bytes(cpu), cached = cached_bytes();
+    assert_in_range(cached, 1, granted);
+    drain_from_elsewhere(cpu);
+    assert_int_equal(cached_bytes(), reaches_all ? 0 : cached);
+    assert_int_equal(granted_bytes(cpu), reaches_all ? 0 : granted);
 }
 
 static unsigned resident_pages(unsigned cpu) {
@@ -656,8 +747,10 @@ static int run_all(const char *mode) {
         cmocka_unit_test(a_freed_sample_waits_for_the_next),
         cmocka_unit_test(a_shelf_is_idle_after_a_whole_round),
         cmocka_unit_test(shelves_keep_their_budget),
+        cmocka_unit_test(slots_of_others_serve_again_in_a_child),
         cmocka_unit_test(a_drain_empties_everything),
         cmocka_unit_test(an_idle_drain_spares_what_is_in_use),
+        cmocka_unit_test(a_drain_that_was_moved_away_takes_no_capacity),
         cmocka_unit_test(an_idle_slab_is_given_back),
         cmocka_unit_test(what_can_never_be_served_costs_nothing),
         cmocka_unit_test(a_cpu_that_is_not_told_leaves_errno_alone),

@@ -8,8 +8,10 @@
 #include "central/central.h"
 #include "meta/classes.h"
 #include "meta/pagemap.h"
+#include "os/clock.h"
 #include "os/vm.h"
 #include "pageheap/pageheap.h"
+#include "pageheap/scavenger.h"
 #include "pageheap/span.h"
 
 #include <pthread.h>
@@ -289,6 +291,21 @@ static void pass_ticks(int ticks) {
         mal_central_tick();
 }
 
+/* Objects in a page that stayed fill nothing, the first one behind it fills one page. */
+static void check_filling(uint32_t class) {
+    size_t in_page = mal_vm_page_bytes() / mal_class[class].size_bytes;
+    void *object[64];
+    struct mal_central_stats before = mal_central_stats(class);
+    assert_in_range(in_page, 1, 64);
+    assert_int_equal(mal_central_take(class, object, in_page - 1), in_page - 1);
+    assert_int_equal(mal_central_stats(class).holes_bytes, before.holes_bytes);
+    assert_int_equal(mal_central_take(class, object + in_page - 1, 1), 1);
+    struct mal_central_stats after = mal_central_stats(class);
+    assert_int_equal(after.holes_bytes, before.holes_bytes - mal_vm_page_bytes());
+    assert_int_equal(after.refilled_bytes, before.refilled_bytes + mal_vm_page_bytes());
+    mal_central_give(class, object, in_page);
+}
+
 /* Locked memory does not go back. That is found out at a few spans, not at all of them. */
 static void what_the_system_refuses_is_not_asked_for_again_and_again(void **state) {
     (void)state;
@@ -307,10 +324,37 @@ static void what_the_system_refuses_is_not_asked_for_again_and_again(void **stat
     lock_spans(SYS_munlock);
     assert_int_equal(make_holes(), 0);
     pass_ticks(10);
+    uint64_t cpu_ns = mal_scavenger_stats().cpu_ns, start_ns = mal_clock_thread_ns();
     assert_true(make_holes() > LOCKED_SPANS * MAL_PAGE_BYTES);
+    assert_in_range(mal_scavenger_stats().cpu_ns - cpu_ns, 1, mal_clock_thread_ns() - start_ns);
+    check_filling(class);
     for (int i = 0; i < LOCKED_SPANS; i++)
         mal_central_give(class, &kept[i], 1);
     mal_central_flush(class);
+    assert_int_equal(mal_pageheap_stats().inuse_pages, 0);
+    assert_int_equal(mal_pageheap_stats().span_bytes, 0); /* with the states that were their own */
+}
+
+static void leave_in_transfer(uint32_t class) {
+    void *object[8];
+    size_t count = mal_central_take(class, object, 8);
+    assert_int_not_equal(count, 0);
+    mal_central_give(class, object, count);
+    assert_int_not_equal(mal_central_stats(class).transfer_objects, 0);
+}
+
+/* Of a class nothing of which was taken since the last call of that kind all goes back. */
+static void what_lay_idle_goes_back(void **state) {
+    (void)state;
+    static void (*const trim[])(uint32_t) = {mal_central_trim_idle, mal_central_trim_for_growth};
+    uint32_t class = mal_class_for(48);
+    for (int i = 0; i < 2; i++) {
+        leave_in_transfer(class);
+        trim[i](class);
+        assert_int_not_equal(mal_central_stats(class).transfer_objects, 0);
+        trim[i](class);
+        assert_int_equal(mal_central_stats(class).transfer_objects, 0);
+    }
     assert_int_equal(mal_pageheap_stats().inuse_pages, 0);
 }
 
@@ -325,6 +369,7 @@ int main(void) {
         cmocka_unit_test(spans_without_an_object_out_are_counted),
         cmocka_unit_test(threads_share_a_class),
         cmocka_unit_test(running_dry_loses_nothing),
+        cmocka_unit_test(what_lay_idle_goes_back),
         cmocka_unit_test(what_the_system_refuses_is_not_asked_for_again_and_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -180,9 +180,6 @@ static void debug_entries_set_and_clear(void **state) {
         with("GODEBUG", good[i].text);
         assert_int_equal(mal_options.flags, good[i].wanted);
     }
-    with("MALLARD_DEBUG", "madvdontneed=2");
-    assert_int_equal(mal_options.flags, 0);
-    assert_int_equal(lines_said(), 1);
     with("GODEBUG", "madvdontneed=2,gctrace=1,madvdontneed=0");
     assert_int_equal(mal_options.flags, MAL_OPTION_MADVFREE);
     assert_string_equal(said, "");
@@ -200,13 +197,74 @@ static void the_collector_is_told(void **state) {
     with("GODEBUG", "gctrace=1,inittrace=1");
     assert_int_equal(mal_options.debug.gc_trace, 1);
     assert_string_equal(said, "");
-    static const char *const wrong[] = {"gctrace=3",    "gctrace=",    "gcdirty=some",
-                                        "gcstress=1e3", "gcsignal=33", "gcsignal=65"};
-    for (size_t i = 0; i < MAL_COUNT_OF(wrong); i++) {
-        with("MALLARD_DEBUG", wrong[i]);
-        assert_int_equal(lines_said(), 1);
-        assert_int_equal(mal_options.debug.gc, 0);
+}
+
+static const struct {
+    const char *list, *said;
+} bad_entries[] = {
+    {"gctrace=3", "gctrace=3 is not a number from 0 to 2: using 0"},
+    {"gctrace=2,gctrace=", "gctrace= is not a number from 0 to 2: using 2"},
+    {"gcstress=1e3", "gcstress=1e3 is not a number from 0 to 1000000: using 0"},
+    {"gcsignal=33", "gcsignal=33 is not a number from 34 to 64: using its default"},
+    {"gcsignal=65,gcsignal=50", "gcsignal=65 is not a number from 34 to 64: using 50"},
+    {"gcdirty=some", "gcdirty=some is not none or uffd: using its default"},
+    {"gcdirty=uffd,gcdirty=", "gcdirty= is not none or uffd: using uffd"},
+    {"gcpoison=10", "gcpoison=10 is not 0 or 1: using 0"},
+    {"madvdontneed=2", "madvdontneed=2 is not 0 or 1: using 1"},
+    {"madvdontneed=0,madvdontneed=2", "madvdontneed=2 is not 0 or 1: using 0"},
+    {"gctrace", "gctrace is not known: going on without"},
+    {"gctraces=1", "gctraces=1 is not known: going on without"},
+    {" gctrace=1", " gctrace=1 is not known: going on without"},
+};
+
+static void each_bad_entry_is_named(void **state) {
+    (void)state;
+    char expected[160];
+    for (size_t i = 0; i < MAL_COUNT_OF(bad_entries); i++) {
+        with("MALLARD_DEBUG", bad_entries[i].list);
+        snprintf(expected, sizeof expected, "mallard: MALLARD_DEBUG=%s\n", bad_entries[i].said);
+        assert_string_equal(said, expected);
     }
+}
+
+/* Those beside them hold, and nothing but a comma parts two. */
+static void good_entries_hold_beside_bad_ones(void **state) {
+    (void)state;
+    with("MALLARD_DEBUG", "gctrace=2,nonsense=1,,gcdirty=none,gcstress=x,scavtrace=1,");
+    assert_int_equal(mal_options.debug.gc_trace, 2);
+    assert_int_equal(mal_options.debug.gc, MAL_GC_DEBUG_NO_DIRTY);
+    assert_int_equal(mal_options.flags, MAL_OPTION_SCAVTRACE);
+    assert_int_equal(lines_said(), 2);
+    with("MALLARD_DEBUG", ",,");
+    assert_string_equal(said, "");
+    static char long_one[3000];
+    memset(long_one, 'x', sizeof long_one - 1);
+    memcpy(long_one, "gctrace=1,", 10);
+    with("MALLARD_DEBUG", long_one);
+    assert_int_equal(mal_options.debug.gc_trace, 1);
+    assert_int_equal(lines_said(), 1);
+}
+
+/* As Go has it for its own; and Go's name is read where ours is empty. */
+static void an_empty_knob_is_not_set(void **state) {
+    (void)state;
+    static const char *const names[] = {
+        "MALLARD_MEMPROFILERATE", "MALLARD_GOMEMLIMIT", "GOGC",
+        "MALLARD_CPU_CACHE",      "MALLARD_HTTP",       "MALLARD_HTTP_TOKEN",
+        "MALLARD_EAGER",          "MALLARD_KEEP",       "MALLARD_DEBUG"};
+    for (size_t i = 0; i < MAL_COUNT_OF(names); i++) {
+        with(names[i], "");
+        assert_string_equal(said, "");
+        assert_memory_equal(&mal_options, &defaults, sizeof defaults);
+    }
+    setenv("GOGC", "50", 1);
+    with("MALLARD_GOGC", "");
+    assert_int_equal(mal_options.gogc_percent, 50);
+    unsetenv("GOGC");
+    setenv("GODEBUG", "gctrace=1", 1);
+    with("MALLARD_DEBUG", "");
+    assert_int_equal(mal_options.debug.gc_trace, 1);
+    unsetenv("GODEBUG");
 }
 
 static void the_box_gets_what_is_in_force(void **state) {
@@ -238,6 +296,9 @@ int main(void) {
         cmocka_unit_test(our_name_comes_first),
         cmocka_unit_test(the_collector_is_told),
         cmocka_unit_test(debug_entries_set_and_clear),
+        cmocka_unit_test(each_bad_entry_is_named),
+        cmocka_unit_test(good_entries_hold_beside_bad_ones),
+        cmocka_unit_test(an_empty_knob_is_not_set),
         cmocka_unit_test(the_box_gets_what_is_in_force),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);

@@ -307,6 +307,24 @@ static void what_is_freed_while_marking_stays_readable(void **state) {
     assert_true(mal_arena_freed_at((uintptr_t)object) == 0);
 }
 
+/* The parent ends the cycle, the child has only what it was at the fork. */
+static void a_child_judges_what_its_parent_had_not(void **state) {
+    (void)state;
+    model_cycle();
+    struct mallard_arena *arena = mallard_arena_new();
+    void *object = mallard_arena_alloc(arena, 64, NULL);
+    mallard_arena_free(arena);
+    model_begin_mark();
+    mal_gc_arenas_end_mark();
+    mal_gc_arenas_before_fork();
+    mal_gc_arenas_after_fork(true);
+    assert_true(mal_arena_freed_at((uintptr_t)object) != 0);
+    model_end_mark();
+    model_sweep();
+    assert_true(mal_arena_freed_at((uintptr_t)object) == 0);
+    assert_int_equal(mal_gc_arenas_bytes().quarantine_bytes, 0);
+}
+
 static uint64_t resident_bytes(void) {
     unsigned long pages = 0;
     FILE *file = fopen("/proc/self/statm", "r");
@@ -377,6 +395,7 @@ int main(void) {
         cmocka_unit_test(specials_on_arena_objects_are_refused),
         cmocka_unit_test(addresses_wait_for_the_last_pointer),
         cmocka_unit_test(what_is_freed_while_marking_stays_readable),
+        cmocka_unit_test(a_child_judges_what_its_parent_had_not),
         cmocka_unit_test(many_small_arenas_leave_no_memory_behind),
         cmocka_unit_test(chunks_are_charged_and_given_up),
     };

@@ -10,17 +10,21 @@
 #include "gc/cycle.h"
 #include "gc/heap.h"
 #include "gc/mark.h"
+#include "gc/spans.h"
 #include "gc/thread.h"
 #include "gc_by_hand.h"
 #include "mallard/gc.h"
 #include "mallard/mallard.h"
 #include "meta/memory.h"
+#include "os/vm.h"
 #include "sample/profile.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -412,6 +416,75 @@ static void scan_pages_are_found_in_ranges(void **state) {
     }
 }
 
+/* ---- very large ---- */
+
+struct table {
+    void *head;
+    uint64_t number[];
+};
+MALLARD_GC_TYPE_FLEX(table_type, struct table, (head), number, uint64_t);
+
+#define NEIGHBOURS 64
+#define NEIGHBOUR_BYTES (5 * MAL_PAGE_BYTES)
+#define VERY_LARGE_BYTES (100u << 20)
+
+static uint64_t pointers_in(const void *object, size_t bytes) {
+    uint64_t offset = mal_gc_offset((uintptr_t)object), count = 0;
+    for (uint64_t at = offset; at < offset + bytes; at += 64 * sizeof(uintptr_t))
+        count += (uint64_t)mal_popcount(*mal_gc_pointer_word(at));
+    return count;
+}
+
+static size_t resident_line_pages(const void *object, size_t bytes) {
+    static unsigned char pages[VERY_LARGE_BYTES / MAL_GC_WINDOW_BYTES];
+    uintptr_t page_bytes = mal_vm_page_bytes();
+    uintptr_t line = (uintptr_t)mal_gc_line_at(mal_gc_offset((uintptr_t)object));
+    uintptr_t low = mal_round_down(line, page_bytes);
+    size_t count = 0, most = bytes / MAL_GC_WINDOW_BYTES * sizeof(struct mal_gc_line) / page_bytes;
+    assert_int_equal(mincore((void *)low, most * page_bytes, pages), 0);
+    for (size_t i = 0; i < most; i++)
+        count += pages[i] & 1;
+    return count;
+}
+
+/* Whoever stops the world waits for it: nothing is written for the most of it. */
+static void very_large_spans_are_cleared_at_once(void **state) {
+    (void)state;
+    void *neighbour[NEIGHBOURS];
+    for (size_t i = 0; i < NEIGHBOURS; i++)
+        neighbour[i] = mallard_gc_alloc(NEIGHBOUR_BYTES, NULL);
+    for (size_t pages = 0; pages < 8; pages++) {
+        size_t bytes = VERY_LARGE_BYTES - pages * MAL_PAGE_BYTES;
+        void *before = mallard_gc_alloc(bytes - 1, NULL);
+        assert_int_equal(pointers_in(before, bytes), bytes / sizeof(uintptr_t));
+        mallard_gc_free(before);
+        void *after = mallard_gc_new_flex(&table_type, bytes / sizeof(uint64_t) - 2);
+        assert_ptr_equal(before, after);
+        if (mal_vm_page_bytes() == MAL_VM_PAGE_BYTES_LEAST)
+            assert_in_range(resident_line_pages(after, bytes), 0, 600);
+        assert_int_equal(pointers_in(after, bytes), 1);
+        mallard_gc_free(after);
+    }
+    for (size_t i = 0; i < NEIGHBOURS; i++)
+        assert_int_equal(pointers_in(neighbour[i], NEIGHBOUR_BYTES),
+                         NEIGHBOUR_BYTES / sizeof(uintptr_t));
+}
+
+/* As fork does, which waits until nobody is inside; who forgot to leave makes the alarm ring. */
+static void no_section_is_left_open(void **state) {
+    (void)state;
+    for (int i = 0; i < 3000; i++)
+        assert_non_null(mallard_gc_alloc(64, NULL)); /* refills */
+    mallard_gc_free(mallard_gc_alloc(12 * MAL_PAGE_BYTES, NULL));
+    collect();
+    assert_true(mal_gc_heap_sweep(SIZE_MAX) > 0);
+    flush();
+    alarm(60);
+    mal_gc_gate_shut();
+    mal_gc_gate_open();
+    alarm(0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sizes_are_zeroed_and_aligned),
@@ -424,6 +497,8 @@ int main(void) {
         cmocka_unit_test(samples_follow_the_objects),
         cmocka_unit_test(divisions_are_exact),
         cmocka_unit_test(scan_pages_are_found_in_ranges),
+        cmocka_unit_test(very_large_spans_are_cleared_at_once),
+        cmocka_unit_test(no_section_is_left_open),
     };
     return cmocka_run_group_tests(tests, gc_by_hand, NULL);
 }

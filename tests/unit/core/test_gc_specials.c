@@ -3,7 +3,9 @@
  * Finalizers, cleanups and weak references against a model of a collector: what runs, when, in
  * which order, and what is refused.
  */
+#include "gc/specials_table.h"
 #include "gc_model.h"
+#include "meta/memory.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -231,6 +233,38 @@ static void a_finalizer_set_while_marking_keeps_what_it_needs(void **state) {
     assert_true(model_callbacks_done());
     assert_int_equal(ran_count, 1);
     assert_true(model_lives(child));
+}
+
+/* Neighbours' records lie in one chain: of these some are carried out, others stay. */
+static void without_an_order_the_living_keep_theirs(void **state) {
+    (void)state;
+    void **dead[MODEL_ROOTS];
+    for (unsigned i = 0; i < MODEL_ROOTS; i++) {
+        model_root[i] = model_new();
+        dead[i] = model_new();
+        assert_int_equal(mallard_gc_finalizer_set_unordered(model_root[i], note), 0);
+        assert_int_equal(mallard_gc_finalizer_set_unordered(dead[i], note), 0);
+    }
+    cycle();
+    assert_int_equal(ran_count, MODEL_ROOTS);
+    for (unsigned i = 0; i < MODEL_ROOTS; i++)
+        assert_true(model_lives(dead[i]) && !mal_special_has_finalizer((uintptr_t)dead[i]));
+    memset(model_root, 0, sizeof model_root);
+    cycle();
+    assert_int_equal(ran_count, 2 * MODEL_ROOTS);
+}
+
+static void it_is_known_who_has_a_finalizer(void **state) {
+    (void)state;
+    void **with = model_new(), **without = model_new();
+    model_root[0] = mallard_gc_weak_new(without);
+    assert_int_equal(mallard_gc_finalizer_set(with, note), 0);
+    for (int twice = 0; twice < 2; twice++) {
+        assert_true(mal_special_has_finalizer((uintptr_t)with));
+        assert_false(mal_special_has_finalizer((uintptr_t)without));
+    }
+    cycle();
+    assert_false(mal_special_has_finalizer((uintptr_t)with));
 }
 
 /* ---- cleanups ---- */
@@ -462,18 +496,27 @@ static void *add_and_stop(void *argument) {
     return NULL;
 }
 
+static void count_special(struct mal_special *special, void *context) {
+    *(uint64_t *)context += special->object != 0;
+}
+
+/* What the table keeps follows what is in it, not what ever was. */
 static void threads_share_the_table(void **state) {
     (void)state;
     pthread_t thread[4];
+    uint64_t seen = 0, before_bytes = mal_meta_bytes(MAL_META_GC);
     for (size_t i = 0; i < 8; i++)
         model_root[i] = model_new();
     for (int i = 0; i < 4; i++)
         assert_int_equal(pthread_create(&thread[i], NULL, add_and_stop, model_root), 0);
+    for (int i = 0; i < 200; i++)
+        mal_special_each(count_special, &seen);
     for (int i = 0; i < 4; i++) {
         void *complaint;
         pthread_join(thread[i], &complaint);
         assert_null(complaint);
     }
+    assert_true(mal_meta_bytes(MAL_META_GC) - before_bytes < 256 * 1024);
     memset(model_root, 0, sizeof model_root);
     cycle();
     assert_int_equal(ran_count, 0);
@@ -487,6 +530,8 @@ int main(void) {
         cmocka_unit_test_setup(a_ring_is_never_finalized, start),
         cmocka_unit_test_setup(an_object_that_leads_to_itself_is_finalized, start),
         cmocka_unit_test_setup(without_an_order_all_of_a_ring_run, start),
+        cmocka_unit_test_setup(without_an_order_the_living_keep_theirs, start),
+        cmocka_unit_test_setup(it_is_known_who_has_a_finalizer, start),
         cmocka_unit_test_setup(an_ordered_one_comes_before_what_it_leads_to, start),
         cmocka_unit_test_setup(an_order_is_lost_and_taken_back, start),
         cmocka_unit_test_setup(a_finalizer_may_raise_its_object_and_set_another, start),

@@ -2,6 +2,7 @@
  *
  * The malloc family as C11, POSIX and glibc document it, through the prefixed names.
  */
+#include "front/init.h"
 #include "mallard/mallard.h"
 #include "meta/classes.h"
 
@@ -272,6 +273,7 @@ static void memalign_rounds_odd_alignments_up(void **state) {
     errno = 0;
     assert_null(mallard_memalign(hidden(SIZE_MAX), 10));
     assert_int_equal(errno, EINVAL);
+    assert_enomem(mallard_memalign(hidden((size_t)PTRDIFF_MAX + 1), 10)); /* a power of two */
 }
 
 static void pages_are_pages(void **state) {
@@ -430,8 +432,30 @@ static void the_heap_works_after_many_threads_have_gone(void **state) {
         assert_resize_keeps(bytes, bytes * 2);
 }
 
+/* Before anything of ours, as in a program that is linked statically. */
+static bool was_first;
+static void *early_object;
+
+__attribute__((constructor(101))) static void allocate_early(void) {
+    was_first = !mal_is_initialised();
+    early_object = mallard_aligned_alloc(4096, hidden(0));
+}
+
+static void the_first_request_may_be_for_nothing_aligned(void **state) {
+    (void)state;
+    assert_true(was_first);
+    assert_non_null(early_object);
+    assert_int_equal((uintptr_t)early_object % 4096, 0);
+    /* Not by chance: its class is the one that such requests fall into. */
+    void *later = mallard_aligned_alloc(4096, hidden(0));
+    assert_int_equal(mallard_malloc_usable_size(early_object), mallard_malloc_usable_size(later));
+    mallard_free(later);
+    mallard_free(early_object);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_first_request_may_be_for_nothing_aligned),
         cmocka_unit_test(objects_of_no_size_are_distinct),
         cmocka_unit_test(sizes_beyond_ptrdiff_max_are_refused),
         cmocka_unit_test(products_that_overflow_are_refused),

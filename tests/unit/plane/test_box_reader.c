@@ -413,6 +413,32 @@ static size_t rejected_now(struct scene *scene, size_t *ret_buckets) {
     return rejected;
 }
 
+static void test_more_frees_than_allocs(void **state) {
+    struct scene *scene = *state;
+    size_t left;
+    *box_fixture_frees(scene->box, 1) = *box_fixture_allocs(scene->box, 1) + 1;
+    assert_int_equal(rejected_now(scene, &left), 1);
+    assert_int_equal(left, 3);
+}
+
+/* Counts that would lie outside of their section, or be none. */
+static void test_bad_stripes(void **state) {
+    struct scene *scene = *state;
+    struct mal_box_header *header = box_fixture_header(scene->box);
+    struct mal_box_reader *reader;
+    static const uint32_t bad[] = {0, MAL_BOX_STRIPES_MAX + 1, UINT32_MAX};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        header->stripes = bad[i];
+        assert_int_equal(mal_reader_from_memory(header, MAL_BOX_BYTES, &reader), -EBADMSG);
+    }
+    header->stripes = 2;
+    header->section[MAL_BOX_COUNTS].bytes = 2 * 64 - 1; /* four buckets have two lines */
+    assert_int_equal(mal_reader_from_memory(header, MAL_BOX_BYTES, &reader), -EBADMSG);
+    header->section[MAL_BOX_COUNTS].bytes = 2 * 64;
+    assert_int_equal(mal_reader_from_memory(header, MAL_BOX_BYTES, &reader), 0);
+    mal_reader_close(reader);
+}
+
 static void test_bad_buckets(void **state) {
     struct scene *scene = *state;
     struct mal_box_bucket *buckets = box_fixture_section(scene->box, MAL_BOX_BUCKETS);
@@ -420,14 +446,13 @@ static void test_bad_buckets(void **state) {
     uint64_t *stacks = box_fixture_section(scene->box, MAL_BOX_STACKS);
     uint32_t used = box_fixture_header(scene->box)->stacks_used;
     size_t left;
-    struct mal_box_bucket bad[6] = {good, good, good, good, good, good};
+    struct mal_box_bucket bad[5] = {good, good, good, good, good};
     bad[0].stack = used;
     bad[1].stack = UINT32_MAX;
-    bad[2].frees = good.allocs + 1;
-    bad[3].size = 0;
-    bad[4].kind = 2;
-    bad[5].stack = used - 1; /* its last word is an address, far too deep */
-    for (int i = 0; i < 6; i++) {
+    bad[2].size = 0;
+    bad[3].kind = 2;
+    bad[4].stack = used - 1; /* its last word is an address, far too deep */
+    for (int i = 0; i < 5; i++) {
         buckets[1] = bad[i];
         assert_int_equal(rejected_now(scene, &left), 1);
         assert_int_equal(left, 3);
@@ -695,6 +720,8 @@ int main(void) {
         SCENE_TEST(test_every_length),
         SCENE_TEST(test_cut_while_open),
         SCENE_TEST(test_bad_buckets),
+        SCENE_TEST(test_more_frees_than_allocs),
+        SCENE_TEST(test_bad_stripes),
         SCENE_TEST(test_bad_modules),
         SCENE_TEST(test_bad_rings),
         SCENE_TEST(test_bad_identity),

@@ -243,6 +243,82 @@ static void test_group_gone(void **state) {
     free(facts.sentence);
 }
 
+/* ---- the kernel's log ---- */
+
+/* Two were killed in one group, and the killer came once. */
+static void test_oom_by_log(void **state) {
+    (void)state;
+    struct death death = {.known = true,
+                          .wait_status = SIGKILL,
+                          .cgroup = &service,
+                          .log = KERNEL_LOG_SPARED,
+                          .before = {4, 512 * MIB, 500 * MIB, 510 * MIB, 0},
+                          .after = {5, 512 * MIB, 1 * MIB, 512 * MIB, 0}};
+    assert_true(death_may_be_oom(&death));
+    check(&death, KEEP_DEATH_SIGNAL,
+          "killed by SIGKILL; not by the OOM killer, which killed another process of cgroup "
+          "/system.slice/x.service");
+    death.log = KERNEL_LOG_KILLED;
+    death.after = (struct cgroup_memory)UNKNOWN_MEMORY;
+    assert_true(death_may_be_oom(&death));
+    check(&death, KEEP_DEATH_OOM,
+          "killed by SIGKILL; the OOM killer: cgroup /system.slice/x.service was at 510 MiB of "
+          "its limit of 512 MiB (says the kernel's log)");
+    death.log = KERNEL_LOG_SPARED;
+    check(&death, KEEP_DEATH_SIGNAL, "killed by SIGKILL");
+    death.wait_status = SIGTERM;
+    death.log = KERNEL_LOG_KILLED;
+    assert_false(death_may_be_oom(&death));
+    check(&death, KEEP_DEATH_SIGNAL, "killed by SIGTERM");
+}
+
+static void test_log_records(void **state) {
+    (void)state;
+    struct kernel_log log = {.fd = -1};
+    static const char *const others[] = {
+        "",
+        ";",
+        "Killed process 7 (x)",
+        "6,1,2,-;leak invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0\n",
+        "14,1,2,-;Out of memory: Killed process 7 (a program wrote this)\n",
+        "3,1;Out of memory: Killed process 7 (no time)\n",
+        "3,1,2,-;Killed process [7]: segfault at 0\n",
+        "3,1,2,-;Memory cgroup out of memory: Killed process \n",
+        "6,1,2,-;oom-kill:task_memcg=/u/Out of memory: Killed process 7 (x),task=y,pid=8,uid=0\n",
+        "6,1,2,-;Memory cgroup stats for /u/Killed process 7 (x): anon 1\n",
+        "3,1,2,-;Out of memory and no killable processes: Killed process 7 (x)\n",
+    };
+    for (size_t i = 0; i < MAL_COUNT_OF(others); i++)
+        kernel_log_note(&log, others[i], 0);
+    assert_int_equal(log.count, 0);
+    kernel_log_note(&log,
+                    "3,1042,83646854475,-;Memory cgroup out of memory: Killed process 4981 "
+                    "(leak) total-vm:90000kB, anon-rss:65000kB\n SUBSYSTEM=x\n",
+                    5000);
+    kernel_log_note(&log, "3,1043,5,-,caller=T1;Out of memory: Killed process 12 (a (b) c) x\n", 0);
+    kernel_log_note(&log, "3,1044,6,-;Killed process 13 (old) total-vm:1kB\n", 0);
+    assert_int_equal(log.count, 3);
+    assert_int_equal(log.victims[0].pid, 4981);
+    assert_int_equal(log.victims[0].boot_ns, 83646854475000 + 5000);
+    assert_int_equal(log.victims[1].pid, 12);
+    assert_int_equal(log.victims[2].pid, 13);
+    assert_int_equal(kernel_log_ask(&log, 4981, 1), KERNEL_LOG_SILENT);
+    log.fd = open("/dev/null", O_RDONLY);
+    assert_int_equal(kernel_log_ask(&log, 4981, 1), KERNEL_LOG_KILLED);
+    assert_int_equal(kernel_log_ask(&log, 0, 1), KERNEL_LOG_SILENT);
+    assert_int_equal(kernel_log_ask(&log, 4982, 1), KERNEL_LOG_SPARED);
+    uint64_t later_ticks = 83650ull * (uint64_t)sysconf(_SC_CLK_TCK);
+    assert_int_equal(kernel_log_ask(&log, 4981, later_ticks), KERNEL_LOG_SPARED);
+    log.has_gaps = true;
+    assert_int_equal(kernel_log_ask(&log, 4982, 1), KERNEL_LOG_SILENT);
+    for (unsigned i = 0; i < 2 * KERNEL_LOG_VICTIMS; i++)
+        kernel_log_note(&log, "3,1,5,-;Out of memory: Killed process 99 (x)\n", 0);
+    assert_int_equal(kernel_log_ask(&log, 99, 0), KERNEL_LOG_KILLED);
+    assert_int_equal(kernel_log_ask(&log, 4981, 1), KERNEL_LOG_SILENT);
+    kernel_log_close(&log);
+    assert_int_equal(log.fd, -1);
+}
+
 /* ---- the status of a process that is not ours to wait for ---- */
 
 static pid_t start_child(int signal_number, int status) {
@@ -349,6 +425,7 @@ int main(void) {
         cmocka_unit_test(test_gone),          cmocka_unit_test(test_mounts),
         cmocka_unit_test(test_partial_mount), cmocka_unit_test(test_sentences),
         cmocka_unit_test(test_oom),           cmocka_unit_test(test_group_gone),
+        cmocka_unit_test(test_oom_by_log),    cmocka_unit_test(test_log_records),
         cmocka_unit_test(test_zombie),        cmocka_unit_test(test_pidfd),
         cmocka_unit_test(test_stat_text),     cmocka_unit_test(test_status_text),
         cmocka_unit_test(test_self),

@@ -104,8 +104,11 @@ static void test_collector(void **state) {
 }
 
 static void test_the_dead(void **state) {
+    char page[64];
     (void)state;
+    snprintf(page, sizeof page, "/p/%d/", getpid());
     box_fixture_set_exited(box, 3);
+    HAS(page, "code and files</th><td class=\"number\">not known</td>");
     HAS("/api/process", "\"alive\":false", "\"life\":\"exited\"", "\"measured\":false",
         "\"resident_bytes\":79165824",
         "\"death\":{\"kind\":\"exited\",\"signal\":0,\"exit_code\":3,"

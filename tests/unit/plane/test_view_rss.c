@@ -159,6 +159,12 @@ static void test_the_heap_is_divided(void **state) {
     assert_int_equal(rss.part[VIEW_RSS_TABLES], 3 * MIB);
     assert_int_equal(rss.part[VIEW_RSS_PROFILER], 1 * MIB);
     assert_int_equal(rss.part[VIEW_RSS_REST], 36 * MIB);
+    assert_true(view_rss_is_unknown(&rss, VIEW_RSS_STACKS));
+    assert_true(view_rss_is_unknown(&rss, VIEW_RSS_CODE_FILES));
+    assert_false(view_rss_is_unknown(&rss, VIEW_RSS_REST));
+    assert_false(view_rss_is_unknown(&rss, VIEW_RSS_LIVE));
+    rss.measured = true;
+    assert_false(view_rss_is_unknown(&rss, VIEW_RSS_STACKS));
 }
 
 /* Holes in spans are known; what else is not resident are live bytes that nobody touched. */

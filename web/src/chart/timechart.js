@@ -30,6 +30,10 @@ function CollectorReadout({ row }) {
   );
 }
 
+// Every process has stacks and code: none of them means that they could not be told apart.
+const partText = (part, value) =>
+  part.key === 'other' && value < 1 ? 'not known' : bytes(value);
+
 function Readout({ series, index, events, counts }) {
   const at = index >= 0 && index < series.times.length ? index : series.times.length - 1;
   return (
@@ -44,7 +48,7 @@ function Readout({ series, index, events, counts }) {
         {TIME_LINE_PARTS.map((part, i) => (
           <li key={part.key}>
             <Swatch color={part.color} />
-            {part.label} <span class="mono">{bytes(series.parts[i][at])}</span>
+            {part.label} <span class="mono">{partText(part, series.parts[i][at])}</span>
           </li>
         ))}
         <CollectorReadout row={series.rows[at]} />

@@ -2,7 +2,7 @@
 //
 // The time line's data: history rows as columns, stacked, within a chosen range; and the stored
 // profiles as the points of time that can be compared.
-import { partsOfRow, TIME_LINE_PARTS } from './parts.js';
+import { otherBytesOf, partsOfRow, TIME_LINE_PARTS } from './parts.js';
 
 export const RANGES = [
   { key: '1m', label: '1 m', seconds: 60 },
@@ -33,11 +33,12 @@ function rowObject(columns, values) {
   return row;
 }
 
-// {times, parts: [column per class], rss, rows}. Times in seconds.
-export function seriesOf(history) {
+// {times, parts: [column per class], rss, rows}. Times in seconds; `rss` as in the process's document.
+export function seriesOf(history, rss) {
+  const otherBytes = otherBytesOf(rss);
   const rows = history.rows.map((values) => rowObject(history.columns, values));
   const parts = TIME_LINE_PARTS.map(() => []);
-  for (const row of rows) partsOfRow(row).forEach((part, i) => parts[i].push(part));
+  for (const row of rows) partsOfRow(row, otherBytes).forEach((part, i) => parts[i].push(part));
   return {
     times: rows.map((row) => row.unix_ns / 1e9),
     rss: rows.map((row) => row.rss_bytes),

@@ -88,13 +88,30 @@ const OTHER = { key: 'other', label: 'stacks, code, the rest', color: '--part-re
 
 export const TIME_LINE_PARTS = [...FROM_ROW.map(([key]) => BY_KEY.get(key)), OTHER];
 
+const MEASURED_ONLY = ['stacks', 'code_files', 'rest'];
+
+// Statistics do not know these: without the kernel's account a zero of theirs says nothing.
+export const isUnknown = (rss, part) =>
+  !rss.measured && part.bytes === 0 && MEASURED_ONLY.includes(part.key);
+
+// What the kernel counts now as stacks, code and the rest: in rows of the past it is told from the
+// allocator's reserves by that. 0 where nothing was measured.
+export function otherBytesOf(rss) {
+  if (!rss || !rss.measured) return 0;
+  return rss.parts
+    .filter((part) => MEASURED_ONLY.includes(part.key))
+    .reduce((sum, part) => sum + part.bytes, 0);
+}
+
 // One row of history in the order of TIME_LINE_PARTS. A row counts what was reserved, and RSS what was
-// touched: where the classes would pass RSS, the live objects stay and the others shrink alike.
-export function partsOfRow(row) {
+// touched: where the classes would pass what RSS leaves them beside `otherBytes`, the live objects
+// stay and the others shrink alike.
+export function partsOfRow(row, otherBytes = 0) {
   const rss = Math.max(0, row.rss_bytes);
   const [live, ...others] = FROM_ROW.map(([, read]) => Math.max(0, read(row) || 0));
   const touched = Math.min(live, rss);
+  const room = Math.max(0, rss - touched - otherBytes);
   const wanted = others.reduce((sum, part) => sum + part, 0);
-  const scale = wanted > rss - touched ? (rss - touched) / wanted : 1;
+  const scale = wanted > room ? room / wanted : 1;
   return [touched, ...others.map((part) => part * scale), rss - touched - wanted * scale];
 }

@@ -4,7 +4,7 @@
 // to what the kernel says.
 import { collectorNumbers } from '../model/collector.js';
 import { bytes, count, percent } from '../model/format.js';
-import { describeParts } from '../model/parts.js';
+import { describeParts, isUnknown } from '../model/parts.js';
 import { Link, Swatch } from '../ui/basics.js';
 import { usePage } from '../data/page.js';
 import { toView } from '../model/route.js';
@@ -49,7 +49,7 @@ export function PartsSentence({ rss }) {
 }
 
 export function PartsTable({ rss }) {
-  const parts = describeParts(rss.parts);
+  const parts = describeParts(rss.parts).filter((part) => !isUnknown(rss, part));
   const largest = Math.max(1, ...parts.map((part) => part.bytes));
   const sum = parts.reduce((total, part) => total + part.bytes, 0);
   const columns = [
@@ -97,7 +97,10 @@ export function PartsTable({ rss }) {
       <td class="number">{percent(sum, rss.resident_bytes)}</td>
       <td class="text wide muted">
         {count(sum)} bytes: the parts add up to{' '}
-        {rss.measured ? 'what the kernel counts' : 'what was last written'}.
+        {rss.measured
+          ? 'what the kernel counts'
+          : 'what was last written, in which stacks and code are not told apart'}
+        .
       </td>
     </tr>
   );

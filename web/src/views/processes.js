@@ -121,7 +121,7 @@ function NoProcesses({ document }) {
     <Empty title="No process runs under Mallard yet.">
       <p>Start one, and it appears here within a second:</p>
       <pre class="mono">
-        mallard run -- your-program --its --arguments{'\n'}LD_PRELOAD=libmallard.so your-program
+        mallard run -- your-program --its --arguments{'\n'}LD_PRELOAD=libmallard.so.0 your-program
       </pre>
       {document.daemon === false && (
         <p>

@@ -19,8 +19,8 @@ import { Identity } from './identity.js';
 import { CHART_HEIGHT_PX, Growth } from './timeline.js';
 import { TraceLines } from './trace.js';
 
-function History({ history, theme, route, go }) {
-  const series = useMemo(() => seriesOf(history), [history]);
+function History({ history, rss, theme, route, go }) {
+  const series = useMemo(() => seriesOf(history, rss), [history]);
   if (series.times.length < 2)
     return <p class="muted">The process did not live long enough to leave a history.</p>;
   const set = (patch) => go(withParams(route, patch));
@@ -102,7 +102,7 @@ export function Report({ data }) {
         <section>
           <h2>Time line</h2>
           {history ? (
-            <History history={history} theme={theme} route={route} go={go} />
+            <History history={history} rss={process.rss} theme={theme} route={route} go={go} />
           ) : (
             <p class="muted">No history was kept.</p>
           )}

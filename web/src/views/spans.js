@@ -188,7 +188,9 @@ export function Spans({ process }) {
   return (
     <>
       <h2>Spans by occupancy</h2>
-      <Problem text={error} retry={process.alive ? refresh : undefined} />
+      {(data || process.alive) && (
+        <Problem text={error} retry={process.alive ? refresh : undefined} />
+      )}
       {!data && !error && <p class="muted">Asking the process…</p>}
       {error && !data && (
         <Empty title="There is no map of this process.">

@@ -30,7 +30,8 @@ export function Growth({ series }) {
     <p class="muted">
       {series.times.length} points over {duration(seconds)}; live heap {change('heap_alloc_bytes')},
       RSS {change('rss_bytes')} in this range. The top is RSS; where the allocator’s classes reserve
-      more than is resident, all but the live objects are shown smaller.
+      more than is resident, all but the live objects are shown smaller, so that stacks and code
+      keep what they have now.
     </p>
   );
 }
@@ -100,7 +101,7 @@ function useHistory(process, params) {
 export function TimelineView({ process }) {
   const { route, go, theme } = usePage();
   const { data, error, range } = useHistory(process, route.params);
-  const series = useMemo(() => data && seriesOf(data), [data]);
+  const series = useMemo(() => data && seriesOf(data, process.rss), [data]);
   const set = (patch) => go(withParams(route, patch));
   const compare = {
     a: route.params.base ? Number(route.params.base) : null,

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What a cycle says of itself: Go's line, and where asked for our own and the pacer's.
+ * What a cycle says of itself when its marking is over: the numbers of its line and of the
+ * statistics, and for the thread that sweeps the text: Go's line, and where asked for our own and
+ * the pacer's.
  *
  * SYNCHRONIZATION. None: the run and the text are the caller's.
  */
 #include "gc/cycle_private.h"
 
 #include "base/bits.h"
+#include "gc/workers.h"
 
 #include <string.h>
 
@@ -53,4 +56,40 @@ size_t mal_gc_cycle_text(char *ret_text, size_t bytes, const struct mal_gc_run *
     if (mal_gc_config.trace >= 2)
         used += put_dirty(ret_text + used, bytes - used, run);
     return used;
+}
+
+/* A stop that was given up is one as any other: what it took belongs to the last phase, in the line
+ * as in the statistics. */
+static struct mal_gc_trace trace_of(const struct mal_gc_run *run) {
+    uint64_t procs = mal_gc_cpus();
+    uint64_t sweep_term_ns = run->mark_ns - run->sweep_term_ns;
+    uint64_t mark_term_ns = run->end_ns - run->mark_term_ns + run->given_up_ns;
+    struct mal_gc_trace trace = {
+        .since_start_ns = mal_gc_stats_since_start_ns(run->sweep_term_ns),
+        .clock_ns = {sweep_term_ns, run->mark_term_ns - run->mark_ns - run->given_up_ns,
+                     mark_term_ns},
+        .sweep_term_cpu_ns = procs * sweep_term_ns,
+        .assist_ns = run->assist_ns,
+        .background_ns = mal_gc_workers_cpu().background_ns + run->own_ns + run->protect_ns,
+        .idle_ns = run->idle_ns,
+        .mark_term_cpu_ns = procs * mark_term_ns,
+        .live_start_bytes = run->live_start_bytes,
+        .live_end_bytes = run->live_end_bytes,
+        .marked_bytes = run->marked_bytes,
+        .goal_bytes = run->goal_bytes,
+        .stack_bytes = run->stack_bytes,
+        .globals_bytes = run->globals_bytes,
+        .cpus = (unsigned)procs,
+        .forced = (run->reasons & MAL_GC_REASON_FORCED) != 0,
+    };
+    return trace;
+}
+
+void mal_gc_cycle_report(const struct mal_gc_run *run) {
+    struct mal_gc_trace trace = trace_of(run);
+    uint64_t cpu_ns =
+        trace.sweep_term_cpu_ns + trace.assist_ns + trace.background_ns + trace.mark_term_cpu_ns;
+    trace.cpu_share = mal_gc_stats_count(run, trace.clock_ns[0] + trace.clock_ns[2], cpu_ns);
+    trace.number = mal_gc_stats_cycles();
+    mal_gc_sweeper_finish(run, &trace);
 }
