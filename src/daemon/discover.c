@@ -209,6 +209,7 @@ static void look_around(const struct discoverer *discoverer, struct process *pro
             mal_reader_set_root(process->reader, process->root);
     }
     cgroup_memory_read(&process->loop.cgroup, &process->loop.memory);
+    kill_count_begin(&process->loop.kills, process->loop.memory.oom_kills);
 }
 
 static enum discovery doubt(struct process *process, uint32_t process_uid) {

@@ -296,6 +296,7 @@ void follower_after_scan(struct follower *follower) {
 static void keep_now(struct follower *follower, struct process *process, uint64_t now_ns) {
     uint64_t every_ns = follower->keep_every_ns;
     cgroup_memory_read(&process->loop.cgroup, &process->loop.memory);
+    kill_count_look(&process->loop.kills, process->loop.memory.oom_kills, now_ns);
     keeper_profile(follower->keeper, process);
     process->loop.keep_ns =
         now_ns + (process->loop.spread ? every_ns : phase_ns(process, every_ns));

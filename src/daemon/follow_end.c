@@ -40,16 +40,18 @@
 #define UNKEPT_MAX 256u
 
 void follow_ended(struct follower *follower, struct process *process, uint64_t ended_unix_ns) {
+    uint64_t now_ns = follow_now_ns();
     if (process->loop.pidfd >= 0)
         epoll_ctl(follower->epoll_fd, EPOLL_CTL_DEL, process->loop.pidfd, NULL);
     process->loop.at_end = process->loop.memory;
+    process->loop.memory.oom_kills = kill_count_before(&process->loop.kills, now_ns);
     if (ended_unix_ns != 0)
         cgroup_memory_read(&process->loop.cgroup, &process->loop.at_end);
     process->loop.ended_unix_ns = ended_unix_ns;
     process->loop.keep_ns = PROCESS_NEVER;
-    process->loop.verdict_ns = follow_now_ns() + VERDICT_PATIENCE_NS;
+    process->loop.verdict_ns = now_ns + VERDICT_PATIENCE_NS;
     table_set_state(follower->table, process, PROCESS_ENDED);
-    follow_decide(follower, process, follow_now_ns());
+    follow_decide(follower, process, now_ns);
 }
 
 void follow_unlink(const struct process *process) {
@@ -126,14 +128,20 @@ static bool may_still_count(const struct process *process) {
            (process->state == PROCESS_ENDED && process->loop.verdict_ns != PROCESS_NEVER);
 }
 
-static void take_kill_off_others(struct follower *follower, const struct process *victim) {
-    uint64_t counted = victim->loop.at_end.oom_kills;
+static void take_kill_off(struct process *process, uint64_t counted, uint64_t now_ns) {
+    uint64_t *before = &process->loop.memory.oom_kills;
+    if (process->state == PROCESS_LIVING)
+        kill_count_take_off(&process->loop.kills, counted, now_ns);
+    else if (*before != CGROUP_UNKNOWN && *before < counted)
+        ++*before;
+}
+
+static void take_kill_off_others(struct follower *follower, const struct process *victim,
+                                 uint64_t now_ns) {
     for (size_t i = 0; i < follower->count; i++) {
         struct process *other = follower->items[i];
-        uint64_t *before = &other->loop.memory.oom_kills;
-        if (shares_group(victim, other) && may_still_count(other) && *before != CGROUP_UNKNOWN &&
-            *before < counted)
-            ++*before;
+        if (shares_group(victim, other) && may_still_count(other))
+            take_kill_off(other, victim->loop.at_end.oom_kills, now_ns);
     }
 }
 
@@ -214,7 +222,7 @@ uint64_t follow_decide(struct follower *follower, struct process *process, uint6
     if (!ask_log(follower, process, &death, now_ns))
         return now_ns + VERDICT_RETRY_NS;
     if (death_is_oom(&death))
-        take_kill_off_others(follower, process);
+        take_kill_off_others(follower, process, now_ns);
     return sentence(follower, process, &death, &status);
 }
 

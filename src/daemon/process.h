@@ -19,6 +19,7 @@
 #include "box/reader.h"
 #include "daemon/cgroup.h"
 #include "daemon/folders.h"
+#include "daemon/kill_count.h"
 #include "keep/keep.h"
 
 #include <stdatomic.h>
@@ -41,6 +42,7 @@ struct process_watch {
     int pidfd; /* -1: life is told from what it publishes */
     struct cgroup cgroup;
     struct cgroup_memory memory; /* as last looked at while it lived */
+    struct kill_count kills;     /* its count of OOM kills */
     struct cgroup_memory at_end; /* as its end was seen */
     uint64_t ended_unix_ns;      /* when that was; 0 it was not seen */
     uint64_t keep_ns;            /* when to keep its next profile, or to try again */

@@ -268,7 +268,7 @@ def check_oom(checks, build):
             check_second_kill(checks, scene, daemon, group)
         with Scene(build) as scene:
             print("     without the kernel's log:")
-            check_second_kill(checks, scene, scene.daemon(prefix=LOGLESS), group)
+            check_second_kill(checks, scene, scene.daemon("--keep-every", "1", prefix=LOGLESS), group)
     finally:
         wait_until(lambda: try_rmdir(group), 5)
 
