@@ -86,8 +86,9 @@ static int require_private(const char *path) {
 }
 
 static int make_private(const char *path) {
-    if (mal_file_mkdir(path, 0700) != 0 && errno != EEXIST)
-        return -errno;
+    int error = mal_file_mkdir(path, 0700);
+    if (error != 0 && error != -EEXIST)
+        return error;
     return require_private(path);
 }
 

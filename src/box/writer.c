@@ -102,9 +102,7 @@ static struct mal_box_string add_file_text(const char *path, size_t most) {
 
 static struct mal_box_string add_exe(void) {
     char path[PATH_MAX];
-    int saved_errno = errno;
-    ssize_t got = mal_syscall(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", path, sizeof path);
-    errno = saved_errno;
+    long got = mal_syscall(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", path, sizeof path);
     return mal_writer_add_string(path, got > 0 ? (size_t)got : 0);
 }
 

@@ -119,15 +119,18 @@ static bool is_beyond_limit(uint64_t bytes) {
     return getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < bytes;
 }
 
-static char *map_file(int fd) {
-    if (is_beyond_limit(MAL_BOX_BYTES)) {
-        errno = EFBIG;
-        return NULL;
-    }
-    if (mal_syscall(SYS_ftruncate, fd, (off_t)MAL_BOX_BYTES) != 0)
-        return NULL;
+/* 0 or a negative error. */
+static int map_file(int fd, char **ret_base) {
+    int error = is_beyond_limit(MAL_BOX_BYTES)
+                    ? -EFBIG
+                    : (int)mal_syscall(SYS_ftruncate, fd, (off_t)MAL_BOX_BYTES);
+    if (error != 0)
+        return error;
     void *base = mmap(NULL, MAL_BOX_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    return base == MAP_FAILED ? NULL : base;
+    if (base == MAP_FAILED)
+        return -errno;
+    *ret_base = base;
+    return 0;
 }
 
 /* A file of that name can only be what an earlier image of this very process left behind an exec:
@@ -135,7 +138,7 @@ static char *map_file(int fd) {
 static int create_file(const char *path) {
     int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
     int fd = mal_file_open(path, flags, 0600);
-    if (fd < 0 && errno == EEXIST && mal_file_unlink(path) == 0)
+    if (fd == -EEXIST && mal_file_unlink(path) == 0)
         fd = mal_file_open(path, flags, 0600);
     return fd;
 }
@@ -159,13 +162,11 @@ static void name_box(const char *folder, uint64_t start_ticks) {
  * its own. */
 void mal_writer_remove_predecessor(void) {
     char folder[MAL_BOX_FOLDER_BYTES];
-    int saved_errno = errno;
     if (mal_box_folder_find(&place, folder, sizeof folder) == 0) {
         name_box(folder, mal_process_start_ticks());
         mal_file_unlink(room.path);
         room.path[0] = '\0';
     }
-    errno = saved_errno;
 }
 
 static int give_up(char *base, const char *path, int error) {
@@ -178,12 +179,12 @@ static int give_up(char *base, const char *path, int error) {
 static int open_file_box(const char *path, char **ret_base) {
     int fd = create_file(path);
     if (fd < 0)
-        return -errno;
-    char *base = map_file(fd);
-    int error = base ? populate_basics(base) : -errno;
+        return fd;
+    int error = map_file(fd, ret_base);
+    if (error == 0)
+        error = populate_basics(*ret_base);
     mal_file_close(fd);
-    *ret_base = base;
-    return error ? give_up(base, path, error) : 0;
+    return error != 0 ? give_up(*ret_base, path, error) : 0;
 }
 
 /* Anonymous pages need no leave: whoever touches one gets it. */
@@ -244,15 +245,16 @@ static void give_memory_back(void) {
 }
 
 void mal_writer_remove_file(void) {
-    if (room.path[0] && !mal_is_confined() && mal_file_unlink(room.path) != 0 && errno != ENOENT)
+    if (!room.path[0] || mal_is_confined())
+        return;
+    int error = mal_file_unlink(room.path);
+    if (error != 0 && error != -ENOENT)
         give_memory_back();
 }
 
 void mal_writer_hide(void) {
-    int saved_errno = errno;
     if (room.path[0] && mal_file_unlink(room.path) == 0)
         room.path[0] = '\0';
-    errno = saved_errno;
 }
 
 void mal_writer_forget_file(void) {

@@ -53,6 +53,9 @@ unsigned mal_cache_cpus(void);
 bool mal_cache_cpu_is_populated(unsigned cpu);
 /* The first such CPU from `cpu` on; mal_cache_cpus() when there is none. */
 unsigned mal_cache_next_cpu(unsigned cpu);
+#define MAL_FOR_EACH_CACHE(cpu)                                                                    \
+    for (unsigned cpu = mal_cache_next_cpu(0); cpu < mal_cache_cpus();                             \
+         cpu = mal_cache_next_cpu(cpu + 1))
 
 /* Numbers of one class over all CPUs. The program's mallocs and frees, exactly:
  *     mallocs = pops - drained + direct_allocs + taken from shelves

@@ -198,8 +198,7 @@ static void take_back(struct shelf *shelf) {
 }
 
 void mal_shelf_forget_in_child(void) {
-    for (unsigned cpu = mal_cache_next_cpu(0); cpu < mal_slabs.cpus;
-         cpu = mal_cache_next_cpu(cpu + 1))
+    MAL_FOR_EACH_CACHE (cpu)
         for (uint32_t class = 1; class < MAL_CLASS_COUNT && looks_after_shelf(cpu); class ++)
             take_back(&shelves[cpu % SHELVES][class]);
 }

@@ -133,9 +133,8 @@ static void lay_out(struct mal_slab *slab) {
 
 static void populate(struct mal_slab *slab, unsigned cpu) {
     mal_lock(&setup_lock);
-    if (!slab->populated) {
+    if (!mal_cache_cpu_is_populated(cpu)) {
         lay_out(slab);
-        mal_store_release(&slab->populated, 1u);
         mal_store_release(&populated[cpu / 64], populated[cpu / 64] | 1ull << cpu % 64);
     }
     mal_unlock(&setup_lock);
@@ -148,7 +147,7 @@ static MAL_SLOW struct mal_slab *lock_new(unsigned cpu) {
 
 MAL_SLOW struct mal_slab *mal_slab_lock(unsigned cpu) {
     struct mal_slab *slab = mal_slab_of(cpu);
-    if (MAL_UNLIKELY(!mal_load_acquire(&slab->populated)))
+    if (MAL_UNLIKELY(!mal_cache_cpu_is_populated(cpu)))
         return lock_new(cpu);
     mal_lock(&slab->lock);
     return slab;
@@ -217,8 +216,7 @@ static uint64_t held_by_fork[MAL_PERCPU_CPUS_MAX / 64]; /* guarded by fork's own
 
 void mal_cache_before_fork(void) {
     mal_lock(&setup_lock);
-    for (unsigned cpu = mal_cache_next_cpu(0); cpu < mal_slabs.cpus;
-         cpu = mal_cache_next_cpu(cpu + 1)) {
+    MAL_FOR_EACH_CACHE (cpu) {
         mal_lock(&mal_slab_of(cpu)->lock);
         mal_lock_note_released(&mal_slab_of(cpu)->lock);
         held_by_fork[cpu / 64] |= 1ull << (cpu % 64);

@@ -26,8 +26,7 @@ struct mal_cache_stats mal_cache_stats(uint32_t class) {
     uint64_t given = mal_shelf_given(class); /* before any header: shelf.c, rule 2 */
     uint64_t pops = 0;
     uint64_t cached = 0;
-    for (unsigned cpu = mal_cache_next_cpu(0); cpu < mal_slabs.cpus;
-         cpu = mal_cache_next_cpu(cpu + 1)) {
+    MAL_FOR_EACH_CACHE (cpu) {
         uint64_t header = mal_load_relaxed(&mal_slab_of(cpu)->header[class]);
         pops += header / MAL_SLAB_POP_UNIT;
         cached += mal_slab_objects_below(header, class);
@@ -51,16 +50,14 @@ uint64_t mal_slab_resident_bytes(const struct mal_slab *slab) {
 
 uint64_t mal_cache_slab_bytes(void) {
     uint64_t bytes = 0;
-    for (unsigned cpu = mal_cache_next_cpu(0); cpu < mal_slabs.cpus;
-         cpu = mal_cache_next_cpu(cpu + 1))
+    MAL_FOR_EACH_CACHE (cpu)
         bytes += MAL_SLAB_BYTES;
     return bytes;
 }
 
 uint64_t mal_cache_resident_bytes(void) {
     uint64_t bytes = 0;
-    for (unsigned cpu = mal_cache_next_cpu(0); cpu < mal_slabs.cpus;
-         cpu = mal_cache_next_cpu(cpu + 1))
+    MAL_FOR_EACH_CACHE (cpu)
         bytes += mal_slab_resident_bytes(mal_slab_of(cpu));
     return bytes;
 }

@@ -25,8 +25,7 @@
 #include "pageheap/scavenger.h"
 
 static void drain_every_cpu(void) {
-    for (unsigned cpu = mal_cache_next_cpu(0); cpu < mal_cache_cpus();
-         cpu = mal_cache_next_cpu(cpu + 1))
+    MAL_FOR_EACH_CACHE (cpu)
         if (mal_cache_mode() == MAL_PERCPU_LOCK || mal_thread_move_to(cpu) == 0)
             mal_cache_drain_cpu(cpu, MAL_DRAIN_ALL);
     if (mal_cache_mode() == MAL_PERCPU_RSEQ)

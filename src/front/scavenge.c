@@ -46,8 +46,7 @@ static uint64_t saved_ns;                      /* see mal_limit_saved_of */
 static uint32_t after_rounds;                  /* that are left since the limit was passed */
 
 static void visit_cpus(enum mal_drain drain) {
-    for (unsigned cpu = mal_cache_next_cpu(0); cpu < mal_cache_cpus();
-         cpu = mal_cache_next_cpu(cpu + 1)) {
+    MAL_FOR_EACH_CACHE (cpu) {
         if (mal_cache_mode() == MAL_PERCPU_LOCK || mal_thread_move_to(cpu) == 0)
             mal_cache_drain_cpu(cpu, drain);
     }

@@ -2,13 +2,12 @@
  *
  * A barrier in all threads of the process at once: membarrier where the kernel has it. Where it has
  * not, and where the program confined itself, nothing: callers repeat until they see what they
- * want. errno is kept. No state.
+ * want. No state.
  */
 #include "os/confined.h"
 #include "os/countdown.h"
 #include "os/kernel.h"
 
-#include <errno.h>
 #include <linux/membarrier.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -16,8 +15,6 @@
 void mal_barrier_all_threads(void) {
     if (mal_is_confined())
         return;
-    int saved_errno = errno;
     mal_syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
     mal_syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
-    errno = saved_errno;
 }

@@ -32,7 +32,7 @@ clock_function mallard_test_clock __attribute__((weak));
 static clock_function *vdso_clock; /* relaxed; NULL before the first call */
 
 static int ask_kernel(clockid_t id, struct timespec *ret_now) {
-    return (int)mal_kernel_call(SYS_clock_gettime, id, (long)ret_now, 0, 0, 0, 0);
+    return (int)mal_syscall(SYS_clock_gettime, id, ret_now);
 }
 
 static clock_function *find_clock(void) {

@@ -26,16 +26,13 @@ static void write_elsewhere(const char *text, size_t bytes) {
     int fd = mal_file_open("/proc/self/fd/2", O_WRONLY | O_APPEND | O_NOCTTY | O_CLOEXEC, 0);
     if (fd < 0)
         return;
-    ssize_t ignored = mal_syscall(SYS_write, fd, text, bytes);
-    (void)ignored;
+    mal_syscall(SYS_write, fd, text, bytes);
     mal_file_close(fd);
 }
 
 void mal_write_error(const char *text, size_t bytes) {
-    int saved_errno = errno;
-    if (mal_syscall(SYS_write, STDERR_FILENO, text, bytes) < 0 && errno == EBADF)
+    if (mal_syscall(SYS_write, STDERR_FILENO, text, bytes) == -EBADF)
         write_elsewhere(text, bytes);
-    errno = saved_errno;
 }
 
 const char *mal_error_text(int error) {

@@ -68,15 +68,11 @@ uint64_t mal_random_seed(void) {
 long mal_read_file(const char *path, char *ret_data, size_t bytes) {
     if (mal_is_confined())
         return -EPERM;
-    int saved_errno = errno;
     int fd = mal_file_open(path, O_RDONLY | O_CLOEXEC, 0);
-    long got = fd < 0 ? -errno : mal_syscall(SYS_read, fd, ret_data, bytes);
-    if (fd >= 0) {
-        if (got < 0)
-            got = -errno;
-        mal_file_close(fd);
-    }
-    errno = saved_errno;
+    if (fd < 0)
+        return fd;
+    long got = mal_syscall(SYS_read, fd, ret_data, bytes);
+    mal_file_close(fd);
     return got;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The futex system call, private and shared. errno is kept: a program's malloc must not change it.
+ * The futex system call, private and shared. errno stays as it was: a program's malloc must not
+ * change it.
  *
  * SYNCHRONIZATION. None of its own; the word is the caller's and is accessed atomically.
  */
@@ -8,7 +9,6 @@
 
 #include "os/kernel.h"
 
-#include <errno.h>
 #include <linux/futex.h>
 #include <stddef.h>
 #include <sys/syscall.h>
@@ -17,9 +17,7 @@
 
 static void futex(const uint32_t *word, int operation, uint32_t value,
                   const struct timespec *timeout) {
-    int saved_errno = errno;
     mal_syscall(SYS_futex, word, operation, value, timeout, NULL, 0);
-    errno = saved_errno;
 }
 
 static void wait_with(const uint32_t *word, int operation, uint32_t expected, uint64_t timeout_ns) {

@@ -10,23 +10,21 @@
 #include "os/guard.h"
 
 #include "base/atomic.h"
+#include "os/kernel.h"
 #include "os/vm.h"
 
-#include <errno.h>
 #include <stdint.h>
 #include <sys/mman.h>
 
 static uint32_t *guard; /* set once at init */
 
 static void make(void) {
-    int saved_errno = errno;
     size_t bytes = mal_vm_page_bytes();
     uint32_t *page = mal_vm_map(bytes);
-    if (page && madvise(page, bytes, MADV_WIPEONFORK) != 0) {
+    if (page && mal_syscall(SYS_madvise, page, bytes, MADV_WIPEONFORK) != 0) {
         mal_vm_unmap(page, bytes);
         page = NULL;
     }
-    errno = saved_errno;
     guard = page;
 }
 

@@ -5,18 +5,18 @@
  * Libraries that are preloaded beside us replace that one (wrappers of user ids and of sockets do),
  * and find out about it by dlsym when they are first called, which allocates. We call the kernel
  * with locks held, some of them in the middle of an allocation.
+ *
+ * errno is the program's: nothing here touches it. What fails returns the negative error.
  */
 #ifndef MAL_OS_KERNEL_H
 #define MAL_OS_KERNEL_H
 
 #include "base/attr.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-/* Returns what the kernel does: -errno for errors. */
 #if defined(__x86_64__)
 MAL_FAST long mal_kernel_call(long number, long a, long b, long c, long d, long e, long f) {
     register long r10 __asm__("r10") = d;
@@ -48,17 +48,8 @@ MAL_FAST long mal_kernel_call(long number, long a, long b, long c, long d, long 
 #error "Mallard knows x86-64 and aarch64"
 #endif
 
-/* As libc's: -1 and errno for errors. */
-MAL_FAST long mal_kernel_result(long result) {
-    if (result >= 0 || result < -4095)
-        return result;
-    errno = (int)-result;
-    return -1;
-}
-
 #define MAL_SYSCALL_OF(number, a, b, c, d, e, f, ...)                                              \
-    mal_kernel_result(                                                                             \
-        mal_kernel_call(number, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f)))
+    mal_kernel_call(number, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
 
 /* mal_syscall(SYS_…, up to six arguments). */
 #define mal_syscall(...) MAL_SYSCALL_OF(__VA_ARGS__, 0, 0, 0, 0, 0, 0, 0)
@@ -66,19 +57,19 @@ MAL_FAST long mal_kernel_result(long result) {
 /* The process, as the kernel numbers it, and its users: libc's functions are replaced by libraries
  * that show a program other ones. */
 MAL_FAST int mal_own_pid(void) {
-    return (int)mal_kernel_call(SYS_getpid, 0, 0, 0, 0, 0, 0);
+    return (int)mal_syscall(SYS_getpid);
 }
 MAL_FAST int mal_parent_pid(void) {
-    return (int)mal_kernel_call(SYS_getppid, 0, 0, 0, 0, 0, 0);
+    return (int)mal_syscall(SYS_getppid);
 }
 MAL_FAST unsigned mal_real_uid(void) {
-    return (unsigned)mal_kernel_call(SYS_getuid, 0, 0, 0, 0, 0, 0);
+    return (unsigned)mal_syscall(SYS_getuid);
 }
 MAL_FAST unsigned mal_effective_uid(void) {
-    return (unsigned)mal_kernel_call(SYS_geteuid, 0, 0, 0, 0, 0, 0);
+    return (unsigned)mal_syscall(SYS_geteuid);
 }
 
-/* Files, as libc's functions of these names do. */
+/* Files, as libc's functions of these names, but for errors. */
 MAL_FAST int mal_file_open(const char *path, int flags, unsigned mode) {
     return (int)mal_syscall(SYS_openat, AT_FDCWD, path, flags, mode);
 }

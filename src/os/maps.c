@@ -35,10 +35,6 @@ struct procmap_query {
 #define QUERY_REQUEST _IOWR('f', 17, struct procmap_query)
 #define QUERY_READABLE 0x01u
 
-static int open_plainly(const char *path) {
-    return (int)mal_syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
-}
-
 struct mapping {
     uintptr_t low, high;
     bool readable;
@@ -47,8 +43,9 @@ struct mapping {
 /* 1 found, 0 there is none, -1 the kernel cannot say. */
 static int ask_kernel(int fd, uintptr_t address, struct mapping *ret_mapping) {
     struct procmap_query query = {.size = sizeof query, .query_address = address};
-    if (ioctl(fd, QUERY_REQUEST, &query) != 0)
-        return errno == ENOENT ? 0 : -1;
+    long error = mal_syscall(SYS_ioctl, fd, QUERY_REQUEST, &query);
+    if (error != 0)
+        return error == -ENOENT ? 0 : -1;
     *ret_mapping = (struct mapping){(uintptr_t)query.vma_start, (uintptr_t)query.vma_end,
                                     query.vma_flags & QUERY_READABLE};
     return 1;
@@ -113,15 +110,13 @@ static bool look_up(int fd, uintptr_t address, struct mapping *ret_mapping) {
 }
 
 bool mal_mapping_of(uintptr_t address, uintptr_t *ret_low, uintptr_t *ret_high) {
-    int saved_errno = errno;
     struct mapping mapping = {0};
-    int fd = mal_is_confined() ? -1 : open_plainly("/proc/self/maps");
+    int fd = mal_is_confined() ? -EPERM : mal_file_open("/proc/self/maps", O_RDONLY | O_CLOEXEC, 0);
     bool found = fd >= 0 && look_up(fd, address, &mapping) && mapping.readable;
     if (fd >= 0)
-        mal_syscall(SYS_close, fd);
+        mal_file_close(fd);
     *ret_low = mapping.low;
     *ret_high = mapping.high;
-    errno = saved_errno;
     return found;
 }
 
@@ -138,10 +133,9 @@ static bool is_populated(const uint64_t *entries, long got, size_t i) {
 void mal_mapping_each_populated(uintptr_t low, uintptr_t high,
                                 void (*visit)(uintptr_t low, uintptr_t high, void *context),
                                 void *context) {
-    int saved_errno = errno;
     uint64_t entries[ENTRIES];
     size_t page_bytes = mal_vm_page_bytes();
-    int fd = open_plainly("/proc/self/pagemap");
+    int fd = mal_file_open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC, 0);
     for (uintptr_t at = low & ~(page_bytes - 1); at < high; at += ENTRIES * page_bytes) {
         long got = fd < 0 ? 0
                           : mal_syscall(SYS_pread64, fd, entries, sizeof entries,
@@ -153,6 +147,5 @@ void mal_mapping_each_populated(uintptr_t low, uintptr_t high,
         }
     }
     if (fd >= 0)
-        mal_syscall(SYS_close, fd);
-    errno = saved_errno;
+        mal_file_close(fd);
 }

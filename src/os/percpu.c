@@ -49,9 +49,7 @@ unsigned mal_percpu_possible_cpus(void) {
     if (simulated_cpus)
         return simulated_cpus;
     static unsigned long mask[CPU_MASK_BYTES / sizeof(unsigned long)];
-    int saved_errno = errno;
     long bytes = mal_syscall(SYS_sched_getaffinity, 0, sizeof mask, mask);
-    errno = saved_errno;
     return bytes > 0 ? (unsigned)bytes * 8 : CPU_MASK_BYTES * 8;
 }
 

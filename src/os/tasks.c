@@ -25,20 +25,9 @@
 #define FOLDER "/proc/self/task"
 
 unsigned mal_tasks_count(void) {
-    int saved_errno = errno;
     struct stat facts;
     bool known = mal_file_stat(FOLDER, &facts, 0) == 0 && facts.st_nlink > 2;
-    errno = saved_errno;
     return known ? (unsigned)facts.st_nlink - 2 : 0;
-}
-
-static int open_plainly(const char *path, int flags) {
-    long fd = mal_syscall(SYS_openat, AT_FDCWD, path, flags | O_RDONLY | O_CLOEXEC);
-    return fd < 0 ? -errno : (int)fd;
-}
-
-static void close_plainly(int fd) {
-    mal_syscall(SYS_close, fd);
 }
 
 /* 0 for "." and "..". */
@@ -62,16 +51,13 @@ static void visit_entries(const char *buffer, long bytes, void (*visit)(pid_t ti
 
 int mal_tasks_each(char *buffer, size_t bytes, void (*visit)(pid_t tid, void *context),
                    void *context) {
-    int saved_errno = errno;
-    int fd = open_plainly(FOLDER, O_DIRECTORY);
-    long got = fd;
-    while (fd >= 0 && (got = mal_syscall(SYS_getdents64, fd, buffer, bytes)) > 0)
+    int fd = mal_file_open(FOLDER, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    long got;
+    if (fd < 0)
+        return fd;
+    while ((got = mal_syscall(SYS_getdents64, fd, buffer, bytes)) > 0)
         visit_entries(buffer, got, visit, context);
-    if (fd >= 0) {
-        got = got < 0 ? -errno : 0;
-        close_plainly(fd);
-    }
-    errno = saved_errno;
+    mal_file_close(fd);
     return (int)got;
 }
 
@@ -81,15 +67,13 @@ int mal_tasks_each(char *buffer, size_t bytes, void (*visit)(pid_t tid, void *co
 static long read_text(pid_t tid, const char *file, char text[STATUS_BYTES]) {
     char path[64];
     mal_format(path, sizeof path, FOLDER "/%d/%s", tid, file);
-    int fd = open_plainly(path, 0);
+    int fd = mal_file_open(path, O_RDONLY | O_CLOEXEC, 0);
     if (fd < 0)
         return fd;
     long got = mal_syscall(SYS_read, fd, text, STATUS_BYTES - 1);
-    if (got < 0)
-        got = -errno;
-    else
+    if (got >= 0)
         text[got] = '\0';
-    close_plainly(fd);
+    mal_file_close(fd);
     return got;
 }
 
@@ -114,10 +98,8 @@ static uint64_t parse_mask(const char *text) {
 
 struct mal_task mal_task_look(pid_t tid) {
     char text[STATUS_BYTES];
-    int saved_errno = errno;
     struct mal_task task = {.state = MAL_TASK_UNKNOWN};
     long got = read_text(tid, "status", text);
-    errno = saved_errno;
     if (got == -ENOENT || got == -ESRCH)
         task.state = MAL_TASK_GONE;
     if (got <= 0)
@@ -148,15 +130,10 @@ static unsigned parse_flags(const char *text) {
 
 bool mal_task_is_kernels(pid_t tid) {
     char text[STATUS_BYTES];
-    int saved_errno = errno;
     long got = read_text(tid, "stat", text);
-    errno = saved_errno;
     return got > 0 && parse_flags(text) & KERNELS_FLAGS;
 }
 
 int mal_task_signal(pid_t tid, int signal_number) {
-    int saved_errno = errno;
-    int error = mal_syscall(SYS_tgkill, mal_own_pid(), tid, signal_number) == 0 ? 0 : -errno;
-    errno = saved_errno;
-    return error;
+    return (int)mal_syscall(SYS_tgkill, mal_own_pid(), tid, signal_number);
 }

@@ -134,7 +134,7 @@ int mal_thread_move_to(unsigned cpu) {
     if (cpu >= MAL_PERCPU_CPUS_MAX)
         return -EINVAL;
     one[cpu / 64] = 1ull << cpu % 64;
-    return mal_syscall(SYS_sched_setaffinity, 0, sizeof one, one) == 0 ? 0 : -errno;
+    return (int)mal_syscall(SYS_sched_setaffinity, 0, sizeof one, one);
 }
 
 void mal_thread_remember_cpus(void) {

@@ -15,7 +15,8 @@
  * it: cheaper to take into use again, but the resident set falls only when the machine is short.
  *
  * Fault injection counts requests for memory; where it is off it is one relaxed load on a path that
- * ends in a system call. errno is never changed.
+ * ends in a system call. errno is never changed. Mappings are made by libc's functions, which tools
+ * that keep books of a process's mappings watch.
  *
  * SYNCHRONIZATION: no lock; counters, settings and what the kernel turned out not to know are
  * relaxed atomics.
@@ -26,6 +27,7 @@
 #include "base/bits.h"
 #include "os/confined.h"
 #include "os/env.h"
+#include "os/kernel.h"
 
 #include <errno.h>
 #include <string.h>
@@ -78,14 +80,25 @@ static int fault_due(void) {
     return 1;
 }
 
-static void *map(void *hint, size_t bytes, int protection) {
+static void *map_with(void *where, size_t bytes, int protection, int flags) {
     int saved_errno = errno;
-    void *address = MAP_FAILED;
-    mal_add_relaxed(&mal_vm_map_calls, 1);
-    if (!fault_due())
-        address = mmap(hint, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    flags |= MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    void *address = mmap(where, bytes, protection, flags, -1, 0);
     errno = saved_errno;
     return address == MAP_FAILED ? NULL : address;
+}
+
+static int protect(void *address, size_t bytes, int protection) {
+    return (int)mal_syscall(SYS_mprotect, address, bytes, protection);
+}
+
+static int advise(void *address, size_t bytes, int advice) {
+    return (int)mal_syscall(SYS_madvise, address, bytes, advice);
+}
+
+static void *map(void *hint, size_t bytes, int protection) {
+    mal_add_relaxed(&mal_vm_map_calls, 1);
+    return fault_due() ? NULL : map_with(hint, bytes, protection, 0);
 }
 
 void *mal_vm_map(size_t bytes) {
@@ -107,12 +120,7 @@ void *mal_vm_reserve(size_t bytes) {
 }
 
 int mal_vm_commit(void *address, size_t bytes) {
-    int saved_errno = errno;
-    int error = fault_due() ? ENOMEM : 0;
-    if (!error && mprotect(address, bytes, PROT_READ | PROT_WRITE) != 0)
-        error = errno;
-    errno = saved_errno;
-    return -error;
+    return fault_due() ? -ENOMEM : protect(address, bytes, PROT_READ | PROT_WRITE);
 }
 
 void mal_vm_unmap(void *address, size_t bytes) {
@@ -132,7 +140,7 @@ bool mal_vm_released_is_zero(void) {
 /* Said to be dirty before any page can be. */
 static bool offer_for_when_short(void *address, size_t bytes) {
     mal_store_relaxed(&released_is_dirty, 1u);
-    if (madvise(address, bytes, MADV_FREE) == 0)
+    if (advise(address, bytes, MADV_FREE) == 0)
         return true;
     mal_vm_set_release(MAL_VM_RELEASE_AT_ONCE);
     return false;
@@ -142,60 +150,45 @@ static bool offer_for_when_short(void *address, size_t bytes) {
 int mal_vm_release(void *address, size_t bytes) {
     if ((((uintptr_t)address | bytes) & (mal_vm_page_bytes() - 1)) != 0)
         return -EINVAL;
-    int saved_errno = errno;
-    int error = 0;
     mal_add_relaxed(&mal_vm_release_calls, 1);
     bool when_short = mal_load_relaxed(&release_kind) == MAL_VM_RELEASE_WHEN_SHORT;
-    if (!(when_short && offer_for_when_short(address, bytes)))
-        error = madvise(address, bytes, MADV_DONTNEED) == 0 ? 0 : -errno;
-    errno = saved_errno;
-    return error;
+    if (when_short && offer_for_when_short(address, bytes))
+        return 0;
+    return advise(address, bytes, MADV_DONTNEED);
 }
 
 int mal_vm_forbid(void *address, size_t bytes) {
-    int saved_errno = errno;
     int error = mal_vm_release(address, bytes);
-    if (error == 0 && mprotect(address, bytes, PROT_NONE) != 0)
-        error = -errno;
-    errno = saved_errno;
-    return error;
+    return error != 0 ? error : protect(address, bytes, PROT_NONE);
 }
 
 static int map_over(void *address, size_t bytes) {
-    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
-    return mmap(address, bytes, PROT_READ | PROT_WRITE, flags, -1, 0) == MAP_FAILED ? -errno : 0;
+    return map_with(address, bytes, PROT_READ | PROT_WRITE, MAP_FIXED) ? 0 : -ENOMEM;
 }
 
 int mal_vm_renew(void *address, size_t bytes) {
-    int saved_errno = errno;
-    int error = fault_due() ? -ENOMEM : map_over(address, bytes);
-    errno = saved_errno;
-    return error;
+    return fault_due() ? -ENOMEM : map_over(address, bytes);
 }
 
 static bool new_memory_is_locked(void) {
     size_t bytes = mal_vm_page_bytes();
-    void *page = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (page == MAP_FAILED)
+    void *page = map_with(NULL, bytes, PROT_READ | PROT_WRITE, 0);
+    if (!page)
         return true;
-    bool locked = madvise(page, bytes, MADV_DONTNEED) != 0;
-    munmap(page, bytes);
+    bool locked = advise(page, bytes, MADV_DONTNEED) != 0;
+    mal_vm_unmap(page, bytes);
     return locked;
 }
 
 /* What mlock holds is in mappings of its own: others in their place hold nothing. */
 int mal_vm_release_locked(void *address, size_t bytes) {
-    int saved_errno = errno;
-    int error = new_memory_is_locked() ? -EPERM : mal_vm_renew(address, bytes);
-    errno = saved_errno;
-    return error;
+    return new_memory_is_locked() ? -EPERM : mal_vm_renew(address, bytes);
 }
 
 /* The kernel refuses a hint about a page that is locked. The hint is older than moving, so where it
  * is not known nothing could be moved either. */
 static bool may_be_locked(void *page) {
-    return madvise(page, mal_vm_page_bytes(), MADV_COLD) != 0;
+    return advise(page, mal_vm_page_bytes(), MADV_COLD) != 0;
 }
 
 /* What lies before the first gap, if there is one. The advice is what holds for any memory. */
@@ -203,7 +196,7 @@ static size_t mapped_bytes(char *start, size_t bytes) {
     size_t low = 0, high = bytes / mal_vm_page_bytes();
     while (low < high) {
         size_t middle = high - (high - low) / 2;
-        if (madvise(start, middle * mal_vm_page_bytes(), MADV_NORMAL) == 0)
+        if (advise(start, middle * mal_vm_page_bytes(), MADV_NORMAL) == 0)
             low = middle;
         else
             high = middle - 1;
@@ -230,11 +223,12 @@ static void take_back(char *from, const char *to, size_t bytes) {
  * no address space left to fill it with. */
 static int move_all_or_nothing(void *from, void *to, size_t bytes) {
     int flags = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
-    if (madvise(to, bytes, MADV_DONTNEED) != 0)
+    if (advise(to, bytes, MADV_DONTNEED) != 0)
         return -EPERM;
-    if (mremap(from, bytes, bytes, flags, to) != MAP_FAILED)
+    long moved = mal_syscall(SYS_mremap, from, bytes, bytes, flags, to);
+    if (moved == (long)to)
         return 0;
-    int error = -errno;
+    int error = (int)moved;
     if (error == -EINVAL)
         mal_store_relaxed(&cannot_move, 1u);
     take_back(from, to, mapped_bytes(to, bytes));
@@ -250,19 +244,13 @@ int mal_vm_move(void *from, void *to, size_t bytes) {
         return -ENOSYS;
     if (fault_due())
         return -ENOMEM;
-    int saved_errno = errno;
     char *last_page = (char *)from + bytes - mal_vm_page_bytes();
     bool locked = may_be_locked(from) || may_be_locked(last_page);
-    int error = locked ? -EPERM : move_all_or_nothing(from, to, bytes);
-    errno = saved_errno;
-    return error;
+    return locked ? -EPERM : move_all_or_nothing(from, to, bytes);
 }
 
 int mal_vm_collapse(void *address, size_t bytes) {
-    int saved_errno = errno;
-    int error = madvise(address, bytes, MADV_COLLAPSE) == 0 ? 0 : -errno;
-    errno = saved_errno;
-    return error;
+    return advise(address, bytes, MADV_COLLAPSE);
 }
 
 /* The kernel itself would collapse where the machine's owner says "never". */
@@ -277,18 +265,13 @@ bool mal_vm_may_collapse(void) {
 
 static uint64_t machine_memory_bytes(void) {
     struct sysinfo info;
-    int saved_errno = errno;
-    uint64_t bytes = sysinfo(&info) == 0 ? (uint64_t)info.totalram * info.mem_unit : 0;
-    errno = saved_errno;
-    return bytes;
+    return mal_syscall(SYS_sysinfo, &info) == 0 ? (uint64_t)info.totalram * info.mem_unit : 0;
 }
 
 uint64_t mal_vm_address_limit_bytes(void) {
     struct rlimit limit;
-    int saved_errno = errno;
-    int failed = getrlimit(RLIMIT_AS, &limit);
-    errno = saved_errno;
-    return failed || limit.rlim_cur == RLIM_INFINITY ? WINDOW_MAX_BYTES : limit.rlim_cur;
+    bool known = mal_syscall(SYS_prlimit64, 0, RLIMIT_AS, NULL, &limit) == 0;
+    return !known || limit.rlim_cur == RLIM_INFINITY ? WINDOW_MAX_BYTES : limit.rlim_cur;
 }
 
 size_t mal_vm_window_bytes(void) {

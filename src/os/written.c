@@ -70,43 +70,28 @@ _Static_assert(sizeof(struct scan) == 96, "given by the kernel");
 _Static_assert(sizeof(struct mal_written_region) == 24, "given by the kernel");
 
 static int ask(int fd, unsigned long request, void *argument) {
-    int saved_errno = errno;
-    int result = ioctl(fd, request, argument);
-    int error = errno;
-    errno = saved_errno;
-    return result < 0 ? -error : result;
+    return (int)mal_syscall(SYS_ioctl, fd, request, argument);
 }
 
 /* A descriptor or a negative errno. */
 static int open_protector(void) {
-    int saved_errno = errno;
-    long fd = mal_syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
-    int error = errno;
-    errno = saved_errno;
+    int fd = (int)mal_syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
     if (fd < 0)
-        return -error;
+        return fd;
     struct uffdio_api api = {.api = UFFD_API, .features = FEATURES};
-    int result = ask((int)fd, UFFDIO_API, &api);
+    int result = ask(fd, UFFDIO_API, &api);
     if (result < 0) {
-        mal_file_close((int)fd);
+        mal_file_close(fd);
         return result;
     }
-    return (int)fd;
-}
-
-static int open_marks(void) {
-    int saved_errno = errno;
-    int fd = mal_file_open("/proc/thread-self/pagemap", O_RDONLY | O_CLOEXEC, 0);
-    int error = errno;
-    errno = saved_errno;
-    return fd < 0 ? -error : fd;
+    return fd;
 }
 
 int mal_written_open(struct mal_written *ret_written) {
     struct mal_written opened = {open_protector(), -1};
     if (opened.protector < 0)
         return opened.protector;
-    opened.marks = open_marks();
+    opened.marks = mal_file_open("/proc/thread-self/pagemap", O_RDONLY | O_CLOEXEC, 0);
     if (opened.marks < 0) {
         mal_file_close(opened.protector);
         return opened.marks;
@@ -163,25 +148,15 @@ int mal_written_scan(const struct mal_written *written, uintptr_t low, uintptr_t
 }
 
 int mal_written_by_kernel(void *address) {
-    int saved_errno = errno;
-    long result = mal_syscall(SYS_uname, address);
-    int error = errno;
-    errno = saved_errno;
-    return result < 0 ? -error : 0;
+    return (int)mal_syscall(SYS_uname, address);
 }
 
 void mal_written_ask_huge(void *address, size_t bytes) {
-    int saved_errno = errno;
-    madvise(address, bytes, MADV_HUGEPAGE);
-    errno = saved_errno;
+    mal_syscall(SYS_madvise, address, bytes, MADV_HUGEPAGE);
 }
 
 static int close_range_unshared(unsigned first, unsigned last) {
-    int saved_errno = errno;
-    long result = mal_syscall(SYS_close_range, first, last, CLOSE_RANGE_UNSHARE);
-    int error = errno;
-    errno = saved_errno;
-    return result < 0 ? -error : 0;
+    return (int)mal_syscall(SYS_close_range, first, last, CLOSE_RANGE_UNSHARE);
 }
 
 /* What a sanitizer finds it says on standard error, by whichever thread has found it. */

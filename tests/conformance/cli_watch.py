@@ -298,7 +298,8 @@ def check_diff(scene):
     grown = change_of(done)
     checks.check("20 MB more, within the samples' error", grown and 17e6 < grown < 30e6, done.stdout)
     done = scene.expect("a file and the process now", ["diff", before, str(program.pid)], 0)
-    checks.equal("the process is what the file says", change_of(done), grown)
+    now = change_of(done)  # its interpreter lives on: a sample or two may have come or gone
+    checks.check("the process is what the file says", now and abs(now - grown) < 1e6, f"{now} where {grown} was expected")
     done = scene.expect("the other way", ["diff", after, before], 0)
     checks.equal("turns the sign", change_of(done), -grown)
     scene.expect("nothing changed", ["diff", after, after], 0, out="0 B\nno function changed\n$")
