@@ -14,6 +14,8 @@
  */
 #include "box/reader.h"
 
+#include "base/now.h"
+
 #include "box/reader_private.h"
 
 #include <errno.h>
@@ -97,7 +99,7 @@ static int store_at(int fd, size_t offset, const void *data, size_t bytes) {
 
 int mal_box_set_wait_status(const char *path, int wait_status) {
     struct mal_box_reader *reader;
-    uint64_t now_ns = mal_reader_clock_ns(CLOCK_REALTIME);
+    uint64_t now_ns = mal_now_ns(CLOCK_REALTIME);
     const uint32_t reaped = 1;
     int error = mal_reader_open(path, &reader);
     if (error)

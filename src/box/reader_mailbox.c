@@ -12,6 +12,8 @@
  */
 #include "box/reader.h"
 
+#include "base/now.h"
+
 #include "box/reader_private.h"
 
 #include <errno.h>
@@ -71,7 +73,7 @@ static int post_store_order(const struct post *post, uint32_t command, int64_t a
 }
 
 static int post_expired(const struct post *post) {
-    return mal_reader_clock_ns(CLOCK_MONOTONIC) >= post->deadline_ns ? -ETIMEDOUT : 0;
+    return mal_now_ns(CLOCK_MONOTONIC) >= post->deadline_ns ? -ETIMEDOUT : 0;
 }
 
 static int post_lock_file(const struct post *post, short type) {
@@ -240,8 +242,7 @@ int mal_reader_command(struct mal_box_reader *reader, enum mal_box_command comma
         return -ESRCH;
     struct post post = {.reader = reader,
                         .offset = reader->header.section[MAL_BOX_MAILBOX].offset,
-                        .deadline_ns =
-                            mal_reader_clock_ns(CLOCK_MONOTONIC) + timeout_ms * 1000000ull,
+                        .deadline_ns = mal_now_ns(CLOCK_MONOTONIC) + timeout_ms * 1000000ull,
                         .me = (uint32_t)getpid()};
     if (reader->fd >= 0)
         return post_run_file(&post, command, argument, ret_result);

@@ -52,7 +52,6 @@ int mal_reader_header(const struct mal_box_reader *reader, struct mal_box_header
 int mal_reader_wait_for_writer(uint64_t deadline_ns);
 uint64_t mal_reader_patience_ns(void); /* the deadline for one that begins now */
 
-uint64_t mal_reader_clock_ns(clockid_t id);
 void mal_reader_nap_ns(long ns);
 
 #endif

@@ -11,6 +11,8 @@
  */
 #include "box/reader.h"
 
+#include "base/now.h"
+
 #include "box/reader_private.h"
 
 #include <errno.h>
@@ -176,7 +178,7 @@ int mal_reader_snapshot(struct mal_box_reader *reader, struct mal_snapshot **ret
     struct mal_box_header header;
     struct sections sections = {0};
     struct mal_snapshot *snapshot = NULL;
-    uint64_t taken_unix_ns = mal_reader_clock_ns(CLOCK_REALTIME);
+    uint64_t taken_unix_ns = mal_now_ns(CLOCK_REALTIME);
     int error = mal_reader_header(reader, &header);
     if (error)
         return error;

@@ -13,6 +13,8 @@
  */
 #include "box/reader.h"
 
+#include "base/now.h"
+
 #include "box/reader_private.h"
 
 #include <errno.h>
@@ -22,23 +24,17 @@
 #define WRITER_PATIENCE_NS 100000000u
 #define WRITER_RETRY_NS 100000u
 
-uint64_t mal_reader_clock_ns(clockid_t id) {
-    struct timespec now;
-    clock_gettime(id, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 void mal_reader_nap_ns(long ns) {
     struct timespec nap = {.tv_nsec = ns};
     nanosleep(&nap, NULL);
 }
 
 uint64_t mal_reader_patience_ns(void) {
-    return mal_reader_clock_ns(CLOCK_MONOTONIC) + WRITER_PATIENCE_NS;
+    return mal_now_ns(CLOCK_MONOTONIC) + WRITER_PATIENCE_NS;
 }
 
 int mal_reader_wait_for_writer(uint64_t deadline_ns) {
-    if (mal_reader_clock_ns(CLOCK_MONOTONIC) >= deadline_ns)
+    if (mal_now_ns(CLOCK_MONOTONIC) >= deadline_ns)
         return -EAGAIN;
     mal_reader_nap_ns(WRITER_RETRY_NS);
     return 0;

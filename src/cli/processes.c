@@ -259,16 +259,13 @@ int cli_find_box(const struct cli_keeps *keeps, const char *text, struct cli_pro
     return error;
 }
 
-int cli_open(const char *keep, const char *text, struct mal_box_reader **ret_reader) {
+int cli_open(const char *keep, const char *text, struct cli_process *ret_process) {
     struct cli_keeps keeps;
-    struct cli_process process;
     int error = cli_keeps_open(keep, &keeps);
     if (error < 0)
         return error;
-    error = cli_find_box(&keeps, text, &process);
+    error = cli_find_box(&keeps, text, ret_process);
     cli_keeps_close(&keeps);
-    if (error == 0)
-        *ret_reader = process.reader;
     return error;
 }
 

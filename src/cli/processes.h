@@ -49,9 +49,9 @@ int cli_find(const struct cli_keeps *keeps, const char *text, struct cli_process
 int cli_find_box(const struct cli_keeps *keeps, const char *text, struct cli_process *ret_process);
 void cli_process_close(struct cli_process *process);
 
-/* The box of a process that `text` names, for commands that need nothing else; `keep` is what the
- * user named, or NULL. Complains. The reader is the caller's. */
-int cli_open(const char *keep, const char *text, struct mal_box_reader **ret_reader);
+/* The same, for commands that need nothing else of what is kept; `keep` is what the user named, or
+ * NULL. */
+int cli_open(const char *keep, const char *text, struct cli_process *ret_process);
 
 /* The whole id, nothing behind it. -EINVAL. */
 int cli_parse_key(const char *text, struct http_key *ret_key);

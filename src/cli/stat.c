@@ -74,13 +74,8 @@ static int answer(const struct cli_process *process, const char *text, unsigned 
 }
 
 static int find_and_answer(const char *keep, const char *text, unsigned flags) {
-    struct cli_keeps keeps;
     struct cli_process process;
-    int error = cli_keeps_open(keep, &keeps);
-    if (error < 0)
-        return error;
-    error = cli_find_box(&keeps, text, &process);
-    cli_keeps_close(&keeps);
+    int error = cli_open(keep, text, &process);
     if (error < 0)
         return error;
     error = answer(&process, text, flags);

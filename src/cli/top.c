@@ -209,13 +209,13 @@ static int parse_sort(const struct cli_command *command, struct top *top) {
 }
 
 static int open_first(struct top *top) {
-    struct mal_box_reader *reader;
+    struct cli_process process;
     int error = cli_keeps_open(top->keep, &top->keeps);
     open_page(top, false);
     if (error < 0 || top->process == NULL)
         return error;
-    error = cli_open(top->keep, top->process, &reader);
-    return error < 0 ? error : open_sites(top, reader);
+    error = cli_find_box(&top->keeps, top->process, &process);
+    return error < 0 ? error : open_sites(top, process.reader);
 }
 
 static int run_pages(struct top *top) {

@@ -8,6 +8,9 @@
  * SYNCHRONIZATION  One thread.
  */
 #include "cli/cli.h"
+
+#include "base/now.h"
+
 #include "cli/clip.h"
 #include "cli/processes.h"
 #include "cli/top.h"
@@ -113,12 +116,9 @@ static void write_title(const struct collecting *collecting, struct top_page *pa
 }
 
 void top_processes_collect(struct top_page *page, double window_s) {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
     struct collecting collecting = {.table = &page->table,
                                     .rows = calloc(MAL_BOX_HISTORY_ROWS, sizeof *collecting.rows),
-                                    .now_unix_ns =
-                                        (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec,
+                                    .now_unix_ns = mal_now_ns(CLOCK_REALTIME),
                                     .window_s = window_s};
     cli_table_clear(&page->table);
     if (collecting.rows != NULL)

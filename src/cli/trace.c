@@ -55,17 +55,17 @@ static int run_trace(const struct cli_command *command, int count, char **argume
     const struct cli_option known[] = {{"--keep", NULL, &keep, 0},
                                        {"--follow", "-f", NULL, FOLLOW}};
     struct cli_options options = {known, MAL_COUNT_OF(known), 0};
-    struct mal_box_reader *reader;
+    struct cli_process process;
     const char *pid;
     int parsed = cli_parse_one(command, &options, count, arguments, &pid);
     if (parsed < 0)
         return cli_parse_status(parsed);
     if (pid == NULL)
         return cli_usage(command, "trace needs a process id");
-    if (cli_open(keep, pid, &reader) < 0)
+    if (cli_open(keep, pid, &process) < 0)
         return CLI_FAILED;
-    long result = print_all(reader, pid, options.flags);
-    mal_reader_close(reader);
+    long result = print_all(process.reader, pid, options.flags);
+    cli_process_close(&process);
     return result < 0 ? CLI_FAILED : CLI_OK;
 }
 

@@ -22,6 +22,8 @@
  */
 #include "daemon/discover.h"
 
+#include "base/now.h"
+
 #include "daemon/labels.h"
 
 #include <errno.h>
@@ -140,9 +142,7 @@ static int is_mapped(const struct mal_box_reader *reader) {
 }
 
 static bool published_of_late(uint64_t published_ns) {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    uint64_t now_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    uint64_t now_ns = mal_now_ns(CLOCK_REALTIME);
     return published_ns != PROCESS_NEVER && published_ns + FRESH_NS > now_ns &&
            published_ns < now_ns + FRESH_NS;
 }

@@ -17,6 +17,8 @@
  */
 #include "daemon/follow.h"
 
+#include "base/now.h"
+
 #include "daemon/say.h"
 
 #include <errno.h>
@@ -32,9 +34,7 @@
 #define FIRST_KEEP_SPREAD_NS 1000000000ull
 
 uint64_t follow_now_ns(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    return mal_now_ns(CLOCK_MONOTONIC);
 }
 
 /* ---- the list ---- */
@@ -265,15 +265,13 @@ void follower_vanished(void *context, struct folder *folder, const char *name) {
 }
 
 void follower_exit(struct follower *follower, int pidfd) {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
+    uint64_t now_unix_ns = mal_now_ns(CLOCK_REALTIME);
     for (size_t i = 0; i < follower->count; i++) {
         struct process *process = follower->items[i];
         if (process->loop.pidfd != pidfd || process->state != PROCESS_LIVING)
             continue;
         if (has_ended(pidfd))
-            follow_ended(follower, process,
-                         (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec);
+            follow_ended(follower, process, now_unix_ns);
         return;
     }
 }

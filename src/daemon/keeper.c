@@ -26,12 +26,6 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-uint64_t keeper_clock_ns(clockid_t id) {
-    struct timespec now;
-    clock_gettime(id, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 /* ---- the queues ---- */
 
 static void queue_put(struct queue *queue, struct job *job) {

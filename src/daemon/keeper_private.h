@@ -48,8 +48,6 @@ struct keeper {
     _Atomic uint64_t trimmed_ns;
 };
 
-uint64_t keeper_clock_ns(clockid_t id);
-
 /* keeper_room.c: what the store weighs */
 void keeper_weigh(struct keeper *keeper, uint64_t bytes); /* a file of that length was written */
 /* Before as many bytes are written. */

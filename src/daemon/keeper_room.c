@@ -9,6 +9,8 @@
  */
 #include "daemon/keeper_private.h"
 
+#include "base/now.h"
+
 #include <unistd.h>
 
 #define TRIM_EVERY_NS (600ull * 1000000000u)
@@ -43,13 +45,13 @@ void keeper_trim(struct keeper *keeper, uint64_t room_bytes) {
     uint64_t limit = keeper->options.keep_bytes;
     uint64_t keep_for_ns = keeper->options.keep_for_ns;
     pthread_mutex_unlock(&keeper->lock);
-    uint64_t now = keeper_clock_ns(CLOCK_REALTIME);
+    uint64_t now = mal_now_ns(CLOCK_REALTIME);
     uint64_t taken = limit / 16 + room_bytes;
     keep_store_trim(keeper->options.store, limit > taken ? limit - taken : 0,
                     now > keep_for_ns ? now - keep_for_ns : 0, &trimmed);
     daemon_count(&keeper->options.counters->profiles_trimmed, trimmed.profiles);
     daemon_count(&keeper->options.counters->processes_trimmed, trimmed.folders);
-    atomic_store(&keeper->trimmed_ns, keeper_clock_ns(CLOCK_MONOTONIC));
+    atomic_store(&keeper->trimmed_ns, mal_now_ns(CLOCK_MONOTONIC));
     atomic_store(&keeper->weight, keep_store_bytes(keeper->options.store));
     if (trimmed.folders > 0)
         forget_trimmed(keeper);
@@ -58,7 +60,7 @@ void keeper_trim(struct keeper *keeper, uint64_t room_bytes) {
 void keeper_make_room(struct keeper *keeper, uint64_t bytes) {
     pthread_mutex_lock(&keeper->room_lock);
     if (atomic_load(&keeper->weight) + KEEPER_THREADS * bytes > keeper_limit(keeper) ||
-        keeper_clock_ns(CLOCK_MONOTONIC) > atomic_load(&keeper->trimmed_ns) + TRIM_EVERY_NS)
+        mal_now_ns(CLOCK_MONOTONIC) > atomic_load(&keeper->trimmed_ns) + TRIM_EVERY_NS)
         keeper_trim(keeper, KEEPER_THREADS * bytes);
     pthread_mutex_unlock(&keeper->room_lock);
 }

@@ -16,6 +16,9 @@
  * SYNCHRONIZATION  See keeper.c: one thread for one process.
  */
 #include "daemon/keeper_private.h"
+
+#include "base/now.h"
+
 #include "daemon/say.h"
 
 #include <errno.h>
@@ -65,7 +68,7 @@ static int write_profile(struct keeper *keeper, struct process *process) {
     error = view_heap_proto(snapshot, keeper->options.symbols, VIEW_HEAP, &profile);
     mal_snapshot_free(snapshot);
     if (error == 0)
-        error = keep_entry_add_profile(process->keep.entry, keeper_clock_ns(CLOCK_REALTIME),
+        error = keep_entry_add_profile(process->keep.entry, mal_now_ns(CLOCK_REALTIME),
                                        profile.data, profile.bytes);
     if (error == 0) {
         keeper_weigh(keeper, profile.bytes);

@@ -18,6 +18,8 @@
  */
 #include "daemon/kernel_log.h"
 
+#include "base/now.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -96,16 +98,10 @@ void kernel_log_note(struct kernel_log *log, const char *record, uint64_t sleep_
         (struct kernel_log_victim){pid, awake_us * 1000 + sleep_ns};
 }
 
-static uint64_t clock_ns(clockid_t clock) {
-    struct timespec now;
-    clock_gettime(clock, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 static void read_all(struct kernel_log *log) {
     char record[RECORD_BYTES + 1];
-    uint64_t awake_ns = clock_ns(CLOCK_MONOTONIC);
-    uint64_t boot_ns = clock_ns(CLOCK_BOOTTIME);
+    uint64_t awake_ns = mal_now_ns(CLOCK_MONOTONIC);
+    uint64_t boot_ns = mal_now_ns(CLOCK_BOOTTIME);
     uint64_t sleep_ns = boot_ns > awake_ns ? boot_ns - awake_ns : 0;
     for (;;) {
         ssize_t bytes = read(log->fd, record, RECORD_BYTES);

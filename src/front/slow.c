@@ -179,8 +179,10 @@ static bool free_by_span(void *pointer) {
     if (facts.kind != MAL_POINTER_SAMPLED && facts.kind != MAL_POINTER_LARGE)
         return false;
     mal_init_check_fork();
-    facts.kind == MAL_POINTER_LARGE ? mal_large_free(facts.span)
-                                    : free_sampled(pointer, facts.class);
+    if (facts.kind == MAL_POINTER_LARGE)
+        mal_large_free(facts.span);
+    else
+        free_sampled(pointer, facts.class);
     return true;
 }
 

@@ -10,6 +10,9 @@
  * SYNCHRONIZATION  Runs on workers; everything is the request's own.
  */
 #include "http/api.h"
+
+#include "base/now.h"
+
 #include "http/entry.h"
 #include "http/kept.h"
 #include "http/routes.h"
@@ -45,12 +48,9 @@ static int list_process(struct http_process *process, void *visit_context) {
 }
 
 static void host_json(struct view_json *json, const struct http_context *context) {
-    struct timespec now;
     char name[256] = "";
-    clock_gettime(CLOCK_REALTIME, &now);
     gethostname(name, sizeof name - 1);
-    view_json_unsigned(json, "now_unix_ns",
-                       (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec);
+    view_json_unsigned(json, "now_unix_ns", mal_now_ns(CLOCK_REALTIME));
     view_json_text(json, "host", name);
     view_json_text(json, "version", MAL_VERSION);
     view_json_bool(json, "daemon", context->is_daemon);

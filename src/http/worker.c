@@ -17,6 +17,8 @@
  */
 #include "http/worker.h"
 
+#include "base/now.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -48,9 +50,7 @@ struct http_workers {
 };
 
 uint64_t http_now_ns(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+    return mal_now_ns(CLOCK_MONOTONIC);
 }
 
 /* Signals are blocked around the creation, so that the new thread never has one unblocked. */

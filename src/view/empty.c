@@ -7,6 +7,7 @@
 #include "view/view.h"
 
 #include "base/attr.h"
+#include "base/now.h"
 
 #include <errno.h>
 #include <string.h>
@@ -49,12 +50,6 @@ static void set_period(struct view_profile *profile, const struct empty_kind *ki
         view_profile_set_period(profile, kind->types[0], kind->units[0], 1);
 }
 
-static int64_t now_unix_ns(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return now.tv_sec * 1000000000ll + now.tv_nsec;
-}
-
 static int encode(const char *name, int64_t duration_ns, const struct mal_snapshot *snapshot,
                   enum view_effort effort, struct view_buffer *out) {
     const struct empty_kind *kind = find_kind(name);
@@ -65,7 +60,7 @@ static int encode(const char *name, int64_t duration_ns, const struct mal_snapsh
     set_period(&profile, kind);
     for (size_t i = 0; i < MAL_COUNT_OF(kind->types) && kind->types[i]; i++)
         view_profile_add_type(&profile, kind->types[i], kind->units[i]);
-    profile.time_ns = now_unix_ns();
+    profile.time_ns = (int64_t)mal_now_ns(CLOCK_REALTIME);
     profile.duration_ns = duration_ns;
     if (snapshot)
         view_places_map_all(&profile, snapshot);

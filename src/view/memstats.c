@@ -4,8 +4,9 @@
  * of Mallard by its own name. BySize has Go's 61 entries: entry 0 stands for no size, then
  * come the smallest size classes, none above 18432 bytes, Go's largest there; the rest is zero.
  */
+#include "view/memstats.h"
+
 #include "view/number.h"
-#include "view/view.h"
 
 #include <errno.h>
 
@@ -24,19 +25,19 @@ static void put_ring(struct view_buffer *out, const char *name,
     view_buffer_text(out, "],");
 }
 
-static void put_heap_fields(const uint64_t *value, struct view_buffer *out) {
-    put_field(out, "Alloc", value[MAL_STAT_HEAP_ALLOC]);
-    put_field(out, "TotalAlloc", value[MAL_STAT_TOTAL_ALLOC]);
-    put_field(out, "Sys", value[MAL_STAT_SYS]);
-    put_field(out, "Lookups", 0);
-    put_field(out, "Mallocs", value[MAL_STAT_MALLOCS]);
-    put_field(out, "Frees", value[MAL_STAT_FREES]);
-    put_field(out, "HeapAlloc", value[MAL_STAT_HEAP_ALLOC]);
-    put_field(out, "HeapSys", value[MAL_STAT_HEAP_SYS]);
-    put_field(out, "HeapIdle", value[MAL_STAT_HEAP_IDLE]);
-    put_field(out, "HeapInuse", value[MAL_STAT_HEAP_INUSE]);
-    put_field(out, "HeapReleased", value[MAL_STAT_HEAP_RELEASED]);
-    put_field(out, "HeapObjects", value[MAL_STAT_HEAP_OBJECTS]);
+void view_memstats_heap(const uint64_t *value, view_put_value *put, struct view_buffer *out) {
+    put(out, "Alloc", value[MAL_STAT_HEAP_ALLOC]);
+    put(out, "TotalAlloc", value[MAL_STAT_TOTAL_ALLOC]);
+    put(out, "Sys", value[MAL_STAT_SYS]);
+    put(out, "Lookups", 0);
+    put(out, "Mallocs", value[MAL_STAT_MALLOCS]);
+    put(out, "Frees", value[MAL_STAT_FREES]);
+    put(out, "HeapAlloc", value[MAL_STAT_HEAP_ALLOC]);
+    put(out, "HeapSys", value[MAL_STAT_HEAP_SYS]);
+    put(out, "HeapIdle", value[MAL_STAT_HEAP_IDLE]);
+    put(out, "HeapInuse", value[MAL_STAT_HEAP_INUSE]);
+    put(out, "HeapReleased", value[MAL_STAT_HEAP_RELEASED]);
+    put(out, "HeapObjects", value[MAL_STAT_HEAP_OBJECTS]);
 }
 
 static void put_system_fields(const uint64_t *value, struct view_buffer *out) {
@@ -102,7 +103,7 @@ static void put_own(const uint64_t *value, struct view_buffer *out) {
 
 int view_memstats_json(const struct mal_box_stats *stats, struct view_buffer *out) {
     view_buffer_text(out, "{");
-    put_heap_fields(stats->value, out);
+    view_memstats_heap(stats->value, put_field, out);
     put_system_fields(stats->value, out);
     put_collector_fields(stats, out);
     put_by_size(stats, out);

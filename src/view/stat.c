@@ -4,6 +4,9 @@
  * OS are, such that the parts add up to the whole.
  */
 #include "view/collector.h"
+
+#include "base/now.h"
+
 #include "view/view.h"
 
 #include <errno.h>
@@ -45,19 +48,13 @@ static uint64_t since(uint64_t from_ns, uint64_t to_ns) {
     return to_ns > from_ns ? to_ns - from_ns : 0;
 }
 
-static uint64_t now_unix_ns(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 static void put_life(const struct view_process *process, const char *ending,
                      struct view_buffer *out) {
     uint64_t started_ns = process->identity.started_unix_ns;
     switch (process->status.life) {
     case MAL_LIFE_ALIVE:
         view_buffer_text(out, "running, up ");
-        put_duration(out, since(started_ns, now_unix_ns()));
+        put_duration(out, since(started_ns, mal_now_ns(CLOCK_REALTIME)));
         break;
     case MAL_LIFE_EXITED:
         view_buffer_printf(out, "exited with %d after ", process->status.exit_code);

@@ -8,6 +8,7 @@
  * everywhere, hence the one byte added in that case, as Go does since 1.21.
  */
 #include "view/align.h"
+#include "view/memstats.h"
 #include "view/number.h"
 #include "view/places.h"
 #include "view/symbols.h"
@@ -157,19 +158,7 @@ static void put_ring(struct view_buffer *out, const char *name,
     view_buffer_text(out, "]\n");
 }
 
-static void put_heap_values(const uint64_t *value, struct view_buffer *out) {
-    put_value(out, "Alloc", value[MAL_STAT_HEAP_ALLOC]);
-    put_value(out, "TotalAlloc", value[MAL_STAT_TOTAL_ALLOC]);
-    put_value(out, "Sys", value[MAL_STAT_SYS]);
-    put_value(out, "Lookups", 0);
-    put_value(out, "Mallocs", value[MAL_STAT_MALLOCS]);
-    put_value(out, "Frees", value[MAL_STAT_FREES]);
-    put_value(out, "HeapAlloc", value[MAL_STAT_HEAP_ALLOC]);
-    put_value(out, "HeapSys", value[MAL_STAT_HEAP_SYS]);
-    put_value(out, "HeapIdle", value[MAL_STAT_HEAP_IDLE]);
-    put_value(out, "HeapInuse", value[MAL_STAT_HEAP_INUSE]);
-    put_value(out, "HeapReleased", value[MAL_STAT_HEAP_RELEASED]);
-    put_value(out, "HeapObjects", value[MAL_STAT_HEAP_OBJECTS]);
+static void put_system_values(const uint64_t *value, struct view_buffer *out) {
     put_pair(out, "Stack", value[MAL_STAT_STACK_INUSE], value[MAL_STAT_STACK_SYS]);
     put_pair(out, "MSpan", value[MAL_STAT_SPAN_INUSE], value[MAL_STAT_SPAN_SYS]);
     put_pair(out, "MCache", value[MAL_STAT_CACHE_INUSE], value[MAL_STAT_CACHE_SYS]);
@@ -183,7 +172,8 @@ static void put_memstats(const struct mal_box_stats *stats, struct view_buffer *
     char fraction[VIEW_NUMBER_BYTES];
     view_shortest((double)value[MAL_STAT_GC_CPU_PPB] / 1e9, fraction);
     view_buffer_text(out, "\n# runtime.MemStats\n");
-    put_heap_values(value, out);
+    view_memstats_heap(value, put_value, out);
+    put_system_values(value, out);
     put_value(out, "NextGC", value[MAL_STAT_NEXT_GC]);
     put_value(out, "LastGC", value[MAL_STAT_LAST_GC]);
     put_ring(out, "PauseNs", stats->pause_ns);
