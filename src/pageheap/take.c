@@ -51,11 +51,15 @@ void mal_heap_set_class_locked(size_t first, size_t pages, uint32_t class) {
         mal_store_relaxed(&mal_pagemap.entry[first + i], entry);
 }
 
-/* Spans of a class: every page knows the span and where its objects begin. */
-static void enter_class_locked(struct mal_span *span) {
+static void enter_every_page_locked(struct mal_span *span) {
     size_t first = mal_pagemap_page(span->base);
     for (size_t i = 0; i < span->pages; i++)
         mal_store_relaxed(&mal_pagemap.span[first + i], span);
+}
+
+/* Spans of a class: every page knows the span and where its objects begin. */
+static void enter_class_locked(struct mal_span *span) {
+    enter_every_page_locked(span);
     mal_states_share_locked(span);
 }
 
@@ -152,13 +156,6 @@ struct mal_span *mal_pageheap_new_large_span(size_t bytes, size_t alignment,
     return span;
 }
 
-static void enter_gc_locked(struct mal_span *span) {
-    size_t first = mal_pagemap_page(span->base);
-    for (size_t i = 0; i < span->pages; i++)
-        mal_store_relaxed(&mal_pagemap.span[first + i], span);
-    mal_heap_set_class_locked(first, span->pages, MAL_CLASS_GC);
-}
-
 static struct mal_span *new_gc_locked(size_t pages, enum mal_growth growth) {
     size_t page = mal_heap_find_locked(pages, growth);
     struct mal_span *span = page == MAL_NO_PAGE ? NULL : new_descriptor_locked();
@@ -167,7 +164,8 @@ static struct mal_span *new_gc_locked(size_t pages, enum mal_growth growth) {
     take_pages_locked(span, page, pages);
     span->class = MAL_CLASS_GC;
     span->state = MAL_SPAN_GC;
-    enter_gc_locked(span);
+    enter_every_page_locked(span);
+    mal_heap_set_class_locked(page, pages, MAL_CLASS_GC);
     mal_heap.stats.gc_pages += pages;
     return span;
 }

@@ -66,7 +66,7 @@ static uint32_t *bucket_index;           /* rule 1; set once under the lock */
 static uint32_t *bucket_objects;         /* by bucket, constant once that is in the index; ditto */
 static struct mal_box_bucket *buckets;   /* in the box, once that is announced; rule 5 */
 static struct mal_writer_counts counts;  /* of `buckets`; rule 5 */
-static bool ended;                       /* no box is opened any more; profile_lock */
+static uint32_t ended;                   /* 1: no box is opened any more; relaxed atomic */
 static uint64_t pause_ns;                /* after the last failure to open a box; profile_lock */
 static uint64_t next_attempt_ns;         /* relaxed atomic; coarse clock */
 static uint64_t lost_count;              /* samples that are in no bucket; relaxed atomic */
@@ -143,7 +143,7 @@ bool mal_profile_ensure_box(void) {
         return false;
     int cancel = mal_thread_forbid_cancel();
     mal_lock(&profile_lock);
-    bool open = buckets || (!ended && try_box_locked());
+    bool open = buckets || (!mal_load_relaxed(&ended) && try_box_locked());
     mal_unlock(&profile_lock);
     mal_thread_restore_cancel(cancel);
     return open;
@@ -157,7 +157,7 @@ bool mal_profile_ensure_box_in_time(void) {
 
 void mal_profile_end(int exit_code, enum mal_writer_end end) {
     bool locked = mal_lock_try_for(&profile_lock, END_PATIENCE_NS);
-    ended = true;
+    mal_store_relaxed(&ended, 1u);
     if (mal_writer_is_open())
         mal_writer_finish(exit_code, end);
     if (locked)
@@ -372,7 +372,7 @@ struct mal_profile_stats mal_profile_stats(void) {
 }
 
 void mal_profile_forget_in_child(void) {
-    ended = false;
+    mal_store_relaxed(&ended, 0u);
     pause_ns = 0;
     buckets = NULL;
     mal_store_relaxed(&next_attempt_ns, 0);
