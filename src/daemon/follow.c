@@ -174,13 +174,14 @@ static bool follow_living(struct follower *follower, struct process *process) {
     return true;
 }
 
-/* True when the end of that very process is being dealt with: its image was replaced by exec, and
- * it ended before we looked at the new image's box. One process ends once, and its end is that of
- * the image we followed. */
-static bool is_ending(const struct follower *follower, const struct process *process) {
+/* True when an earlier image of that very process, which exec replaced, is followed: the process
+ * ended before we looked at the new image's box. One process ends once, and its end is that of the
+ * image we followed; where that one still counts as living, its descriptor is about to tell. */
+static bool has_followed_image(const struct follower *follower, const struct process *process) {
     for (size_t i = 0; i < follower->count; i++) {
         const struct process *other = follower->items[i];
-        if (other->state == PROCESS_ENDED && other->facts.pid == process->facts.pid &&
+        if ((other->state == PROCESS_LIVING || other->state == PROCESS_ENDED) &&
+            other->facts.pid == process->facts.pid &&
             other->facts.start_ticks == process->facts.start_ticks &&
             strcmp(other->facts.boot, process->facts.boot) == 0)
             return true;
@@ -189,7 +190,7 @@ static bool is_ending(const struct follower *follower, const struct process *pro
 }
 
 static bool follow_dead(struct follower *follower, struct process *process) {
-    if (is_ending(follower, process) || was_kept(follower, process, false)) {
+    if (has_followed_image(follower, process) || was_kept(follower, process, false)) {
         follow_unlink(process);
         return true;
     }

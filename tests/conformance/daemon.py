@@ -213,6 +213,18 @@ def check_exec(checks, build):
         prey.order("exec /bin/true")
         prey.wait()
         checks.check("what became another program and ended well is forgotten", wait_until(lambda: not daemon.knows(prey.id), 4))
+    with Scene(build) as scene:
+        daemon = scene.daemon()
+        prey = scene.prey()
+        wait_until(lambda: daemon.knows(prey.id), 2)
+        os.kill(daemon.pid, signal.SIGSTOP)
+        checks.equal("it replaces its image while nobody looks", prey.ask(f"exec {scene.prey_program}"), "ready")
+        prey.kill()
+        os.kill(daemon.pid, signal.SIGCONT)
+        checks.check("killed, it is kept", wait_until(lambda: scene.is_buried(prey.id) and not scene.box_files(), 5))
+        checks.check("and its end is over", wait_until(lambda: daemon.number('mallardd_processes{state="living"}') == 0 and
+                                                       daemon.number('mallardd_processes{state="ended"}') == 0, 5))
+        checks.equal("once", daemon.number("mallardd_processes_kept_total"), 1)
 
 
 # ---- the OOM killer
