@@ -4,7 +4,8 @@
  * did not run, and left no box (a power cut takes those with it). Their profiles stay; their facts
  * get an end.
  *
- * SYNCHRONIZATION  One of the keeper's threads. Entries of these processes are nobody else's.
+ * SYNCHRONIZATION  One of the keeper's threads. Entries of these processes are nobody else's: one
+ * that somebody has begun is of a process that came after the known ones were listed.
  */
 #include "daemon/keeper_private.h"
 
@@ -58,7 +59,8 @@ static void settle_one(struct keeper *keeper, struct keep_facts *facts) {
     int error = keep_entry_begin(keeper->options.store, facts, &entry);
     if (error == 0)
         keep_entry_end(entry);
-    keeper_note(keeper, error);
+    if (error != -EBUSY)
+        keeper_note(keeper, error);
 }
 
 void keeper_do_settle(struct keeper *keeper) {
