@@ -25,7 +25,9 @@ struct mal_slab {
     uint64_t header[MAL_SLAB_CLASSES]; /* rule 1 */
     uint16_t limit[MAL_SLAB_CLASSES];  /* rule 2, as all below; read by the fast path */
     struct mal_lock lock;
-    uint32_t hand; /* next class to look at for unused capacity */
+    uint32_t populated; /* its CPU's bit once more, where lock mode's every call has it at hand;
+                           slab.c, rule 3; acquire readers */
+    uint32_t hand;      /* next class to look at for unused capacity */
     /* Bit i: OS page i may be resident. Relaxed readers. */
     uint64_t touched[MAL_SLAB_BYTES / MAL_VM_PAGE_BYTES_LEAST / 64];
     uint64_t granted_bytes;

@@ -133,8 +133,9 @@ static void lay_out(struct mal_slab *slab) {
 
 static void populate(struct mal_slab *slab, unsigned cpu) {
     mal_lock(&setup_lock);
-    if (!mal_cache_cpu_is_populated(cpu)) {
+    if (!slab->populated) {
         lay_out(slab);
+        mal_store_release(&slab->populated, 1u);
         mal_store_release(&populated[cpu / 64], populated[cpu / 64] | 1ull << cpu % 64);
     }
     mal_unlock(&setup_lock);
@@ -147,7 +148,7 @@ static MAL_SLOW struct mal_slab *lock_new(unsigned cpu) {
 
 MAL_SLOW struct mal_slab *mal_slab_lock(unsigned cpu) {
     struct mal_slab *slab = mal_slab_of(cpu);
-    if (MAL_UNLIKELY(!mal_cache_cpu_is_populated(cpu)))
+    if (MAL_UNLIKELY(!mal_load_acquire(&slab->populated)))
         return lock_new(cpu);
     mal_lock(&slab->lock);
     return slab;

@@ -395,7 +395,7 @@ def check_how_it_ended(scene):
     box, pid = a_dead_box(scene, signal.SIGUSR1)
     scene.env["MALLARD_DIR"] = os.path.dirname(box)
     checks.check("ps leaves the dead out", str(pid) not in scene.run("ps").stdout)
-    scene.expect("ps -a tells the signal that mallard run saw", ["ps", "-a"], 0, out=rf"ENDED  COMMAND\n +{pid}  SIGUSR1 .* \d\d:\d\d:\d\d  /usr/bin/python3 ")
+    scene.expect("ps -a tells the signal that mallard run saw", ["ps", "-a"], 0, out=rf"ENDED  COMMAND\n(?:.*\n)* *{pid}  SIGUSR1 .* \d\d:\d\d:\d\d  /usr/bin/python3 ")
     scene.env["MALLARD_DIR"] = scene.boxes
     done = subprocess.run([scene.mallard, "run", "-q", "--http", "off", "--keep", "clean", "--", "/usr/bin/python3", "-c", "raise SystemExit(3)"],
                           cwd=scene.folder, env=scene.env, check=False)
