@@ -149,7 +149,6 @@ test('commands name exactly what is on the screen', () => {
   const context = {
     origin: 'http://h:1',
     id: '12.3',
-    pid: 12,
     params: { value: 'alloc_objects', at: '200', base: '100', search: "a'b" },
   };
   const texts = commandsFor('heap', context).map((command) => command.text);
@@ -161,6 +160,12 @@ test('commands name exactly what is on the screen', () => {
   assert.ok(texts.some((text) => text.includes("-focus='a'\\''b'")));
   assert.ok(texts.some((text) => text.startsWith('curl -sS -o heap.pb.gz ')));
   assert.deepEqual(commandsFor('nothing', context), []);
+});
+
+test('a process is named so that another one with its pid is not meant', () => {
+  const context = { origin: 'http://h:1', id: '12.3', params: {} };
+  for (const view of ['memory', 'timeline', 'heap', 'classes', 'trace'])
+    for (const { text } of commandsFor(view, context)) assert.ok(text.includes('12.3'), text);
 });
 
 test('a knob that a process does not know is not offered', () => {
