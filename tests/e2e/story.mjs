@@ -11,19 +11,20 @@ function bytesOf(text) {
 }
 
 export async function story(host, page) {
-  const victim = host.leak('grow', 65536);
+  let victim;
+  let id;
   const row = () =>
     page
       .locator('tbody tr')
       .filter({ has: page.locator(`td.column-pid:text-is("${victim.pid}")`) });
-  let id;
 
   await check('an empty list says how to start a process', async () => {
-    // The program above may be quicker than the page; then the list is not empty, which is as well.
     await page.goto(`${host.url}/`);
-    await page.locator('.empty-title, tbody tr').first().waitFor();
+    await page.locator('.empty-title').waitFor();
+    contains(await page.locator('.empty').innerText(), 'mallard run');
   });
   await check('a leaking program appears', async () => {
+    victim = host.leak('grow', 65536);
     await row().waitFor({ timeout: 15000 });
     contains(await row().innerText(), 'leak grow');
     contains(await row().locator('.state').innerText(), 'running');
