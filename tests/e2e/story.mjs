@@ -69,6 +69,10 @@ export async function story(host, page) {
   await check('its time line ends at its death', async () => {
     await page.getByRole('link', { name: 'Time line', exact: true }).click();
     await page.locator('.timechart canvas').waitFor();
+    const last = await page.locator('.readout-time .mono').first().innerText();
+    const { started_unix_ns: started, ended_unix_ns: ended } = await host.api(`process?proc=${id}`);
+    const seconds = new Date(last.replace(' ', 'T')).getTime() / 1000;
+    expect(seconds >= Math.floor(started / 1e9) && seconds <= ended / 1e9, `it ends ${last}`);
   });
   await check('nothing can be commanded to the dead', async () => {
     await page.getByRole('link', { name: 'Commands', exact: true }).click();
