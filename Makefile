@@ -86,7 +86,7 @@ PLUGIN_SO := $(OUT)/libmallard-http.so
 
 .DEFAULT_GOAL := all
 .PHONY: all
-all: core plane ## build everything (silent, under a minute)
+all: core plane ## build everything
 
 include tests/targets.mk
 
@@ -217,9 +217,9 @@ include deploy/install.mk
 .PHONY: clean help debug asan tsan compile_commands.json
 debug: ## unit tests and the collector's mutators with every assertion on
 	$(Q)$(MAKE) --no-print-directory VARIANT=debug check-unit
-asan: ## the same under AddressSanitizer and UBSan
+asan: ## the tests of debug under AddressSanitizer and UBSan
 	$(Q)$(MAKE) --no-print-directory VARIANT=asan CC=clang check-unit
-tsan: ## the same under ThreadSanitizer
+tsan: ## the tests of debug under ThreadSanitizer
 	$(Q)$(MAKE) --no-print-directory VARIANT=tsan CC=clang check-unit
 compile_commands.json: ## for editors and clang-tidy (needs bear)
 	bear -- $(MAKE) -B all

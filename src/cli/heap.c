@@ -141,10 +141,10 @@ static int run_heap(const struct cli_command *command, int count, char **argumen
     return write_profile(&request);
 }
 
-#define OPTIONS_HELP                                                                               \
+#define OPTIONS_HELP(name)                                                                         \
     "BOX is the path of a box that a process left. Without a file it goes to standard output, "    \
     "or\n"                                                                                         \
-    "to ./mallard.PID.NAME.pb.gz when that is a terminal.\n\n"                                     \
+    "to ./mallard.PID." name ".pb.gz when that is a terminal.\n\n"                                 \
     "  -o, --output FILE   write there; - is standard output\n"                                    \
     "  --text              the text form, with the statistics behind it\n"                         \
     "  --keep DIR          look for dead processes in DIR; see 'mallard help ps'\n\n"              \
@@ -156,7 +156,7 @@ const struct cli_command cli_heap = {
     .help = "usage: mallard heap PID|PID@TIME|BOX [-o FILE] [--text] [--keep DIR]\n\n"
             "The profile of live memory by call stack, gzipped, in pprof's format.\n"
             "PID@TIME is the one that mallardd stored last before TIME: 14:30, -10m or seconds\n"
-            "since 1970.\n" OPTIONS_HELP,
+            "since 1970.\n" OPTIONS_HELP("heap"),
     .run = run_heap,
 };
 
@@ -165,6 +165,6 @@ const struct cli_command cli_allocs = {
     .summary = "write one process's allocation profile: all since its start",
     .help = "usage: mallard allocs PID|BOX [-o FILE] [--text] [--keep DIR]\n\n"
             "The profile of all memory ever allocated, by call stack, gzipped, in pprof's "
-            "format.\n" OPTIONS_HELP,
+            "format.\n" OPTIONS_HELP("allocs"),
     .run = run_heap,
 };

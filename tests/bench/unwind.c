@@ -14,10 +14,10 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unwind.h>
 
 #include "sample/unwind.h"
+#include "support/program.h"
 
 /* OTHER_FRAMES: main, start-up and the measuring itself, about. */
 enum { ROUNDS = 7, FRAMES_MAX = 128, OTHER_FRAMES = 7 };
@@ -33,12 +33,6 @@ struct chase {
     size_t count;
     size_t max;
 };
-
-static uint64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 static size_t by_mallard(uintptr_t *ret_pcs, size_t max) {
     size_t count = mal_unwind_capture(ret_pcs, max, NULL, NULL, NULL);

@@ -15,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 
+import live
+
 LIBRARY, PROGRAM, MALLARD = (str(pathlib.Path(path).resolve()) for path in sys.argv[1:4])
 ROLES = ("unshare_user", "unshare_user_late", "unshare_mount", "unshare_files", "unshare_pid", "unshare_vm",
          "unshare_nonsense", "setns_user", "setns_mount", "setns_net", "setns_nonsense", "threads", "vfork_child",
@@ -23,13 +25,7 @@ ROLES = ("unshare_user", "unshare_user_late", "unshare_mount", "unshare_files", 
 # Nobody may remove the box in the end, so it has to go before; one that is served stays.
 HIDDEN = ("confined", "confined_child", "confined_watched")
 WAYS = {"preloaded": {}, "each sampled": {"MALLARD_MEMPROFILERATE": "1"}, "locked": {"MALLARD_CPU_CACHE": "lock"}, "serving": {"MALLARD_HTTP": "127.0.0.1:0"}}
-passed = failed = 0
-
-
-def judge(good, what, said=""):
-    global passed, failed
-    passed, failed = passed + bool(good), failed + (not good)
-    print(f"{'ok  ' if good else 'FAIL'} {what}{'' if good else f': {said}'}", flush=True)
+CHECKS = live.Checks()
 
 
 def run(folder, argv, preload=True, **settings):
@@ -47,9 +43,9 @@ def check_roles(folder):
         plain = run(folder, [PROGRAM, role], preload=False)
         for way, settings in WAYS.items():
             under = run(folder, [PROGRAM, role], **settings)
-            judge(under == plain, f"{role}, {way}", f"{under} instead of {plain}")
+            CHECKS.check(f"{role}, {way}", under == plain, f"{under} instead of {plain}")
             left = os.listdir(folder) if role in HIDDEN and (role, way) != ("confined", "serving") else []
-            judge(not left, f"{role}, {way}: no box is left", f"{left}")
+            CHECKS.check(f"{role}, {way}: no box is left", not left, f"{left}")
             for name in os.listdir(folder):
                 os.unlink(os.path.join(folder, name))
 
@@ -72,9 +68,9 @@ def check_programs(folder):
             print(f"skip {name}: refused without the library too")
             continue
         under = run(folder, argv)
-        judge(under == plain, name, f"{under} instead of {plain}")
+        CHECKS.check(name, under == plain, f"{under} instead of {plain}")
         wrapped = run(folder, [MALLARD, "run", "--quiet", "--", *argv], preload=False)
-        judge(wrapped == plain, f"mallard run -- {name}", f"{wrapped} instead of {plain}")
+        CHECKS.check(f"mallard run -- {name}", wrapped == plain, f"{wrapped} instead of {plain}")
 
 
 def main():
@@ -82,8 +78,7 @@ def main():
         os.chmod(folder, 0o1777)
         check_roles(folder)
         check_programs(folder)
-    print(f"{passed} passed, {failed} failed")
-    return failed != 0
+    return CHECKS.finish()
 
 
 sys.exit(main())

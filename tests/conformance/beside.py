@@ -16,17 +16,13 @@ import subprocess
 import sys
 import tempfile
 
+import live
+
 LIBRARY, FOLDER, MALLARD = (str(pathlib.Path(path).resolve()) for path in sys.argv[1:4])
 PROGRAM, OTHER, FORWARDING = f"{FOLDER}/beside", f"{FOLDER}/libother.so", f"{FOLDER}/libforwarding.so"
 LOADER = "/lib64/ld-linux-x86-64.so.2"
 ASKS = '#include <stdio.h>\n#include <stdlib.h>\nint main(void) { const char *p = getenv("LD_PRELOAD"); puts(p ? p : "none"); }\n'
-passed = failed = 0
-
-
-def judge(good, what, said=""):
-    global passed, failed
-    passed, failed = passed + bool(good), failed + (not good)
-    print(f"{'ok  ' if good else 'FAIL'} {what}{'' if good else f': {said}'}", flush=True)
+CHECKS = live.Checks()
 
 
 def run(argv, boxes, preload=None, **knobs):
@@ -46,7 +42,7 @@ def check_pairs(boxes):
             for preload in (f"{other}:{LIBRARY}", f"{LIBRARY}:{other}"):
                 under = run(argv, boxes, preload)
                 names = " before ".join(os.path.basename(path) for path in preload.split(":"))
-                judge(under == plain, f"{os.path.basename(argv[0])}, {names}", f"{under} instead of {plain}")
+                CHECKS.check(f"{os.path.basename(argv[0])}, {names}", under == plain, f"{under} instead of {plain}")
 
 
 def check_pretending(boxes):
@@ -59,7 +55,7 @@ def check_pretending(boxes):
         for preload in (f"{pretending}:{LIBRARY}", f"{LIBRARY}:{pretending}"):
             under = run(["/usr/bin/python3", "-c", program], boxes, preload, **knobs)
             names = " before ".join(os.path.basename(path) for path in preload.split(":"))
-            judge(under[:2] == plain[:2], f"{names}, {knobs or 'no knob'}", f"{under} instead of {plain}")
+            CHECKS.check(f"{names}, {knobs or 'no knob'}", under[:2] == plain[:2], f"{under} instead of {plain}")
 
 
 def check_foreign(boxes):
@@ -68,7 +64,7 @@ def check_foreign(boxes):
         status, out, err = run([f"{FOLDER}/death/foreign_stack"], boxes, preload)
         names = " before ".join(os.path.basename(path) for path in preload.split(":"))
         wanted = f"mallard: free({out.strip()}): foreign pointer: Mallard never gave it out\n"
-        judge((status, err) == (-signal.SIGABRT, wanted), f"a foreign pointer, {names}", (status, out, err))
+        CHECKS.check(f"a foreign pointer, {names}", (status, err) == (-signal.SIGABRT, wanted), (status, out, err))
 
 
 def check_alone(boxes):
@@ -77,7 +73,7 @@ def check_alone(boxes):
     for preload, threads in ((f"{OTHER}:{LIBRARY}", 1), (f"{FORWARDING}:{LIBRARY}", 2), (f"{LIBRARY}:{OTHER}", 2), (LIBRARY, 2)):
         said = run([sys.executable, "-c", count], boxes, preload, MALLARD_EAGER="1")
         names = " before ".join(os.path.basename(path) for path in preload.split(":"))
-        judge(said == (0, f"{threads}\n", ""), f"from the start, {names}: threads {threads}", said)
+        CHECKS.check(f"from the start, {names}: threads {threads}", said == (0, f"{threads}\n", ""), said)
 
 
 def check_musl(boxes):
@@ -90,10 +86,10 @@ def check_musl(boxes):
     pathlib.Path(f"{program}.c").write_text(ASKS, encoding="ascii")
     subprocess.run(["gcc", f"{program}.c", "-o", program, f"-Wl,--dynamic-linker={loader}"], check=True)
     status, out, err = run([MALLARD, "run", "--http", "off", "--", program], boxes)
-    judge((status, out) == (0, "none\n"), "a program of musl's runs, without the library", (status, out, err))
-    judge(err.count("\n") == 1 and "uses musl's loader" in err, "and one sentence says so", err)
+    CHECKS.check("a program of musl's runs, without the library", (status, out) == (0, "none\n"), (status, out, err))
+    CHECKS.check("and one sentence says so", err.count("\n") == 1 and "uses musl's loader" in err, err)
     before = run([MALLARD, "run", "--http", "off", "--quiet", "--", program], boxes, OTHER)
-    judge(before == (0, f"{OTHER}\n", ""), "what was to be preloaded stays so", before)
+    CHECKS.check("what was to be preloaded stays so", before == (0, f"{OTHER}\n", ""), before)
 
 
 def main():
@@ -103,8 +99,7 @@ def main():
         check_foreign(boxes)
         check_alone(boxes)
         check_musl(boxes)
-    print(f"{passed} passed, {failed} failed")
-    return failed != 0
+    return CHECKS.finish()
 
 
 sys.exit(main())

@@ -228,6 +228,9 @@ def check_compose(checks):
     checks.equal("compose: the daemon has the capabilities it needs", set(daemon["cap_add"]), CAPABILITIES)
     checks.check("compose: daemon and program share the folder of boxes",
                  "boxes:/run/mallard" in daemon["volumes"] and "boxes:/run/mallard" in app["volumes"])
+    written = re.search(r"openssl rand \S+ \d+ > (\S+)", (DEPLOY / "container/compose.yaml").read_text())[1]
+    checks.equal("compose: its first lines write the token where it looks for it", DEPLOY.parent / written,
+                 DEPLOY / "container" / compose["secrets"]["token"]["file"])
     checks.check("compose: only this machine reaches the port", daemon["ports"] and all(p.startswith("127.0.0.1:") for p in daemon["ports"]))
 
 

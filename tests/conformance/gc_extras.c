@@ -8,6 +8,7 @@
 #include "mallard/arena.h"
 #include "mallard/gc.h"
 #include "mallard/pool.h"
+#include "support/program.h"
 
 #include <errno.h>
 #include <link.h>
@@ -33,13 +34,6 @@ static void judge(bool ok, const char *what) {
     *(ok ? &passed : &failed) += 1;
     if (!ok)
         printf("     again with: gc_extras %u %llu\n", seconds, (unsigned long long)seed);
-}
-
-static uint64_t next_random(uint64_t *state) {
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    return *state;
 }
 
 static double now(void) {
@@ -147,7 +141,7 @@ struct cache {
 };
 
 static void use_weak(struct cache *cache, uint64_t *random) {
-    unsigned at = (unsigned)(next_random(random) % WEAK_SLOTS);
+    unsigned at = (unsigned)(random_next(random) % WEAK_SLOTS);
     struct node *node = mallard_gc_weak_get(cache->weak[at]);
     if (node && (node->stamp != STAMP || mallard_gc_weak_new(node) != cache->weak[at]))
         __atomic_fetch_add(&weak_wrong, 1, __ATOMIC_RELAXED);
@@ -157,7 +151,7 @@ static void use_weak(struct cache *cache, uint64_t *random) {
         node = new_node();
         cache->weak[at] = mallard_gc_weak_new(node);
     }
-    cache->strong[next_random(random) % (WEAK_SLOTS / 4)] = node;
+    cache->strong[random_next(random) % (WEAK_SLOTS / 4)] = node;
 }
 
 static void *live_with_weak(void *argument) {
@@ -216,7 +210,7 @@ static void *live_with_pool(void *argument) {
     struct node *mine[8] = {0};
     while (now() < end_time)
         for (int i = 0; i < 100; i++) {
-            struct node **slot = &mine[next_random(&random) % 8];
+            struct node **slot = &mine[random_next(&random) % 8];
             if (*slot) {
                 (*slot)->next = NULL;
                 mallard_pool_put(pool, *slot);
@@ -252,7 +246,7 @@ static uint64_t arena_wrong, arena_rounds;
 static void use_arena(uint64_t *random) {
     struct mallard_arena *arena = mallard_arena_new();
     struct node *first = NULL;
-    unsigned count = (unsigned)(next_random(random) % 3000);
+    unsigned count = (unsigned)(random_next(random) % 3000);
     for (unsigned i = 0; i < count; i++) {
         struct node *node = mallard_arena_alloc(arena, sizeof *node, &node_type);
         node->next = first;
@@ -264,7 +258,7 @@ static void use_arena(uint64_t *random) {
     for (struct node *node = first; node; node = node->next)
         if (node->stamp != STAMP || node->child->stamp != STAMP || node->child->child != node)
             __atomic_fetch_add(&arena_wrong, 1, __ATOMIC_RELAXED);
-    if (next_random(random) % 8)
+    if (random_next(random) % 8)
         mallard_arena_free(arena);
     __atomic_fetch_add(&arena_rounds, 1, __ATOMIC_RELAXED);
     mallard_gc_keepalive(arena);

@@ -10,15 +10,10 @@ import subprocess
 import sys
 import tempfile
 
-passed = failed = 0
+import live
+
+CHECKS = live.Checks()
 USUAL = signal.SIGRTMIN + 6
-
-
-def check(name, good, why):
-    global passed, failed
-    passed += bool(good)
-    failed += not good
-    print(f"{'ok  ' if good else 'FAIL'} {name}" + ("" if good else f": {why}"), flush=True)
 
 
 def run(folder, program, number, way, debug="", wrapped=True):
@@ -37,26 +32,25 @@ def main():
         name = "with libmallard-gc" if wrapped else "without it"
         for way in ("before", "after"):
             got = run(folder, program, USUAL + 10, way, wrapped=wrapped)
-            check(f"{name}: another signal is the program's, handler set {way}", got == (0, free, []), got)
+            CHECKS.check(f"{name}: another signal is the program's, handler set {way}", got == (0, free, []), got)
         got = run(folder, program, USUAL, "after", debug="gcsignal=60", wrapped=wrapped)
-        check(f"{name}: gcsignal=60 leaves it to the program", got == (0, free, []), got)
+        CHECKS.check(f"{name}: gcsignal=60 leaves it to the program", got == (0, free, []), got)
         got = run(folder, program, USUAL, "behind", wrapped=wrapped)
-        check(f"{name}: a handler set behind its back is taken back, with one sentence",
-              got[:2] == (0, "errno=0 collections=0 raised=0") and len(got[2]) == 1 and "taken back" in got[2][0], got)
+        CHECKS.check(f"{name}: a handler set behind its back is taken back, with one sentence",
+                     got[:2] == (0, "errno=0 collections=0 raised=0") and len(got[2]) == 1 and "taken back" in got[2][0], got)
         got = run(folder, program, USUAL, "after", debug="gcsignal=20", wrapped=wrapped)
-        check(f"{name}: gcsignal=20 is no real-time signal", got[0] == 0 and len([l for l in got[2] if "MALLARD_DEBUG" in l and "gcsignal=20" in l]) == 1, got)
+        CHECKS.check(f"{name}: gcsignal=20 is no real-time signal", got[0] == 0 and len([l for l in got[2] if "MALLARD_DEBUG" in l and "gcsignal=20" in l]) == 1, got)
     got = run(folder, program, USUAL, "before", wrapped=False)
-    check("without libmallard-gc: the usual one is left to a program that took it before", got == (0, free, []), got)
+    CHECKS.check("without libmallard-gc: the usual one is left to a program that took it before", got == (0, free, []), got)
     got = run(folder, program, 60, "before", debug="gcsignal=60", wrapped=False)
-    check("without libmallard-gc: one sentence when the program has taken what gcsignal names",
-          got[:2] == (0, free) and len(got[2]) == 1 and "gcsignal=60" in got[2][0] and str(int(USUAL)) in got[2][0], got)
+    CHECKS.check("without libmallard-gc: one sentence when the program has taken what gcsignal names",
+                 got[:2] == (0, free) and len(got[2]) == 1 and "gcsignal=60" in got[2][0] and str(int(USUAL)) in got[2][0], got)
     for way in ("before", "after"):
         got = run(folder, program, USUAL, way)
-        check(f"with libmallard-gc: the usual one is refused (EINVAL), handler set {way}", got == (0, taken, []), got)
+        CHECKS.check(f"with libmallard-gc: the usual one is refused (EINVAL), handler set {way}", got == (0, taken, []), got)
         got = run(folder, program, 60, way, debug="gcsignal=60")
-        check(f"with libmallard-gc: so is the one of gcsignal, handler set {way}", got == (0, taken, []), got)
-    print(f"{passed} passed, {failed} failed")
-    return failed > 0
+        CHECKS.check(f"with libmallard-gc: so is the one of gcsignal, handler set {way}", got == (0, taken, []), got)
+    return CHECKS.finish()
 
 
 if __name__ == "__main__":

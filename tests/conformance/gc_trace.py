@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 
+import live
+
 T = r"(?:0|0\.00[1-9]|0\.0[1-9]\d|0\.[1-9]\d|[1-9]\.\d|[1-9]\d+)"
 LINE = re.compile(
     rf"^gc (\d+) @(\d+\.\d{{3}})s (\d+)%: ({T})\+({T})\+({T}) ms clock, ({T})\+({T})/({T})/({T})\+({T}) ms cpu, "
@@ -29,16 +31,6 @@ MB = 1 << 20
 UNTRACKED = "mallard: written pages cannot be told here (userfaultfd), so collections mark with the world stopped"
 CUT_NS = 3 * 10**6  # a time in the trace is cut to milliseconds, and the clocks are read one after the other
 LATE_NS = 200 * 10**6  # between the end of a cycle and its note, on a busy machine
-
-
-class Checks:
-    def __init__(self):
-        self.passed = self.failed = 0
-
-    def check(self, name, good, why=""):
-        self.passed += bool(good)
-        self.failed += not good
-        print(f"{'ok  ' if good else 'FAIL'} {name}" + ("" if good else f": {why}"), flush=True)
 
 
 def run_as_said(folder, command, environment, before=None):
@@ -202,7 +194,7 @@ def arenas_are_expected(checks, folder, program):
 
 def main():
     folder, program = sys.argv[1:3]
-    checks = Checks()
+    checks = live.Checks()
     command = [program, "200", "5"]
     trace_agrees(checks, "beside", folder, command, MALLARD_DEBUG="gctrace=1,gcdirty=uffd")
     trace_agrees(checks, "stopped", folder, command, MALLARD_DEBUG="gctrace=1,gcdirty=none")
@@ -227,8 +219,7 @@ def main():
     _, errors = run(folder, [program, "300", "2"], GODEBUG="gctrace=1", MALLARD_HTTP="127.0.0.1:0")
     lines = [line for line in errors if LINE.match(line)]
     checks.check("beside the HTTP server's threads, started by the first thread of the program", len(lines) > 5, str(errors[:5]))
-    print(f"{checks.passed} passed, {checks.failed} failed")
-    return checks.failed > 0
+    return checks.finish()
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@
  *
  * and ends when its input does. See replaced.py.
  */
+#include "support/program.h"
+
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -31,12 +33,6 @@ static atomic_ulong allocated[2], live[2];
 static atomic_ulong moved;
 static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
 static uintptr_t last_place[2];
-
-static uint64_t next_random(uint64_t *state) {
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    return *state ^= *state << 17;
-}
 
 static void *open_library(unsigned which) {
     char path[4096];
@@ -65,18 +61,18 @@ static void use(void *library, unsigned which, struct kept *kept, uint64_t *rand
     void *(*allocate)(size_t) = (void *(*)(size_t))dlsym(library, names[which]);
     atomic_fetch_add(&moved, last_place[!which] == (uintptr_t)allocate);
     last_place[which] = (uintptr_t)allocate;
-    for (uint64_t i = next_random(random) % 8; i > 0; i--) {
-        void *object = allocate(3000 + next_random(random) % 8 * 1000);
+    for (uint64_t i = random_next(random) % 8; i > 0; i--) {
+        void *object = allocate(3000 + random_next(random) % 8 * 1000);
         atomic_fetch_add(&allocated[which], 1);
         atomic_fetch_add(&live[which], 1);
-        swap(&kept[next_random(random) % KEPT], object, which);
+        swap(&kept[random_next(random) % KEPT], object, which);
     }
 }
 
 /* The two threads take turns with the place, not with what they keep. */
 static void run(uint64_t random, unsigned rounds, struct kept *kept) {
     for (unsigned i = 0; i < rounds; i++) {
-        unsigned which = next_random(&random) % 2;
+        unsigned which = random_next(&random) % 2;
         pthread_mutex_lock(&turn);
         void *library = open_library(which);
         use(library, which, kept, &random);

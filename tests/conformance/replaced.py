@@ -17,16 +17,12 @@ import subprocess
 import sys
 import tempfile
 
+import live
+
 LIBRARY, FOLDER, MALLARD = (str(pathlib.Path(path).resolve()) for path in sys.argv[1:4])
 SEED = int(sys.argv[4]) if len(sys.argv) > 4 else random.randrange(1 << 31)
 NAMES = ("alpha", "delta")
-passed = failed = 0
-
-
-def judge(good, what, said=""):
-    global passed, failed
-    passed, failed = passed + bool(good), failed + (not good)
-    print(f"{'ok  ' if good else 'FAIL'} {what}{'' if good else f': {said}'}", flush=True)
+CHECKS = live.Checks()
 
 
 def counts(what, boxes):
@@ -65,13 +61,13 @@ def check(seed, cache):
             else:
                 truth[words[0]] = tuple(map(int, words[1:]))
         try:
-            judge(moved > 10, f"{cache}: {moved} times where the other one was", truth)
+            CHECKS.check(f"{cache}: {moved} times where the other one was", moved > 10, truth)
             said = counts(str(program.pid), boxes)
-            judge(said == truth, f"{cache}: while it runs", f"{said} instead of {truth}")
+            CHECKS.check(f"{cache}: while it runs", said == truth, f"{said} instead of {truth}")
             program.kill()
             program.communicate()
             said = counts(glob.glob(f"{boxes}/{program.pid}.*")[0], boxes)
-            judge(said == truth, f"{cache}: after SIGKILL", f"{said} instead of {truth}")
+            CHECKS.check(f"{cache}: after SIGKILL", said == truth, f"{said} instead of {truth}")
         finally:
             program.kill()
             program.communicate()
@@ -81,8 +77,7 @@ def main():
     print(f"seed {SEED}")
     check(SEED, "rseq")
     check(SEED + 1, "lock")
-    print(f"{passed} passed, {failed} failed")
-    return failed != 0
+    return CHECKS.finish()
 
 
 sys.exit(main())

@@ -14,7 +14,6 @@ import tempfile
 
 import live
 
-OTHER = 65534  # nobody
 TOKEN = "a-token-for-tests"
 
 

@@ -23,17 +23,14 @@ import subprocess
 import sys
 import tempfile
 
+import live
+
 RATE = 524288
 RUNS = int(os.environ.get("TRUTH_RUNS", "60"))
 FIRST_SEED = int(os.environ.get("TRUTH_SEED", "1"))
 OPERATIONS = 200000  # a thread and run; four threads allocate about 4 GiB
 SIGMAS = 4.42  # two-sided 1e-5
-counts = {True: 0, False: 0}
-
-
-def check(holds, what, again=""):
-    counts[bool(holds)] += 1
-    print(f"ok   {what}" if holds else f"FAIL {what}; again: {again}", flush=True)
+CHECKS = live.Checks()
 
 
 class Run:
@@ -44,7 +41,7 @@ class Run:
         knobs = {"LD_PRELOAD": str(library), "MALLARD_MEMPROFILERATE": str(rate), "MALLARD_KEEP": "1",
                  "MALLARD_CPU_CACHE": cache, "MALLARD_DIR": self.boxes.name}
         command = [str(folder / "truth"), str(seed), str(threads), str(operations)]
-        self.again = " ".join([f"{k}={v}" for k, v in knobs.items() if k != "MALLARD_DIR"] + command)
+        self.again = "again: " + " ".join([f"{k}={v}" for k, v in knobs.items() if k != "MALLARD_DIR"] + command)
         self.process = subprocess.Popen(command, env=dict(os.environ, **knobs), text=True,
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.truth = {}
@@ -88,10 +85,10 @@ def exact(library, folder):
     for seed, threads, cache in ((1, 1, "rseq"), (2, 4, "rseq"), (3, 8, "rseq"), (4, 8, "lock")):
         run = Run(library, folder, FIRST_SEED + seed, threads, 20000, 1, cache)
         what = f"rate 1, {threads} threads, {cache}"
-        check(run.sampled() == run.truth, f"{what}: every size is exact while the program runs", run.again)
-        check(views(run.sampled()) == views(run.truth), f"{what}: {views(run.truth)}", run.again)
+        CHECKS.check(f"{what}: every size is exact while the program runs", run.sampled() == run.truth, run.again)
+        CHECKS.check(f"{what}: {views(run.truth)}", views(run.sampled()) == views(run.truth), run.again)
         run.end(signal.SIGKILL if seed % 2 else None)
-        check(run.sampled() == run.truth, f"{what}: and after its end", run.again)
+        CHECKS.check(f"{what}: and after its end", run.sampled() == run.truth, run.again)
 
 
 def add_run(run, expected, got):
@@ -113,9 +110,9 @@ def check_views(expected, again):
             truth, estimate = (sum(w * row[i] for w, row in rows) for i in (0, 1))
             z = (estimate - truth) / math.sqrt(sum(w * w * row[2] for w, row in rows))
             what = f"{RUNS} runs at 512 KiB: {view}_{unit} {100 * (estimate / truth - 1):+.3f} %, z = {z:+.2f}"
-            check(abs(z) < SIGMAS, what, again)
+            CHECKS.check(what, abs(z) < SIGMAS, again)
             if (view, unit) == ("alloc", "space"):
-                check(abs(estimate / truth - 1) < 0.01, "and within 1 %", again)
+                CHECKS.check("and within 1 %", abs(estimate / truth - 1) < 0.01, again)
 
 
 def statistical(library, folder):
@@ -130,21 +127,20 @@ def statistical(library, folder):
             p = -math.expm1(-size / RATE)
             if allocs * p >= 30 and allocs * (1 - p) >= 30:
                 z_values.append((seen.get(size, (0, 0))[0] - allocs * p) / math.sqrt(allocs * p * (1 - p)))
-    again = f"TRUTH_SEED={FIRST_SEED} TRUTH_RUNS={RUNS} truth.py {library} {folder}"
+    again = f"again: TRUTH_SEED={FIRST_SEED} TRUTH_RUNS={RUNS} truth.py {library} {folder}"
     check_views(expected, again)
     k = len(z_values)
     # Wilson and Hilferty: the cube root of chi-square/k is normal.
     chi_square = sum(z * z for z in z_values)
     z = ((chi_square / k) ** (1 / 3) - (1 - 2 / (9 * k))) / math.sqrt(2 / (9 * k))
-    check(abs(z) < SIGMAS, f"the spread is Poisson's: chi-square {chi_square:.1f} of {k}, z = {z:+.2f}", again)
+    CHECKS.check(f"the spread is Poisson's: chi-square {chi_square:.1f} of {k}, z = {z:+.2f}", abs(z) < SIGMAS, again)
 
 
 def main(library, folder):
     library, folder = pathlib.Path(library).resolve(), pathlib.Path(folder).resolve()
     exact(library, folder)
     statistical(library, folder)
-    print(f"{counts[True]} passed, {counts[False]} failed")
-    return counts[False] > 0
+    return CHECKS.finish()
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@
  * every object carries its owner's number from its first word to its last while it is owned.
  */
 #include "support/cases.h"
+#include "support/program.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -41,12 +42,6 @@ static uint64_t seed;
 static atomic_bool stop;
 static atomic_uint corrupted;
 
-static uint64_t next_random(uint64_t *state) {
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    return *state ^= *state << 17;
-}
-
 struct owned {
     uint64_t *words;
     size_t count;
@@ -72,11 +67,11 @@ static void churn(uint64_t mark, size_t rounds) {
     struct owned owned[OWNED] = {0};
     uint64_t state = seed * 0x9e3779b97f4a7c15 ^ mark;
     for (size_t round = 0; round < rounds; round++) {
-        struct owned *object = &owned[next_random(&state) % OWNED];
+        struct owned *object = &owned[random_next(&state) % OWNED];
         if (object->words)
             check_and_free(object, mark);
         else
-            fill(object, mark, 2 + next_random(&state) % 6);
+            fill(object, mark, 2 + random_next(&state) % 6);
     }
     for (size_t i = 0; i < OWNED; i++)
         check_and_free(&owned[i], mark);

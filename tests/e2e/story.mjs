@@ -11,19 +11,20 @@ function bytesOf(text) {
 }
 
 export async function story(host, page) {
-  const victim = host.leak('grow', 65536);
+  let victim;
+  let id;
   const row = () =>
     page
       .locator('tbody tr')
       .filter({ has: page.locator(`td.column-pid:text-is("${victim.pid}")`) });
-  let id;
 
   await check('an empty list says how to start a process', async () => {
-    // The program above may be quicker than the page; then the list is not empty, which is as well.
     await page.goto(`${host.url}/`);
-    await page.locator('.empty-title, tbody tr').first().waitFor();
+    await page.locator('.empty-title').waitFor();
+    contains(await page.locator('.empty').innerText(), 'mallard run');
   });
   await check('a leaking program appears', async () => {
+    victim = host.leak('grow', 65536);
     await row().waitFor({ timeout: 15000 });
     contains(await row().innerText(), 'leak grow');
     contains(await row().locator('.state').innerText(), 'running');
@@ -68,6 +69,10 @@ export async function story(host, page) {
   await check('its time line ends at its death', async () => {
     await page.getByRole('link', { name: 'Time line', exact: true }).click();
     await page.locator('.timechart canvas').waitFor();
+    const last = await page.locator('.readout-time .mono').first().innerText();
+    const { started_unix_ns: started, ended_unix_ns: ended } = await host.api(`process?proc=${id}`);
+    const seconds = new Date(last.replace(' ', 'T')).getTime() / 1000;
+    expect(seconds >= Math.floor(started / 1e9) && seconds <= ended / 1e9, `it ends ${last}`);
   });
   await check('nothing can be commanded to the dead', async () => {
     await page.getByRole('link', { name: 'Commands', exact: true }).click();

@@ -26,12 +26,11 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 
 import run as programs
-from run import Failure, Skip, case, fetch, free_port, sha, wait_for
+from run import Skip, case, fetch, free_port, sha, wait_for
 
 programs.CASES.clear()
 ALL = ("rseq", "lock", "rate1", "served")

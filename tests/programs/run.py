@@ -24,7 +24,6 @@ import argparse
 import contextlib
 import gzip
 import hashlib
-import json
 import os
 import pathlib
 import pwd

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Takes a gzip member apart. In a header, as only tests that link zlib may include it.
+ * Takes a gzip member apart, and a profile in one. In a header, as only tests that link zlib may
+ * include it.
  */
 #ifndef MAL_TESTS_SUPPORT_GUNZIP_H
 #define MAL_TESTS_SUPPORT_GUNZIP_H
+
+#include "support/pprof_wire.h"
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -34,6 +37,20 @@ static inline void *gunzip(const void *data, size_t bytes, size_t *ret_bytes) {
         return content;
     free(content);
     return NULL;
+}
+
+/* The profile, to be freed with pprof_free; and the length of its plain form, unless NULL. */
+static inline struct pprof *gunzip_profile(const void *data, size_t bytes,
+                                           size_t *ret_plain_bytes) {
+    size_t plain_bytes;
+    void *plain = gunzip(data, bytes, &plain_bytes);
+    if (!plain)
+        abort();
+    if (ret_plain_bytes)
+        *ret_plain_bytes = plain_bytes;
+    struct pprof *profile = pprof_decode(plain, plain_bytes);
+    free(plain);
+    return profile;
 }
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What programs of the collected heap begin with: a clock, a seeded generator, memory or the end.
+ * What many test programs begin with: a clock, a seeded generator, memory or the end.
  */
 #ifndef TESTS_SUPPORT_PROGRAM_H
 #define TESTS_SUPPORT_PROGRAM_H

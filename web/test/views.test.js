@@ -149,7 +149,6 @@ test('commands name exactly what is on the screen', () => {
   const context = {
     origin: 'http://h:1',
     id: '12.3',
-    pid: 12,
     params: { value: 'alloc_objects', at: '200', base: '100', search: "a'b" },
   };
   const texts = commandsFor('heap', context).map((command) => command.text);
@@ -163,10 +162,26 @@ test('commands name exactly what is on the screen', () => {
   assert.deepEqual(commandsFor('nothing', context), []);
 });
 
+test('a process is named so that another one with its pid is not meant', () => {
+  const context = { origin: 'http://h:1', id: '12.3', params: {} };
+  for (const view of ['memory', 'timeline', 'heap', 'classes', 'trace'])
+    for (const { text } of commandsFor(view, context)) assert.ok(text.includes('12.3'), text);
+});
+
 test('a knob that a process does not know is not offered', () => {
   const names = (knobs) => knobsOf({ knobs }).map((knob) => knob.name);
-  assert.deepEqual(names({ gogc: 100, memory_limit_bytes: null }), ['free-os-memory', 'rate']);
+  assert.deepEqual(names({ gogc: 100 }), ['free-os-memory', 'rate']);
   assert.deepEqual(names({ gogc: 100, memory_limit_bytes: 5 }).slice(2), ['memory-limit']);
+});
+
+test('a process without a memory limit can be given one, and one with a limit rid of it', () => {
+  const process = { knobs: { memory_limit_bytes: null } };
+  const limit = knobsOf(process).find((knob) => knob.name === 'memory-limit');
+  assert.equal(limit.initial(process), '');
+  assert.equal(problemWith(limit, '9223372036854775807'), null);
+  assert.match(problemWith(limit, ''), /not a whole number/);
+  assert.equal(limit.answer({ previous: 2 ** 63 }), 'Done; there was none before.');
+  assert.equal(limit.answer({ previous: 1048576 }), 'Done; it was 1.00 MiB before.');
 });
 
 test('the collector’s knobs are those of programs that use it, also when it is off', () => {
@@ -175,6 +190,8 @@ test('the collector’s knobs are those of programs that use it, also when it is
   assert.deepEqual([gc.name, gogc.name, gogc.initial(process)], ['gc', 'gogc', '']);
   assert.equal(gogc.answer({ previous: -1 }), 'Done; it was off before.');
   assert.equal(gogc.answer({ previous: 100 }), 'Done; it was 100 % before.');
+  assert.deepEqual([problemWith(gogc, '-1'), problemWith(gogc, '50')], [null, null]);
+  assert.match(problemWith(gogc, '-2'), /-2/);
 });
 
 test('the collected heap has its numbers, and a program without one has none', () => {

@@ -6,7 +6,6 @@
 #include "box/reader.h"
 #include "support/box_fixture.h"
 #include "support/gunzip.h"
-#include "support/pprof_wire.h"
 #include "view/view.h"
 
 #include <setjmp.h>
@@ -22,21 +21,13 @@
 #define SAMPLES_MAX 16000
 #define PLAIN_BYTES_MAX (4u << 20)
 
-static struct pprof *decode(const struct view_buffer *out, size_t *ret_bytes) {
-    void *plain = gunzip(out->data, out->bytes, ret_bytes);
-    assert_non_null(plain);
-    struct pprof *profile = pprof_decode(plain, *ret_bytes);
-    free(plain);
-    return profile;
-}
-
 static struct pprof *heap_of(const struct mal_snapshot *snapshot, enum view_heap_kind kind,
                              size_t *ret_bytes) {
     struct view_symbols *symbols;
     struct view_buffer out = {0};
     assert_int_equal(view_symbols_create(&symbols), 0);
     assert_int_equal(view_heap_proto(snapshot, symbols, kind, &out), 0);
-    struct pprof *profile = decode(&out, ret_bytes);
+    struct pprof *profile = gunzip_profile(out.data, out.bytes, ret_bytes);
     view_buffer_free(&out);
     view_symbols_destroy(symbols);
     return profile;
@@ -176,7 +167,7 @@ static void test_differences_are_merged_by_their_size(void **state) {
         snapshot->buckets[i].frees = snapshot->buckets[i].allocs;
     assert_int_equal(view_symbols_create(&symbols), 0);
     assert_int_equal(view_heap_delta_proto(before, snapshot, symbols, VIEW_CAPPED, &out), 0);
-    struct pprof *profile = decode(&out, &bytes);
+    struct pprof *profile = gunzip_profile(out.data, out.bytes, &bytes);
     assert_int_equal(profile->sample_count, SAMPLES_MAX);
     check_sums(profile, sums);
     pprof_free(profile);
@@ -203,7 +194,7 @@ static struct pprof *scrape(struct scraping *scraping, const struct mal_snapshot
     assert_non_null(after);
     free(scraping->marks);
     scraping->marks = after;
-    struct pprof *profile = decode(&out, &bytes);
+    struct pprof *profile = gunzip_profile(out.data, out.bytes, &bytes);
     view_buffer_free(&out);
     return profile;
 }

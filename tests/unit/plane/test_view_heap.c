@@ -6,7 +6,6 @@
 #include "box/reader.h"
 #include "support/box_fixture.h"
 #include "support/gunzip.h"
-#include "support/pprof_wire.h"
 #include "view/heap.h"
 #include "view/view.h"
 
@@ -21,15 +20,6 @@
 #include <cmocka.h>
 
 #include "support/box_snapshot.h"
-
-static struct pprof *decode(const struct view_buffer *out) {
-    size_t bytes;
-    void *plain = gunzip(out->data, out->bytes, &bytes);
-    assert_non_null(plain);
-    struct pprof *profile = pprof_decode(plain, bytes);
-    free(plain);
-    return profile;
-}
 
 static int delta_of(const struct mal_snapshot *before, const struct mal_snapshot *after,
                     struct view_symbols *symbols, struct view_buffer *out) {
@@ -46,7 +36,7 @@ static struct pprof *heap_of(struct box_fixture *box, enum view_heap_kind kind) 
     struct view_buffer out = {0};
     assert_int_equal(view_symbols_create(&symbols), 0);
     assert_int_equal(view_heap_proto(snapshot, symbols, kind, &out), 0);
-    struct pprof *profile = decode(&out);
+    struct pprof *profile = gunzip_profile(out.data, out.bytes, NULL);
     view_buffer_free(&out);
     view_symbols_destroy(symbols);
     mal_snapshot_free(snapshot);
@@ -321,7 +311,7 @@ static void test_delta(void **state) {
     struct view_buffer out = {0};
     assert_int_equal(view_symbols_create(&symbols), 0);
     assert_int_equal(delta_of(before, after, symbols, &out), 0);
-    struct pprof *profile = decode(&out);
+    struct pprof *profile = gunzip_profile(out.data, out.bytes, NULL);
     assert_int_equal(profile->sample_count, 2);
     check_values(&profile->samples[0], 4, 1024, 4, 1024);
     check_values(&profile->samples[1], 24577 - 16385, 1572960 - 1048640, -16385, -1048640);
@@ -332,7 +322,7 @@ static void test_delta(void **state) {
     pprof_free(profile);
     view_buffer_reset(&out);
     assert_int_equal(delta_of(after, after, symbols, &out), 0);
-    profile = decode(&out);
+    profile = gunzip_profile(out.data, out.bytes, NULL);
     assert_int_equal(profile->sample_count, 0);
     assert_true(profile->duration_ns > 0);
     pprof_free(profile);

@@ -7,7 +7,6 @@
 #include "box/reader.h"
 #include "support/box_fixture.h"
 #include "support/gunzip.h"
-#include "support/pprof_wire.h"
 #include "view/align.h"
 #include "view/number.h"
 #include "view/view.h"
@@ -196,15 +195,6 @@ static void test_go_tool_pprof(void **state) {
 /* ---------------------------------------------------------------------------- no data, the index
  */
 
-static struct pprof *decode(const struct view_buffer *out) {
-    size_t bytes;
-    void *plain = gunzip(out->data, out->bytes, &bytes);
-    assert_non_null(plain);
-    struct pprof *profile = pprof_decode(plain, bytes);
-    free(plain);
-    return profile;
-}
-
 static void test_no_data(void **state) {
     (void)state;
     static const struct {
@@ -224,7 +214,7 @@ static void test_no_data(void **state) {
     for (size_t i = 0; i < MAL_COUNT_OF(known); i++) {
         view_buffer_reset(&out);
         assert_int_equal(view_empty_proto(known[i].name, i % 2 ? snapshot : NULL, &out), 0);
-        struct pprof *profile = decode(&out);
+        struct pprof *profile = gunzip_profile(out.data, out.bytes, NULL);
         assert_int_equal(profile->type_count, known[i].types);
         assert_string_equal(profile->types[known[i].types - 1].type, known[i].last_type);
         assert_string_equal(profile->types[known[i].types - 1].unit, known[i].last_unit);
@@ -236,7 +226,7 @@ static void test_no_data(void **state) {
         pprof_free(profile);
         view_buffer_reset(&out);
         assert_int_equal(view_empty_delta_proto(known[i].name, 1234, NULL, &out), 0);
-        profile = decode(&out);
+        profile = gunzip_profile(out.data, out.bytes, NULL);
         assert_int_equal(profile->duration_ns, 1234);
         pprof_free(profile);
     }

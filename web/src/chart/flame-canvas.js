@@ -13,7 +13,7 @@
 // colour blindness), the sign is in the label, and what is within the noise stays pale.
 import { FEW_SAMPLES } from '../model/sampling.js';
 import { formatOf, signed } from '../model/format.js';
-import { nameOf } from '../model/tree.js';
+import { hashText, nameOf } from '../model/tree.js';
 import { cssColor } from '../ui/theme.js';
 import { cssOf, inkOn, mix, parseHex } from './color.js';
 import { layoutFlame } from './flame-layout.js';
@@ -25,9 +25,7 @@ const GROUPS = 6;
 const CERTAIN_SIGMAS = 2;
 
 function groupOf(name, file) {
-  const text = file || name;
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+  const hash = hashText(file || name);
   return ((hash ^ (hash >>> 15)) >>> 0) % GROUPS;
 }
 

@@ -7,6 +7,7 @@
 //   Enter    zoom in on the frame;   Escape, Backspace  zoom out by one;   Home  all
 //   s        the function's callers and callees
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { useWidth } from '../ui/width.js';
 import { FlameCanvas, ROW_PX } from './flame-canvas.js';
 import { cellAt, neighbour, placeOf } from './flame-layout.js';
 
@@ -20,18 +21,6 @@ const DOWNWARDS = {
   ArrowRight: 'next',
 };
 const UPWARDS = { ...DOWNWARDS, ArrowUp: 'child', ArrowDown: 'parent' };
-
-function useWidth(ref) {
-  const [width, setWidth] = useState(0);
-  useLayoutEffect(() => {
-    const measure = () => setWidth(Math.floor(ref.current.clientWidth));
-    const observer = new ResizeObserver(measure);
-    observer.observe(ref.current);
-    measure();
-    return () => observer.disconnect();
-  }, []);
-  return width;
-}
 
 function Outline({ canvas, node, kind }) {
   const place = canvas && canvas.layout && node >= 0 ? placeOf(canvas.layout, node) : null;

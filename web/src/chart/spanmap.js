@@ -8,6 +8,7 @@
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { layoutCells } from '../model/spans.js';
 import { cssColor } from '../ui/theme.js';
+import { useWidth } from '../ui/width.js';
 import { cssOf, scaleOf } from './color.js';
 
 const CIVIDIS = ['#00224e', '#2a3f6d', '#575d6d', '#7d7c78', '#a59c74', '#d2c060', '#fee838'];
@@ -60,14 +61,8 @@ function occupancies(spans, layout) {
 export function SpanMap({ spans, theme, label, describe, onLayout, onCell }) {
   const host = useRef(null);
   const canvas = useRef(null);
-  const [width, setWidth] = useState(0);
+  const width = useWidth(host);
   const [cell, setCell] = useState(-1);
-  useLayoutEffect(() => {
-    const observer = new ResizeObserver(() => setWidth(Math.floor(host.current.clientWidth)));
-    observer.observe(host.current);
-    setWidth(Math.floor(host.current.clientWidth));
-    return () => observer.disconnect();
-  }, []);
   const layout = useMemo(() => layoutCells(spans.length, width, HEIGHT_PX), [spans.length, width]);
   const height = Math.max(1, Math.ceil(layout.cells / layout.columns)) * layout.size;
   useLayoutEffect(() => {

@@ -3,12 +3,13 @@
 // The time line as a part of the page: the chart, the numbers under the cursor, and the two handles
 // A and B that choose the points to compare. Handles rest only on stored profiles, because nothing
 // can be compared between them; they are sliders, so arrow keys step from profile to profile.
-import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { collectorAt } from '../model/collector.js';
 import { bytes, clock, count, dateClock } from '../model/format.js';
 import { nearestProfile, stepProfile } from '../model/history.js';
 import { TIME_LINE_PARTS } from '../model/parts.js';
 import { Swatch } from '../ui/basics.js';
+import { useWidth } from '../ui/width.js';
 import { TimeLine } from './timeline.js';
 
 const EVENTS_SHOWN = 2;
@@ -132,17 +133,6 @@ function Handle({ name, meaning, seconds, unset, chart, profiles, onMove }) {
   );
 }
 
-function useSize(ref) {
-  const [width, setWidth] = useState(0);
-  useLayoutEffect(() => {
-    const observer = new ResizeObserver(() => setWidth(Math.floor(ref.current.clientWidth)));
-    observer.observe(ref.current);
-    setWidth(Math.floor(ref.current.clientWidth));
-    return () => observer.disconnect();
-  }, []);
-  return width;
-}
-
 // `compare`: null, or {a, b, setA(unix_s), setB(unix_s)} where a null means "not set" and b null "now".
 export function TimeChart({
   series,
@@ -157,7 +147,7 @@ export function TimeChart({
 }) {
   const host = useRef(null);
   const chart = useRef(null);
-  const width = useSize(host);
+  const width = useWidth(host);
   const [cursor, setCursor] = useState({ index: -1, events: [] });
   const [, drawn] = useState(0);
   const calls = useRef({});

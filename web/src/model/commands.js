@@ -76,10 +76,10 @@ const BY_VIEW = {
     { label: 'this list', text: `curl -sS ${quote(`${origin}/api/processes`)}` },
     { label: 'on the host itself', text: 'mallard ps -a' },
   ],
-  memory: ({ origin, id, pid }) => [
+  memory: ({ origin, id }) => [
     { label: 'these numbers', text: api(origin, 'process', id) },
-    { label: 'on the host itself', text: `mallard stat ${pid}` },
-    { label: 'one file for a colleague', text: `mallard report ${pid} -o report.html` },
+    { label: 'on the host itself', text: `mallard stat ${quote(id)}` },
+    { label: 'one file for a colleague', text: `mallard report ${quote(id)} -o report.html` },
   ],
   timeline: timeCommands,
   heap: heapCommands,
@@ -87,9 +87,9 @@ const BY_VIEW = {
     { label: 'the size classes, in “classes”', text: api(origin, 'process', id) },
     { label: 'the map of spans', text: api(origin, 'spans', id) },
   ],
-  trace: ({ origin, id, pid }) => [
+  trace: ({ origin, id }) => [
     { label: 'these lines', text: api(origin, 'trace', id) },
-    { label: 'on the host itself', text: `mallard trace ${pid}` },
+    { label: 'on the host itself', text: `mallard trace ${quote(id)}` },
   ],
 };
 

@@ -4,6 +4,8 @@
 // knobs has it. `ask` is what a person reads before it happens, `answer` what came of it.
 import { bytes, count } from './format.js';
 
+const NO_LIMIT = '9223372036854775807';
+
 export const KNOBS = [
   {
     name: 'free-os-memory',
@@ -31,7 +33,8 @@ export const KNOBS = [
     name: 'gogc',
     label: 'Set GOGC',
     parameter: 'percent',
-    unit: 'percent of growth before a collection',
+    unit: 'percent of growth before a collection, -1: off',
+    pattern: /^(\d{1,10}|-1)$/,
     ask: 'Change how much the heap may grow, in percent of what was live, before a collection begins. Smaller collects more often.',
     answer: (reply) =>
       reply.previous < 0 ? 'Done; it was off before.' : `Done; it was ${count(reply.previous)} % before.`,
@@ -42,22 +45,25 @@ export const KNOBS = [
     name: 'memory-limit',
     label: 'Set the memory limit',
     parameter: 'bytes',
-    unit: 'bytes',
+    unit: `bytes, ${NO_LIMIT}: none`,
     ask: 'Change the soft limit: near it, memory goes back to the kernel eagerly and collections come more often.',
-    answer: (reply) => `Done; it was ${bytes(reply.previous)} before.`,
-    initial: (process) => process.knobs.memory_limit_bytes,
-    offered: (process) => typeof process.knobs?.memory_limit_bytes === 'number',
+    answer: (reply) =>
+      reply.previous >= Number(NO_LIMIT)
+        ? 'Done; there was none before.'
+        : `Done; it was ${bytes(reply.previous)} before.`,
+    initial: (process) => process.knobs.memory_limit_bytes ?? '',
+    offered: (process) => process.knobs?.memory_limit_bytes !== undefined,
   },
 ];
 
 // Knobs that mean nothing to a process, as it says itself, are not offered.
 export const knobsOf = (process) => KNOBS.filter((knob) => !knob.offered || knob.offered(process));
 
-const isWholeNumber = (text) => /^\d{1,15}$/.test(text.trim());
+const WHOLE_NUMBER = /^\d{1,19}$/;
 
 // The sentence that says what is wrong with a typed value, or null.
 export function problemWith(knob, text) {
-  if (!knob.parameter || isWholeNumber(text)) return null;
+  if (!knob.parameter || (knob.pattern || WHOLE_NUMBER).test(text.trim())) return null;
   return `“${text}” is not a whole number of ${knob.parameter}.`;
 }
 

@@ -16,7 +16,7 @@
 const START_HASH = 0x811c9dc5;
 const SUMS = ['value', 'base', 'variance', 'samples', 'objects', 'bytes'];
 
-function hashText(text) {
+export function hashText(text) {
   let hash = START_HASH;
   for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
   return hash >>> 0;

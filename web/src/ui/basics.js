@@ -42,9 +42,9 @@ export function Empty({ title, children }) {
 }
 
 // A choice of few: one is pressed. `options` are {key, label}.
-export function Segmented({ label, options, value, onChange, class: extra = '' }) {
+export function Segmented({ label, options, value, onChange }) {
   return (
-    <div class={`segmented ${extra}`} role="group" aria-label={label}>
+    <div class="segmented" role="group" aria-label={label}>
       {options.map((option) => (
         <button
           type="button"
@@ -61,14 +61,13 @@ export function Segmented({ label, options, value, onChange, class: extra = '' }
 }
 
 // Text in a field that is part of the address.
-export function SearchField({ label, param, hint, inputRef }) {
+export function SearchField({ label, param, hint }) {
   const { route, replace } = usePage();
   return (
     <label class="search">
       <span class="visually-hidden">{label}</span>
       <input
         type="search"
-        ref={inputRef}
         value={route.params[param] || ''}
         placeholder={hint || label}
         data-search

@@ -60,12 +60,11 @@ export function CommandList({ commands }) {
 }
 
 // At the foot of each view: the commands for what is on the screen.
-export function CommandsFoot({ view, pid }) {
+export function CommandsFoot({ view }) {
   const { route } = usePage();
   const commands = commandsFor(view, {
     origin: location.origin,
     id: route.id,
-    pid,
     params: route.params,
   });
   return (

@@ -2,7 +2,6 @@
 //
 // A table whose columns sort. A column: {key, label, text (left-aligned, sorts upwards first),
 // cell(row), title, sortable (default yes)}. The order is the caller's, so that it can be in the URL.
-import { useRef } from 'preact/hooks';
 
 function nextDirection(column, sort, dir) {
   if (column.key !== sort) return column.text ? 'asc' : 'desc';
@@ -62,10 +61,9 @@ export function Table({
   foot,
   class: extra = '',
 }) {
-  const table = useRef(null);
   return (
     <div class={`table-scroll ${extra}`}>
-      <table ref={table} onKeyDown={moveFocus}>
+      <table onKeyDown={moveFocus}>
         <caption class="visually-hidden">{caption}</caption>
         <thead>
           <tr>

@@ -105,7 +105,7 @@ function Knobs({ process, refresh }) {
 
 export function CommandsView({ process, refresh }) {
   const { route } = usePage();
-  const context = { origin: location.origin, id: route.id, pid: process.pid, params: route.params };
+  const context = { origin: location.origin, id: route.id, params: route.params };
   return (
     <section aria-label="commands and knobs">
       <Knobs process={process} refresh={refresh} />

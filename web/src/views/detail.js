@@ -31,7 +31,7 @@ function Sureness({ tree, node, format }) {
   );
 }
 
-function Change({ heap, tree, node, format }) {
+function Change({ tree, node, format }) {
   const { delta, sure } = changeOf(tree, node);
   const word = !sure ? 'within the noise' : delta > 0 ? 'has grown' : 'has shrunk';
   return (

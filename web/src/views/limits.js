@@ -5,13 +5,8 @@ import { bytes, count, percent } from '../model/format.js';
 
 const LABELS = {
   cgroup_max_bytes: 'memory.max',
-  cgroup_high_bytes: 'memory.high',
   cgroup_peak_bytes: 'memory.peak',
   cgroup_current_bytes: 'memory.current',
-  memory_max_bytes: 'memory.max',
-  memory_high_bytes: 'memory.high',
-  memory_peak_bytes: 'memory.peak',
-  memory_current_bytes: 'memory.current',
   oom_kills: 'OOM kills',
 };
 

@@ -5,7 +5,7 @@
 import { collectorNumbers } from '../model/collector.js';
 import { bytes, count, percent } from '../model/format.js';
 import { describeParts, isUnknown } from '../model/parts.js';
-import { Link, Swatch } from '../ui/basics.js';
+import { CellBar, Link, Swatch } from '../ui/basics.js';
 import { usePage } from '../data/page.js';
 import { toView } from '../model/route.js';
 import { Table } from '../ui/table.js';
@@ -70,12 +70,7 @@ export function PartsTable({ rss }) {
       cell: (p) => (
         <span class="with-bar">
           {bytes(p.bytes)}
-          <span class="cell-bar" aria-hidden="true">
-            <span
-              class="cell-bar-fill"
-              style={{ width: `${(100 * p.bytes) / largest}%`, background: `var(${p.color})` }}
-            />
-          </span>
+          <CellBar share={p.bytes / largest} color={p.color} />
         </span>
       ),
     },

@@ -80,7 +80,7 @@ export function ProcessView() {
       <Tabs />
       <Problem text={error} />
       <Body process={data} refresh={refresh} />
-      {route.view !== 'commands' && <CommandsFoot view={route.view} pid={data.pid} />}
+      {route.view !== 'commands' && <CommandsFoot view={route.view} />}
     </>
   );
 }

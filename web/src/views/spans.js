@@ -124,7 +124,8 @@ function Shown({ map, layout, order }) {
   return (
     <p class="muted">
       {count(map.spans.length)} spans by {order === 'class' ? 'size class' : order}; {merged}
-      {thinned}. Taken {dateClock(map.taken_unix_ns / 1e9)}.
+      {thinned}. Taken {dateClock(map.taken_unix_ns / 1e9)}. A span is a run of pages that holds objects
+      of one size.
     </p>
   );
 }

@@ -95,6 +95,7 @@ export function TraceView({ process }) {
         </span>
       </div>
       <Problem text={error} />
+      {!asked && !error && <p class="muted">Asking the server…</p>}
       {asked && lines.length === 0 && (
         <Empty title="No trace line yet.">
           <p>A line is written when memory goes back to the kernel and after each collection.</p>
