@@ -325,6 +325,7 @@ static uint64_t turn_one(struct follower *follower, struct process *process, uin
 }
 
 uint64_t follower_turn(struct follower *follower, uint64_t now_ns) {
+    kernel_log_turn(&follower->log);
     uint64_t next_ns = follow_pending_turn(follower, now_ns);
     for (size_t i = follower->count; i-- > 0;) {
         uint64_t one_ns = turn_one(follower, follower->items[i], now_ns);

@@ -152,6 +152,10 @@ static bool ask_log(struct follower *follower, const struct process *process, st
     if (process->loop.ended_unix_ns == 0) /* it ended before the log was opened, perhaps */
         return true;
     death->log = kernel_log_ask(&follower->log, process->host_pid, process->facts.start_ticks);
+    if (death->log == KERNEL_LOG_BEHIND && now_ns < process->loop.verdict_ns)
+        return false;
+    if (death->log == KERNEL_LOG_BEHIND)
+        death->log = KERNEL_LOG_SILENT;
     return death->log != KERNEL_LOG_SPARED || !death_may_be_oom(death) ||
            now_ns > seen_ns + LOG_PATIENCE_NS;
 }

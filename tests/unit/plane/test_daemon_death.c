@@ -304,6 +304,7 @@ static void test_log_records(void **state) {
     assert_int_equal(log.victims[2].pid, 13);
     assert_int_equal(kernel_log_ask(&log, 4981, 1), KERNEL_LOG_SILENT);
     log.fd = open("/dev/null", O_RDONLY);
+    kernel_log_turn(&log);
     assert_int_equal(kernel_log_ask(&log, 4981, 1), KERNEL_LOG_KILLED);
     assert_int_equal(kernel_log_ask(&log, 0, 1), KERNEL_LOG_SILENT);
     assert_int_equal(kernel_log_ask(&log, 4982, 1), KERNEL_LOG_SPARED);
@@ -317,6 +318,40 @@ static void test_log_records(void **state) {
     assert_int_equal(kernel_log_ask(&log, 4981, 1), KERNEL_LOG_SILENT);
     kernel_log_close(&log);
     assert_int_equal(log.fd, -1);
+}
+
+/* A record a packet, as the kernel gives them. */
+static void log_of(const char *const records[], size_t count, struct kernel_log *ret_log) {
+    int ends[2];
+    assert_int_equal(pipe2(ends, O_DIRECT | O_NONBLOCK), 0);
+    for (size_t i = 0; i < count; i++)
+        assert_int_equal(write(ends[1], records[i], strlen(records[i])), strlen(records[i]));
+    *ret_log = (struct kernel_log){.fd = ends[0]};
+    close(ends[1]);
+}
+
+static void test_log_flood(void **state) {
+    (void)state;
+    static const char *const records[] = {
+        "12,1,5,-;one of a flood\n",
+        "12,2,5,-;one of a flood\n",
+        "12,3,5,-;one of a flood\n",
+        "3,4,83646854475,-;Out of memory: Killed process 4981 (leak)\n",
+    };
+    struct kernel_log log;
+    log_of(records, MAL_COUNT_OF(records), &log);
+    log.left = 2;
+    assert_int_equal(kernel_log_ask(&log, 4981, 1), KERNEL_LOG_BEHIND);
+    assert_int_equal(kernel_log_ask(&log, 4981, 1), KERNEL_LOG_BEHIND);
+    assert_int_equal(log.left, 0);
+    assert_int_equal(log.count, 0);
+    kernel_log_turn(&log);
+    assert_true(log.left > MAL_COUNT_OF(records));
+    assert_int_equal(kernel_log_ask(&log, 4981, 1), KERNEL_LOG_KILLED);
+    assert_int_equal(kernel_log_ask(&log, 4982, 1), KERNEL_LOG_SPARED);
+    log.left = 0;
+    assert_int_equal(kernel_log_ask(&log, 4981, 1), KERNEL_LOG_KILLED);
+    kernel_log_close(&log);
 }
 
 /* ---- the status of a process that is not ours to wait for ---- */
@@ -426,9 +461,9 @@ int main(void) {
         cmocka_unit_test(test_partial_mount), cmocka_unit_test(test_sentences),
         cmocka_unit_test(test_oom),           cmocka_unit_test(test_group_gone),
         cmocka_unit_test(test_oom_by_log),    cmocka_unit_test(test_log_records),
-        cmocka_unit_test(test_zombie),        cmocka_unit_test(test_pidfd),
-        cmocka_unit_test(test_stat_text),     cmocka_unit_test(test_status_text),
-        cmocka_unit_test(test_self),
+        cmocka_unit_test(test_log_flood),     cmocka_unit_test(test_zombie),
+        cmocka_unit_test(test_pidfd),         cmocka_unit_test(test_stat_text),
+        cmocka_unit_test(test_status_text),   cmocka_unit_test(test_self),
     };
     return cmocka_run_group_tests(tests, make_root, remove_root);
 }
