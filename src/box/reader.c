@@ -229,6 +229,23 @@ int mal_reader_open(const char *path, struct mal_box_reader **ret_reader) {
     return error ? error : reader_give(reader, open_file(reader), ret_reader);
 }
 
+int mal_box_version(const char *path, uint32_t *ret_version) {
+    struct mal_box_reader *reader;
+    struct mal_box_header header;
+    int error = reader_new(path, &reader);
+    if (error)
+        return error;
+    error = open_file(reader);
+    if (!error)
+        error = box_copy(reader, 0, &header, offsetof(struct mal_box_header, header_bytes));
+    if (!error && memcmp(header.magic, MAL_BOX_MAGIC, sizeof(header.magic)) != 0)
+        error = -EBADMSG;
+    if (!error)
+        *ret_version = header.version;
+    mal_reader_close(reader);
+    return error;
+}
+
 int mal_reader_from_fd(int fd, const char *path, struct mal_box_reader **ret_reader) {
     struct mal_box_reader *reader;
     int error = reader_new(path, &reader);

@@ -12,6 +12,7 @@
 
 #include "cli/cli.h"
 #include "cli/elf_facts.h"
+#include "cli/foreign.h"
 
 #include <errno.h>
 #include <gnu/libc-version.h>
@@ -155,6 +156,12 @@ static bool has_box(uint32_t pid) {
     return true;
 }
 
+static const char *has_foreign_box(const struct foreign_box *foreign) {
+    printf("  problem  it has a box of layout %" PRIu32 " here, and this mallard reads layout %u\n",
+           foreign->version, MAL_BOX_VERSION);
+    return "it runs on another version of Mallard";
+}
+
 /* Why nothing can be told about the process; NULL: its program can be read. */
 static const char *unreadable(uint32_t pid, const char *exe) {
     if (kill((pid_t)pid, 0) < 0 && errno == ESRCH)
@@ -169,6 +176,7 @@ static const char *unreadable(uint32_t pid, const char *exe) {
 
 static const char *check_process(uint32_t pid) {
     char exe[64];
+    struct foreign_box foreign;
     snprintf(exe, sizeof exe, "/proc/%" PRIu32 "/exe", pid);
     const char *problem = unreadable(pid, exe);
     if (problem != NULL)
@@ -178,6 +186,8 @@ static const char *check_process(uint32_t pid) {
     bool box = has_box(pid);
     printf("  %s libmallard is %sloaded in it\n", mapped ? "ok      " : "note    ",
            mapped ? "" : "not ");
+    if (!box && foreign_find(&(struct http_key){pid, 0}, &foreign) && foreign.alive)
+        return has_foreign_box(&foreign);
     printf("  %s it has %s box here\n", box ? "ok      " : "note    ", box ? "a" : "no");
     if (mapped && box)
         return NULL;

@@ -222,6 +222,9 @@ bool follow_look(struct follower *follower, struct folder *folder, const char *n
     case DISCOVERED_DOUBTFUL:
         enter(follower, process, PROCESS_DOUBTFUL);
         break;
+    case DISCOVERED_FOREIGN:
+        follow_foreign(follower, folder, name);
+        return true;
     case DISCOVERED_UNFINISHED:
         return false;
     case DISCOVERED_NOTHING:

@@ -84,6 +84,34 @@ def check_usage(scene):
     scene.checks.equal("a full disk is a failure", full.returncode, 1)
 
 
+def check_missing(scene):
+    """Processes that run on another version: they are missing from the list, and one line says so."""
+    folder = os.path.join(scene.boxes, "run.1")
+    os.mkdir(folder)
+    with subprocess.Popen(["sleep", "600"]) as process:
+        pid = process.pid
+        with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
+            ticks = stat.read().rpartition(")")[2].split()[19]
+        ended = "4194303"
+        for place, name, version in ((folder, f"{pid}.{ticks}", 77), (scene.boxes, f"{ended}.5", 78)):
+            with open(os.path.join(place, name + ".mallard"), "wb") as file:
+                file.write((b"MALLARD\n" + version.to_bytes(4, "little")).ljust(8192, b"\0"))
+        line = r"mallard: the box of process {} was written by another version of Mallard: its layout is {}, and this one reads \d+\n"
+        listed = scene.expect("ps names who runs on another version, once", ["ps"], 0, err=line.format(pid, 77) + "$")
+        scene.checks.check("and not who is gone", ended not in listed.stderr, listed.stderr)
+        both = scene.expect("ps -a names the dead ones, too", ["ps", "-a"], 0, err=line.format(ended, 78))
+        scene.checks.check("with the living ones", re.search(line.format(pid, 77), both.stderr), both.stderr)
+        scene.expect("stat of it tells the same", ["stat", str(pid)], 1, err=line.format(pid, 77) + "$")
+        scene.expect("by its whole id, too", ["stat", f"{pid}.{ticks}"], 1, err=line.format(pid, 77) + "$")
+        scene.expect("another start time is another process", ["stat", f"{pid}.{int(ticks) + 1}"], 1, err="there is no process")
+        scene.expect("check of it names both versions", ["check", str(pid)], 1,
+                     out=r"problem  it has a box of layout 77 here, and this mallard reads layout \d+\n"
+                         r"does not work: it runs on another version of Mallard\n$")
+        process.kill()
+    shutil.rmtree(folder)
+    os.unlink(os.path.join(scene.boxes, f"{ended}.5.mallard"))
+
+
 def check_other_version(scene):
     """Neither that there is no box, nor that it is something else."""
     box = os.path.join(scene.boxes, "1.5.mallard")
@@ -446,7 +474,7 @@ def main(arguments):
         print(__doc__, file=sys.stderr)
         return 2
     checks = live.Checks()
-    steps = (check_usage, check_other_version, check_statuses, check_output, check_addresses, default_port, check_signals, check_death,
+    steps = (check_usage, check_missing, check_other_version, check_statuses, check_output, check_addresses, default_port, check_signals, check_death,
              check_death_nowhere, check_keep, check_readers, check_tree, check_check, check_terminal, check_job_control)
     for step in steps:
         with tempfile.TemporaryDirectory() as folder:

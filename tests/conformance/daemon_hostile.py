@@ -149,6 +149,41 @@ def check_impostor(checks, build):
         checks.check("who is real is untouched", daemon.lives(prey.pid))
 
 
+def check_other_version(checks, build):
+    """Whose box another version wrote is told once, and nobody else's."""
+    with Scene(build) as scene:
+        def begin(name):
+            return plant(scene, name, (b"MALLARD\n" + struct.pack("<I", 77)).ljust(8192, b"\0"))
+
+        def lines():
+            return [line for line in daemon.errors().splitlines() if "another version" in line]
+
+        pid, ticks = os.getpid(), start_ticks(os.getpid())
+        path = begin(f"{pid}.{ticks}.mallard")
+        begin("4300001.1.mallard")
+        begin(f"{pid}.{ticks + 1}.mallard")
+        daemon = scene.daemon()
+        scans = daemon.number("mallardd_scans_total")
+        os.rename(path, path + ".away")
+        os.rename(path + ".away", path)
+        checks.check("scans go on", wait_until(lambda: daemon.number("mallardd_scans_total") > scans, 25))
+        prey = scene.prey()
+        checks.check("and others are found", wait_until(lambda: daemon.knows(prey.id), 5))
+        checks.check("a process of another version is told of in one line", len(lines()) == 1, daemon.errors())
+        checks.check("with both versions", f"process {pid} is left alone: " in lines()[0] and "of layout 77, and mallardd reads " in lines()[0], lines())
+        checks.check("the box is left to it", os.path.exists(path) and os.path.exists(os.path.join(scene.boxes, "4300001.1.mallard")))
+        if IS_ROOT:
+            with subprocess.Popen(["sleep", "600"]) as other:
+                theirs = begin(f"{other.pid}.{start_ticks(other.pid)}.mallard.new")
+                os.chown(theirs, NOBODY, NOBODY)
+                os.rename(theirs, theirs.removesuffix(".new"))
+                late = scene.prey()
+                wait_until(lambda: daemon.knows(late.id), 5)
+                checks.check("what somebody else wrote is not believed", len(lines()) == 1, lines())
+                other.kill()
+        checks.equal("it ends well", daemon.stop(), 0)
+
+
 def check_flood(checks, build):
     """A thousand files at once, and nobody's folder full of them."""
     with Scene(build) as scene:
@@ -356,7 +391,7 @@ def check_read_only(checks, build):
 
 
 ALONE = (check_users, check_unprivileged, check_full_disk, check_read_only)
-TOGETHER = (check_planted, check_impostor, check_flood, check_paths)
+TOGETHER = (check_planted, check_impostor, check_other_version, check_flood, check_paths)
 
 
 def main(arguments):

@@ -347,6 +347,19 @@ static void test_other_version(void **state) {
     box_fixture_header(scene->box)->version = MAL_BOX_VERSION + 1;
     assert_int_equal(mal_reader_from_memory(box_fixture_base(scene->box), MAL_BOX_BYTES, &reader),
                      -EPROTO);
+    uint32_t version = 0;
+    box_fixture_save(scene->box, scene->folder, scene->path);
+    assert_int_equal(mal_reader_open(scene->path, &reader), -EPROTO);
+    assert_int_equal(mal_box_version(scene->path, &version), 0);
+    assert_int_equal(version, MAL_BOX_VERSION + 1);
+    assert_int_equal(truncate(scene->path, 11), 0);
+    assert_int_equal(mal_box_version(scene->path, &version), -EBADMSG);
+    box_fixture_header(scene->box)->magic[0] = 'm';
+    box_fixture_save(scene->box, scene->folder, scene->path);
+    assert_int_equal(mal_box_version(scene->path, &version), -EBADMSG);
+    assert_int_equal(version, MAL_BOX_VERSION + 1);
+    unlink(scene->path);
+    assert_int_equal(mal_box_version(scene->path, &version), -ENOENT);
 }
 
 static void test_unfinished(void **state) {
