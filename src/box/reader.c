@@ -205,7 +205,7 @@ static int open_file(struct mal_box_reader *reader) {
     const int flags = O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
     reader->fd = open(reader->path, O_RDWR | flags);
     reader->writable = reader->fd >= 0;
-    if (reader->fd < 0 && errno != ENOENT && errno != ELOOP)
+    if (reader->fd < 0)
         reader->fd = open(reader->path, O_RDONLY | flags);
     return reader->fd < 0 ? -errno : require_file(reader);
 }
@@ -227,6 +227,23 @@ int mal_reader_open(const char *path, struct mal_box_reader **ret_reader) {
     struct mal_box_reader *reader;
     int error = reader_new(path, &reader);
     return error ? error : reader_give(reader, open_file(reader), ret_reader);
+}
+
+int mal_box_version(const char *path, uint32_t *ret_version) {
+    struct mal_box_reader *reader;
+    struct mal_box_header header;
+    int error = reader_new(path, &reader);
+    if (error)
+        return error;
+    error = open_file(reader);
+    if (!error)
+        error = box_copy(reader, 0, &header, offsetof(struct mal_box_header, header_bytes));
+    if (!error && memcmp(header.magic, MAL_BOX_MAGIC, sizeof(header.magic)) != 0)
+        error = -EBADMSG;
+    if (!error)
+        *ret_version = header.version;
+    mal_reader_close(reader);
+    return error;
 }
 
 int mal_reader_from_fd(int fd, const char *path, struct mal_box_reader **ret_reader) {

@@ -27,6 +27,10 @@ int mal_reader_open(const char *path, struct mal_box_reader **ret_reader);
  * open for reading only: then there are no commands. `path` is what mal_reader_path will say. */
 int mal_reader_from_fd(int fd, const char *path, struct mal_box_reader **ret_reader);
 
+/* The layout version that the box at `path` was written in, be it this reader's or another: of a
+ * box of another one it is all that may be believed. -EBADMSG: no box. */
+int mal_box_version(const char *path, uint32_t *ret_version);
+
 /* Reads from memory that stays mapped and at least `bytes` long until close: one's own box. */
 int mal_reader_from_memory(const void *base, size_t bytes, struct mal_box_reader **ret_reader);
 

@@ -11,7 +11,9 @@
 #include "cli/check.h"
 
 #include "cli/cli.h"
+#include "cli/clip.h"
 #include "cli/elf_facts.h"
+#include "cli/foreign.h"
 
 #include <errno.h>
 #include <gnu/libc-version.h>
@@ -51,6 +53,13 @@ static const char *first_problem(const struct elf_facts *facts) {
     return NULL;
 }
 
+/* A note about a name that a file chose. */
+static void print_note(const char *begin, const char *name, const char *end) {
+    char *safe = clip_printable(name, strlen(name));
+    printf("  note     %s%s%s\n", begin, safe != NULL ? safe : "?", end);
+    free(safe);
+}
+
 /* Follows scripts to what is loaded. `print` tells each step. */
 static int read_loaded(const char *program, bool print, struct elf_facts *ret_facts) {
     char path[PATH_MAX];
@@ -60,7 +69,7 @@ static int read_loaded(const char *program, bool print, struct elf_facts *ret_fa
         if (error < 0 || ret_facts->flags & ELF_IS_ELF)
             return error;
         if (print)
-            printf("  note     %s is a script for %s\n", path, ret_facts->script);
+            print_note("it is a script for ", ret_facts->script, "");
         error = cli_find_program(ret_facts->script, path);
     }
     return error < 0 ? error : -ELOOP;
@@ -90,7 +99,7 @@ static void print_facts(const struct elf_facts *facts) {
         puts("  note     it is setuid, setgid or has capabilities: other users get it without "
              "Mallard");
     if (*facts->allocator != '\0')
-        printf("  note     it needs %s, whose malloc is then not used\n", facts->allocator);
+        print_note("it needs ", facts->allocator, ", whose malloc is then not used");
 }
 
 static bool libc_is_new_enough(void) {
@@ -155,6 +164,12 @@ static bool has_box(uint32_t pid) {
     return true;
 }
 
+static const char *has_foreign_box(const struct foreign_box *foreign) {
+    printf("  problem  it has a box of layout %" PRIu32 " here, and this mallard reads layout %u\n",
+           foreign->version, MAL_BOX_VERSION);
+    return "it runs on another version of Mallard";
+}
+
 /* Why nothing can be told about the process; NULL: its program can be read. */
 static const char *unreadable(uint32_t pid, const char *exe) {
     if (kill((pid_t)pid, 0) < 0 && errno == ESRCH)
@@ -169,6 +184,7 @@ static const char *unreadable(uint32_t pid, const char *exe) {
 
 static const char *check_process(uint32_t pid) {
     char exe[64];
+    struct foreign_box foreign;
     snprintf(exe, sizeof exe, "/proc/%" PRIu32 "/exe", pid);
     const char *problem = unreadable(pid, exe);
     if (problem != NULL)
@@ -178,6 +194,8 @@ static const char *check_process(uint32_t pid) {
     bool box = has_box(pid);
     printf("  %s libmallard is %sloaded in it\n", mapped ? "ok      " : "note    ",
            mapped ? "" : "not ");
+    if (!box && foreign_find(&(struct http_key){pid, 0}, &foreign) && foreign.alive)
+        return has_foreign_box(&foreign);
     printf("  %s it has %s box here\n", box ? "ok      " : "note    ", box ? "a" : "no");
     if (mapped && box)
         return NULL;

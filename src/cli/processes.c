@@ -13,6 +13,7 @@
 #include "cli/processes.h"
 
 #include "cli/cli.h"
+#include "cli/foreign.h"
 #include "cli/when.h"
 
 #include "box/reader.h"
@@ -178,34 +179,14 @@ static int consider_folder(const struct keep_facts *facts, const char *folder, v
     return 0;
 }
 
-/* Non-zero at the first box that has the wanted name, and that another version wrote. */
-static int is_strange(const char *path, void *context) {
-    const struct search *search = context;
-    const char *slash = strrchr(path, '/');
-    uint32_t pid;
-    uint64_t start_ticks;
-    struct mal_box_reader *reader;
-    if (!mal_box_name_parse(slash ? slash + 1 : path, &pid, &start_ticks) ||
-        !wanted(search, pid, start_ticks))
-        return 0;
-    int error = mal_reader_open(path, &reader);
-    if (error == 0)
-        mal_reader_close(reader);
-    return error == -EPROTO;
-}
-
-static bool has_strange_box(struct search *search) {
-    struct cli_boxes boxes;
-    return cli_boxes_find(&boxes) == 0 && mal_box_each(boxes.folder, is_strange, search) > 0;
-}
-
-static void complain_absent(const char *text, struct search *search) {
+static void complain_absent(const char *text, const struct search *search) {
     uint32_t pid = search->wanted.pid;
     uint64_t start_ticks = search->wanted.start_ticks;
     bool runs = start_ticks == 0 ? kill((pid_t)pid, 0) == 0 || errno != ESRCH
                                  : mal_reader_process_is_alive(pid, start_ticks);
-    if (has_strange_box(search))
-        cli_say("the box of process %s cannot be read: %s", text, cli_words(-EPROTO));
+    struct foreign_box foreign;
+    if (foreign_find(&search->wanted, &foreign))
+        foreign_say(&foreign);
     else if (!runs)
         cli_say("there is no process %s, and nothing of one was kept", text);
     else

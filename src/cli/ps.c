@@ -4,13 +4,14 @@
  *
  * A dead process may be found twice, by a box that nobody removed and by its folder: it is listed
  * once, with the figures of the box and the death of the folder, which tells more. A folder of a
- * process that still runs is no news.
+ * process that still runs is no news. Whose box another version wrote is named behind the table.
  *
  * SYNCHRONIZATION  One thread.
  */
 #include "cli/cli.h"
 #include "cli/clip.h"
 #include "cli/death.h"
+#include "cli/foreign.h"
 #include "cli/processes.h"
 #include "cli/terminal.h"
 #include "cli/when.h"
@@ -231,6 +232,14 @@ static int print_table(const struct table *table) {
 
 /* ---- the command ---- */
 
+/* What is left out of the table although it is there. */
+static int say_foreign(const struct foreign_box *box, void *context) {
+    const struct table *table = context;
+    if (box->alive || table->flags & ALL)
+        foreign_say(box);
+    return 0;
+}
+
 /* An empty table does not tell where it was looked: users and root have folders of their own. */
 static void say_where(void) {
     struct cli_boxes boxes;
@@ -255,6 +264,8 @@ static int run_ps(const struct cli_command *command, int count, char **arguments
         error = print_table(&table);
     if (error == 0 && table.count == 0)
         say_where();
+    if (error == 0)
+        foreign_each(say_foreign, &table);
     for (size_t i = 0; i < table.count; i++)
         free(table.rows[i].command);
     free(table.rows);

@@ -90,14 +90,14 @@ static void refresh_list(struct discoverer *discoverer, const struct timespec *m
 }
 
 /* The pid here of the process that the box speaks of, or 0. */
-static uint32_t find_pid(struct discoverer *discoverer, const struct mal_identity *identity,
+static uint32_t find_pid(struct discoverer *discoverer, uint32_t pid, uint64_t start_ticks,
                          const struct timespec *made) {
-    if (has_started(identity->pid, identity->start_ticks))
-        return identity->pid;
-    if (identity->start_ticks == 0)
+    if (has_started(pid, start_ticks))
+        return pid;
+    if (start_ticks == 0)
         return 0;
     refresh_list(discoverer, made);
-    return proc_list_find(&discoverer->list, identity->pid, identity->start_ticks);
+    return proc_list_find(&discoverer->list, pid, start_ticks);
 }
 
 static bool may_have_made(uint32_t pid, uint32_t owner_uid, uint32_t *ret_uid) {
@@ -272,7 +272,7 @@ static enum discovery examine(struct discoverer *discoverer, struct process *pro
     process->loop.inode = file.st_ino;
     enum discovery found = DISCOVERED_NOTHING;
     if (status.life != MAL_LIFE_EXITED) {
-        process->host_pid = find_pid(discoverer, &identity, &file.st_ctim);
+        process->host_pid = find_pid(discoverer, identity.pid, identity.start_ticks, &file.st_ctim);
         fill_facts(discoverer, process, &identity);
         look_around(discoverer, process, &identity);
         found = fill_labels(process) == 0 ? judge(discoverer, process) : DISCOVERED_UNFINISHED;
@@ -288,11 +288,13 @@ enum discovery discover(struct discoverer *discoverer, struct folder *folder, co
         return DISCOVERED_UNFINISHED;
     int error = open_box(folder, name, &process->reader);
     enum discovery found =
-        error == 0 ? examine(discoverer, process)
+        error == 0         ? examine(discoverer, process)
+        : error == -EPROTO ? DISCOVERED_FOREIGN
         : error == -EBADMSG || error == -EMFILE || error == -ENFILE || error == -ENOMEM
             ? DISCOVERED_UNFINISHED
             : DISCOVERED_NOTHING;
-    if (found == DISCOVERED_UNFINISHED || found == DISCOVERED_NOTHING) {
+    if (found == DISCOVERED_FOREIGN || found == DISCOVERED_UNFINISHED ||
+        found == DISCOVERED_NOTHING) {
         process_free(process);
         return found;
     }
@@ -300,6 +302,23 @@ enum discovery discover(struct discoverer *discoverer, struct folder *folder, co
     snprintf(process->loop.name, sizeof process->loop.name, "%s", name);
     *ret_process = process;
     return found;
+}
+
+bool discover_foreign(struct discoverer *discoverer, const struct folder *folder, const char *name,
+                      struct discovered_foreign *ret_foreign) {
+    struct discovered_foreign foreign;
+    char path[32 + FOLDER_NAME_BYTES];
+    struct stat file;
+    uint32_t inner_pid, uid;
+    snprintf(path, sizeof path, "/proc/self/fd/%d/%s", folder->fd, name);
+    if (!mal_box_name_parse(name, &inner_pid, &foreign.start_ticks) || lstat(path, &file) != 0 ||
+        mal_box_version(path, &foreign.version) < 0)
+        return false;
+    foreign.pid = find_pid(discoverer, inner_pid, foreign.start_ticks, &file.st_ctim);
+    if (foreign.pid == 0 || !may_have_made(foreign.pid, file.st_uid, &uid))
+        return false;
+    *ret_foreign = foreign;
+    return true;
 }
 
 bool discover_is_wreck(const struct discoverer *discoverer, const struct folder *folder,

@@ -27,6 +27,7 @@ enum discovery {
     DISCOVERED_LIVING,
     DISCOVERED_ENDED,      /* not by a clean exit */
     DISCOVERED_DOUBTFUL,   /* facts.sentence says why */
+    DISCOVERED_FOREIGN,    /* a box of another version */
     DISCOVERED_UNFINISHED, /* no box, or none yet */
     DISCOVERED_NOTHING     /* gone, another's, or of a process that ended cleanly */
 };
@@ -35,6 +36,16 @@ enum discovery {
  * and its pidfd when it lives and was found. */
 enum discovery discover(struct discoverer *discoverer, struct folder *folder, const char *name,
                         struct process **ret_process);
+
+/* What is known of a box that another version wrote: by its name and how it begins. */
+struct discovered_foreign {
+    uint32_t pid; /* here */
+    uint32_t version;
+    uint64_t start_ticks;
+};
+/* False unless its process runs, and is one that may have made it. */
+bool discover_foreign(struct discoverer *discoverer, const struct folder *folder, const char *name,
+                      struct discovered_foreign *ret_foreign);
 
 /* Whether nobody can be writing the file any more although it is no box: its name says a process
  * that is gone. */

@@ -223,6 +223,9 @@ bool follow_look(struct follower *follower, struct folder *folder, const char *n
     case DISCOVERED_DOUBTFUL:
         enter(follower, process, PROCESS_DOUBTFUL);
         break;
+    case DISCOVERED_FOREIGN:
+        follow_foreign(follower, folder, name);
+        return true;
     case DISCOVERED_UNFINISHED:
         return false;
     case DISCOVERED_NOTHING:
@@ -324,6 +327,7 @@ static uint64_t turn_one(struct follower *follower, struct process *process, uin
 }
 
 uint64_t follower_turn(struct follower *follower, uint64_t now_ns) {
+    kernel_log_turn(&follower->log);
     uint64_t next_ns = follow_pending_turn(follower, now_ns);
     for (size_t i = follower->count; i-- > 0;) {
         uint64_t one_ns = turn_one(follower, follower->items[i], now_ns);

@@ -6,6 +6,7 @@
  *   follow.c          coming and going: boxes appear, are replaced, vanish
  *   follow_end.c      ends: how, and what is done with what is left
  *   follow_pending.c  boxes that are not finished yet
+ *   follow_foreign.c  boxes that another version wrote
  */
 #ifndef MAL_DAEMON_FOLLOW_H
 #define MAL_DAEMON_FOLLOW_H
@@ -29,6 +30,14 @@ struct pending {
     unsigned tries;
 };
 
+/* Whose box of another version was told of: a ring. */
+#define FOLLOW_TOLD_MAX 64u
+struct follow_told {
+    uint32_t pid[FOLLOW_TOLD_MAX];
+    uint64_t start_ticks[FOLLOW_TOLD_MAX];
+    size_t count; /* ever entered */
+};
+
 struct follower {
     struct table *table;
     struct keeper *keeper;
@@ -42,6 +51,7 @@ struct follower {
     size_t count, capacity;
     struct pending *pending;
     size_t pending_count, pending_capacity;
+    struct follow_told told;
 };
 
 /* Callbacks of struct folders_listener; `context` is the follower. */
@@ -81,6 +91,8 @@ void follow_unlink(const struct process *process);
 void follow_pend(struct follower *follower, struct folder *folder, const char *name);
 void follow_pending_drop(struct follower *follower, size_t i);
 uint64_t follow_pending_turn(struct follower *follower, uint64_t now_ns);
+/* Says of a file which process it is of, and that it cannot be read. */
+void follow_foreign(struct follower *follower, struct folder *folder, const char *name);
 /* Looks at one file, unless that is followed already or gone, and follows what it finds. False
  * when it is unfinished. */
 bool follow_look(struct follower *follower, struct folder *folder, const char *name);

@@ -132,7 +132,7 @@ static void take_kill_off(struct process *process, uint64_t counted, uint64_t no
     uint64_t *before = &process->loop.memory.oom_kills;
     if (process->state == PROCESS_LIVING)
         kill_count_take_off(&process->loop.kills, counted, now_ns);
-    else if (*before != CGROUP_UNKNOWN && *before < counted)
+    else if (counted != CGROUP_UNKNOWN && *before < counted)
         ++*before;
 }
 
@@ -152,6 +152,10 @@ static bool ask_log(struct follower *follower, const struct process *process, st
     if (process->loop.ended_unix_ns == 0) /* it ended before the log was opened, perhaps */
         return true;
     death->log = kernel_log_ask(&follower->log, process->host_pid, process->facts.start_ticks);
+    if (death->log == KERNEL_LOG_BEHIND && now_ns < process->loop.verdict_ns)
+        return false;
+    if (death->log == KERNEL_LOG_BEHIND)
+        death->log = KERNEL_LOG_SILENT;
     return death->log != KERNEL_LOG_SPARED || !death_may_be_oom(death) ||
            now_ns > seen_ns + LOG_PATIENCE_NS;
 }

@@ -11,6 +11,10 @@
  * It is read only when somebody has died, from where it was read last: until then the kernel keeps
  * it. When its ring went round meanwhile, what it does not name may still have been named.
  *
+ * Who writes records as fast as they are read must not hold the loop: a turn reads RECORDS_A_TURN
+ * of them at most, and who asks meanwhile is told to ask again. The next turn goes on behind them,
+ * so all of the ring is read after a few.
+ *
  * The kernel sends the signal first and writes the record then, so the death may be seen before
  * it: who asks early asks again (follow_end.c).
  *
@@ -31,6 +35,7 @@
 #include <unistd.h>
 
 #define RECORD_BYTES 8192                      /* the kernel's own bound */
+#define RECORDS_A_TURN 1024u                   /* a few milliseconds */
 #define FIRST_PID_NAMESPACE "pid:[4026531836]" /* a constant of the kernel: PROC_PID_INIT_INO */
 #define KERNEL_FACILITY_END 8u                 /* levels are the low three bits */
 #define CLOCKS_APART_NS 2000000000ull
@@ -53,7 +58,7 @@ static bool is_the_log(int fd) {
 }
 
 void kernel_log_open(struct kernel_log *ret_log) {
-    *ret_log = (struct kernel_log){.fd = -1};
+    *ret_log = (struct kernel_log){.fd = -1, .left = RECORDS_A_TURN};
     if (!is_first_pid_namespace())
         return;
     ret_log->fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
@@ -98,12 +103,13 @@ void kernel_log_note(struct kernel_log *log, const char *record, uint64_t sleep_
         (struct kernel_log_victim){pid, awake_us * 1000 + sleep_ns};
 }
 
-static void read_all(struct kernel_log *log) {
+/* What was logged meanwhile, as far as this turn may; false: there may be more. */
+static bool read_on(struct kernel_log *log) {
     char record[RECORD_BYTES + 1];
     uint64_t awake_ns = mal_now_ns(CLOCK_MONOTONIC);
     uint64_t boot_ns = mal_now_ns(CLOCK_BOOTTIME);
     uint64_t sleep_ns = boot_ns > awake_ns ? boot_ns - awake_ns : 0;
-    for (;;) {
+    for (; log->left > 0; log->left--) {
         ssize_t bytes = read(log->fd, record, RECORD_BYTES);
         if (bytes > 0) {
             record[bytes] = '\0';
@@ -111,9 +117,14 @@ static void read_all(struct kernel_log *log) {
         } else if (bytes < 0 && errno == EPIPE) {
             log->has_gaps = true;
         } else if (bytes == 0 || errno != EINTR) {
-            return;
+            return true;
         }
     }
+    return false;
+}
+
+void kernel_log_turn(struct kernel_log *log) {
+    log->left = RECORDS_A_TURN;
 }
 
 /* ---- asking ---- */
@@ -131,8 +142,10 @@ enum kernel_log_answer kernel_log_ask(struct kernel_log *log, uint32_t pid, uint
     uint64_t tick_ns = 1000000000u / (uint64_t)sysconf(_SC_CLK_TCK);
     if (log->fd < 0 || pid == 0)
         return KERNEL_LOG_SILENT;
-    read_all(log);
+    bool is_complete = read_on(log);
     if (is_victim(log, pid, start_ticks * tick_ns))
         return KERNEL_LOG_KILLED;
+    if (!is_complete)
+        return KERNEL_LOG_BEHIND;
     return log->has_gaps ? KERNEL_LOG_SILENT : KERNEL_LOG_SPARED;
 }

@@ -110,4 +110,10 @@ struct http_folder_source {
 };
 struct http_source http_folder_source(struct http_folder_source *folder);
 
+/* Visits the boxes there that cannot be read because another version of the library wrote them.
+ * Returns what ended the walk, or 0. */
+typedef int http_foreign_visit(const char *path, uint32_t version, void *visit_context);
+int http_folder_foreign(const struct http_folder_source *folder, http_foreign_visit *visit,
+                        void *visit_context);
+
 #endif

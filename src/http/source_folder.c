@@ -29,7 +29,8 @@ struct walk {
     uint32_t viewer_uid;
     http_process_visit *visit;
     void *visit_context;
-    int shortage; /* what kept us from looking at some box, or 0 */
+    int shortage;                /* what kept us from looking at some box, or 0 */
+    http_foreign_visit *foreign; /* not NULL: these boxes are visited, and no others */
 };
 
 static void note_shortage(struct walk *walk, int error) {
@@ -51,8 +52,16 @@ static int show(const char *path, struct walk *walk) {
     return HTTP_UNREADABLE;
 }
 
+static int show_foreign(const char *path, const struct walk *walk) {
+    uint32_t version;
+    if (mal_box_version(path, &version) < 0 || version == MAL_BOX_VERSION)
+        return HTTP_UNREADABLE;
+    return walk->foreign(path, version, walk->visit_context);
+}
+
 static int visit_path(const char *path, void *context) {
-    int result = show(path, context);
+    struct walk *walk = context;
+    int result = walk->foreign != NULL ? show_foreign(path, walk) : show(path, walk);
     return result == HTTP_UNREADABLE ? 0 : result;
 }
 
@@ -89,7 +98,7 @@ static int folder_walk(const struct http_folder_source *folder, struct walk *wal
 
 static int folder_each(void *context, uint32_t viewer_uid, http_process_visit *visit,
                        void *visit_context) {
-    return folder_walk(context, &(struct walk){viewer_uid, visit, visit_context, 0});
+    return folder_walk(context, &(struct walk){viewer_uid, visit, visit_context, 0, NULL});
 }
 
 /* What `open` looks for and the best it has seen. */
@@ -128,7 +137,7 @@ static int folder_open(void *context, const struct http_ask *ask, http_process_v
                        void *visit_context) {
     struct http_folder_source *folder = context;
     struct choice choice = {.key = ask->key};
-    struct walk walk = {ask->viewer_uid, choose, &choice, 0};
+    struct walk walk = {ask->viewer_uid, choose, &choice, 0, NULL};
     bool is_default = ask->key.pid == 0;
     if (is_default)
         choice.key.pid = atomic_load(&folder->main_pid);
@@ -137,11 +146,17 @@ static int folder_open(void *context, const struct http_ask *ask, http_process_v
         choice.key.pid = 0;
         folder_walk(folder, &walk);
     }
-    struct walk chosen = {ask->viewer_uid, visit, visit_context, walk.shortage};
+    struct walk chosen = {ask->viewer_uid, visit, visit_context, walk.shortage, NULL};
     int result = choice.found ? show(choice.path, &chosen) : HTTP_UNREADABLE;
     if (result != HTTP_UNREADABLE)
         return result;
     return chosen.shortage < 0 ? chosen.shortage : -ENOENT;
+}
+
+int http_folder_foreign(const struct http_folder_source *folder, http_foreign_visit *visit,
+                        void *visit_context) {
+    struct walk walk = {.visit_context = visit_context, .foreign = visit};
+    return folder_walk(folder, &walk);
 }
 
 struct http_source http_folder_source(struct http_folder_source *folder) {

@@ -13,6 +13,7 @@ import re
 import select
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -82,6 +83,34 @@ def check_usage(scene):
     scene.expect("check of it", ["check", str(ended.pid)], 1, out="does not work: there is no such process\n$")
     full = subprocess.run(f"{scene.mallard} --help > /dev/full", shell=True, stderr=subprocess.PIPE, text=True, check=False)
     scene.checks.equal("a full disk is a failure", full.returncode, 1)
+
+
+def check_missing(scene):
+    """Processes that run on another version: they are missing from the list, and one line says so."""
+    folder = os.path.join(scene.boxes, "run.1")
+    os.mkdir(folder)
+    with subprocess.Popen(["sleep", "600"]) as process:
+        pid = process.pid
+        with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
+            ticks = stat.read().rpartition(")")[2].split()[19]
+        ended = "4194303"
+        for place, name, version in ((folder, f"{pid}.{ticks}", 77), (scene.boxes, f"{ended}.5", 78)):
+            with open(os.path.join(place, name + ".mallard"), "wb") as file:
+                file.write((b"MALLARD\n" + version.to_bytes(4, "little")).ljust(8192, b"\0"))
+        line = r"mallard: the box of process {} was written by another version of Mallard: its layout is {}, and this one reads \d+\n"
+        listed = scene.expect("ps names who runs on another version, once", ["ps"], 0, err=line.format(pid, 77) + "$")
+        scene.checks.check("and not who is gone", ended not in listed.stderr, listed.stderr)
+        both = scene.expect("ps -a names the dead ones, too", ["ps", "-a"], 0, err=line.format(ended, 78))
+        scene.checks.check("with the living ones", re.search(line.format(pid, 77), both.stderr), both.stderr)
+        scene.expect("stat of it tells the same", ["stat", str(pid)], 1, err=line.format(pid, 77) + "$")
+        scene.expect("by its whole id, too", ["stat", f"{pid}.{ticks}"], 1, err=line.format(pid, 77) + "$")
+        scene.expect("another start time is another process", ["stat", f"{pid}.{int(ticks) + 1}"], 1, err="there is no process")
+        scene.expect("check of it names both versions", ["check", str(pid)], 1,
+                     out=r"problem  it has a box of layout 77 here, and this mallard reads layout \d+\n"
+                         r"does not work: it runs on another version of Mallard\n$")
+        process.kill()
+    shutil.rmtree(folder)
+    os.unlink(os.path.join(scene.boxes, f"{ended}.5.mallard"))
 
 
 def check_other_version(scene):
@@ -224,6 +253,33 @@ def fetch(port, path):
     return urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10).read()
 
 
+def check_obeyed(scene, box):
+    """What a box's owner put into it, and a script's author into that, for a terminal to obey."""
+    evil = "\033]0;evil\007\u009b31m\n"
+    with open(box, "rb") as whole:
+        data = bytearray(whole.read())
+    data = data.replace(b"/usr/bin/python3", b"\033[31m\xc2\x9b1m\x07\x7f\x9b4567")
+    trace = struct.unpack_from("<Q", data, 24 + 7 * 16)[0]  # the eighth section; see box/layout.h
+    begin = trace + 64 + struct.unpack_from("<Q", data, trace)[0]  # behind what there is: it is little
+    text = evil.encode()
+    struct.pack_into("<Q", data, trace, begin - trace - 64 + len(text))
+    data[begin:begin + len(text)] = text
+    path = os.path.join(scene.folder, "obeyed.mallard")
+    with open(path, "wb") as file:
+        file.write(data)
+    script = os.path.join(scene.folder, "script")
+    with open(script, "w", encoding="utf-8") as file:
+        file.write("#!" + evil)
+    for command in (["stat", path], ["trace", path], ["heap", path, "--text"], ["check", script]):
+        done = subprocess.run([scene.mallard, *command], env=scene.env, capture_output=True, check=False, timeout=60)
+        said = done.stdout.decode(errors="surrogateescape")
+        bad = {c for c in said if c not in "\n\t" and (c < " " or "\x7f" <= c < "\xa0" or "\udc80" <= c <= "\udcff")}
+        scene.checks.check(f"{command[0]} prints nothing that a terminal obeys", said and not bad, f"{bad} in {said[-300:]!r}")
+        scene.checks.check(f"{command[0]} shows the rest", command[0] == "heap" or "31m" in said, said[-300:])
+    os.unlink(path)
+    os.unlink(script)
+
+
 def check_readers(scene):
     process, port, pid = scene.start(program=("/usr/bin/python3", "-c", WORKER))
     live.wait_until(lambda: live.answers("127.0.0.1", port, "/debug/pprof/heap"))
@@ -253,6 +309,7 @@ def check_readers(scene):
             scene.expect(f"{command[0]} of the first {bytes_left} bytes of a box", [command[0], torn, *command[1:]], 1,
                          err=r"^mallard: \S+ cannot be read as a box: it is no box, or only a part of one\n$")
     os.unlink(torn)
+    check_obeyed(scene, boxes[0])
     scene.expect("check of a process that runs on Mallard", ["check", str(pid)], 0, out="works\n$")
     page = fetch(port, "/").decode()
     scene.checks.check("the server lists the process", re.search(rf"/p/{pid}\.\d+/debug/pprof/", page))
@@ -446,7 +503,7 @@ def main(arguments):
         print(__doc__, file=sys.stderr)
         return 2
     checks = live.Checks()
-    steps = (check_usage, check_other_version, check_statuses, check_output, check_addresses, default_port, check_signals, check_death,
+    steps = (check_usage, check_missing, check_other_version, check_statuses, check_output, check_addresses, default_port, check_signals, check_death,
              check_death_nowhere, check_keep, check_readers, check_tree, check_check, check_terminal, check_job_control)
     for step in steps:
         with tempfile.TemporaryDirectory() as folder:
