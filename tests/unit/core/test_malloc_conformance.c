@@ -2,6 +2,7 @@
  *
  * The malloc family as C11, POSIX and glibc document it, through the prefixed names.
  */
+#include "base/bits.h"
 #include "front/init.h"
 #include "mallard/mallard.h"
 #include "meta/classes.h"
@@ -155,6 +156,74 @@ static void realloc_keeps_the_content_over_every_border(void **state) {
         assert_resize_keeps(size, 600000);
         assert_resize_keeps(600000, size);
     }
+}
+
+/* An object that moves into a smaller one must not take its neighbours' places. Every other one of
+ * a class's is free: the new one comes to lie between two. */
+static void a_smaller_copy_stays_within_its_bounds(void **state) {
+    (void)state;
+    enum { OBJECTS = 400 };
+    unsigned char *object[OBJECTS];
+    for (size_t from = 400; from <= 3000000; from *= 3) {
+        size_t to = mal_min(from / 4, 20000);
+        size_t usable = 0;
+        for (int i = 0; i < OBJECTS; i++) {
+            object[i] = mallard_malloc(to);
+            usable = mallard_malloc_usable_size(object[i]);
+            fill(object[i], usable);
+        }
+        for (int i = 0; i < OBJECTS; i += 2)
+            mallard_free(object[i]);
+        for (int i = 0; i < OBJECTS; i += 2) {
+            unsigned char *large = mallard_malloc(from);
+            memset(large, 0xee, from);
+            object[i] = mallard_realloc(large, to);
+        }
+        for (int i = 0; i < OBJECTS; i++) {
+            if (i % 2)
+                assert_filled(object[i], usable);
+            mallard_free(object[i]);
+        }
+    }
+}
+
+/* What is no longer wanted is given back; only where that is next to nothing it stays. */
+static void shrinking_gives_back(void **state) {
+    (void)state;
+    for (size_t from = 256; from <= (8u << 20); from *= 2)
+        for (size_t to = 1; to < from / 2; to *= 4) {
+            void *block = mallard_realloc(mallard_malloc(from), to);
+            assert_true(mallard_malloc_usable_size(block) <= mal_max(2 * to, 64));
+            mallard_free(block);
+        }
+    void *small = mallard_malloc(64);
+    assert_ptr_equal(mallard_realloc(small, 1), small);
+    void *half = mallard_malloc(4096);
+    half = mallard_realloc(half, mallard_malloc_usable_size(half));
+    assert_ptr_equal(mallard_realloc(half, 2048), half);
+    mallard_free(small);
+    mallard_free(half);
+}
+
+/* Whoever had to move a large object moves it with room to grow. */
+static void moved_large_objects_have_room(void **state) {
+    (void)state;
+    enum { OBJECTS = 8 };
+    void *object[OBJECTS];
+    for (int i = 0; i < OBJECTS; i++)
+        object[i] = mallard_malloc(1 << 20);
+    unsigned moves = 0;
+    for (int i = 0; i < OBJECTS; i++) {
+        void *grown = mallard_realloc(object[i], 2 << 20);
+        assert_non_null(grown);
+        if (grown != object[i])
+            assert_true(mallard_malloc_usable_size(grown) >= (2 << 20) + (2 << 20) / 8);
+        moves += grown != object[i];
+        object[i] = grown;
+    }
+    for (int i = 0; i < OBJECTS; i++)
+        mallard_free(object[i]);
+    assert_true(moves > 0);
 }
 
 static void realloc_keeps_the_content_at_random(void **state) {
@@ -462,6 +531,9 @@ int main(void) {
         cmocka_unit_test(calloc_gives_zeroes),
         cmocka_unit_test(every_object_is_aligned_to_16_and_writable),
         cmocka_unit_test(realloc_keeps_the_content_over_every_border),
+        cmocka_unit_test(a_smaller_copy_stays_within_its_bounds),
+        cmocka_unit_test(shrinking_gives_back),
+        cmocka_unit_test(moved_large_objects_have_room),
         cmocka_unit_test(realloc_keeps_the_content_at_random),
         cmocka_unit_test(growth_step_by_step_moves_rarely),
         cmocka_unit_test(realloc_is_malloc_and_free_at_its_ends),
