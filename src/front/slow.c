@@ -184,13 +184,31 @@ static bool free_by_span(void *pointer) {
     return true;
 }
 
+static bool free_ours(void *pointer) {
+    return !pointer || free_by_state(pointer) || free_by_span(pointer);
+}
+
 void mal_free_unusual(void *pointer) {
-    if (pointer && !free_by_state(pointer) && !free_by_span(pointer))
+    if (!free_ours(pointer))
+        mal_pointer_die(pointer, "free");
+}
+
+static void free_others(void *pointer) {
+    if (mal_pointer_is_in_heap(pointer) || !mal_first_free(pointer))
         mal_pointer_die(pointer, "free");
 }
 
 void mal_delete_unusual(void *pointer) {
-    if (pointer && !free_by_state(pointer) && !free_by_span(pointer) &&
-        (mal_pointer_is_in_heap(pointer) || !mal_first_free(pointer)))
-        mal_pointer_die(pointer, "free");
+    if (!free_ours(pointer))
+        free_others(pointer);
+}
+
+void mal_delete_shape_unusual(void *pointer) {
+    if (!free_ours(pointer) && !mal_first_delete(pointer))
+        free_others(pointer);
+}
+
+void mal_delete_array_shape_unusual(void *pointer) {
+    if (!free_ours(pointer) && !mal_first_delete_array(pointer))
+        free_others(pointer);
 }
