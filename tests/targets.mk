@@ -208,6 +208,7 @@ CONFORMANCE_RUNS = \
   gc_strangers='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/stress/gc_strangers' \
   gc_uring='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/stress/gc_uring' \
   $(foreach w,uffd none,gc_extras_$w='MALLARD_DEBUG=gcdirty=$w LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/conformance/gc_extras') \
+  names='LD_PRELOAD=$(CORE_SO) $(OUT)/tests/bin/conformance/names' \
   operators='LD_PRELOAD=$(CORE_SO) $(OUT)/tests/bin/conformance/operators' \
   operators_own='LD_PRELOAD=$(CORE_SO) $(OUT)/tests/bin/conformance/operators_own' \
   regressions='LD_PRELOAD=$(CORE_SO) $(OUT)/tests/bin/conformance/regressions' \

@@ -66,7 +66,9 @@ static void sizes_beyond_ptrdiff_max_are_refused(void **state) {
         assert_enomem(mallard_memalign(64, bytes));
         assert_enomem(mallard_pvalloc(bytes));
         assert_enomem(mallard_valloc(bytes));
+        errno = 4711;
         assert_int_equal(mallard_posix_memalign(&slot, 64, bytes), ENOMEM);
+        assert_int_equal(errno, 4711);
         assert_ptr_equal(slot, (void *)1);
     }
     assert_enomem(mallard_malloc(hidden(PTRDIFF_MAX)));
@@ -88,6 +90,25 @@ static void products_that_overflow_are_refused(void **state) {
     block = mallard_reallocarray(block, 1000, 3);
     assert_string_equal(block, "precious");
     mallard_free(block);
+}
+
+/* Nothing of it may be taken for a size that wrapped around. */
+static void refused_resizing_changes_nothing(void **state) {
+    (void)state;
+    static const size_t sizes[] = {10, 40000, 300000, 9000000};
+    static const size_t wanted[] = {(size_t)PTRDIFF_MAX + 1, SIZE_MAX,    SIZE_MAX - 4095,
+                                    SIZE_MAX - 8192,         PTRDIFF_MAX, (size_t)1 << 60};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        char *block = mallard_malloc(sizes[i]);
+        size_t usable = mallard_malloc_usable_size(block);
+        block[0] = block[sizes[i] - 1] = 'x';
+        for (size_t k = 0; k < sizeof wanted / sizeof *wanted; k++) {
+            assert_enomem(mallard_realloc(block, hidden(wanted[k])));
+            assert_int_equal(mallard_malloc_usable_size(block), usable);
+            assert_true(block[0] == 'x' && block[sizes[i] - 1] == 'x');
+        }
+        mallard_free(block);
+    }
 }
 
 static void assert_zero(const char *bytes, size_t count) {
@@ -381,6 +402,40 @@ static void free_keeps_errno(void **state) {
     assert_int_equal(errno, 4711);
 }
 
+static void free_as_aligned(void *object) {
+    mallard_free_aligned_sized(object, 16, 10);
+}
+
+static void free_as_sized(void *object) {
+    mallard_free_sized(object, 10);
+}
+
+static void every_name_of_free_frees(void **state) {
+    (void)state;
+    static void (*const ways[])(void *) = {mallard_free, mallard_cfree, free_as_sized,
+                                           free_as_aligned};
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        struct mallard_memstats before = {.size = sizeof before}, after = before;
+        void *object = mallard_malloc(10);
+        assert_int_equal(mallard_read_memstats(&before), 0);
+        ways[i](object);
+        assert_int_equal(mallard_read_memstats(&after), 0);
+        assert_int_equal(after.frees, before.frees + 1);
+    }
+}
+
+/* A large object that is resized stays where it is, if it can. */
+static void large_objects_are_resized_in_place(void **state) {
+    (void)state;
+    char *block = mallard_malloc(8 << 20);
+    assert_ptr_equal(mallard_realloc(block, 3 << 20), block);
+    size_t usable = mallard_malloc_usable_size(block);
+    assert_true(usable >= 3 << 20 && usable < 4 << 20);
+    assert_ptr_equal(mallard_realloc(block, 7 << 20), block);
+    assert_true(mallard_malloc_usable_size(block) >= 7 << 20);
+    mallard_free(block);
+}
+
 static void success_keeps_errno(void **state) {
     (void)state;
     errno = 4711;
@@ -528,6 +583,7 @@ int main(void) {
         cmocka_unit_test(objects_of_no_size_are_distinct),
         cmocka_unit_test(sizes_beyond_ptrdiff_max_are_refused),
         cmocka_unit_test(products_that_overflow_are_refused),
+        cmocka_unit_test(refused_resizing_changes_nothing),
         cmocka_unit_test(calloc_gives_zeroes),
         cmocka_unit_test(every_object_is_aligned_to_16_and_writable),
         cmocka_unit_test(realloc_keeps_the_content_over_every_border),
@@ -545,6 +601,8 @@ int main(void) {
         cmocka_unit_test(pages_are_pages),
         cmocka_unit_test(aligned_objects_can_be_resized),
         cmocka_unit_test(free_keeps_errno),
+        cmocka_unit_test(every_name_of_free_frees),
+        cmocka_unit_test(large_objects_are_resized_in_place),
         cmocka_unit_test(success_keeps_errno),
         cmocka_unit_test(huge_objects_work),
         cmocka_unit_test(objects_outlive_their_threads),
