@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* `alignment` is a power of two, a page at least; nothing was charged. NULL and errno. */
+/* Any size; `alignment` is a power of two, a page at least; nothing was charged. NULL and errno. */
 void *mal_large_alloc(size_t bytes, size_t alignment);
 void mal_large_free(struct mal_span *span);
 

@@ -104,7 +104,7 @@ void *mal_alloc_miss(uint32_t class) {
 }
 
 void *mal_alloc_big(size_t bytes) {
-    if (bytes > PTRDIFF_MAX || (!mal_is_initialised() && !mal_init()))
+    if (!mal_is_initialised() && !mal_init())
         return mal_no_memory();
     if (bytes <= MAL_MEDIUM_MAX_BYTES)
         return alloc_class(mal_class_for(bytes));
@@ -112,7 +112,7 @@ void *mal_alloc_big(size_t bytes) {
 }
 
 void *mal_alloc_aligned_unusual(size_t bytes, size_t alignment) {
-    if (bytes > PTRDIFF_MAX || alignment > PTRDIFF_MAX || (!mal_is_initialised() && !mal_init()))
+    if (!mal_is_initialised() && !mal_init())
         return mal_no_memory();
     uint32_t class = mal_class_for_aligned(bytes, alignment);
     if (class != 0)

@@ -4,8 +4,12 @@
  */
 #include "front/options.h"
 
+#include "cache/percpu_cache.h"
+#include "front/thread.h"
 #include "gc/cycle.h"
+#include "mallard/mallard.h"
 #include "pageheap/limit.h"
+#include "sample/profile.h"
 #include "sample/sampler.h"
 
 #include <dlfcn.h>
@@ -449,6 +453,52 @@ static void the_box_gets_what_is_in_force(void **state) {
     assert_non_null(strstr(mal_options_text(), "\nMALLARD_HTTP=127.0.0.1:6060\n"));
 }
 
+/* ---- from the environment into force ---- */
+
+/* Before anything of ours, and before there is an environment, as when the loader allocates. */
+__attribute__((constructor(101))) static void allocate_early(int count, char **arguments) {
+    char **all = environ;
+    if (count < 2 || strcmp(arguments[1], "early") != 0)
+        return;
+    environ = NULL;
+    mallard_free(mallard_malloc(100));
+    environ = all;
+}
+
+/* What is in force in this process. */
+static int say_what_is_in_force(void) {
+    printf("rate %lu limit %lu gogc %d lock %d\n%s", (unsigned long)mal_thread_rate(),
+           (unsigned long)mal_limit_bytes(), mal_gc_percent(), mal_cache_mode() == MAL_PERCPU_LOCK,
+           mal_profile_ensure_box() ? mal_options_text() : "");
+    return 0;
+}
+
+/* In a process of its own: all is read once. */
+static void assert_in_force(const char *knobs, const char *when, const char *wanted) {
+    char command[400], text[400];
+    snprintf(command, sizeof command, "%s /proc/%d/exe %s", knobs, (int)getpid(), when);
+    FILE *child = popen(command, "r");
+    assert_non_null(child);
+    text[fread(text, 1, sizeof text - 1, child)] = '\0';
+    assert_int_equal(pclose(child), 0);
+    if (strncmp(text, wanted, strlen(wanted)) != 0)
+        fail_msg("%s: %s", knobs, text);
+}
+
+static void knobs_come_into_force(void **state) {
+    (void)state;
+    assert_in_force("", "late", "rate 524288 limit 9223372036854775807 gogc 100 lock ");
+    assert_in_force("MALLARD_MEMPROFILERATE=4711 GOMEMLIMIT=5MiB GOGC=50 MALLARD_CPU_CACHE=lock",
+                    "late",
+                    "rate 4711 limit 5242880 gogc 50 lock 1\nMALLARD_MEMPROFILERATE=4711\n");
+    assert_in_force("MALLARD_MEMPROFILERATE=0 GOGC=off", "late",
+                    "rate 0 limit 9223372036854775807 gogc -1 ");
+    assert_in_force("GLIBC_TUNABLES=glibc.pthread.rseq=0", "late",
+                    "rate 524288 limit 9223372036854775807 gogc 100 lock 1\n");
+    assert_in_force("MALLARD_MEMPROFILERATE=4711 GOMEMLIMIT=5MiB GOGC=50", "early",
+                    "rate 4711 limit 5242880 gogc 50 lock ");
+}
+
 static int set_up(void **state) {
     (void)state;
     static const char *const names[] = {"MALLARD_GOMEMLIMIT",     "GOMEMLIMIT",
@@ -470,7 +520,9 @@ static int set_up(void **state) {
     return 0;
 }
 
-int main(void) {
+int main(int count, char **arguments) {
+    if (count > 1 && (strcmp(arguments[1], "early") == 0 || strcmp(arguments[1], "late") == 0))
+        return say_what_is_in_force();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_limits_are_gos),
         cmocka_unit_test(auto_is_understood),
@@ -490,6 +542,7 @@ int main(void) {
         cmocka_unit_test(good_entries_hold_beside_bad_ones),
         cmocka_unit_test(an_empty_knob_is_not_set),
         cmocka_unit_test(the_box_gets_what_is_in_force),
+        cmocka_unit_test(knobs_come_into_force),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
 }

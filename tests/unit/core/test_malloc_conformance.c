@@ -6,6 +6,7 @@
 #include "front/init.h"
 #include "mallard/mallard.h"
 #include "meta/classes.h"
+#include "meta/freed.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -424,6 +425,40 @@ static void every_name_of_free_frees(void **state) {
     }
 }
 
+/* The key is drawn for each process, of words that no object in use begins with. */
+static void the_key_of_the_freed_is_random(void **state) {
+    (void)state;
+    uint64_t key = mal_freed_key;
+    assert_true(key != (1ull << 62 | 0x81));
+    for (uint64_t random = 0; random < 64; random++) {
+        mal_freed_init(random == 63 ? UINT64_MAX : mal_mix(random));
+        assert_int_equal(mal_freed_key >> 62, 1);
+        assert_int_equal(mal_freed_key & 0xc1, 0x81);
+    }
+    mal_freed_key = key;
+}
+
+/* By whatever way it is freed: plain, one that begins like a freed one, and a sample, with a shelf
+ * that has room and one that has not. */
+static void whatever_is_freed_is_marked(void **state) {
+    (void)state;
+    enum { OBJECTS = 3000 };
+    static void *object[OBJECTS];
+    for (int way = 0; way < 3; way++) {
+        mallard_set_mem_profile_rate(way == 2 ? 1 : 0);
+        for (int i = 0; i < OBJECTS; i++) {
+            object[i] = mallard_malloc(1000);
+            memset(object[i], way == 1 ? (uint8_t)mal_freed_key : 0, 1000);
+        }
+        for (int i = 0; i < OBJECTS; i++) {
+            assert_false(mal_is_freed(object[i]));
+            mallard_free(object[i]);
+            assert_true(mal_is_freed(object[i]));
+        }
+    }
+    mallard_set_mem_profile_rate(524288);
+}
+
 /* A large object that is resized stays where it is, if it can. */
 static void large_objects_are_resized_in_place(void **state) {
     (void)state;
@@ -558,16 +593,20 @@ static void the_heap_works_after_many_threads_have_gone(void **state) {
 
 /* Before anything of ours, as in a program that is linked statically. */
 static bool was_first;
+static int early_errno;
 static void *early_object;
 
 __attribute__((constructor(101))) static void allocate_early(void) {
     was_first = !mal_is_initialised();
+    errno = 4711;
     early_object = mallard_aligned_alloc(4096, hidden(0));
+    early_errno = errno;
 }
 
 static void the_first_request_may_be_for_nothing_aligned(void **state) {
     (void)state;
     assert_true(was_first);
+    assert_int_equal(early_errno, 4711);
     assert_non_null(early_object);
     assert_int_equal((uintptr_t)early_object % 4096, 0);
     /* Not by chance: its class is the one that such requests fall into. */
@@ -602,6 +641,8 @@ int main(void) {
         cmocka_unit_test(aligned_objects_can_be_resized),
         cmocka_unit_test(free_keeps_errno),
         cmocka_unit_test(every_name_of_free_frees),
+        cmocka_unit_test(the_key_of_the_freed_is_random),
+        cmocka_unit_test(whatever_is_freed_is_marked),
         cmocka_unit_test(large_objects_are_resized_in_place),
         cmocka_unit_test(success_keeps_errno),
         cmocka_unit_test(huge_objects_work),
