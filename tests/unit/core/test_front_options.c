@@ -475,7 +475,7 @@ static int say_what_is_in_force(void) {
 
 /* In a process of its own: all is read once. */
 static void assert_in_force(const char *knobs, const char *when, const char *wanted) {
-    char command[400], text[400];
+    char command[600], text[400];
     snprintf(command, sizeof command, "%s /proc/%d/exe %s", knobs, (int)getpid(), when);
     FILE *child = popen(command, "r");
     assert_non_null(child);
@@ -497,6 +497,20 @@ static void knobs_come_into_force(void **state) {
                     "rate 524288 limit 9223372036854775807 gogc 100 lock 1\n");
     assert_in_force("MALLARD_MEMPROFILERATE=4711 GOMEMLIMIT=5MiB GOGC=50", "early",
                     "rate 4711 limit 5242880 gogc 50 lock ");
+}
+
+#define GROUPS "/sys/fs/cgroup"
+
+/* A tenth of what the group may have is for what there is beside the heap. */
+static void auto_leaves_a_tenth(void **state) {
+    (void)state;
+    if (system("unshare -m mount -t tmpfs none " GROUPS " 2>/dev/null") != 0)
+        skip();
+    assert_in_force("unshare -m sh -c 'mount -t tmpfs none " GROUPS " && mkdir " GROUPS
+                    "/memory && "
+                    "echo 1000000000 | tee " GROUPS "/memory.max >" GROUPS
+                    "/memory/memory.limit_in_bytes && MALLARD_GOMEMLIMIT=auto exec $0 $1'",
+                    "late", "rate 524288 limit 900000000 ");
 }
 
 static int set_up(void **state) {
@@ -543,6 +557,7 @@ int main(int count, char **arguments) {
         cmocka_unit_test(an_empty_knob_is_not_set),
         cmocka_unit_test(the_box_gets_what_is_in_force),
         cmocka_unit_test(knobs_come_into_force),
+        cmocka_unit_test(auto_leaves_a_tenth),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
 }
