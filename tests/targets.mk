@@ -46,7 +46,7 @@ $(UNIT_PLANE): $(OUT)/tests/plane/%: tests/unit/plane/%.c $(PLANE_OBJ) $(SUPPORT
 # Programs that know nothing of Mallard, or only its public API and the reader.
 # What is written for Boehm's header is built by its test.
 PROGRAM_SRC := $(filter-out tests/programs/bdwgc.c,$(wildcard tests/programs/*.c)) $(wildcard tests/conformance/*.c tests/conformance/death/*.c tests/stress/*.c tests/bench/*.c tests/bench/workloads/*.c)
-PROGRAM_CPP_SRC := $(wildcard tests/programs/*.cc tests/bench/workloads/*.cc)
+PROGRAM_CPP_SRC := $(wildcard tests/programs/*.cc tests/conformance/*.cc tests/bench/workloads/*.cc)
 PROGRAMS := $(patsubst tests/%.c,$(OUT)/tests/bin/%,$(PROGRAM_SRC)) $(patsubst tests/%.cc,$(OUT)/tests/bin/%,$(PROGRAM_CPP_SRC))
 BENCH_PROGRAMS := $(filter-out %/unwind %/gc_mark,$(filter $(OUT)/tests/bin/bench/%,$(PROGRAMS)))
 PROGRAM_FLAGS := -std=gnu11 -D_GNU_SOURCE -Isrc -Iinclude -Itests -O2 -g -fno-builtin-malloc -fno-builtin-free -fno-builtin-realloc -fno-builtin-calloc -pthread -Wall -Wextra
@@ -58,7 +58,7 @@ $(OUT)/tests/bin/%: tests/%.c
 $(OUT)/tests/bin/%: tests/%.cc
 	$(call say,TEST,$<)
 	@mkdir -p $(@D)
-	$(Q)g++ -O2 -g -Wall -Wextra -pthread $< -o $@
+	$(Q)g++ -Iinclude -O2 -g -Wall -Wextra -pthread $< -o $@ -ldl
 
 # What of them needs more than libc.
 READER_OBJ := $(call obj,$(READER_SRC) src/box/place.c src/base/format.c)
@@ -208,6 +208,9 @@ CONFORMANCE_RUNS = \
   gc_strangers='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/stress/gc_strangers' \
   gc_uring='LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/stress/gc_uring' \
   $(foreach w,uffd none,gc_extras_$w='MALLARD_DEBUG=gcdirty=$w LD_LIBRARY_PATH=$(OUT) $(OUT)/tests/bin/conformance/gc_extras') \
+  names='LD_PRELOAD=$(CORE_SO) $(OUT)/tests/bin/conformance/names' \
+  operators='LD_PRELOAD=$(CORE_SO) $(OUT)/tests/bin/conformance/operators' \
+  operators_own='LD_PRELOAD=$(CORE_SO) $(OUT)/tests/bin/conformance/operators_own' \
   regressions='LD_PRELOAD=$(CORE_SO) $(OUT)/tests/bin/conformance/regressions' \
   vfork='LD_PRELOAD=$(CORE_SO) $(OUT)/tests/bin/conformance/vfork' \
   alone='python3 tests/conformance/alone.py $(CORE_SO) $(OUT)/tests/bin/conformance/alone $(OUT)/mallard' \

@@ -82,11 +82,11 @@ static bool next_item(const char **list, struct item *ret_item) {
     return ret_item->bytes > 0;
 }
 
-/* What follows the name, which ends with "="; NULL for an item of another name. */
+/* What follows the name, which ends with "="; NULL for an item of another name. No name holds what
+ * ends an item. */
 static const char *value_of(const struct item *item, const char *name) {
     size_t name_bytes = strlen(name);
-    bool same = item->bytes >= name_bytes && strncmp(item->text, name, name_bytes) == 0;
-    return same ? item->text + name_bytes : NULL;
+    return strncmp(item->text, name, name_bytes) == 0 ? item->text + name_bytes : NULL;
 }
 
 static bool is_word(const struct item *item, const struct word_entry *entry) {

@@ -48,7 +48,7 @@ MAL_FAST void *mal_alloc_aligned(size_t bytes, size_t alignment) {
     return mal_alloc(rounded);
 }
 
-/* `unusual` is a constant: mal_free_unusual or mal_delete_unusual. */
+/* `unusual` is a constant: mal_free_unusual, or one of delete's. */
 MAL_FAST void mal_release_or(void *object, void (*unusual)(void *)) {
     uint64_t granule = mal_pagemap_granule(object);
     if (MAL_UNLIKELY(!mal_pagemap_covers(granule)))
@@ -68,6 +68,14 @@ MAL_FAST void mal_release(void *object) {
 
 MAL_FAST void mal_delete(void *object) {
     mal_release_or(object, mal_delete_unusual);
+}
+
+MAL_FAST void mal_delete_shape(void *object) {
+    mal_release_or(object, mal_delete_shape_unusual);
+}
+
+MAL_FAST void mal_delete_array_shape(void *object) {
+    mal_release_or(object, mal_delete_array_shape_unusual);
 }
 
 #endif

@@ -149,6 +149,10 @@ bool mal_init_tolerates_foreign(const void *pointer) {
  * goes on in both as if nothing had been. */
 static MAL_THREAD bool forks_inside_us;
 
+/* Handlers that were registered before ours run before it in a child, too; if they allocate, the
+ * child may find out by itself what it is, and have a box already when its turn comes. */
+static bool became_child;
+
 static void before_fork(void) {
     forks_inside_us = mal_critical_is_open();
     if (forks_inside_us)
@@ -168,6 +172,7 @@ static void before_fork(void) {
     mal_pageheap_before_fork();
     mal_meta_before_fork();
     mal_lock_holds_all = true;
+    became_child = false;
 }
 
 enum fork_side { IN_PARENT, IN_CHILD };
@@ -205,6 +210,7 @@ static void after_fork_in_parent(void) {
 
 static void become_child(void) {
     pid_t parent_pid = own_pid;
+    became_child = true;
     own_pid = mal_own_pid();
     mal_background_forget_in_child();
     mal_pageheap_forget_in_child();
@@ -223,7 +229,8 @@ static void after_fork_in_child(void) {
     mal_stdio_list_after_fork_in_child();
     mal_lock_forget_ranks();
     release_all(IN_CHILD);
-    become_child();
+    if (!became_child)
+        become_child();
     mal_gc_let_go_after_fork(true);
 }
 

@@ -58,9 +58,6 @@ void *mal_large_alloc(size_t bytes, size_t alignment) {
 }
 
 bool mal_large_is_zeroed(const void *object) {
-    uint64_t granule = mal_pagemap_granule(object);
-    if (mal_entry_class(mal_pagemap_entry(granule)) != MAL_CLASS_LARGE)
-        return false;
     return mal_pagemap_span_at(object)->flags & MAL_SPAN_ZEROED;
 }
 

@@ -12,11 +12,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* `alignment` is a power of two, a page at least; nothing was charged. NULL and errno. */
+/* Any size; `alignment` is a power of two, a page at least; nothing was charged. NULL and errno. */
 void *mal_large_alloc(size_t bytes, size_t alignment);
 void mal_large_free(struct mal_span *span);
 
-/* Whether the object is a large one whose memory is known to be zero, as fresh from the OS. */
+/* Whether a large object's memory is known to be zero, as fresh from the OS. */
 bool mal_large_is_zeroed(const void *object);
 
 /* Resizes a large object where it lies; false when that cannot be, or it is none. */

@@ -76,7 +76,7 @@ static void *move(void *pointer, size_t usable_bytes, size_t bytes) {
  * pages move where that can be done. */
 static void *move_large(void *pointer, size_t usable_bytes, size_t bytes) {
     size_t roomy = bytes > usable_bytes ? bytes + bytes / 8 : bytes;
-    void *moved = roomy > bytes && roomy <= PTRDIFF_MAX ? mal_alloc(roomy) : NULL;
+    void *moved = roomy > bytes ? mal_alloc(roomy) : NULL;
     if (!moved)
         return move(pointer, usable_bytes, bytes);
     switch (mal_move_pages(moved, pointer)) {

@@ -104,7 +104,7 @@ void *mal_alloc_miss(uint32_t class) {
 }
 
 void *mal_alloc_big(size_t bytes) {
-    if (bytes > PTRDIFF_MAX || (!mal_is_initialised() && !mal_init()))
+    if (!mal_is_initialised() && !mal_init())
         return mal_no_memory();
     if (bytes <= MAL_MEDIUM_MAX_BYTES)
         return alloc_class(mal_class_for(bytes));
@@ -112,7 +112,7 @@ void *mal_alloc_big(size_t bytes) {
 }
 
 void *mal_alloc_aligned_unusual(size_t bytes, size_t alignment) {
-    if (bytes > PTRDIFF_MAX || alignment > PTRDIFF_MAX || (!mal_is_initialised() && !mal_init()))
+    if (!mal_is_initialised() && !mal_init())
         return mal_no_memory();
     uint32_t class = mal_class_for_aligned(bytes, alignment);
     if (class != 0)
@@ -186,13 +186,31 @@ static bool free_by_span(void *pointer) {
     return true;
 }
 
+static bool free_ours(void *pointer) {
+    return !pointer || free_by_state(pointer) || free_by_span(pointer);
+}
+
 void mal_free_unusual(void *pointer) {
-    if (pointer && !free_by_state(pointer) && !free_by_span(pointer))
+    if (!free_ours(pointer))
+        mal_pointer_die(pointer, "free");
+}
+
+static void free_others(void *pointer) {
+    if (mal_pointer_is_in_heap(pointer) || !mal_first_free(pointer))
         mal_pointer_die(pointer, "free");
 }
 
 void mal_delete_unusual(void *pointer) {
-    if (pointer && !free_by_state(pointer) && !free_by_span(pointer) &&
-        (mal_pointer_is_in_heap(pointer) || !mal_first_free(pointer)))
-        mal_pointer_die(pointer, "free");
+    if (!free_ours(pointer))
+        free_others(pointer);
+}
+
+void mal_delete_shape_unusual(void *pointer) {
+    if (!free_ours(pointer) && !mal_first_delete(pointer))
+        free_others(pointer);
+}
+
+void mal_delete_array_shape_unusual(void *pointer) {
+    if (!free_ours(pointer) && !mal_first_delete_array(pointer))
+        free_others(pointer);
 }

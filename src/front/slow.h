@@ -30,6 +30,11 @@ MAL_SLOW void mal_free_unusual(void *pointer);
  */
 MAL_SLOW void mal_delete_unusual(void *pointer);
 
+/* The same for those shapes of delete that come down to a plainer one, which the program may have
+ * of its own. */
+MAL_SLOW void mal_delete_shape_unusual(void *pointer);
+MAL_SLOW void mal_delete_array_shape_unusual(void *pointer);
+
 /* An object that was marked free, and that its CPU's cache has no room for. */
 MAL_SLOW void mal_free_full(void *object);
 

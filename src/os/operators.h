@@ -14,6 +14,9 @@ typedef void (*mal_new_handler)(void);
 /* The program's new_handler; NULL when it has none, or no C++ runtime. */
 mal_new_handler mal_current_new_handler(void);
 
+/* libstdc++'s own operator of that name; NULL where there is none. */
+MAL_SLOW void *mal_libstdcxx_operator(const char *mangled);
+
 /* Throws std::bad_alloc; without a C++ runtime dies with a sentence. */
 _Noreturn MAL_SLOW void mal_throw_bad_alloc(size_t bytes);
 

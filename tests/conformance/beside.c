@@ -13,9 +13,19 @@ void free_aligned_sized(void *pointer, size_t alignment, size_t bytes) __attribu
 /* C++'s delete with a size, which few replace. */
 void delete_sized(void *object, size_t bytes) __asm__("_ZdlPvm") __attribute__((weak));
 
+/* Where there is an allocator that says how many of its objects live. */
+extern long other_live_objects __attribute__((weak));
+
+static long live_objects(void) {
+    return &other_live_objects ? other_live_objects : 0;
+}
+
 int main(void) {
+    setvbuf(stdout, NULL, _IONBF, 0);
+    long live = live_objects();
     volatile size_t too_many = (size_t)-1;
     char *text = reallocarray(NULL, 10, 100);
+
     strcpy(text, "kept");
     text = realloc(text, 5000);
     text = reallocarray(text, 100, 100);
@@ -31,5 +41,6 @@ int main(void) {
         free_aligned_sized(aligned_alloc(64, 128), 64, 128);
     printf("%d\n", malloc_usable_size(text = calloc(10, 10)) >= 100);
     free(text);
+    printf("%ld\n", live_objects() - live);
     return 0;
 }

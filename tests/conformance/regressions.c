@@ -248,10 +248,14 @@ static void allocate_before_fork(void) {
         free(kept[i]);
 }
 
-/* Handlers that were registered before ours run while ours holds every lock. */
-__attribute__((constructor)) static void register_early(void) {
+/* Handlers that were registered before ours run while ours holds every lock: before the constructor
+ * of a library that is preloaded there is this array only. */
+static void register_early(void) {
     pthread_atfork(allocate_before_fork, NULL, allocate_before_fork);
 }
+
+__attribute__((section(".preinit_array"),
+               used)) static void (*const before_all)(void) = register_early;
 
 static int handlers_of_fork_may_allocate(void) {
     int status;
@@ -398,15 +402,17 @@ static int realloc_near_an_address_space_limit(void) {
     return !good;
 }
 
-/* The limit is below what the process has already: nothing can be put where something was. */
+/* The limit is below what the process has already: nothing can be put where something was. Nothing
+ * is left of that in the end. */
 static int realloc_above_an_address_space_limit(void) {
     bool good = true;
     make_room();
+    size_t before_bytes = mallinfo2().hblkhd;
     if (!limit_address_space(10 * MIB))
         return 1;
     for (int round = 0; round < 100; round++)
         good &= grow_step_by_step();
-    return !good;
+    return !good || mallinfo2().hblkhd > before_bytes;
 }
 
 /* A page that was locked and freed with all around it must not keep the rest. */
@@ -521,6 +527,34 @@ static int box_comes_late_and_one_line_says_so(void) {
     return in_a_folder(__func__, complain_once);
 }
 
+static bool has_box_and_thread(void) {
+    char prefix[16];
+    bool found = false;
+    snprintf(prefix, sizeof prefix, "%d.", (int)getpid());
+    DIR *stream = opendir(box_folder);
+    for (struct dirent *entry; stream && (entry = readdir(stream)) != NULL;)
+        found |= strncmp(entry->d_name, prefix, strlen(prefix)) == 0;
+    if (stream)
+        closedir(stream);
+    return found && has_background_thread();
+}
+
+static int become_whole(const char *folder) {
+    int status = -1;
+    box_folder = folder;
+    if (!comes_within(10, has_box_and_thread))
+        return 1;
+    pid_t child = fork();
+    if (child == 0)
+        _exit(!comes_within(10, has_box_and_thread));
+    return waitpid(child, &status, 0) != child || status != 0 || !has_box_and_thread();
+}
+
+/* A child gets a thread and a box of its own, and takes its box away when it ends. */
+static int child_is_whole(void) {
+    return in_a_folder(__func__, become_whole);
+}
+
 static const struct test_case all[] = {
     {"exit_in_a_handler", exit_in_a_handler},
     {"main_leaves_by_pthread_exit", main_leaves_by_pthread_exit},
@@ -537,6 +571,7 @@ static const struct test_case all[] = {
     {"background_thread_comes_late", background_thread_comes_late},
     {"memory_goes_back_without_a_box", memory_goes_back_without_a_box},
     {"box_comes_late_and_one_line_says_so", box_comes_late_and_one_line_says_so},
+    {"child_is_whole", child_is_whole},
 };
 
 static bool passes(const char *program, const char *name) {

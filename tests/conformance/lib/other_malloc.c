@@ -12,6 +12,7 @@
 
 static char room[ROOM_BYTES] __attribute__((aligned(4096)));
 static size_t used_bytes = 4096; /* atomic */
+long other_live_objects;         /* atomic */
 
 void *memalign(size_t alignment, size_t bytes) {
     size_t step = alignment > 32 ? alignment : 32;
@@ -23,6 +24,7 @@ void *memalign(size_t alignment, size_t bytes) {
     }
     char *object = (char *)(((uintptr_t)room + at + step + step - 1) & ~(step - 1));
     ((size_t *)object)[-1] = bytes;
+    __atomic_fetch_add(&other_live_objects, 1, __ATOMIC_RELAXED);
     return object;
 }
 
@@ -32,8 +34,11 @@ void *malloc(size_t bytes) {
 
 void free(void *pointer) {
     char *object = pointer;
-    if (object && (object < room || object >= room + ROOM_BYTES))
+    if (!object)
+        return;
+    if (object < room || object >= room + ROOM_BYTES)
         abort();
+    __atomic_fetch_sub(&other_live_objects, 1, __ATOMIC_RELAXED);
 }
 
 void *calloc(size_t count, size_t bytes) {

@@ -2,9 +2,11 @@
  *
  * The malloc family as C11, POSIX and glibc document it, through the prefixed names.
  */
+#include "base/bits.h"
 #include "front/init.h"
 #include "mallard/mallard.h"
 #include "meta/classes.h"
+#include "meta/freed.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -65,7 +67,9 @@ static void sizes_beyond_ptrdiff_max_are_refused(void **state) {
         assert_enomem(mallard_memalign(64, bytes));
         assert_enomem(mallard_pvalloc(bytes));
         assert_enomem(mallard_valloc(bytes));
+        errno = 4711;
         assert_int_equal(mallard_posix_memalign(&slot, 64, bytes), ENOMEM);
+        assert_int_equal(errno, 4711);
         assert_ptr_equal(slot, (void *)1);
     }
     assert_enomem(mallard_malloc(hidden(PTRDIFF_MAX)));
@@ -87,6 +91,25 @@ static void products_that_overflow_are_refused(void **state) {
     block = mallard_reallocarray(block, 1000, 3);
     assert_string_equal(block, "precious");
     mallard_free(block);
+}
+
+/* Nothing of it may be taken for a size that wrapped around. */
+static void refused_resizing_changes_nothing(void **state) {
+    (void)state;
+    static const size_t sizes[] = {10, 40000, 300000, 9000000};
+    static const size_t wanted[] = {(size_t)PTRDIFF_MAX + 1, SIZE_MAX,    SIZE_MAX - 4095,
+                                    SIZE_MAX - 8192,         PTRDIFF_MAX, (size_t)1 << 60};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        char *block = mallard_malloc(sizes[i]);
+        size_t usable = mallard_malloc_usable_size(block);
+        block[0] = block[sizes[i] - 1] = 'x';
+        for (size_t k = 0; k < sizeof wanted / sizeof *wanted; k++) {
+            assert_enomem(mallard_realloc(block, hidden(wanted[k])));
+            assert_int_equal(mallard_malloc_usable_size(block), usable);
+            assert_true(block[0] == 'x' && block[sizes[i] - 1] == 'x');
+        }
+        mallard_free(block);
+    }
 }
 
 static void assert_zero(const char *bytes, size_t count) {
@@ -155,6 +178,74 @@ static void realloc_keeps_the_content_over_every_border(void **state) {
         assert_resize_keeps(size, 600000);
         assert_resize_keeps(600000, size);
     }
+}
+
+/* An object that moves into a smaller one must not take its neighbours' places. Every other one of
+ * a class's is free: the new one comes to lie between two. */
+static void a_smaller_copy_stays_within_its_bounds(void **state) {
+    (void)state;
+    enum { OBJECTS = 400 };
+    unsigned char *object[OBJECTS];
+    for (size_t from = 400; from <= 3000000; from *= 3) {
+        size_t to = mal_min(from / 4, 20000);
+        size_t usable = 0;
+        for (int i = 0; i < OBJECTS; i++) {
+            object[i] = mallard_malloc(to);
+            usable = mallard_malloc_usable_size(object[i]);
+            fill(object[i], usable);
+        }
+        for (int i = 0; i < OBJECTS; i += 2)
+            mallard_free(object[i]);
+        for (int i = 0; i < OBJECTS; i += 2) {
+            unsigned char *large = mallard_malloc(from);
+            memset(large, 0xee, from);
+            object[i] = mallard_realloc(large, to);
+        }
+        for (int i = 0; i < OBJECTS; i++) {
+            if (i % 2)
+                assert_filled(object[i], usable);
+            mallard_free(object[i]);
+        }
+    }
+}
+
+/* What is no longer wanted is given back; only where that is next to nothing it stays. */
+static void shrinking_gives_back(void **state) {
+    (void)state;
+    for (size_t from = 256; from <= (8u << 20); from *= 2)
+        for (size_t to = 1; to < from / 2; to *= 4) {
+            void *block = mallard_realloc(mallard_malloc(from), to);
+            assert_true(mallard_malloc_usable_size(block) <= mal_max(2 * to, 64));
+            mallard_free(block);
+        }
+    void *small = mallard_malloc(64);
+    assert_ptr_equal(mallard_realloc(small, 1), small);
+    void *half = mallard_malloc(4096);
+    half = mallard_realloc(half, mallard_malloc_usable_size(half));
+    assert_ptr_equal(mallard_realloc(half, 2048), half);
+    mallard_free(small);
+    mallard_free(half);
+}
+
+/* Whoever had to move a large object moves it with room to grow. */
+static void moved_large_objects_have_room(void **state) {
+    (void)state;
+    enum { OBJECTS = 8 };
+    void *object[OBJECTS];
+    for (int i = 0; i < OBJECTS; i++)
+        object[i] = mallard_malloc(1 << 20);
+    unsigned moves = 0;
+    for (int i = 0; i < OBJECTS; i++) {
+        void *grown = mallard_realloc(object[i], 2 << 20);
+        assert_non_null(grown);
+        if (grown != object[i])
+            assert_true(mallard_malloc_usable_size(grown) >= (2 << 20) + (2 << 20) / 8);
+        moves += grown != object[i];
+        object[i] = grown;
+    }
+    for (int i = 0; i < OBJECTS; i++)
+        mallard_free(object[i]);
+    assert_true(moves > 0);
 }
 
 static void realloc_keeps_the_content_at_random(void **state) {
@@ -312,6 +403,74 @@ static void free_keeps_errno(void **state) {
     assert_int_equal(errno, 4711);
 }
 
+static void free_as_aligned(void *object) {
+    mallard_free_aligned_sized(object, 16, 10);
+}
+
+static void free_as_sized(void *object) {
+    mallard_free_sized(object, 10);
+}
+
+static void every_name_of_free_frees(void **state) {
+    (void)state;
+    static void (*const ways[])(void *) = {mallard_free, mallard_cfree, free_as_sized,
+                                           free_as_aligned};
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        struct mallard_memstats before = {.size = sizeof before}, after = before;
+        void *object = mallard_malloc(10);
+        assert_int_equal(mallard_read_memstats(&before), 0);
+        ways[i](object);
+        assert_int_equal(mallard_read_memstats(&after), 0);
+        assert_int_equal(after.frees, before.frees + 1);
+    }
+}
+
+/* The key is drawn for each process, of words that no object in use begins with. */
+static void the_key_of_the_freed_is_random(void **state) {
+    (void)state;
+    uint64_t key = mal_freed_key;
+    assert_true(key != (1ull << 62 | 0x81));
+    for (uint64_t random = 0; random < 64; random++) {
+        mal_freed_init(random == 63 ? UINT64_MAX : mal_mix(random));
+        assert_int_equal(mal_freed_key >> 62, 1);
+        assert_int_equal(mal_freed_key & 0xc1, 0x81);
+    }
+    mal_freed_key = key;
+}
+
+/* By whatever way it is freed: plain, one that begins like a freed one, and a sample, with a shelf
+ * that has room and one that has not. */
+static void whatever_is_freed_is_marked(void **state) {
+    (void)state;
+    enum { OBJECTS = 3000 };
+    static void *object[OBJECTS];
+    for (int way = 0; way < 3; way++) {
+        mallard_set_mem_profile_rate(way == 2 ? 1 : 0);
+        for (int i = 0; i < OBJECTS; i++) {
+            object[i] = mallard_malloc(1000);
+            memset(object[i], way == 1 ? (uint8_t)mal_freed_key : 0, 1000);
+        }
+        for (int i = 0; i < OBJECTS; i++) {
+            assert_false(mal_is_freed(object[i]));
+            mallard_free(object[i]);
+            assert_true(mal_is_freed(object[i]));
+        }
+    }
+    mallard_set_mem_profile_rate(524288);
+}
+
+/* A large object that is resized stays where it is, if it can. */
+static void large_objects_are_resized_in_place(void **state) {
+    (void)state;
+    char *block = mallard_malloc(8 << 20);
+    assert_ptr_equal(mallard_realloc(block, 3 << 20), block);
+    size_t usable = mallard_malloc_usable_size(block);
+    assert_true(usable >= 3 << 20 && usable < 4 << 20);
+    assert_ptr_equal(mallard_realloc(block, 7 << 20), block);
+    assert_true(mallard_malloc_usable_size(block) >= 7 << 20);
+    mallard_free(block);
+}
+
 static void success_keeps_errno(void **state) {
     (void)state;
     errno = 4711;
@@ -434,16 +593,20 @@ static void the_heap_works_after_many_threads_have_gone(void **state) {
 
 /* Before anything of ours, as in a program that is linked statically. */
 static bool was_first;
+static int early_errno;
 static void *early_object;
 
 __attribute__((constructor(101))) static void allocate_early(void) {
     was_first = !mal_is_initialised();
+    errno = 4711;
     early_object = mallard_aligned_alloc(4096, hidden(0));
+    early_errno = errno;
 }
 
 static void the_first_request_may_be_for_nothing_aligned(void **state) {
     (void)state;
     assert_true(was_first);
+    assert_int_equal(early_errno, 4711);
     assert_non_null(early_object);
     assert_int_equal((uintptr_t)early_object % 4096, 0);
     /* Not by chance: its class is the one that such requests fall into. */
@@ -459,9 +622,13 @@ int main(void) {
         cmocka_unit_test(objects_of_no_size_are_distinct),
         cmocka_unit_test(sizes_beyond_ptrdiff_max_are_refused),
         cmocka_unit_test(products_that_overflow_are_refused),
+        cmocka_unit_test(refused_resizing_changes_nothing),
         cmocka_unit_test(calloc_gives_zeroes),
         cmocka_unit_test(every_object_is_aligned_to_16_and_writable),
         cmocka_unit_test(realloc_keeps_the_content_over_every_border),
+        cmocka_unit_test(a_smaller_copy_stays_within_its_bounds),
+        cmocka_unit_test(shrinking_gives_back),
+        cmocka_unit_test(moved_large_objects_have_room),
         cmocka_unit_test(realloc_keeps_the_content_at_random),
         cmocka_unit_test(growth_step_by_step_moves_rarely),
         cmocka_unit_test(realloc_is_malloc_and_free_at_its_ends),
@@ -473,6 +640,10 @@ int main(void) {
         cmocka_unit_test(pages_are_pages),
         cmocka_unit_test(aligned_objects_can_be_resized),
         cmocka_unit_test(free_keeps_errno),
+        cmocka_unit_test(every_name_of_free_frees),
+        cmocka_unit_test(the_key_of_the_freed_is_random),
+        cmocka_unit_test(whatever_is_freed_is_marked),
+        cmocka_unit_test(large_objects_are_resized_in_place),
         cmocka_unit_test(success_keeps_errno),
         cmocka_unit_test(huge_objects_work),
         cmocka_unit_test(objects_outlive_their_threads),

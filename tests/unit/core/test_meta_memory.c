@@ -9,8 +9,10 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <cmocka.h>
 
@@ -89,7 +91,10 @@ static void tables_grow_in_place(void **state) {
         assert_true(is_zero(base + table.committed_bytes - MAL_TABLE_STEP_BYTES, 100));
         base[bytes - 1] = 0;
     }
-    assert_int_equal(mal_meta_bytes(MAL_META_OTHER) - before, table.committed_bytes);
+    size_t committed_bytes = table.committed_bytes;
+    assert_int_equal(mal_table_commit(&table, 1), 0);
+    assert_int_equal(table.committed_bytes, committed_bytes);
+    assert_int_equal(mal_meta_bytes(MAL_META_OTHER) - before, committed_bytes);
 }
 
 static void a_failing_table_does_not_change(void **state) {
@@ -116,7 +121,32 @@ static void a_failing_block_gives_null_and_costs_nothing(void **state) {
     assert_null(mal_meta_map(1 << 20, MAL_META_OTHER));
     assert_int_equal(all_bytes(), before);
     mal_vm_inject_fault(0, MAL_VM_FAULT_ONCE);
-    assert_non_null(mal_meta_alloc(64 << 20, MAL_META_OTHER));
+    char *large = mal_meta_alloc(64 << 20, MAL_META_OTHER);
+    assert_non_null(large);
+    assert_true(is_zero(large, 4096) && is_zero(large + (64 << 20) - 4096, 4096));
+    memset(large, 1, 64 << 20);
+}
+
+/* Few blocks, and none of them for a program that needs little. */
+static void blocks_double(void **state) {
+    (void)state;
+    uint64_t calls = mal_vm_map_calls;
+    for (int i = 0; i < 512; i++)
+        assert_non_null(mal_meta_alloc(64 << 10, MAL_META_OTHER));
+    assert_true(mal_vm_map_calls - calls <= 16);
+}
+
+static bool is_mapped(void *address) {
+    unsigned char resident;
+    return mincore(address, 1, &resident) == 0;
+}
+
+static void what_is_unmapped_is_gone(void **state) {
+    (void)state;
+    void *pages = mal_meta_map(1 << 20, MAL_META_OTHER);
+    assert_true(is_mapped(pages));
+    mal_meta_unmap(pages, 1 << 20, MAL_META_OTHER);
+    assert_false(is_mapped(pages));
 }
 
 static void pools_recycle(void **state) {
@@ -142,6 +172,8 @@ int main(void) {
         cmocka_unit_test(tables_grow_in_place),
         cmocka_unit_test(a_failing_table_does_not_change),
         cmocka_unit_test(a_failing_block_gives_null_and_costs_nothing),
+        cmocka_unit_test(blocks_double),
+        cmocka_unit_test(what_is_unmapped_is_gone),
         cmocka_unit_test(pools_recycle),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
