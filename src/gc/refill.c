@@ -8,7 +8,8 @@
  * and then their alloc bits, so that the fast path has nothing left to do but take a bit. Path
  * up: window used up -> next one; span used up -> back to the lists, and another one: swept with
  * room, or swept now, or new. Path down: a flush makes the slots of the window that were not handed
- * out free again.
+ * out free again; where markers run meanwhile, which is when a thread ends, they stay allocated and
+ * die with the next cycle.
  *
  *     phase == MARK  =>  every slot in a window is marked before it is allocated: windows of
  *                        before were taken back while the world was stopped
@@ -179,6 +180,18 @@ void mal_gc_heap_flush(struct mal_gc_cache *cache) {
             bin_flush(cache, &cache->bin[i]);
     cache->tiny = cache->tiny_bytes = 0;
     mal_gc_gate_leave();
+}
+
+static void keep_window(struct mal_gc_bin *bin) {
+    bin->window = bin->rest = 0;
+}
+
+/* While marking, a marker that was led to a slot of a window may have seen that it is allocated and
+ * not have marked it yet: taken back now, the slot would be marked and free. So none is. */
+void mal_gc_heap_abandon(struct mal_gc_cache *cache) {
+    for (unsigned i = 0; mal_gc_phase == MAL_GC_MARK && i < MAL_GC_SPAN_CLASSES; i++)
+        keep_window(&cache->bin[i]);
+    mal_gc_heap_flush(cache);
 }
 
 /* ---- forth ---- */

@@ -16,9 +16,11 @@
 #include "mallard/gc.h"
 #include "mallard/mallard.h"
 #include "meta/memory.h"
+#include "os/critical.h"
 #include "os/vm.h"
 #include "sample/profile.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -485,6 +487,108 @@ static void no_section_is_left_open(void **state) {
     alarm(0);
 }
 
+/* ---- what comes in between ---- */
+
+/* Runs `between` where the end of the n-th critical section from now on lets a stop in. */
+static void (*between)(void);
+static int ends_left;
+
+static void at_the_end_of_a_section(void) {
+    mal_critical.stop_pending = --ends_left > 0;
+    if (ends_left == 0)
+        between();
+}
+
+static void stop_after(int sections, void (*body)(void)) {
+    mal_critical_park = at_the_end_of_a_section;
+    between = body;
+    ends_left = sections;
+    mal_critical.stop_pending = 1;
+}
+
+static bool was_stopped(void) {
+    mal_critical.stop_pending = 0;
+    return ends_left <= 0;
+}
+
+static void mark_without_roots(void) {
+    mal_gc_heap_end_mark();
+    mal_gc_heap_before_mark();
+}
+
+/* A mark that begins when a block was taken and its rest was not kept yet: nothing new may get into
+ * the block, whose mark was not set. */
+static void a_white_block_is_not_shared(void **state) {
+    (void)state;
+    void (*park)(void) = mal_critical_park;
+    int stops = 0;
+    for (int sections = 1; sections < 20; sections++) {
+        mal_gc_heap_before_mark();
+        flush();
+        stop_after(sections, mal_gc_heap_start_mark);
+        mallard_gc_alloc_noscan(4);
+        if (!was_stopped())
+            break;
+        stops++;
+        assert_true(mal_gc_heap_is_marked((uintptr_t)mallard_gc_base(mallard_gc_alloc_noscan(4))));
+        mark_without_roots();
+    }
+    assert_true(stops > 1);
+    mal_critical_park = park;
+    collect_and_sweep();
+}
+
+/* ---- slots that a thread has set aside ---- */
+
+void mallard_gc_each_object(void (*visit)(void *object, size_t bytes, void *data), void *data);
+
+static void look_away(void *object, size_t bytes, void *data) {
+    (void)object, (void)bytes, (void)data;
+}
+
+/* One that its window holds beside a new object's. */
+static char *slot_beside(void *object) {
+    size_t bytes = mallard_gc_size(object);
+    for (char *slot = object; (slot += bytes) < (char *)object + MAL_GC_WINDOW_BYTES;)
+        if (is_object(slot))
+            return slot;
+    return NULL;
+}
+
+static void *set_aside_and_end(void *unused) {
+    (void)unused;
+    return slot_beside(mallard_gc_alloc_noscan(48));
+}
+
+static void *set_aside_and_look(void *unused) {
+    char *slot = set_aside_and_end(unused);
+    mallard_gc_each_object(look_away, NULL);
+    return is_object(slot) ? slot : NULL;
+}
+
+/* A marker that was led to such a slot may be just about to mark it. */
+static void slots_are_not_taken_back_while_marking(void **state) {
+    void *(*const how[])(void *) = {set_aside_and_end, set_aside_and_look};
+    (void)state;
+    for (size_t i = 0; i < MAL_COUNT_OF(how); i++) {
+        pthread_t thread;
+        void *slot;
+        collect_and_sweep();
+        mal_gc_heap_start_mark();
+        assert_int_equal(pthread_create(&thread, NULL, how[i], NULL), 0);
+        assert_int_equal(pthread_join(thread, &slot), 0);
+        assert_non_null(slot);
+        assert_true(is_object(slot) && mal_gc_heap_is_marked((uintptr_t)slot));
+        mark_without_roots();
+        collect_and_sweep();
+        assert_false(is_object(slot));
+        struct mal_gc_heap_counters now = mal_gc_heap_counters();
+        assert_int_equal(now.mallocs, now.frees);
+        assert_int_equal(now.total_alloc_bytes, now.total_free_bytes);
+        assert_int_equal(now.live_bytes, 0);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sizes_are_zeroed_and_aligned),
@@ -498,6 +602,8 @@ int main(void) {
         cmocka_unit_test(divisions_are_exact),
         cmocka_unit_test(scan_pages_are_found_in_ranges),
         cmocka_unit_test(very_large_spans_are_cleared_at_once),
+        cmocka_unit_test(a_white_block_is_not_shared),
+        cmocka_unit_test(slots_are_not_taken_back_while_marking),
         cmocka_unit_test(no_section_is_left_open),
     };
     return cmocka_run_group_tests(tests, gc_by_hand, NULL);
