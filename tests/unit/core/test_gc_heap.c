@@ -11,21 +11,26 @@
 #include "gc/heap.h"
 #include "gc/mark.h"
 #include "gc/spans.h"
+#include "gc/specials.h"
 #include "gc/thread.h"
 #include "gc_by_hand.h"
 #include "mallard/gc.h"
 #include "mallard/mallard.h"
 #include "meta/memory.h"
+#include "meta/pagemap.h"
 #include "os/critical.h"
 #include "os/vm.h"
 #include "sample/profile.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -343,6 +348,17 @@ static void samples_follow_the_objects(void **state) {
     /* 400 000 draws of p = 1 - exp(-112 / 4096) = 0.027: 10 790 with a deviation of 103. */
     samples = mal_profile_stats().samples - samples;
     assert_true(samples > 10790 - 620 && samples < 10790 + 620);
+    collect_and_sweep();
+    assert_int_equal(mal_profile_stats().live, live);
+    /* One object of a window at a time, the rest of which is given back: 40 000 draws of p = 0.027,
+     * 1079 with a deviation of 32. */
+    samples = mal_profile_stats().samples;
+    for (int i = 0; i < 10 * COUNT; i++) {
+        mallard_gc_alloc_noscan(BYTES);
+        flush();
+    }
+    samples = mal_profile_stats().samples - samples;
+    assert_true(samples > 1079 - 195 && samples < 1079 + 195);
     mal_thread_set_rate(rate);
     collect_and_sweep();
     assert_int_equal(mal_profile_stats().live, live);
@@ -449,24 +465,40 @@ static size_t resident_line_pages(const void *object, size_t bytes) {
     return count;
 }
 
+/* Whether a neighbour lies there, now that lower holes are full. */
+static bool is_followed(const char *place) {
+    for (int i = 0; i < 200 && !is_object(place); i++)
+        mallard_gc_alloc(NEIGHBOUR_BYTES - 1, NULL);
+    return is_object(place);
+}
+
 /* Whoever stops the world waits for it: nothing is written for the most of it. */
 static void very_large_spans_are_cleared_at_once(void **state) {
     (void)state;
     void *neighbour[NEIGHBOURS];
     for (size_t i = 0; i < NEIGHBOURS; i++)
         neighbour[i] = mallard_gc_alloc(NEIGHBOUR_BYTES, NULL);
+    unsigned all_followed = 0;
     for (size_t pages = 0; pages < 8; pages++) {
         size_t bytes = VERY_LARGE_BYTES - pages * MAL_PAGE_BYTES;
         void *before = mallard_gc_alloc(bytes - 1, NULL);
         assert_int_equal(pointers_in(before, bytes), bytes / sizeof(uintptr_t));
+        const char *behind = (char *)before + bytes;
+        bool followed = is_followed(behind);
+        all_followed += followed;
         mallard_gc_free(before);
         void *after = mallard_gc_new_flex(&table_type, bytes / sizeof(uint64_t) - 2);
         assert_ptr_equal(before, after);
         if (mal_vm_page_bytes() == MAL_VM_PAGE_BYTES_LEAST)
             assert_in_range(resident_line_pages(after, bytes), 0, 600);
         assert_int_equal(pointers_in(after, bytes), 1);
+        if (followed)
+            assert_int_equal(pointers_in(behind, MAL_PAGE_BYTES),
+                             MAL_PAGE_BYTES / sizeof(uintptr_t));
+        assert_int_equal(is_object(behind), followed);
         mallard_gc_free(after);
     }
+    assert_true(all_followed > 0);
     for (size_t i = 0; i < NEIGHBOURS; i++)
         assert_int_equal(pointers_in(neighbour[i], NEIGHBOUR_BYTES),
                          NEIGHBOUR_BYTES / sizeof(uintptr_t));
@@ -522,19 +554,66 @@ static void a_white_block_is_not_shared(void **state) {
     (void)state;
     void (*park)(void) = mal_critical_park;
     int stops = 0;
-    for (int sections = 1; sections < 20; sections++) {
+    for (int sections = 2; sections < 40; sections++) {
         mal_gc_heap_before_mark();
         flush();
-        stop_after(sections, mal_gc_heap_start_mark);
+        if (sections % 2 == 0)
+            mallard_gc_alloc_noscan(2); /* its block has room */
+        stop_after(sections / 2, mal_gc_heap_start_mark);
         mallard_gc_alloc_noscan(4);
         if (!was_stopped())
-            break;
+            continue;
         stops++;
         assert_true(mal_gc_heap_is_marked((uintptr_t)mallard_gc_base(mallard_gc_alloc_noscan(4))));
         mark_without_roots();
     }
-    assert_true(stops > 1);
+    assert_true(stops > 2);
     mal_critical_park = park;
+    collect_and_sweep();
+}
+
+static void *target_of_weak;
+static struct mallard_gc_weak *made_between;
+
+/* Records that come later are not looked at. */
+static void begin_with_specials(void) {
+    mal_gc_heap_start_mark();
+    struct mal_gc_worker *worker = mal_gc_worker_take();
+    mal_gc_specials_mark_roots(worker);
+    while (!mal_gc_mark_is_done())
+        mal_gc_drain(worker, UINT64_MAX, NULL);
+    mal_gc_worker_give(worker);
+}
+
+static void make_it_now(void) {
+    made_between = mallard_gc_weak_new(target_of_weak);
+}
+
+/* Of one pointer there is one word, whoever was first; and marking that began meanwhile keeps it.
+ */
+static void weak_words_are_made_once(void **state) {
+    (void)state;
+    void (*park)(void) = mal_critical_park;
+    void (*const bodies[])(void) = {make_it_now, begin_with_specials};
+    int stops = 0;
+    for (int i = 2; i < 60; i++) {
+        bool makes = bodies[i % 2] == make_it_now;
+        mal_gc_heap_before_mark();
+        root[0] = target_of_weak = mallard_gc_alloc(48, NULL);
+        stop_after(i / 2, bodies[i % 2]);
+        struct mallard_gc_weak *weak = mallard_gc_weak_new(target_of_weak);
+        bool stopped = was_stopped();
+        stops += stopped;
+        if (stopped && makes)
+            assert_ptr_equal(weak, made_between);
+        if (stopped && !makes) {
+            assert_true(mal_gc_heap_is_marked((uintptr_t)weak));
+            mal_gc_heap_end_mark();
+        }
+    }
+    assert_true(stops > 4);
+    mal_critical_park = park;
+    memset(root, 0, sizeof root);
     collect_and_sweep();
 }
 
@@ -589,6 +668,198 @@ static void slots_are_not_taken_back_while_marking(void **state) {
     }
 }
 
+/* ---- what is to be scanned ---- */
+
+static uint64_t scan_bytes(void) {
+    flush();
+    return mal_gc_heap_levels().scan_bytes;
+}
+
+/* Whatever its size, whenever it is made. */
+static void what_is_not_scanned_does_not_count_as_that(void **state) {
+    static const size_t sizes[] = {16, 48, 1024, 30000, 100000};
+    (void)state;
+    for (size_t i = 0; i < 2 * MAL_COUNT_OF(sizes); i++) {
+        size_t bytes = sizes[i / 2];
+        bool marking = i % 2;
+        collect_and_sweep();
+        assert_int_equal(scan_bytes(), 0);
+        if (marking)
+            mal_gc_heap_start_mark();
+        void *scanned = root[0] = mallard_gc_alloc(bytes - 1, NULL);
+        void *other = root[1] = mallard_gc_alloc_noscan(bytes);
+        assert_int_equal(scan_bytes(), mallard_gc_size(scanned));
+        if (marking)
+            mal_gc_heap_end_mark();
+        assert_int_equal(scan_bytes(), mallard_gc_size(scanned));
+        assert_int_equal(mal_gc_heap_levels().live_bytes,
+                         mallard_gc_size(scanned) + mallard_gc_size(other));
+        collect_and_sweep();
+        assert_int_equal(scan_bytes(), mallard_gc_size(scanned));
+        size_t scanned_bytes = mallard_gc_size(scanned);
+        mallard_gc_free(other);
+        assert_int_equal(scan_bytes(), scanned_bytes);
+        mallard_gc_free(scanned);
+        assert_int_equal(scan_bytes(), 0);
+        memset(root, 0, sizeof root);
+    }
+}
+
+/* ---- poison ---- */
+
+static bool is_filled(const unsigned char *memory, size_t bytes, unsigned char with) {
+    for (size_t i = 0; i < bytes; i++)
+        if (memory[i] != with)
+            return false;
+    return true;
+}
+
+/* As gcpoison=1 asks for, and only then. The first of them keeps the others' memory. */
+static void the_dead_are_poisoned_where_that_is_wanted(void **state) {
+    enum { BYTES = 80, FIRST = 0, DEAD = 1, LIVE = 2 };
+    (void)state;
+    for (uint32_t wanted = 0; wanted < 2; wanted++) {
+        unsigned char *object[3];
+        mal_gc_heap_poisons = wanted;
+        for (int i = 0; i < 3; i++)
+            memset(object[i] = mallard_gc_alloc_noscan(BYTES), 1, BYTES);
+        root[0] = object[FIRST];
+        root[1] = object[LIVE];
+        uintptr_t dead = ~(uintptr_t)object[DEAD];
+        object[DEAD] = NULL;
+        collect_and_sweep();
+        assert_true(is_filled((void *)~dead, BYTES, wanted ? 0xdb : 1));
+        assert_true(is_filled(object[FIRST], BYTES, 1) && is_filled(object[LIVE], BYTES, 1));
+        memset(root, 0, sizeof root);
+        collect_and_sweep();
+    }
+    mal_gc_heap_poisons = 0;
+}
+
+/* ---- freed by hand, in between ---- */
+
+static void what_hangs_on_the_freed_goes_with_it(void **state) {
+    (void)state;
+    root[0] = mallard_gc_alloc(64, NULL);
+    struct mallard_gc_weak *weak = root[1] = mallard_gc_weak_new(root[0]);
+    assert_ptr_equal(mallard_gc_weak_get(weak), root[0]);
+    mallard_gc_free(root[0]);
+    assert_null(mallard_gc_weak_get(weak));
+    memset(root, 0, sizeof root);
+    collect_and_sweep();
+}
+
+/* Whoever sweeps it has read its bits and writes them: the hint is dropped. */
+static void nothing_is_freed_in_a_span_that_is_being_swept(void **state) {
+    (void)state;
+    void *object = root[0] = mallard_gc_alloc(16384 - 1, NULL);
+    flush();
+    collect();
+    struct mal_span *span = mal_pagemap_span_at(object);
+    mal_gc_gate_enter();
+    mal_lock(&mal_gc_central[span->gc.span_class].lock);
+    mal_gc_list_remove(&mal_gc_central[span->gc.span_class], span);
+    mal_unlock(&mal_gc_central[span->gc.span_class].lock);
+    mallard_gc_free(object);
+    assert_true(is_object(object));
+    mal_gc_sweep_span(span);
+    mal_gc_span_put_back(span);
+    mal_gc_sweep_note_done(span->pages);
+    mal_gc_gate_leave();
+    assert_true(is_object(object));
+    memset(root, 0, sizeof root);
+    collect_and_sweep();
+}
+
+/* ---- finalizers of tiny objects ---- */
+
+static void never_called(void *object) {
+    (void)object;
+}
+
+static void tiny_neighbours_have_finalizers_of_their_own(void **state) {
+    (void)state;
+    flush();
+    char *first = mallard_gc_alloc_noscan(4), *second = mallard_gc_alloc_noscan(4);
+    assert_ptr_equal(mallard_gc_base(first), mallard_gc_base(second));
+    assert_int_equal(mallard_gc_finalizer_set(first, never_called), 0);
+    assert_int_equal(mallard_gc_finalizer_set(second, never_called), 0);
+    assert_int_equal(mallard_gc_finalizer_set(second, never_called), -EEXIST);
+    assert_int_equal(mallard_gc_finalizer_set(first, NULL), 0);
+    assert_int_equal(mallard_gc_finalizer_set(second, never_called), -EEXIST);
+    assert_int_equal(mallard_gc_finalizer_set(second, NULL), 0);
+    collect_and_sweep();
+}
+
+/* ---- fork ---- */
+
+static char *slot_of_another; /* atomic */
+static uint32_t may_end;      /* atomic */
+
+static void *set_aside_and_wait(void *unused) {
+    mal_store_release(&slot_of_another, (char *)set_aside_and_end(unused));
+    while (!mal_load_acquire(&may_end))
+        poll(NULL, 0, 1);
+    return NULL;
+}
+
+static int status_of_child(int (*judge)(void)) {
+    int status = -1;
+    pid_t child = fork();
+    if (child == 0)
+        _exit(judge());
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return status;
+}
+
+/* What the parent's other threads had set aside is free. */
+static int others_slots_are_free(void) {
+    return is_object(slot_of_another) || mal_gc_phase != MAL_GC_OFF;
+}
+
+/* The marks of a mark that has ended are kept, those of one that has not are not. */
+static int the_marked_live(void) {
+    mal_gc_heap_before_mark();
+    return !is_object(root[0]) << 1 | is_object(root[1]) << 2;
+}
+
+static int nothing_is_marked(void) {
+    int bad = mal_gc_heap_is_marked((uintptr_t)root[0]) << 1 | (mal_gc_phase != MAL_GC_OFF) << 2;
+    collect_and_sweep();
+    return bad | !is_object(root[0]) << 3;
+}
+
+static void children_find_the_heap_between_two_steps(void **state) {
+    pthread_t thread;
+    (void)state;
+    collect_and_sweep();
+    assert_int_equal(pthread_create(&thread, NULL, set_aside_and_wait, NULL), 0);
+    while (!mal_load_acquire(&slot_of_another))
+        poll(NULL, 0, 1);
+    assert_true(is_object(slot_of_another));
+    assert_int_equal(status_of_child(others_slots_are_free), 0);
+    mal_store_release(&may_end, 1u);
+    pthread_join(thread, NULL);
+
+    root[0] = mallard_gc_alloc(100, NULL);
+    void *dead = mallard_gc_alloc(100, NULL);
+    collect();
+    root[1] = dead;
+    assert_int_equal(status_of_child(the_marked_live), 0);
+    root[1] = NULL;
+    mal_gc_heap_before_mark();
+    mal_gc_heap_start_mark();
+    struct mal_gc_worker *worker = mal_gc_worker_take();
+    mal_gc_mark_word(worker, (uintptr_t)root[0]);
+    while (!mal_gc_mark_is_done())
+        mal_gc_drain(worker, UINT64_MAX, NULL);
+    mal_gc_worker_give(worker);
+    assert_int_equal(status_of_child(nothing_is_marked), 0);
+    mark_without_roots();
+    memset(root, 0, sizeof root);
+    collect_and_sweep();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sizes_are_zeroed_and_aligned),
@@ -603,7 +874,14 @@ int main(void) {
         cmocka_unit_test(scan_pages_are_found_in_ranges),
         cmocka_unit_test(very_large_spans_are_cleared_at_once),
         cmocka_unit_test(a_white_block_is_not_shared),
+        cmocka_unit_test(weak_words_are_made_once),
         cmocka_unit_test(slots_are_not_taken_back_while_marking),
+        cmocka_unit_test(what_is_not_scanned_does_not_count_as_that),
+        cmocka_unit_test(the_dead_are_poisoned_where_that_is_wanted),
+        cmocka_unit_test(what_hangs_on_the_freed_goes_with_it),
+        cmocka_unit_test(nothing_is_freed_in_a_span_that_is_being_swept),
+        cmocka_unit_test(tiny_neighbours_have_finalizers_of_their_own),
+        cmocka_unit_test(children_find_the_heap_between_two_steps),
         cmocka_unit_test(no_section_is_left_open),
     };
     return cmocka_run_group_tests(tests, gc_by_hand, NULL);
