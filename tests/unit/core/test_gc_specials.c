@@ -287,6 +287,32 @@ static void cleanups_run_when_the_object_is_gone(void **state) {
     assert_false(model_lives(argument));
 }
 
+/* The thread that runs them may be busy for cycles. */
+static void what_is_queued_is_kept(void **state) {
+    (void)state;
+    void **object = model_new(), **dead = model_new(), **argument = model_new();
+    assert_int_equal(mallard_gc_finalizer_set(object, note), 0);
+    assert_int_equal(mallard_gc_cleanup_add(dead, note, argument, NULL), 0);
+    model_hold_callbacks();
+    for (int i = 0; i < 3; i++)
+        model_cycle();
+    assert_true(model_lives(object) && model_lives(argument));
+    assert_int_equal(ran_count, 0);
+    model_release_callbacks();
+    assert_true(model_callbacks_done());
+    assert_int_equal(ran_count, 2);
+}
+
+static void a_cleanup_added_while_marking_keeps_its_argument(void **state) {
+    (void)state;
+    void **object = model_root[0] = model_new(), **argument = model_new();
+    model_begin_mark();
+    assert_int_equal(mallard_gc_cleanup_add(object, note, argument, NULL), 0);
+    model_end_mark();
+    model_sweep();
+    assert_true(model_lives(argument));
+}
+
 static void a_stopped_cleanup_does_not_run(void **state) {
     (void)state;
     struct mallard_gc_cleanup first, second, none = {0};
@@ -353,6 +379,79 @@ static void a_weak_reference_ends_with_its_object(void **state) {
     cycle();
     assert_null(mallard_gc_weak_get(weak));
     assert_null(mallard_gc_weak_get(NULL));
+}
+
+/* Be it that nobody remembers its word. */
+static void a_weak_word_lives_as_long_as_its_object(void **state) {
+    (void)state;
+    void **object = model_root[0] = model_new();
+    struct mallard_gc_weak *weak = mallard_gc_weak_new(object);
+    cycle();
+    cycle();
+    assert_true(model_lives(weak));
+    assert_ptr_equal(mallard_gc_weak_new(object), weak);
+}
+
+/* Without an order, too: an object's cleanups wait until it is gone. */
+static void without_an_order_cleanups_wait(void **state) {
+    (void)state;
+    void **object = model_new();
+    assert_int_equal(mallard_gc_cleanup_add(object, note, (void *)5, NULL), 0);
+    assert_int_equal(mallard_gc_finalizer_set_unordered(object, note), 0);
+    cycle();
+    assert_int_equal(ran_count, 1);
+    assert_ptr_equal(ran[0], object);
+    cycle();
+    assert_int_equal(ran_count, 2);
+    assert_ptr_equal(ran[1], (void *)5);
+}
+
+/* What was judged before says nothing of this time. */
+static void without_an_order_fates_are_judged_anew(void **state) {
+    (void)state;
+    void **object = model_new();
+    assert_int_equal(mallard_gc_finalizer_set_unordered(object, note), 0);
+    assert_int_equal(mallard_gc_cleanup_add(object, note, (void *)7, NULL), 0);
+    cycle();
+    assert_int_equal(ran_count, 1);
+    void **beside = object + MODEL_SLOT_BYTES / sizeof(void *); /* the same chain */
+    model_root[0] = object;
+    assert_int_equal(mallard_gc_finalizer_set_unordered(object, note), 0);
+    if (model_lives(beside))
+        assert_int_equal(mallard_gc_finalizer_set_unordered(beside, note), 0);
+    cycle();
+    assert_ptr_equal(ran[0], object);
+    assert_true(model_lives(object));
+    assert_true(ran_count == 1 || ran[1] == beside);
+}
+
+static uint32_t walked; /* atomic */
+
+static void look_at_record(struct mal_special *special, void *context) {
+    (void)special, (void)context;
+}
+
+static void *walk_over_all(void *unused) {
+    mal_special_each(look_at_record, NULL);
+    mal_store_release(&walked, 1u);
+    return unused;
+}
+
+/* A walk waits for whoever changes a shard. */
+static void walks_hold_the_lock(void **state) {
+    const struct timespec nap = {0, 20000000};
+    pthread_t thread;
+    (void)state;
+    model_root[0] = model_new();
+    assert_int_equal(mallard_gc_finalizer_set(model_root[0], note), 0);
+    mal_store_release(&walked, 0u);
+    struct mal_special_shard *shard = mal_special_lock((uintptr_t)model_root[0]);
+    assert_int_equal(pthread_create(&thread, NULL, walk_over_all, NULL), 0);
+    nanosleep(&nap, NULL);
+    assert_int_equal(mal_load_acquire(&walked), 0);
+    mal_special_unlock(shard);
+    pthread_join(thread, NULL);
+    assert_int_equal(mal_load_acquire(&walked), 1);
 }
 
 static void getting_while_marking_keeps_the_object(void **state) {
@@ -539,6 +638,12 @@ int main(void) {
         cmocka_unit_test_setup(what_was_stored_while_marking_is_seen_again, start),
         cmocka_unit_test_setup(a_finalizer_set_while_marking_keeps_what_it_needs, start),
         cmocka_unit_test_setup(cleanups_run_when_the_object_is_gone, start),
+        cmocka_unit_test_setup(what_is_queued_is_kept, start),
+        cmocka_unit_test_setup(a_cleanup_added_while_marking_keeps_its_argument, start),
+        cmocka_unit_test_setup(a_weak_word_lives_as_long_as_its_object, start),
+        cmocka_unit_test_setup(without_an_order_cleanups_wait, start),
+        cmocka_unit_test_setup(without_an_order_fates_are_judged_anew, start),
+        cmocka_unit_test_setup(walks_hold_the_lock, start),
         cmocka_unit_test_setup(a_stopped_cleanup_does_not_run, start),
         cmocka_unit_test_setup(holding_a_cleanup_keeps_nothing_alive, start),
         cmocka_unit_test_setup(a_cleanup_waits_for_the_finalizer, start),
