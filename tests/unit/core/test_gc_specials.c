@@ -406,23 +406,63 @@ static void without_an_order_cleanups_wait(void **state) {
     assert_ptr_equal(ran[1], (void *)5);
 }
 
-/* What was judged before says nothing of this time. */
+/* What was judged before says nothing of this time: a cleanup that waited for a finalizer goes on
+ * waiting when another object of its chain dies. */
 static void without_an_order_fates_are_judged_anew(void **state) {
     (void)state;
-    void **object = model_new();
-    assert_int_equal(mallard_gc_finalizer_set_unordered(object, note), 0);
-    assert_int_equal(mallard_gc_cleanup_add(object, note, (void *)7, NULL), 0);
+    void **raised = model_new(), **beside;
+    assert_int_equal(mallard_gc_cleanup_add(raised, note, (void *)7, NULL), 0);
+    assert_int_equal(mallard_gc_finalizer_set(raised, note), 0);
     cycle();
     assert_int_equal(ran_count, 1);
-    void **beside = object + MODEL_SLOT_BYTES / sizeof(void *); /* the same chain */
-    model_root[0] = object;
-    assert_int_equal(mallard_gc_finalizer_set_unordered(object, note), 0);
-    if (model_lives(beside))
-        assert_int_equal(mallard_gc_finalizer_set_unordered(beside, note), 0);
+    model_root[0] = raised;
+    do
+        beside = model_new();
+    while (beside && ((uintptr_t)beside ^ (uintptr_t)raised) >= MAL_SPECIAL_BLOCK_BYTES);
+    assert_non_null(beside);
+    assert_int_equal(mallard_gc_finalizer_set_unordered(beside, note), 0);
     cycle();
-    assert_ptr_equal(ran[0], object);
-    assert_true(model_lives(object));
-    assert_true(ran_count == 1 || ran[1] == beside);
+    assert_true(model_lives(raised));
+    assert_int_equal(ran_count, 2);
+    assert_ptr_equal(ran[1], beside);
+}
+
+#define FINALIZERS 4000
+
+static unsigned seen_before, added;
+
+/* Adds as many again on its way, of which it may meet any number. */
+static void count_and_add(struct mal_special_shard *shard, struct mal_special **chain,
+                          void *context) {
+    unsigned seen = 0;
+    (void)context;
+    for (const struct mal_special *special = *chain; special; special = special->next)
+        seen += special->kind == MAL_SPECIAL_FINALIZER;
+    seen_before += seen;
+    for (int i = 0; seen > 0 && i < 64 && added < FINALIZERS; i++, added++)
+        mal_special_add(shard, (uintptr_t)model_root[0] + added * MAL_SPECIAL_BLOCK_BYTES,
+                        MAL_SPECIAL_CLEANUP)
+            ->callback.function = note;
+}
+
+static void forget_added(struct mal_special_shard *shard, struct mal_special **chain,
+                         void *context) {
+    (void)context;
+    while (*chain)
+        mal_special_recycle(shard, mal_special_unlink(shard, chain));
+}
+
+/* Shards double under a walk: nothing that was there before is passed over. */
+static void walks_see_all_that_was_there(void **state) {
+    (void)state;
+    model_root[0] = model_new();
+    for (int i = 0; i < FINALIZERS; i++)
+        assert_int_equal(mallard_gc_finalizer_set(model_new(), note), 0);
+    seen_before = added = 0;
+    mal_special_each_chain(count_and_add, NULL);
+    assert_int_equal(added, FINALIZERS);
+    assert_true(seen_before >= FINALIZERS);
+    mal_special_each_chain(forget_added, NULL);
 }
 
 static uint32_t walked; /* atomic */
@@ -643,6 +683,7 @@ int main(void) {
         cmocka_unit_test_setup(a_weak_word_lives_as_long_as_its_object, start),
         cmocka_unit_test_setup(without_an_order_cleanups_wait, start),
         cmocka_unit_test_setup(without_an_order_fates_are_judged_anew, start),
+        cmocka_unit_test_setup(walks_see_all_that_was_there, start),
         cmocka_unit_test_setup(walks_hold_the_lock, start),
         cmocka_unit_test_setup(a_stopped_cleanup_does_not_run, start),
         cmocka_unit_test_setup(holding_a_cleanup_keeps_nothing_alive, start),
