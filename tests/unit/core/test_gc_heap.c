@@ -7,7 +7,8 @@
  */
 #include "base/bits.h"
 #include "front/thread.h"
-#include "gc/cycle.h"
+#include "gc/callbacks.h"
+#include "gc/cycle_private.h"
 #include "gc/heap.h"
 #include "gc/mark.h"
 #include "gc/spans.h"
@@ -18,6 +19,7 @@
 #include "mallard/mallard.h"
 #include "meta/memory.h"
 #include "meta/pagemap.h"
+#include "os/clock.h"
 #include "os/critical.h"
 #include "os/vm.h"
 #include "sample/profile.h"
@@ -779,6 +781,8 @@ static void never_called(void *object) {
 
 static void tiny_neighbours_have_finalizers_of_their_own(void **state) {
     (void)state;
+    if (MAL_STOPS_BY_NOTE) /* it starts a thread, beside which the phase changes by hand */
+        skip();
     flush();
     char *first = mallard_gc_alloc_noscan(4), *second = mallard_gc_alloc_noscan(4);
     assert_ptr_equal(mallard_gc_base(first), mallard_gc_base(second));
@@ -789,6 +793,170 @@ static void tiny_neighbours_have_finalizers_of_their_own(void **state) {
     assert_int_equal(mallard_gc_finalizer_set(second, never_called), -EEXIST);
     assert_int_equal(mallard_gc_finalizer_set(second, NULL), 0);
     collect_and_sweep();
+}
+
+/* ---- objects with finalizers, links, and marking by hand ---- */
+
+static struct mal_gc_worker *begin_by_hand(void) {
+    mal_gc_heap_before_mark();
+    mal_gc_heap_start_mark();
+    struct mal_gc_worker *worker = mal_gc_worker_take();
+    mal_gc_specials_mark_roots(worker);
+    return worker;
+}
+
+static void drain(struct mal_gc_worker *worker) {
+    while (mal_gc_drain(worker, UINT64_MAX, NULL) > 0)
+        ;
+}
+
+static void end_by_hand(struct mal_gc_worker *worker) {
+    drain(worker);
+    mal_gc_worker_give(worker);
+    mal_gc_heap_end_mark();
+    mal_gc_heap_before_mark();
+}
+
+/* What is stored while marking into a page that such an object reaches into from before it. */
+static void the_rest_of_a_finalizers_object_is_seen_again(void **state) {
+    enum { BYTES = 20000 };
+    (void)state;
+    if (MAL_STOPS_BY_NOTE) /* it starts a thread, beside which the phase changes by hand */
+        skip();
+    void **object = mallard_gc_alloc(BYTES, NULL), *late = mallard_gc_alloc(48, NULL);
+    assert_int_equal(mallard_gc_finalizer_set(object, never_called), 0);
+    for (size_t page = 0; page < BYTES; page += MAL_PAGE_BYTES) {
+        void **place = object + page / sizeof *object;
+        struct mal_gc_worker *worker = begin_by_hand();
+        drain(worker);
+        *place = late;
+        mal_gc_specials_rescan(worker, mal_round_down((uintptr_t)place, MAL_PAGE_BYTES),
+                               mal_round_up((uintptr_t)(place + 1), MAL_PAGE_BYTES));
+        drain(worker);
+        *place = NULL;
+        assert_true(mal_gc_heap_is_marked((uintptr_t)late));
+        mal_gc_mark_word(worker, (uintptr_t)object); /* it stays for the next page */
+        end_by_hand(worker);
+    }
+    assert_int_equal(mallard_gc_finalizer_set(object, NULL), 0);
+    collect_and_sweep();
+}
+
+/* For libmallard-bdwgc.so, see bdwgc/engine.h. */
+int mallard_gc_link_add(void **place, const void *object, unsigned kind);
+int mallard_gc_link_remove(void **place, unsigned kind);
+int mallard_gc_link_move(void **place, void **to, unsigned kind);
+int mallard_gc_finalizer_set_unordered(void *object, void (*function)(void *object));
+enum { SHORT, LONG };
+
+static void *disguised(const void *object) {
+    return (void *)~(uintptr_t)object;
+}
+
+static void links_are_added_moved_and_removed(void **state) {
+    static void *a, *b;
+    (void)state;
+    void *first = root[0] = mallard_gc_alloc(48, NULL), *second = mallard_gc_alloc(48, NULL);
+    assert_int_equal(mallard_gc_link_add(&a, second, SHORT), 0);
+    assert_int_equal(mallard_gc_link_add(&a, second, LONG), 0); /* beside the short one */
+    assert_int_equal(mallard_gc_link_add(&a, first, SHORT), 1); /* is the first's now */
+    assert_int_equal(mallard_gc_link_remove(&a, LONG), 1);
+    assert_int_equal(mallard_gc_link_remove(&a, LONG), 0);
+    assert_int_equal(mallard_gc_link_move(&a, &a, SHORT), 0);
+    assert_int_equal(mallard_gc_link_move(&b, &a, SHORT), -ENOENT);
+    assert_int_equal(mallard_gc_link_add(&b, first, SHORT), 0);
+    assert_int_equal(mallard_gc_link_move(&a, &b, SHORT), 1);
+    assert_int_equal(mallard_gc_link_remove(&b, SHORT), 1);
+    a = disguised(first);
+    collect_and_sweep();
+    assert_ptr_equal(a, disguised(first));
+    assert_int_equal(mallard_gc_link_move(&a, &b, SHORT), 0);
+    b = a;
+    root[0] = NULL;
+    collect_and_sweep();
+    assert_null(b);
+    assert_ptr_equal(a, disguised(first));
+    assert_int_equal(mallard_gc_link_remove(&b, SHORT), 0);
+}
+
+/* Short ones before the finalizer runs, long ones when there is none to run any more. */
+static void links_go_with_their_objects(void **state) {
+    static void *places[4];
+    (void)state;
+    if (MAL_STOPS_BY_NOTE) /* it starts a thread, beside which the phase changes by hand */
+        skip();
+    for (int unordered = 0; unordered < 2; unordered++) {
+        void *object = mallard_gc_alloc(48, NULL);
+        assert_int_equal(unordered ? mallard_gc_finalizer_set_unordered(object, never_called)
+                                   : mallard_gc_finalizer_set(object, never_called),
+                         0);
+        for (unsigned kind = SHORT; kind <= LONG; kind++) {
+            places[kind] = disguised(object);
+            assert_int_equal(mallard_gc_link_add(&places[kind], object, kind), 0);
+        }
+        uintptr_t hidden = ~(uintptr_t)object;
+        struct mal_gc_worker *worker = begin_by_hand();
+        drain(worker);
+        assert_int_equal(mal_gc_specials_judge_unordered(worker), unordered);
+        end_by_hand(worker);
+        assert_null(places[SHORT]);
+        assert_ptr_equal(places[LONG], (void *)hidden);
+        assert_true(is_object((void *)~hidden));
+        for (int i = 0;
+             i < 1000 && mal_gc_callbacks_counts().queued != mal_gc_callbacks_counts().executed;
+             i++)
+            poll(NULL, 0, 10);
+        collect_and_sweep();
+        assert_null(places[LONG]);
+    }
+}
+
+/* A word that dies with its object is forgotten, not written to. */
+static void links_die_with_their_words(void **state) {
+    (void)state;
+    void **holder = mallard_gc_alloc_noscan(64), *object = root[1] = mallard_gc_alloc(48, NULL);
+    root[0] = mallard_gc_alloc_noscan(64); /* keeps the holder's memory */
+    holder[0] = disguised(object);
+    assert_int_equal(mallard_gc_link_add(holder, object, SHORT), 0);
+    root[1] = NULL;
+    uintptr_t hidden = ~(uintptr_t)holder;
+    collect_and_sweep();
+    assert_ptr_equal(*(void **)~hidden, disguised(object));
+    assert_int_equal(mallard_gc_link_remove((void **)~hidden, SHORT), 0);
+    memset(root, 0, sizeof root);
+    collect_and_sweep();
+}
+
+/* ---- statistics ---- */
+
+static struct mallard_gc_stats stats_now(void) {
+    struct mallard_gc_stats stats = {.size = sizeof stats};
+    assert_int_equal(mallard_gc_read_stats(&stats), 0);
+    return stats;
+}
+
+static void cycles_are_counted_with_their_pauses(void **state) {
+    (void)state;
+    for (uint64_t i = 1; i <= 600; i++) {
+        struct mal_gc_run run = {.reasons = i % 3 ? MAL_GC_REASON_HEAP : MAL_GC_REASON_FORCED,
+                                 .end_ns = mal_clock_mono_ns()};
+        struct mallard_gc_stats before = stats_now();
+        mal_gc_stats_count(&run, i, 0);
+        struct mallard_gc_stats after = stats_now();
+        assert_int_equal(after.num_gc, before.num_gc + 1);
+        assert_int_equal(after.num_forced_gc, before.num_forced_gc + (i % 3 == 0));
+        assert_int_equal(after.pause_total_ns, before.pause_total_ns + i);
+        assert_int_equal(after.pause_ns[before.num_gc % MAL_COUNT_OF(after.pause_ns)], i);
+    }
+    struct mallard_gc_stats cut = {.size = offsetof(struct mallard_gc_stats, num_forced_gc)};
+    cut.num_forced_gc = 12345;
+    assert_int_equal(mallard_gc_read_stats(&cut), 0);
+    assert_int_equal(cut.num_forced_gc, 12345);
+    assert_int_equal(cut.num_gc, stats_now().num_gc);
+    assert_int_equal(cut.size, offsetof(struct mallard_gc_stats, num_forced_gc));
+    cut.size = 0;
+    assert_int_equal(mallard_gc_read_stats(&cut), -EINVAL);
+    assert_int_equal(mallard_gc_read_stats(NULL), -EINVAL);
 }
 
 /* ---- fork ---- */
@@ -881,6 +1049,11 @@ int main(void) {
         cmocka_unit_test(what_hangs_on_the_freed_goes_with_it),
         cmocka_unit_test(nothing_is_freed_in_a_span_that_is_being_swept),
         cmocka_unit_test(tiny_neighbours_have_finalizers_of_their_own),
+        cmocka_unit_test(links_are_added_moved_and_removed),
+        cmocka_unit_test(links_die_with_their_words),
+        cmocka_unit_test(cycles_are_counted_with_their_pauses),
+        cmocka_unit_test(the_rest_of_a_finalizers_object_is_seen_again),
+        cmocka_unit_test(links_go_with_their_objects),
         cmocka_unit_test(children_find_the_heap_between_two_steps),
         cmocka_unit_test(no_section_is_left_open),
     };
