@@ -32,6 +32,7 @@
 #include "front/stats.h"
 #include "front/thread.h"
 #include "gc/cycle.h"
+#include "gc/steps.h"
 #include "mallard/mallard.h"
 #include "meta/classes.h"
 #include "meta/freed.h"
@@ -144,9 +145,9 @@ bool mal_init_tolerates_foreign(const void *pointer) {
     return mal_break_contains(pointer);
 }
 
-/* A signal handler that forks may have interrupted a holder of our locks, who goes on only when it
- * returns. Nothing is taken then, and the child notices as after a raw fork: what was interrupted
- * goes on in both as if nothing had been. */
+/* A signal handler that forks may have interrupted a holder of our locks, or a step of the
+ * collector, who goes on only when it returns. Nothing is taken then, and the child notices as
+ * after a raw fork: what was interrupted goes on in both as if nothing had been. */
 static MAL_THREAD bool forks_inside_us;
 
 /* Handlers that were registered before ours run before it in a child, too; if they allocate, the
@@ -154,7 +155,7 @@ static MAL_THREAD bool forks_inside_us;
 static bool became_child;
 
 static void before_fork(void) {
-    forks_inside_us = mal_critical_is_open();
+    forks_inside_us = mal_critical_is_open() || mal_gc_step_is_mine();
     if (forks_inside_us)
         return;
     mal_gc_hold_for_fork();

@@ -137,7 +137,7 @@ static uintptr_t take_object(struct mal_gc_thread *thread, const struct mal_gc_r
 
 static bool refill(struct mal_gc_thread *thread, unsigned span_class) {
     mal_critical_enter();
-    uint64_t bytes = mal_gc_bin_refill(&thread->cache, &thread->cache.bin[span_class], span_class);
+    uint64_t bytes = mal_gc_bin_refill(&thread->cache.bin[span_class], span_class);
     mal_critical_leave();
     if (bytes > 0 && mal_gc_hooks.charge)
         mal_gc_hooks.charge(bytes);

@@ -57,14 +57,12 @@ void mal_gc_layout_clear_span(uint64_t offset, uint64_t bytes);
 bool mal_gc_bin_advance(struct mal_gc_cache *cache, struct mal_gc_bin *bin);
 /* Gives the bin a span with a free slot. Returns the bytes to be charged, 0 when memory is short.
  * In a critical section. */
-uint64_t mal_gc_bin_refill(struct mal_gc_cache *cache, struct mal_gc_bin *bin, unsigned span_class);
+uint64_t mal_gc_bin_refill(struct mal_gc_bin *bin, unsigned span_class);
 
 /* Splits `free`, slots of `bytes`, where the next sample falls: returns those before it. */
 uint64_t mal_gc_sample_split(struct mal_gc_cache *cache, uint64_t free, uint64_t bytes);
 /* Charges one object; whether it is to be sampled, and at what rate. */
 bool mal_gc_sample_due(struct mal_gc_cache *cache, uint64_t bytes, uint64_t *ret_rate);
-/* Unused slots were charged: gives it back. */
-void mal_gc_sample_refund(struct mal_gc_cache *cache, const struct mal_gc_bin *bin);
 
 extern struct mal_gc_heap_hooks mal_gc_hooks;
 

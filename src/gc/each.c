@@ -6,7 +6,8 @@
  * Once all spans are swept, the alloc bits are those that the last collection left, and those of
  * younger objects; marks are not asked, since the next collection may be clearing or setting them.
  * Slots that threads have set aside have their alloc bits too: those of the calling thread are
- * given back first, those of others are told as objects, all zero.
+ * given back first, but for those that a marker may be at; they, and those of others, are told as
+ * objects, all zero.
  *
  * SYNCHRONIZATION: the whole walk is one critical section. So no stop comes in between, and with it
  * no end of marking that would make spans unswept again: whatever is swept stays as it is, but for
@@ -56,7 +57,7 @@ void mallard_gc_each_object(mallard_gc_visit *visit, void *data) {
         return;
     mal_critical_enter();
     if (mal_gc_self)
-        mal_gc_heap_flush(&mal_gc_self->cache);
+        mal_gc_heap_abandon(&mal_gc_self->cache);
     mal_gc_heap_before_mark();
     visit_all(&visitor);
     mal_critical_leave();

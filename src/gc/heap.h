@@ -106,9 +106,12 @@ bool mal_gc_heap_find(uintptr_t address, uintptr_t *ret_object, size_t *ret_byte
 /* The object's mark, which is set for what lives on until its span is swept. */
 bool mal_gc_heap_is_marked(uintptr_t object);
 
-/* Takes a cache back: its slots are free again, its spans on lists. The owner when it ends, in a
- * critical section. */
+/* Takes a cache back: its slots are free again, its spans on lists. While phase == MARK only with
+ * the world stopped, when nobody marks. In a critical section. */
 void mal_gc_heap_flush(struct mal_gc_cache *cache);
+/* The same beside markers, by the owner: while phase == MARK slots of its windows count as handed
+ * out. In a critical section. */
+void mal_gc_heap_abandon(struct mal_gc_cache *cache);
 
 /* fork: from before_fork on no span changes hands. In the child, before the registry forgets the
  * other threads: their caches are taken back and a mark that was going on is given up. */

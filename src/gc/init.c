@@ -78,7 +78,7 @@ void mal_gc_become_own(void) {
 
 static void take_cache_back(struct mal_gc_thread *thread) {
     mal_critical_enter();
-    mal_gc_heap_flush(&thread->cache);
+    mal_gc_heap_abandon(&thread->cache);
     mal_critical_leave();
 }
 

@@ -8,7 +8,8 @@
  * and then their alloc bits, so that the fast path has nothing left to do but take a bit. Path
  * up: window used up -> next one; span used up -> back to the lists, and another one: swept with
  * room, or swept now, or new. Path down: a flush makes the slots of the window that were not handed
- * out free again.
+ * out free again; where markers run meanwhile, which is when a thread ends, they stay allocated and
+ * die with the next cycle.
  *
  *     phase == MARK  =>  every slot in a window is marked before it is allocated: windows of
  *                        before were taken back while the world was stopped
@@ -129,7 +130,7 @@ bool mal_gc_bin_advance(struct mal_gc_cache *cache, struct mal_gc_bin *bin) {
 
 /* ---- back ---- */
 
-static void close_window(struct mal_gc_cache *cache, struct mal_gc_bin *bin) {
+static void close_window(struct mal_gc_bin *bin) {
     uint64_t unused = bin->window | bin->rest;
     struct mal_span *span = bin->span;
     if (unused == 0)
@@ -142,7 +143,6 @@ static void close_window(struct mal_gc_cache *cache, struct mal_gc_bin *bin) {
         mal_and_relaxed(&line->mark, ~unused);
         count_black(span, -count * (int64_t)span->gc.object_bytes);
     }
-    mal_gc_sample_refund(cache, bin);
     bin->window = bin->rest = 0;
 }
 
@@ -162,11 +162,11 @@ static void settle_counts(struct mal_gc_central *central, struct mal_span *span)
 }
 
 /* Hands the bin's span back. In a structural section. */
-static void bin_flush(struct mal_gc_cache *cache, struct mal_gc_bin *bin) {
+static void bin_flush(struct mal_gc_bin *bin) {
     struct mal_span *span = bin->span;
     if (!span)
         return;
-    close_window(cache, bin);
+    close_window(bin);
     settle_counts(&mal_gc_central[span->gc.span_class], span);
     *bin = (struct mal_gc_bin){.next_mask = bin->next_mask};
     mal_gc_span_put_back(span);
@@ -176,9 +176,21 @@ void mal_gc_heap_flush(struct mal_gc_cache *cache) {
     mal_gc_gate_enter();
     for (unsigned i = 0; i < MAL_GC_SPAN_CLASSES; i++)
         if (cache->bin[i].span)
-            bin_flush(cache, &cache->bin[i]);
+            bin_flush(&cache->bin[i]);
     cache->tiny = cache->tiny_bytes = 0;
     mal_gc_gate_leave();
+}
+
+static void keep_window(struct mal_gc_bin *bin) {
+    bin->window = bin->rest = 0;
+}
+
+/* While marking, a marker that was led to a slot of a window may have seen that it is allocated and
+ * not have marked it yet: taken back now, the slot would be marked and free. So none is. */
+void mal_gc_heap_abandon(struct mal_gc_cache *cache) {
+    for (unsigned i = 0; mal_gc_phase == MAL_GC_MARK && i < MAL_GC_SPAN_CLASSES; i++)
+        keep_window(&cache->bin[i]);
+    mal_gc_heap_flush(cache);
 }
 
 /* ---- forth ---- */
@@ -225,11 +237,10 @@ static bool has_marks(const struct mal_span *span) {
     return false;
 }
 
-uint64_t mal_gc_bin_refill(struct mal_gc_cache *cache, struct mal_gc_bin *bin,
-                           unsigned span_class) {
+uint64_t mal_gc_bin_refill(struct mal_gc_bin *bin, unsigned span_class) {
     uint64_t bytes = 0;
     mal_gc_gate_enter();
-    bin_flush(cache, bin);
+    bin_flush(bin);
     struct mal_span *span = find_span(span_class);
     if (span) {
         MAL_SLOW_ASSERT(mal_gc_phase == MAL_GC_MARK || !has_marks(span));

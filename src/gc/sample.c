@@ -6,9 +6,8 @@
  * A window is charged when it is opened, not object by object. When the next sample falls into it,
  * the window ends in front of the object that the sample hits; that object is the first of `rest`
  * and is handed out by the slow path, which knows by that. The next gap is drawn when `rest` is
- * opened in its turn. What is charged and then not handed out is refunded: the gap in force is then
- * the distance to the sample that was already placed, and the process has no memory, so that is
- * as good as any.
+ * opened in its turn. What is charged and then not handed out takes the samples with it that fell
+ * there: the process has no memory, so what is handed out gets its share whatever lay between.
  *
  * Path down: a span remembers which of its objects may be known to the profiler, as 64 bits by
  * object number; of those that die it asks.
@@ -66,14 +65,6 @@ bool mal_gc_sample_due(struct mal_gc_cache *cache, uint64_t bytes, uint64_t *ret
         return false;
     draw(cache);
     return *ret_rate != 0;
-}
-
-void mal_gc_sample_refund(struct mal_gc_cache *cache, const struct mal_gc_bin *bin) {
-    int64_t unused = (int64_t)((uint64_t)mal_popcount(bin->window) * bin->span->gc.object_bytes);
-    if (bin->rest)
-        cache->sample_bytes = unused;
-    else if (cache->sample_bytes <= INT64_MAX - unused)
-        cache->sample_bytes += unused;
 }
 
 /* ---- recording ---- */

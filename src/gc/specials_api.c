@@ -218,10 +218,10 @@ static struct mallard_gc_weak *find_weak(struct mal_special_shard *shard, uintpt
     return NULL;
 }
 
+/* Its record keeps it: one that is new was shaded, an older one is looked at by every mark. */
 static struct mallard_gc_weak *known_weak(uintptr_t object, uintptr_t pointer) {
     struct mal_special_shard *shard = mal_special_lock(object);
     struct mallard_gc_weak *weak = find_weak(shard, object, pointer);
-    mal_gc_collector_shade(weak);
     mal_special_unlock(shard);
     return weak;
 }

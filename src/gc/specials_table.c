@@ -208,14 +208,13 @@ void mal_special_carry_out(struct mal_special_shard *shard, struct mal_special *
 typedef void chain_visit(struct mal_special_shard *shard, struct mal_special **chain,
                          void *context);
 
-/* A shard that doubled meanwhile is begun again. */
+/* A shard may double meanwhile: what lay in chain i of n lies in i or i + n then, so nothing of
+ * what is still to be visited comes to lie before `next`. */
 static void each_in_shard(struct mal_special_shard *shard, chain_visit *visit, void *context) {
-    uint32_t next = 0, known = 0, chains;
+    uint32_t next = 0, chains;
     do {
         mal_lock(&shard->lock);
         chains = shard->chains;
-        next = chains == known ? next : 0;
-        known = chains;
         for (uint32_t end = next + CHAINS_PER_HOLD; next < end && next < chains; next++)
             visit(shard, &shard->chain[next], context);
         mal_unlock(&shard->lock);

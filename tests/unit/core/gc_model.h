@@ -86,8 +86,10 @@ static void model_mark_range(struct mal_gc_worker *worker, uintptr_t low, uintpt
         model_mark_word(worker, *(uintptr_t *)low);
 }
 
+static uint64_t model_scanned_bytes;
+
 static void model_note_scanned(uint64_t bytes) {
-    (void)bytes;
+    model_scanned_bytes += bytes;
 }
 
 static void model_mark_contents(struct mal_gc_worker *worker, uintptr_t object, uintptr_t low,
@@ -282,6 +284,36 @@ static MAL_UNUSED bool model_callbacks_done(void) {
         nanosleep(&nap, NULL);
     }
     return false;
+}
+
+/* The thread that runs callbacks is kept in one until it is let go. */
+static uint32_t model_runner; /* atomic; 0: as ever, 1: is to be kept, 2: is kept */
+
+static void model_keep_runner(void *unused) {
+    const struct timespec nap = {0, 1000000};
+    (void)unused;
+    mal_store_release(&model_runner, 2u);
+    while (mal_load_acquire(&model_runner) == 2)
+        nanosleep(&nap, NULL);
+}
+
+static void model_retire_nothing(struct mal_gc_callback *callback) {
+    (void)callback;
+}
+
+static MAL_UNUSED void model_hold_callbacks(void) {
+    static struct mal_gc_callback callback;
+    const struct timespec nap = {0, 1000000};
+    callback = (struct mal_gc_callback){NULL, model_keep_runner, NULL, model_retire_nothing};
+    mal_store_release(&model_runner, 1u);
+    mal_gc_callbacks_push(&callback);
+    mal_gc_callbacks_need_thread();
+    while (mal_load_acquire(&model_runner) != 2)
+        nanosleep(&nap, NULL);
+}
+
+static MAL_UNUSED void model_release_callbacks(void) {
+    mal_store_release(&model_runner, 0u);
 }
 
 static void model_start(void) {

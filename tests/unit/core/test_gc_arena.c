@@ -74,6 +74,16 @@ static void use_after_free(void) {
     sink = object[0];
 }
 
+static void use_after_free_while_marking(void) {
+    struct mallard_arena *arena = mallard_arena_new();
+    volatile char *object = mallard_arena_alloc(arena, 100, NULL);
+    model_begin_mark();
+    mallard_arena_free(arena);
+    sink = object[0]; /* not yet */
+    model_end_mark();
+    sink = object[0];
+}
+
 static void write_to_freed_noscan(void) {
     struct mallard_arena *arena = mallard_arena_new();
     volatile char *object = mallard_arena_alloc_noscan(arena, 5 * MIB);
@@ -123,6 +133,8 @@ static void sent_signal(void) {
 static void misuse_dies_with_a_sentence(void **state) {
     (void)state;
     struct death death = die_by(use_after_free);
+    assert_died(&death, SIGSEGV, "mallard: accessed %lx in an arena that was freed at %lx\n");
+    death = die_by(use_after_free_while_marking);
     assert_died(&death, SIGSEGV, "mallard: accessed %lx in an arena that was freed at %lx\n");
     death = die_by(write_to_freed_noscan);
     assert_died(&death, SIGSEGV, "mallard: accessed %lx in an arena that was freed at %lx\n");
@@ -213,7 +225,92 @@ static void a_small_arena_is_small_and_a_large_one_has_few_chunks(void **state) 
     model_root[0] = NULL;
 }
 
+/* Whatever was in it before. */
+static void memory_that_was_used_is_zero_again(void **state) {
+    (void)state;
+    for (int i = 0; i < 10; i++) {
+        struct mallard_arena *arena = model_root[0] = mallard_arena_new();
+        void *used = mallard_malloc(MIB);
+        memset(used, 0xff, MIB);
+        mallard_free(used);
+        const char *scanned = mallard_arena_alloc(arena, MIB / 4, NULL);
+        const char *other = mallard_arena_alloc_noscan(arena, MIB / 4);
+        for (size_t at = 0; at < MIB / 4; at++)
+            assert_true(scanned[at] == 0 && other[at] == 0);
+        mallard_arena_free(arena);
+        model_root[0] = NULL;
+    }
+}
+
+/* Large objects take nothing of what is left for small ones, and chunks stop growing at 8 MiB. */
+static void chunks_are_no_larger_than_they_should(void **state) {
+    (void)state;
+    uint64_t before = mal_gc_arenas_bytes().live_bytes;
+    struct mallard_arena *arena = model_root[0] = mallard_arena_new();
+    mallard_arena_alloc(arena, 100, NULL);
+    for (int i = 0; i < 10; i++) {
+        mallard_arena_alloc(arena, 3 * MIB, NULL);
+        mallard_arena_alloc(arena, 100, NULL);
+    }
+    assert_in_range(mal_gc_arenas_bytes().live_bytes - before, 30 * MIB, 31 * MIB);
+    before = mal_gc_arenas_bytes().live_bytes;
+    for (int i = 0; i < 60; i++)
+        mallard_arena_alloc(arena, MIB, NULL);
+    assert_in_range(mal_gc_arenas_bytes().live_bytes - before, 60 * MIB, 100 * MIB);
+    mallard_arena_free(arena);
+    model_root[0] = NULL;
+    model_cycle();
+}
+
 /* ---- roots ---- */
+
+/* Long ones are scanned in pieces, up to whose ends there may be pointers. */
+static void no_word_of_a_long_object_is_passed_over(void **state) {
+    enum { PIECES = 3 };
+    (void)state;
+    struct mallard_arena *arena = model_root[0] = mallard_arena_new();
+    char *object = mallard_arena_alloc(arena, PIECES * MIB, NULL);
+    void **kept[PIECES + 1];
+    for (size_t i = 0; i < PIECES; i++) {
+        kept[i] = model_new();
+        memcpy(object - MAL_CHUNK_HEAD_BYTES + (i + 1) * MIB - sizeof(void *), &kept[i],
+               sizeof(void *));
+    }
+    kept[PIECES] = model_new();
+    memcpy(object + PIECES * MIB - sizeof(void *), &kept[PIECES], sizeof(void *));
+    model_scanned_bytes = 0;
+    model_cycle();
+    for (size_t i = 0; i <= PIECES; i++)
+        assert_true(model_lives(kept[i]));
+    assert_true(model_scanned_bytes >= PIECES * MIB); /* allocating threads heard of it */
+    mallard_arena_free(arena);
+    model_root[0] = NULL;
+    model_cycle();
+}
+
+static struct mallard_arena *others[3];
+static unsigned visits;
+
+static void free_others(uintptr_t low, uintptr_t high, void *context) {
+    (void)low, (void)high, (void)context;
+    for (int i = 0; visits == 0 && i < 3; i++)
+        mallard_arena_free(others[i]);
+    visits++;
+}
+
+/* The walk was about to go there next. */
+static void what_is_freed_meanwhile_is_not_visited(void **state) {
+    (void)state;
+    struct mallard_arena *last;
+    for (int i = 0; i < 3; i++)
+        mallard_arena_alloc(others[i] = mallard_arena_new(), 100, NULL);
+    mallard_arena_alloc(last = mallard_arena_new(), 100, NULL); /* the first on the list */
+    visits = 0;
+    mal_gc_arenas_each_scan_range(free_others, NULL);
+    assert_int_equal(visits, 1);
+    mallard_arena_free(last);
+    model_cycle();
+}
 
 static void arenas_keep_what_they_point_to(void **state) {
     (void)state;
@@ -291,6 +388,34 @@ static void addresses_wait_for_the_last_pointer(void **state) {
     assert_int_equal(mal_gc_arenas_bytes().quarantine_bytes, 0);
 }
 
+/* It counts as marked for what words lead there, and is not; and its mark is not the next mark's.
+ */
+static void what_is_freed_while_marking_begins_without_a_mark(void **state) {
+    (void)state;
+    model_cycle();
+    struct mallard_arena *arena = mallard_arena_new();
+    void *object = model_root[1] = mallard_arena_alloc(arena, 64, NULL);
+    uint64_t discounted_bytes = model_chunk_discounted_bytes;
+    model_begin_mark();
+    mallard_arena_free(arena);
+    model_end_mark();
+    assert_int_equal(model_chunk_discounted_bytes, discounted_bytes + (32u << 10));
+    model_sweep();
+    model_cycle();
+    assert_int_equal(model_chunk_discounted_bytes, discounted_bytes + 2 * (32u << 10));
+    assert_true(mal_arena_freed_at((uintptr_t)object) != 0);
+    model_begin_mark();
+    struct mallard_arena *second = mallard_arena_new();
+    void *late = model_root[2] = mallard_arena_alloc(second, 64, NULL);
+    mallard_arena_free(second);
+    model_end_mark();
+    model_sweep();
+    memset(model_root, 0, sizeof model_root);
+    model_cycle();
+    assert_true(mal_arena_freed_at((uintptr_t)late) == 0);
+    assert_true(mal_arena_freed_at((uintptr_t)object) == 0);
+}
+
 static void what_is_freed_while_marking_stays_readable(void **state) {
     (void)state;
     model_cycle();
@@ -315,7 +440,9 @@ static void a_child_judges_what_its_parent_had_not(void **state) {
     void *object = mallard_arena_alloc(arena, 64, NULL);
     mallard_arena_free(arena);
     model_begin_mark();
+    model_mark_word(NULL, (uintptr_t)object);
     mal_gc_arenas_end_mark();
+    assert_true(mal_arena_freed_at((uintptr_t)object) != 0);
     mal_gc_arenas_before_fork();
     mal_gc_arenas_after_fork(true);
     assert_true(mal_arena_freed_at((uintptr_t)object) != 0);
@@ -389,12 +516,17 @@ int main(void) {
         cmocka_unit_test(objects_are_zero_and_apart),
         cmocka_unit_test(sizes_that_cannot_be_are_refused),
         cmocka_unit_test(a_small_arena_is_small_and_a_large_one_has_few_chunks),
+        cmocka_unit_test(memory_that_was_used_is_zero_again),
+        cmocka_unit_test(chunks_are_no_larger_than_they_should),
+        cmocka_unit_test(no_word_of_a_long_object_is_passed_over),
+        cmocka_unit_test(what_is_freed_meanwhile_is_not_visited),
         cmocka_unit_test(arenas_keep_what_they_point_to),
         cmocka_unit_test(scan_ranges_cover_what_is_scanned),
         cmocka_unit_test(a_forgotten_arena_is_freed),
         cmocka_unit_test(specials_on_arena_objects_are_refused),
         cmocka_unit_test(addresses_wait_for_the_last_pointer),
         cmocka_unit_test(what_is_freed_while_marking_stays_readable),
+        cmocka_unit_test(what_is_freed_while_marking_begins_without_a_mark),
         cmocka_unit_test(a_child_judges_what_its_parent_had_not),
         cmocka_unit_test(many_small_arenas_leave_no_memory_behind),
         cmocka_unit_test(chunks_are_charged_and_given_up),

@@ -249,6 +249,54 @@ static void arrays_grow(void **state) {
     drop_all();
 }
 
+/* Whoever has filled an array to its slot's end may be left with a pointer behind the last one. */
+static void the_end_of_an_array_belongs_to_it(void **state) {
+    (void)state;
+    for (size_t count = 2; count < 60; count++) {
+        char *array = mallard_gc_alloc(count * sizeof(struct pair), &pair_type);
+        assert_ptr_equal(mallard_gc_base(array + count * sizeof(struct pair)), array);
+        struct list *list = mallard_gc_new_flex(&list_type, count);
+        size_t room = (mallard_gc_size(list) - sizeof(long)) / sizeof(void *);
+        list = mallard_gc_resize_flex(list, &list_type, room);
+        assert_ptr_equal(mallard_gc_base(&list->item[room]), list);
+    }
+    drop_all();
+}
+
+/* The compiler may copy all of it. */
+struct padded {
+    _Alignas(64) long number;
+    char text[];
+};
+MALLARD_GC_TYPE_NOSCAN(padded_type, struct padded);
+
+static void an_object_without_elements_has_its_padding(void **state) {
+    struct mallard_gc_type flex = padded_type;
+    (void)state;
+    flex.array_offset = offsetof(struct padded, text);
+    flex.element_bytes = 1;
+    assert_true(mallard_gc_size(mallard_gc_new_flex(&flex, 0)) >= sizeof(struct padded));
+    drop_all();
+}
+
+/* Arrays by type, in slots whose pointer bits are one word and longer ones. */
+static void every_element_is_led_through(void **state) {
+    (void)state;
+    for (size_t count = 1; count < 60; count++) {
+        struct pair *array = root[0] = mallard_gc_alloc(count * sizeof *array, &pair_type);
+        for (size_t i = 0; i < count; i++) {
+            array[i].pointer = mallard_gc_alloc_noscan(32);
+            array[i].other = (long)mallard_gc_alloc_noscan(32);
+        }
+        collect();
+        for (size_t i = 0; i < count; i++) {
+            assert_non_null(mallard_gc_base(array[i].pointer));
+            assert_null(mallard_gc_base((void *)array[i].other));
+        }
+    }
+    drop_all();
+}
+
 /* ---- graphs ---- */
 
 #define NODES 100000
@@ -690,6 +738,9 @@ int main(void) {
         cmocka_unit_test(neighbours_keep_their_bits),
         cmocka_unit_test(types_of_one_class_mix),
         cmocka_unit_test(arrays_grow),
+        cmocka_unit_test(the_end_of_an_array_belongs_to_it),
+        cmocka_unit_test(an_object_without_elements_has_its_padding),
+        cmocka_unit_test(every_element_is_led_through),
         cmocka_unit_test(neighbours_lead_to_each_other),
         cmocka_unit_test(many_threads_mark_what_one_does),
         cmocka_unit_test(budgets_are_kept),

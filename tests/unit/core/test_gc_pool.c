@@ -5,7 +5,7 @@
  */
 #include "gc_model.h"
 
-#include "gc/pool_deque.h"
+#include "gc/pool_private.h"
 #include "mallard/pool.h"
 #include "os/clock.h"
 #include "os/thread.h"
@@ -14,7 +14,10 @@
 #include <errno.h>
 #include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -59,6 +62,11 @@ static struct mallard_pool_options options(void) {
                                          .destroy = destroy_item,
                                          .reset = reset_item,
                                          .size_of = item_bytes};
+}
+
+static void note_destroyed(void *item, void *context) {
+    (void)item, (void)context;
+    mal_add_relaxed(&destroyed, 1);
 }
 
 static struct mallard_pool *new_pool(void) {
@@ -287,6 +295,129 @@ static void two_minutes_flip_without_a_collector(void **state) {
     mallard_pool_free(pool);
 }
 
+/* Whoever found none does not look among the old ones before the next flip. */
+static void old_items_are_looked_for_after_a_flip(void **state) {
+    (void)state;
+    struct mallard_pool *pool = new_pool();
+    struct item *item = mallard_pool_get(pool);
+    mallard_pool_put(pool, item);
+    mal_gc_pools_flip();
+    assert_ptr_equal(mallard_pool_get(pool), item);
+    mallard_pool_put(pool, item);
+    mal_gc_pools_flip();
+    mallard_pool_free(pool);
+    assert_int_equal(destroyed, made);
+}
+
+/* ---- its end ---- */
+
+/* Dropped items that wait for the thread of callbacks are in the pool, and alive. */
+static void what_waits_to_be_destroyed_counts(void **state) {
+    struct mallard_pool_options collected = {.size = sizeof collected, .destroy = note_destroyed};
+    (void)state;
+    struct mallard_pool *pool = mallard_pool_new(&collected);
+    void **item = model_new();
+    destroyed = 0;
+    model_hold_callbacks();
+    mallard_pool_put(pool, item);
+    mal_gc_pools_flip();
+    mal_gc_pools_flip();
+    assert_int_equal(stats_of(pool).dropped, 1);
+    assert_int_equal(stats_of(pool).kept_items, 1);
+    model_cycle();
+    assert_true(model_lives(item));
+    assert_int_equal(destroyed, 0);
+    model_release_callbacks();
+    assert_true(model_callbacks_done());
+    assert_int_equal(destroyed, 1);
+    assert_int_equal(stats_of(pool).kept_items, 0);
+    mallard_pool_free(pool);
+}
+
+static void free_again(struct mallard_pool *pool) {
+    int status = -1;
+    pid_t child = fork();
+    if (child == 0) {
+        signal(SIGABRT, SIG_DFL);
+        close(STDERR_FILENO);
+        mallard_pool_free(pool);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+}
+
+/* All of it on the thread that frees the pool, whose memory is another's once the callback that was
+ * on its way is over. */
+static void a_pool_may_end_with_items_that_wait(void **state) {
+    (void)state;
+    struct mallard_pool *pool = new_pool();
+    model_hold_callbacks();
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 10; i++)
+            mallard_pool_put(pool, make_item(NULL));
+        mal_gc_pools_flip();
+    }
+    assert_int_equal(mallard_pool_get(pool) != NULL, 1);
+    mallard_pool_free(pool);
+    assert_int_equal(destroyed, made - 1);
+    free_again(pool);
+    struct mallard_pool *other = new_pool();
+    assert_ptr_not_equal(other, pool);
+    model_release_callbacks();
+    assert_true(model_callbacks_done());
+    struct mallard_pool *again = new_pool();
+    assert_ptr_equal(again, pool);
+    mallard_pool_free(again);
+    mallard_pool_free(other);
+}
+
+/* Who found it empty is not told so when it ends. */
+static void old_items_end_with_the_pool(void **state) {
+    (void)state;
+    struct mallard_pool *pool = new_pool();
+    mallard_pool_put(pool, make_item(NULL));
+    mal_gc_pools_flip();
+    mal_store_relaxed(&pool->old_is_empty, 1u);
+    mallard_pool_free(pool);
+    assert_int_equal(destroyed, made);
+}
+
+/* A program that was built before there was `destroy`. */
+static void options_of_an_older_program_are_cut(void **state) {
+    struct mallard_pool_options old = options();
+    (void)state;
+    old.size = offsetof(struct mallard_pool_options, new_item) + sizeof old.new_item;
+    struct mallard_pool *pool = mallard_pool_new(&old);
+    mallard_pool_put(pool, make_item(NULL));
+    assert_int_equal(resets, 0);
+    mallard_pool_free(pool);
+    assert_int_equal(destroyed, 0);
+}
+
+/* ---- fork ---- */
+
+/* Who was at the slot is in the parent only. */
+static void a_slot_is_free_in_the_child(void **state) {
+    (void)state;
+    struct mallard_pool *pool = new_pool();
+    mallard_pool_put(pool, make_item(NULL));
+    struct mal_pool_shard *shard = NULL;
+    for (unsigned cpu = 0; !shard; cpu++)
+        shard = pool->shard[cpu];
+    void *item = shard->private_item;
+    assert_ptr_not_equal(item, NULL);
+    for (int child = 0; child < 2; child++) {
+        shard->private_item = MAL_POOL_BUSY;
+        mal_gc_pools_before_fork();
+        mal_gc_pools_after_fork(child);
+        assert_ptr_equal(shard->private_item, child ? NULL : MAL_POOL_BUSY);
+    }
+    shard->private_item = item;
+    mallard_pool_free(pool);
+    assert_int_equal(destroyed, made);
+}
+
 /* ---- bounds ---- */
 
 static void put_sized(struct mallard_pool *pool, size_t bytes) {
@@ -383,6 +514,38 @@ static void collected_items_live_in_the_pool_and_die_after_it(void **state) {
     mallard_pool_free(pool);
 }
 
+/* Where there was no memory to flip it, a private item is where it was. */
+static void private_items_are_roots(void **state) {
+    (void)state;
+    struct mallard_pool_options plain = {.size = sizeof plain};
+    struct mallard_pool *pool = mallard_pool_new(&plain);
+    void **item = model_new();
+    mallard_pool_put(pool, item);
+    mal_store_relaxed(&model_marking, true);
+    mal_gc_pools_mark_roots(NULL);
+    mal_store_relaxed(&model_marking, false);
+    assert_true(model_is_marked((uintptr_t)item));
+    model_sweep();
+    mallard_pool_free(pool);
+}
+
+/* Of 128 bytes: what was dropped makes room again. */
+static void dropped_collected_items_make_room(void **state) {
+    (void)state;
+    struct mallard_pool_options bounded = {.size = sizeof bounded, .max_kept_bytes = 128};
+    struct mallard_pool *pool = mallard_pool_new(&bounded);
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 3; i++)
+            mallard_pool_put(pool, model_new());
+        assert_int_equal(stats_of(pool).kept_bytes, 128);
+        assert_int_equal(stats_of(pool).refused, round + 1);
+        mal_gc_pools_flip();
+        mal_gc_pools_flip();
+        assert_int_equal(stats_of(pool).kept_bytes, 0);
+    }
+    mallard_pool_free(pool);
+}
+
 static void an_item_put_while_marking_lives(void **state) {
     (void)state;
     struct mallard_pool_options plain = {.size = sizeof plain, .max_item_bytes = 64};
@@ -434,10 +597,18 @@ static void count_destroyed(void *item, void *context) {
     destroyed++;
 }
 
+static size_t one_byte(const void *item, void *context) {
+    (void)item, (void)context;
+    return 1;
+}
+
 /* Addresses stand for items: nobody looks at them. */
 static void without_memory_items_are_given_back_not_lost(void **state) {
     (void)state;
-    struct mallard_pool_options bare = {.size = sizeof bare, .destroy = count_destroyed};
+    struct mallard_pool_options bare = {.size = sizeof bare,
+                                        .destroy = count_destroyed,
+                                        .size_of = one_byte,
+                                        .max_kept_bytes = SIZE_MAX};
     struct mallard_pool *pool = mallard_pool_new(&bare);
     uint64_t put = 0;
     destroyed = 0;
@@ -448,6 +619,7 @@ static void without_memory_items_are_given_back_not_lost(void **state) {
     mal_vm_inject_fault(0, MAL_VM_FAULT_ONCE);
     assert_true(destroyed > 0);
     assert_int_equal(stats_of(pool).kept_items + destroyed, put);
+    assert_int_equal(stats_of(pool).kept_items, pool->kept_bytes);
     mallard_pool_free(pool);
     assert_int_equal(destroyed, put);
 }
@@ -462,10 +634,18 @@ int main(void) {
         cmocka_unit_test(other_cpus_items_are_found),
         cmocka_unit_test(what_nobody_fetches_goes_after_two_flips),
         cmocka_unit_test(two_minutes_flip_without_a_collector),
+        cmocka_unit_test(old_items_are_looked_for_after_a_flip),
+        cmocka_unit_test(what_waits_to_be_destroyed_counts),
+        cmocka_unit_test(a_pool_may_end_with_items_that_wait),
+        cmocka_unit_test(old_items_end_with_the_pool),
+        cmocka_unit_test(options_of_an_older_program_are_cut),
+        cmocka_unit_test(a_slot_is_free_in_the_child),
         cmocka_unit_test(a_large_item_is_not_kept),
         cmocka_unit_test(the_whole_pool_is_bounded),
         cmocka_unit_test(usable_size_is_what_malloc_says),
         cmocka_unit_test(collected_items_live_in_the_pool_and_die_after_it),
+        cmocka_unit_test(private_items_are_roots),
+        cmocka_unit_test(dropped_collected_items_make_room),
         cmocka_unit_test(an_item_put_while_marking_lives),
         cmocka_unit_test(deques_keep_their_order),
         cmocka_unit_test(without_memory_items_are_given_back_not_lost),

@@ -287,6 +287,32 @@ static void cleanups_run_when_the_object_is_gone(void **state) {
     assert_false(model_lives(argument));
 }
 
+/* The thread that runs them may be busy for cycles. */
+static void what_is_queued_is_kept(void **state) {
+    (void)state;
+    void **object = model_new(), **dead = model_new(), **argument = model_new();
+    assert_int_equal(mallard_gc_finalizer_set(object, note), 0);
+    assert_int_equal(mallard_gc_cleanup_add(dead, note, argument, NULL), 0);
+    model_hold_callbacks();
+    for (int i = 0; i < 3; i++)
+        model_cycle();
+    assert_true(model_lives(object) && model_lives(argument));
+    assert_int_equal(ran_count, 0);
+    model_release_callbacks();
+    assert_true(model_callbacks_done());
+    assert_int_equal(ran_count, 2);
+}
+
+static void a_cleanup_added_while_marking_keeps_its_argument(void **state) {
+    (void)state;
+    void **object = model_root[0] = model_new(), **argument = model_new();
+    model_begin_mark();
+    assert_int_equal(mallard_gc_cleanup_add(object, note, argument, NULL), 0);
+    model_end_mark();
+    model_sweep();
+    assert_true(model_lives(argument));
+}
+
 static void a_stopped_cleanup_does_not_run(void **state) {
     (void)state;
     struct mallard_gc_cleanup first, second, none = {0};
@@ -353,6 +379,119 @@ static void a_weak_reference_ends_with_its_object(void **state) {
     cycle();
     assert_null(mallard_gc_weak_get(weak));
     assert_null(mallard_gc_weak_get(NULL));
+}
+
+/* Be it that nobody remembers its word. */
+static void a_weak_word_lives_as_long_as_its_object(void **state) {
+    (void)state;
+    void **object = model_root[0] = model_new();
+    struct mallard_gc_weak *weak = mallard_gc_weak_new(object);
+    cycle();
+    cycle();
+    assert_true(model_lives(weak));
+    assert_ptr_equal(mallard_gc_weak_new(object), weak);
+}
+
+/* Without an order, too: an object's cleanups wait until it is gone. */
+static void without_an_order_cleanups_wait(void **state) {
+    (void)state;
+    void **object = model_new();
+    assert_int_equal(mallard_gc_cleanup_add(object, note, (void *)5, NULL), 0);
+    assert_int_equal(mallard_gc_finalizer_set_unordered(object, note), 0);
+    cycle();
+    assert_int_equal(ran_count, 1);
+    assert_ptr_equal(ran[0], object);
+    cycle();
+    assert_int_equal(ran_count, 2);
+    assert_ptr_equal(ran[1], (void *)5);
+}
+
+/* What was judged before says nothing of this time: a cleanup that waited for a finalizer goes on
+ * waiting when another object of its chain dies. */
+static void without_an_order_fates_are_judged_anew(void **state) {
+    (void)state;
+    void **raised = model_new(), **beside;
+    assert_int_equal(mallard_gc_cleanup_add(raised, note, (void *)7, NULL), 0);
+    assert_int_equal(mallard_gc_finalizer_set(raised, note), 0);
+    cycle();
+    assert_int_equal(ran_count, 1);
+    model_root[0] = raised;
+    do
+        beside = model_new();
+    while (beside && ((uintptr_t)beside ^ (uintptr_t)raised) >= MAL_SPECIAL_BLOCK_BYTES);
+    assert_non_null(beside);
+    assert_int_equal(mallard_gc_finalizer_set_unordered(beside, note), 0);
+    cycle();
+    assert_true(model_lives(raised));
+    assert_int_equal(ran_count, 2);
+    assert_ptr_equal(ran[1], beside);
+}
+
+#define FINALIZERS 4000
+
+static unsigned seen_before, added;
+
+/* Adds as many again on its way, of which it may meet any number. */
+static void count_and_add(struct mal_special_shard *shard, struct mal_special **chain,
+                          void *context) {
+    unsigned seen = 0;
+    (void)context;
+    for (const struct mal_special *special = *chain; special; special = special->next)
+        seen += special->kind == MAL_SPECIAL_FINALIZER;
+    seen_before += seen;
+    for (int i = 0; seen > 0 && i < 64 && added < FINALIZERS; i++, added++)
+        mal_special_add(shard, (uintptr_t)model_root[0] + added * MAL_SPECIAL_BLOCK_BYTES,
+                        MAL_SPECIAL_CLEANUP)
+            ->callback.function = note;
+}
+
+static void forget_added(struct mal_special_shard *shard, struct mal_special **chain,
+                         void *context) {
+    (void)context;
+    while (*chain)
+        mal_special_recycle(shard, mal_special_unlink(shard, chain));
+}
+
+/* Shards double under a walk: nothing that was there before is passed over. */
+static void walks_see_all_that_was_there(void **state) {
+    (void)state;
+    model_root[0] = model_new();
+    for (int i = 0; i < FINALIZERS; i++)
+        assert_int_equal(mallard_gc_finalizer_set(model_new(), note), 0);
+    seen_before = added = 0;
+    mal_special_each_chain(count_and_add, NULL);
+    assert_int_equal(added, FINALIZERS);
+    assert_true(seen_before >= FINALIZERS);
+    mal_special_each_chain(forget_added, NULL);
+}
+
+static uint32_t walked; /* atomic */
+
+static void look_at_record(struct mal_special *special, void *context) {
+    (void)special, (void)context;
+}
+
+static void *walk_over_all(void *unused) {
+    mal_special_each(look_at_record, NULL);
+    mal_store_release(&walked, 1u);
+    return unused;
+}
+
+/* A walk waits for whoever changes a shard. */
+static void walks_hold_the_lock(void **state) {
+    const struct timespec nap = {0, 20000000};
+    pthread_t thread;
+    (void)state;
+    model_root[0] = model_new();
+    assert_int_equal(mallard_gc_finalizer_set(model_root[0], note), 0);
+    mal_store_release(&walked, 0u);
+    struct mal_special_shard *shard = mal_special_lock((uintptr_t)model_root[0]);
+    assert_int_equal(pthread_create(&thread, NULL, walk_over_all, NULL), 0);
+    nanosleep(&nap, NULL);
+    assert_int_equal(mal_load_acquire(&walked), 0);
+    mal_special_unlock(shard);
+    pthread_join(thread, NULL);
+    assert_int_equal(mal_load_acquire(&walked), 1);
 }
 
 static void getting_while_marking_keeps_the_object(void **state) {
@@ -539,6 +678,13 @@ int main(void) {
         cmocka_unit_test_setup(what_was_stored_while_marking_is_seen_again, start),
         cmocka_unit_test_setup(a_finalizer_set_while_marking_keeps_what_it_needs, start),
         cmocka_unit_test_setup(cleanups_run_when_the_object_is_gone, start),
+        cmocka_unit_test_setup(what_is_queued_is_kept, start),
+        cmocka_unit_test_setup(a_cleanup_added_while_marking_keeps_its_argument, start),
+        cmocka_unit_test_setup(a_weak_word_lives_as_long_as_its_object, start),
+        cmocka_unit_test_setup(without_an_order_cleanups_wait, start),
+        cmocka_unit_test_setup(without_an_order_fates_are_judged_anew, start),
+        cmocka_unit_test_setup(walks_see_all_that_was_there, start),
+        cmocka_unit_test_setup(walks_hold_the_lock, start),
         cmocka_unit_test_setup(a_stopped_cleanup_does_not_run, start),
         cmocka_unit_test_setup(holding_a_cleanup_keeps_nothing_alive, start),
         cmocka_unit_test_setup(a_cleanup_waits_for_the_finalizer, start),

@@ -1,17 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The gate between the collector's steps and a fork: while it is held nobody is inside one.
+ * The gate between the collector's steps and a fork: while it is held nobody is inside one, but for
+ * a thread that forks in the middle of its own.
  */
 #include "gc/steps.h"
 
 #include "base/atomic.h"
+#include "gc/cycle.h"
+#include "mallard/mallard.h"
 
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -55,7 +61,35 @@ static void nobody_is_inside_while_held(void **state) {
         pthread_join(thread[i], NULL);
 }
 
+static void fork_once(int signal_number) {
+    (void)signal_number;
+    pid_t child = fork();
+    if (child == 0)
+        _exit(0);
+    int status = -1;
+    assert_true(waitpid(child, &status, 0) == child && status == 0);
+}
+
+/* Who would wait for the step has interrupted it: the alarm ends the test then. */
+static void a_step_may_be_forked_in_by_its_own_thread(void **state) {
+    (void)state;
+    mallard_free(mallard_malloc(1));
+    assert_int_equal(mal_gc_ensure(), 0);
+    signal(SIGUSR1, fork_once);
+    alarm(60);
+    mal_gc_step_begin();
+    assert_true(mal_gc_step_is_mine());
+    raise(SIGUSR1);
+    mal_gc_step_end();
+    assert_false(mal_gc_step_is_mine());
+    raise(SIGUSR1);
+    alarm(0);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(nobody_is_inside_while_held)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nobody_is_inside_while_held),
+        cmocka_unit_test(a_step_may_be_forked_in_by_its_own_thread),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
