@@ -29,13 +29,13 @@ if [ -n "$foreign" ]; then
     fail=1
 fi
 strange=$(nm -D --defined-only "$build/libmallard.so.0" | awk '{print $3}' |
-    grep -Ev '^(mallard_|malloc|free|calloc|realloc|memalign|aligned_alloc|posix_memalign|valloc|pvalloc|cfree|mallinfo|mallopt|_exit|_Exit|(__)?vfork$|unshare$|setns$|capset$|prctl$|dlopen$|_Zn[wa]m|_Zd[la]Pv)' || true)
+    grep -Ev '^(mallard_|malloc|free|calloc|realloc|memalign|aligned_alloc|posix_memalign|valloc|pvalloc|cfree|mallinfo|mallopt|_exit|_Exit|(__)?vfork$|clone$|unshare$|setns$|capset$|prctl$|dlopen$|_Zn[wa]m|_Zd[la]Pv)' || true)
 if [ -n "$strange" ]; then
     echo "libmallard.so.0 exports what it should not: $strange"
     fail=1
 fi
 leaks=$(nm "$build/libmallard.a" 2>/dev/null | awk '$2 ~ /[TDBR]/ {print $3}' |
-    grep -Ev '^(mal_|mallard_|malloc|free|calloc|realloc|memalign|aligned_alloc|posix_memalign|valloc|pvalloc|cfree|mallinfo|mallopt|_exit|_Exit|(__)?vfork$|unshare$|setns$|capset$|prctl$|dlopen$|_Zn[wa]m|_Zd[la]Pv)' || true)
+    grep -Ev '^(mal_|mallard_|malloc|free|calloc|realloc|memalign|aligned_alloc|posix_memalign|valloc|pvalloc|cfree|mallinfo|mallopt|_exit|_Exit|(__)?vfork$|clone$|unshare$|setns$|capset$|prctl$|dlopen$|_Zn[wa]m|_Zd[la]Pv)' || true)
 if [ -n "$leaks" ]; then
     echo "libmallard.a defines names without our prefix: $leaks"
     fail=1
