@@ -43,11 +43,14 @@
  *
  * Must never change what the call returns, nor errno where it succeeds.
  */
+#include "front/alone.h"
+
 #include "base/atomic.h"
 #include "base/bits.h"
 #include "front/background.h"
 #include "front/http.h"
 #include "front/init.h"
+#include "front/memory.h"
 #include "front/options.h"
 #include "gc/cycle.h"
 #include "os/alias.h"
@@ -140,6 +143,11 @@ static struct absent send_away(enum demand demand) {
     return absent;
 }
 
+bool mal_alone_at_end(void) {
+    send_away(MUST_GO);
+    return mal_tasks_count() <= 1;
+}
+
 static enum mal_background_return return_of_many_calls(void) {
     return mal_load_relaxed(&filters_may_follow) ? MAL_BACKGROUND_AT_ONCE : MAL_BACKGROUND_LATER;
 }
@@ -218,12 +226,22 @@ static void see_done(int option) {
         mal_store_relaxed(&filters_may_follow, 1u);
 }
 
-/* The last moment at which the thread can surely be had. */
+/* The last moment at which the thread can surely be had, and the box: the thread would make it,
+ * too, but perhaps after an allocation of the program's had to. */
 static void start_before_filters(void) {
     int saved_errno = errno;
-    if (!mal_critical_is_open())
+    if (!mal_critical_is_open()) {
+        mal_profile_ensure_box_in_time();
         mal_background_start();
+    }
     errno = saved_errno;
+}
+
+/* Reading, writing and ending are all that the strict mode allows, and the clock is not to be read
+ * either: the kernel forbids the processor's counter with it. malloc works on what is there
+ * already, as libc's does, when it takes no samples. */
+static bool is_strict_mode(int option, unsigned long mode) {
+    return option == PR_SET_SECCOMP && mode == SECCOMP_MODE_STRICT && !mal_critical_is_open();
 }
 
 /* As many arguments as any option has; libc reads them in the same way. */
@@ -236,10 +254,14 @@ MAL_PUBLIC int mallard_prctl(int option, ...) {
     va_end(list);
     bool is_asking = is_question(option, argument[0], argument[1]);
     struct absent absent = send_away(is_asking ? MAY_STAY : demand_of_prctl(option));
+    bool is_strict = is_strict_mode(option, argument[0]);
+    uint64_t rate = is_strict ? mal_memory_set_rate(0) : 0;
     int result =
         (int)syscall(SYS_prctl, option, argument[0], argument[1], argument[2], argument[3]);
     if (result == 0)
         see_done(option);
+    else if (is_strict)
+        mal_memory_set_rate(rate);
     call_back(absent, return_of_many_calls());
     if (result == 0 && option == PR_SET_NO_NEW_PRIVS)
         start_before_filters();

@@ -154,7 +154,7 @@ static MAL_THREAD bool forks_inside_us;
  * child may find out by itself what it is, and have a box already when its turn comes. */
 static bool became_child;
 
-static void before_fork(void) {
+void mal_init_before_fork(void) {
     forks_inside_us = mal_critical_is_open() || mal_gc_step_is_mine();
     if (forks_inside_us)
         return;
@@ -201,7 +201,7 @@ static bool forked_inside_us(void) {
     return inside;
 }
 
-static void after_fork_in_parent(void) {
+void mal_init_after_fork_in_parent(void) {
     if (forked_inside_us())
         return;
     release_all(IN_PARENT);
@@ -224,7 +224,7 @@ static void become_child(void) {
     mal_guard_arm();
 }
 
-static void after_fork_in_child(void) {
+void mal_init_after_fork_in_child(void) {
     if (forked_inside_us())
         return;
     mal_stdio_list_after_fork_in_child();
@@ -259,6 +259,11 @@ static void end_at_exit(int exit_code, void *unused) {
     if (mal_options.flags & MAL_OPTION_KEEP)
         mal_stats_publish();
     mal_init_end(exit_code);
+}
+
+/* quick_exit runs these and no other handlers, and tells nobody the status. */
+static void end_at_quick_exit(void) {
+    mal_init_end(0);
 }
 
 static void configure_gc(void) {
@@ -297,8 +302,10 @@ __attribute__((constructor(101))) static void come_up(void) {
     /* A box that is open already took its predecessor's name over. */
     if (!mal_writer_is_open())
         mal_writer_remove_predecessor();
-    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+    pthread_atfork(mal_init_before_fork, mal_init_after_fork_in_parent,
+                   mal_init_after_fork_in_child);
     on_exit(end_at_exit, NULL);
+    at_quick_exit(end_at_quick_exit);
     mal_background_allow();
     if (mal_options.http)
         mal_http_start_from_options();

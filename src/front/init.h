@@ -21,6 +21,11 @@ static inline bool mal_is_initialised(void) {
 /* Brings the heap up; false when the OS has no memory (it may be called again). Any thread. */
 bool mal_init(void);
 
+/* Around a fork, by the thread that forks. */
+void mal_init_before_fork(void);
+void mal_init_after_fork_in_parent(void);
+void mal_init_after_fork_in_child(void);
+
 /* Notices a fork that went past libc (a raw system call) and does what its handlers would have
  * done. Slow paths that touch the box call it. */
 void mal_init_check_fork(void);

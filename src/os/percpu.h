@@ -61,8 +61,9 @@
  *   vfork
  *       The child shares this memory and this area, but the kernel watches over
  *       neither. It says at once that it has no CPU, and fails on the slab that stays
- *       zero; its parent takes the number back (os/vfork.c). A child of a raw system
- *       call of that kind is a known limit (README.md).
+ *       zero; its parent takes the number back (os/vfork.c); for clone
+ *       with those flags, front/clone.c. A child of a raw system call of that kind is
+ *       a known limit (README.md).
  *   a thread's end
  *       It ends between two instructions of its own: outside, or by a handler (above),
  *       or with its process. The area outlives its last destructor, so they may free.
@@ -145,6 +146,12 @@ void mal_percpu_init(char *slabs, enum mal_percpu_mode mode);
 
 /* The CPU as the fast path sees it: -1 where restartable sequences are not in use. */
 int mal_percpu_current(void);
+
+/* For a call whose child runs on this thread's area while this thread sleeps (os/vfork.c): the area
+ * says "no CPU", in parent and child; what it said before. The parent takes it back after the call.
+ */
+int32_t mal_percpu_hide(void);
+void mal_percpu_show(int32_t before);
 
 /* Several objects in one sequence. push_many pushes all of them, the first on top, or none where
  * they do not fit below the limit; pop_many takes up to `most` from the top, which comes first, and

@@ -27,6 +27,9 @@
  * Where there is a shadow stack the child leaves by a jump: that stack is shared as well, and a
  * return would pop the parent's entry.
  *
+ * A child of clone(CLONE_VM | CLONE_VFORK) is the same, but for a stack of its own: front/clone.c
+ * does for it in C what is assembler here.
+ *
  * SYNCHRONIZATION: parent and child never run at once. The area is the thread's; the kernel writes
  * it between two instructions of a registered thread, which is what the sequence is for.
  *
@@ -34,8 +37,11 @@
  */
 #include "os/percpu.h"
 
+#include "base/atomic.h"
+
 #include <errno.h>
 #include <stdint.h>
+#include <sys/rseq.h>
 #include <unistd.h>
 
 pid_t mallard_vfork(void);
@@ -159,9 +165,26 @@ gave_up:
 
 #endif
 
-pid_t mal_vfork_in_parent(int result, int32_t cpu_before) {
-    if (cpu_before >= 0 && mal_percpu_current() < 0)
+static int32_t *number(void) {
+    void *address = (char *)__builtin_thread_pointer() + mal_percpu_area_offset;
+    struct rseq *area = address;
+    return (int32_t *)&area->cpu_id;
+}
+
+int32_t mal_percpu_hide(void) {
+    int32_t before = mal_percpu_area_offset ? mal_percpu_current() : -1;
+    if (before >= 0)
+        mal_store_relaxed(number(), -1);
+    return before;
+}
+
+void mal_percpu_show(int32_t before) {
+    if (before >= 0 && mal_percpu_current() < 0)
         take_number_back();
+}
+
+pid_t mal_vfork_in_parent(int result, int32_t cpu_before) {
+    mal_percpu_show(cpu_before);
     if (result >= 0)
         return result;
     errno = -result;

@@ -12,18 +12,23 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -555,6 +560,133 @@ static int child_is_whole(void) {
     return in_a_folder(__func__, become_whole);
 }
 
+/* ---- ends that run no exit handlers ---- */
+
+static int leave_quickly(const char *folder) {
+    box_folder = folder;
+    if (!comes_within(10, box_has_come))
+        return 1;
+    quick_exit(0);
+}
+
+static int quick_exit_leaves_no_box(void) {
+    return in_a_folder(__func__, leave_quickly);
+}
+
+#define STACK_BYTES MIB
+#define CLONED_STATUS 42
+
+/* Long enough for the background thread to come, and to be at work. */
+static int work_as_clone(void *unused) {
+    return unused || !comes_within(10, has_background_thread) ? 1 : CLONED_STATUS;
+}
+
+static int clone_and_wait(int flags) {
+    int status = -1;
+    char *stack =
+        mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    pid_t child = clone(work_as_clone, stack + STACK_BYTES, flags | SIGCHLD, NULL);
+    waitpid(child, &status, 0);
+    munmap(stack, STACK_BYTES);
+    return status;
+}
+
+/* What the function of a clone returns is the status of the process, and its box goes with it. */
+static int make_clones(const char *folder) {
+    static const int flags[] = {0, CLONE_FILES, CLONE_FS | CLONE_IO, CLONE_VFORK};
+    (void)folder;
+    for (size_t i = 0; i < 3 * COUNT(flags); i++)
+        if (clone_and_wait(flags[i % COUNT(flags)]) != CLONED_STATUS << 8)
+            return 1;
+    return 0;
+}
+
+static int clones_end_with_their_status(void) {
+    return in_a_folder(__func__, make_clones);
+}
+
+static int return_at_once(void *unused) {
+    work(3, 200000);
+    return unused != NULL;
+}
+
+static void *work_for_ever(void *unused) {
+    for (;;)
+        work(3, 200000);
+    return unused;
+}
+
+/* Another thread, ours or the program's, may hold a lock of the heap when a clone is made. */
+static int clone_beside(const char *folder) {
+    pthread_t thread;
+    char *stack =
+        mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    (void)folder;
+    if (pthread_create(&thread, NULL, work_for_ever, NULL) != 0)
+        return 1;
+    for (int i = 0; i < 50; i++) {
+        int status = -1;
+        waitpid(clone(return_at_once, stack + STACK_BYTES, SIGCHLD, NULL), &status, 0);
+        if (status != 0)
+            return 1;
+    }
+    return 0;
+}
+
+/* With locked caches that is most of the time. Without samples there are no boxes to be made. */
+static int clones_find_no_lock_taken(void) {
+    setenv("MALLARD_CPU_CACHE", "lock", 1);
+    setenv("MALLARD_MEMPROFILERATE", "0", 1);
+    return in_a_folder(__func__, clone_beside);
+}
+
+/* ---- confined by the bare system call, or to nearly nothing ---- */
+
+/* Who opens a file is ended. */
+static bool forbid_files(void) {
+    struct sock_filter program[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog filter = {COUNT(program), program};
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) == 0;
+}
+
+static int box_is_there_before_a_filter(void) {
+    if (!forbid_files())
+        return 1;
+    work(3000, 200000);
+    return 0;
+}
+
+/* malloc works on what there is, as libc's does. */
+static void work_strictly(void) {
+    enum { OBJECTS = 100 };
+    void *object[OBJECTS];
+    comes_within(1, has_background_thread);
+    for (int round = 0; round < 20000; round++) {
+        for (int i = 0; i < OBJECTS; i++)
+            object[i] = malloc(900);
+        for (int i = 0; i < OBJECTS; i++)
+            free(object[i]);
+        if (round == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) != 0)
+            _exit(1);
+    }
+    syscall(SYS_exit, CLONED_STATUS);
+}
+
+static int strict_mode_is_survived(void) {
+    int status = -1;
+    pid_t child = fork();
+    if (child == 0)
+        work_strictly();
+    waitpid(child, &status, 0);
+    return status != CLONED_STATUS << 8;
+}
+
 static const struct test_case all[] = {
     {"exit_in_a_handler", exit_in_a_handler},
     {"main_leaves_by_pthread_exit", main_leaves_by_pthread_exit},
@@ -572,6 +704,11 @@ static const struct test_case all[] = {
     {"memory_goes_back_without_a_box", memory_goes_back_without_a_box},
     {"box_comes_late_and_one_line_says_so", box_comes_late_and_one_line_says_so},
     {"child_is_whole", child_is_whole},
+    {"quick_exit_leaves_no_box", quick_exit_leaves_no_box},
+    {"clones_end_with_their_status", clones_end_with_their_status},
+    {"clones_find_no_lock_taken", clones_find_no_lock_taken},
+    {"box_is_there_before_a_filter", box_is_there_before_a_filter},
+    {"strict_mode_is_survived", strict_mode_is_survived},
 };
 
 static bool passes(const char *program, const char *name) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Children of vfork that allocate, in programs with threads.
+ * Children of vfork, and of clone as vfork makes them, that allocate, in programs with threads.
  *
  *     LD_PRELOAD=libmallard.so.0 vfork [SEED]      runs every case in a process of its own
  *     LD_PRELOAD=libmallard.so.0 vfork SEED CASE   runs one in this process
@@ -123,6 +123,27 @@ static int child_allocates(void) {
             churn(CHILDS_MARK, 5000);
             _exit(7);
         }
+        if (WEXITSTATUS(end_of(child)) != 7)
+            return 1;
+        churn(CHILDS_MARK + 1, 500);
+    }
+    return stop_threads();
+}
+
+static int allocate_as_clone(void *unused) {
+    (void)unused;
+    churn(CHILDS_MARK, 5000);
+    return 7;
+}
+
+/* clone with vfork's flags, and a stack of its own. */
+static int clone_allocates(void) {
+    enum { STACK_BYTES = 1 << 16 };
+    _Alignas(16) static char stack[STACK_BYTES];
+    start_threads();
+    for (int i = 0; i < CHILDREN; i++) {
+        pid_t child =
+            clone(allocate_as_clone, stack + STACK_BYTES, CLONE_VM | CLONE_VFORK | SIGCHLD, NULL);
         if (WEXITSTATUS(end_of(child)) != 7)
             return 1;
         churn(CHILDS_MARK + 1, 500);
@@ -410,6 +431,7 @@ static int no_thread_in_the_child(void) {
 
 static const struct test_case all[] = {
     {"child_allocates", child_allocates},
+    {"clone_allocates", clone_allocates},
     {"objects_cross_over", objects_cross_over},
     {"exec_fails", exec_fails},
     {"exec_succeeds", exec_succeeds},

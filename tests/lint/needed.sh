@@ -25,7 +25,7 @@ if [ -n "$foreign" ]; then
     fail=1
 fi
 # Names of libc and libstdc++ that Mallard's own stand before.
-replaced='malloc|free|calloc|realloc|memalign|aligned_alloc|posix_memalign|valloc|pvalloc|cfree|mallinfo|mallopt|_exit|_Exit|(__)?vfork$|unshare$|setns$|capset$|prctl$|dlopen$|_Zn[wa]m|_Zd[la]Pv'
+replaced='malloc|free|calloc|realloc|memalign|aligned_alloc|posix_memalign|valloc|pvalloc|cfree|mallinfo|mallopt|_exit|_Exit|(__)?vfork$|clone$|unshare$|setns$|capset$|prctl$|dlopen$|_Zn[wa]m|_Zd[la]Pv'
 strange=$(nm -D --defined-only "$build/libmallard.so.0" | awk '{print $3}' |
     grep -Ev "^(mallard_|$replaced)" || true)
 if [ -n "$strange" ]; then
