@@ -353,7 +353,7 @@ static void test_delta_of_two_heaps(void **state) {
     struct view_buffer out = {0};
     assert_int_equal(view_symbols_create(&symbols), 0);
     assert_int_equal(delta_of(before, after, symbols, &out), 0);
-    struct pprof *profile = decode(&out);
+    struct pprof *profile = gunzip_profile(out.data, out.bytes, NULL);
     assert_int_equal(profile->sample_count, 2);
     check_values(&profile->samples[0], 500, 500 * 64, 500, 500 * 64);
     check_values(&profile->samples[1], 3, 3 * 64, 3, 3 * 64);
