@@ -13,9 +13,11 @@
  * by one atomic operation, before any is scanned: an atomic operation waits for the words that were
  * read before it. Then the windows of those that were white and may hold pointers are scanned;
  * with each, the lines that one of the next 16 will need (its bits, its first words) are
- * prefetched. So some are always on their way, and never more than the CPU can wait for at once. An
- * object is always marked before its words are read. Large objects are scanned in oblets of 128
- * KiB, which other workers may take.
+ * prefetched. So some are always on their way, and never more than the CPU can wait for at once.
+ * Where the last window turned out to be full of what is reached, so will be the next one: then all
+ * of it that lies behind its first object is prefetched while this one is scanned. An object is
+ * always marked before its words are read. Large objects are scanned in oblets of 128 KiB, which
+ * other workers may take.
  *
  * SYNCHRONIZATION
  *   1. A worker belongs to whoever took it, inside a critical section, and counts as a holder.
@@ -43,6 +45,7 @@
 
 #define LOOKS_EVERY 64u /* items between two looks at `stop` and at whether others starve */
 #define LOOKS_EVERY_BYTES (16u << 10)
+#define FULL_BYTES (MAL_GC_WINDOW_BYTES / 4) /* of a window that counts as full */
 
 /* ---- scanning ---- */
 
@@ -189,6 +192,7 @@ static inline void scan_window(struct mal_gc_worker *worker, uint64_t item, uint
         scanned |= grey;
     }
     uint64_t bytes = (scanned & (scanned - 1) ? mal_popcount(scanned) : 1) * object_bytes;
+    worker->window_bytes = (uint32_t)bytes;
     worker->scanned_bytes += bytes;
     worker->marked_bytes += bytes;
     worker->marked_scan_bytes += bytes;
@@ -286,6 +290,16 @@ MAL_FAST void prefetch(uint64_t item) {
     __builtin_prefetch((const void *)(mal_gc_tables.base + mal_gc_item_offset(item)));
 }
 
+/* What lies behind an object in its window: the CPU notices by itself that it is read in order, but
+ * not before it has waited for some lines of each window. */
+MAL_FAST void prefetch_rest(uint64_t item) {
+    const char *base = (const char *)mal_gc_tables.base;
+    uint64_t offset = mal_gc_item_offset(item);
+    uint64_t end = mal_round_up(offset + 1, MAL_GC_WINDOW_BYTES);
+    for (uint64_t at = offset + MAL_CACHE_LINE_BYTES; at < end; at += MAL_CACHE_LINE_BYTES)
+        __builtin_prefetch(base + at);
+}
+
 /* Takes the next items. */
 static inline void look_ahead(struct mal_gc_worker *worker) {
     struct mal_gc_buffer *buffer = worker->buffer;
@@ -293,6 +307,13 @@ static inline void look_ahead(struct mal_gc_worker *worker) {
     buffer->count -= count;
     memcpy(worker->ahead, buffer->item + buffer->count, count * sizeof *worker->ahead);
     worker->ahead_count = count;
+}
+
+/* The window that is scanned after this one, if it promises to be full. Where objects are scattered
+ * most of it would be for nothing. */
+MAL_FAST void prefetch_next(const struct mal_gc_worker *worker, const struct visit *next) {
+    if (worker->window_bytes >= FULL_BYTES)
+        prefetch_rest(next ? next->item : worker->ahead[0]);
 }
 
 /* Marked all at once, then scanned. Meanwhile the lines of the next ones are sent for: so there are
@@ -303,8 +324,10 @@ static inline void process(struct mal_gc_worker *worker, const uint64_t *item, u
     for (uint32_t i = 0; i < worker->ahead_count || i < begun; i++) {
         if (i < worker->ahead_count)
             prefetch(worker->ahead[i]);
-        if (i < begun)
+        if (i < begun) {
+            prefetch_next(worker, i + 1 < begun ? &visits[i + 1] : NULL);
             finish_visit(worker, &visits[i]);
+        }
     }
 }
 

@@ -65,6 +65,7 @@ struct mal_gc_worker {
     struct mal_gc_buffer *buffer;       /* never NULL while taken */
     uint64_t ahead[MAL_GC_AHEAD_ITEMS]; /* prefetched */
     uint32_t ahead_count;
+    uint32_t window_bytes;      /* what the last window had to be scanned */
     uint32_t cycle;             /* that it was taken in: it marks in no other one */
     bool holds_work;            /* counted in `holders` */
     struct mal_gc_check *check; /* not a marker's but the oracle's: words are checked */
