@@ -187,11 +187,11 @@ static bool free_by_span(void *pointer) {
 }
 
 static bool free_ours(void *pointer) {
-    return !pointer || free_by_state(pointer) || free_by_span(pointer);
+    return free_by_state(pointer) || free_by_span(pointer);
 }
 
 void mal_free_unusual(void *pointer) {
-    if (!free_ours(pointer))
+    if (pointer && !free_ours(pointer))
         mal_pointer_die(pointer, "free");
 }
 
@@ -201,16 +201,16 @@ static void free_others(void *pointer) {
 }
 
 void mal_delete_unusual(void *pointer) {
-    if (!free_ours(pointer))
+    if (pointer && !free_ours(pointer))
         free_others(pointer);
 }
 
 void mal_delete_shape_unusual(void *pointer) {
-    if (!free_ours(pointer) && !mal_first_delete(pointer))
+    if (pointer && !free_ours(pointer) && !mal_first_delete(pointer))
         free_others(pointer);
 }
 
 void mal_delete_array_shape_unusual(void *pointer) {
-    if (!free_ours(pointer) && !mal_first_delete_array(pointer))
+    if (pointer && !free_ours(pointer) && !mal_first_delete_array(pointer))
         free_others(pointer);
 }
