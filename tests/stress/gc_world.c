@@ -494,7 +494,7 @@ static void test_listeners(void) {
 
 /* ---- what has to wait until the world goes on ---- */
 
-/* Of one of Mallard's own threads, which no stop concerns. */
+/* Of one of Mallard's own threads, which no stop concerns, or of one in a region. */
 static uint32_t born, may_try, trying, done;
 
 static void try_when_told(void (*what)(void)) {
@@ -549,6 +549,28 @@ static void test_waits(void (*body)(void), const char *what) {
     judge(waits && mal_load_acquire(&done), what);
 }
 
+static void *leave_a_region(void *unused) {
+    (void)unused;
+    mal_gc_thread_register();
+    mallard_gc_blocking_begin();
+    mal_store_release(&born, 1u);
+    try_when_told(mallard_gc_blocking_end);
+    return NULL;
+}
+
+/* Who sleeps in a call is not signalled; it may not go on from there meanwhile. */
+static void test_leaving(void) {
+    pthread_t thread;
+    bool waits = false;
+    born = may_try = trying = done = 0;
+    must(pthread_create(&thread, NULL, leave_a_region, NULL) == 0, "pthread_create");
+    while (!mal_load_acquire(&born))
+        poll(NULL, 0, 1);
+    stop_once(watch_it_wait, &waits);
+    pthread_join(thread, NULL);
+    judge(waits, "a region is not left while the world is stopped");
+}
+
 static void *stop_after_first(void *first) {
     uint64_t sum = 0;
     uint64_t took_ns = 0;
@@ -592,6 +614,7 @@ int main(int argc, char **argv) {
     test_listeners();
     test_waits(try_to_join, "one of Mallard's threads joins the program between stops only");
     test_waits(try_to_walk, "the list of loaded objects is locked while the world is stopped");
+    test_leaving();
     test_first_thread_leaves();
     return end_of_tests();
 }

@@ -250,7 +250,7 @@ static void chunks_are_no_larger_than_they_should(void **state) {
     mallard_arena_alloc(arena, 100, NULL);
     for (int i = 0; i < 10; i++) {
         mallard_arena_alloc(arena, 3 * MIB, NULL);
-        mallard_arena_alloc(arena, 100, NULL);
+        mallard_arena_alloc(arena, 9000, NULL);
     }
     assert_in_range(mal_gc_arenas_bytes().live_bytes - before, 30 * MIB, 31 * MIB);
     before = mal_gc_arenas_bytes().live_bytes;
