@@ -205,7 +205,7 @@ static int open_file(struct mal_box_reader *reader) {
     const int flags = O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
     reader->fd = open(reader->path, O_RDWR | flags);
     reader->writable = reader->fd >= 0;
-    if (reader->fd < 0 && errno != ENOENT && errno != ELOOP)
+    if (reader->fd < 0)
         reader->fd = open(reader->path, O_RDONLY | flags);
     return reader->fd < 0 ? -errno : require_file(reader);
 }

@@ -11,6 +11,7 @@
 #include "cli/check.h"
 
 #include "cli/cli.h"
+#include "cli/clip.h"
 #include "cli/elf_facts.h"
 #include "cli/foreign.h"
 
@@ -52,6 +53,13 @@ static const char *first_problem(const struct elf_facts *facts) {
     return NULL;
 }
 
+/* A note about a name that a file chose. */
+static void print_note(const char *begin, const char *name, const char *end) {
+    char *safe = clip_printable(name, strlen(name));
+    printf("  note     %s%s%s\n", begin, safe != NULL ? safe : "?", end);
+    free(safe);
+}
+
 /* Follows scripts to what is loaded. `print` tells each step. */
 static int read_loaded(const char *program, bool print, struct elf_facts *ret_facts) {
     char path[PATH_MAX];
@@ -61,7 +69,7 @@ static int read_loaded(const char *program, bool print, struct elf_facts *ret_fa
         if (error < 0 || ret_facts->flags & ELF_IS_ELF)
             return error;
         if (print)
-            printf("  note     %s is a script for %s\n", path, ret_facts->script);
+            print_note("it is a script for ", ret_facts->script, "");
         error = cli_find_program(ret_facts->script, path);
     }
     return error < 0 ? error : -ELOOP;
@@ -91,7 +99,7 @@ static void print_facts(const struct elf_facts *facts) {
         puts("  note     it is setuid, setgid or has capabilities: other users get it without "
              "Mallard");
     if (*facts->allocator != '\0')
-        printf("  note     it needs %s, whose malloc is then not used\n", facts->allocator);
+        print_note("it needs ", facts->allocator, ", whose malloc is then not used");
 }
 
 static bool libc_is_new_enough(void) {

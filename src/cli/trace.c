@@ -14,6 +14,14 @@
 
 enum { FOLLOW = 1u << 0 };
 
+/* The library writes lines of ASCII. What else is in a box was put there by whoever owns it, and
+ * a terminal might obey it. */
+static void make_printable(char *text, size_t bytes) {
+    for (size_t i = 0; i < bytes; i++)
+        if (text[i] != '\n' && (text[i] < ' ' || text[i] > '~'))
+            text[i] = '?';
+}
+
 /* Prints what is new since the cursor, at most a whole ring of it. */
 static long print_new(struct mal_box_reader *reader, uint64_t *cursor, uint64_t *ret_printed) {
     char chunk[CHUNK_BYTES];
@@ -21,6 +29,7 @@ static long print_new(struct mal_box_reader *reader, uint64_t *cursor, uint64_t 
     long bytes = 1;
     while (bytes > 0 && printed < MAL_BOX_TRACE_BYTES) {
         bytes = mal_reader_trace(reader, cursor, chunk, sizeof chunk);
+        make_printable(chunk, bytes > 0 ? (size_t)bytes : 0);
         if (bytes > 0 && cli_write(NULL, chunk, (size_t)bytes) < 0)
             return -1;
         printed += bytes > 0 ? (uint64_t)bytes : 0;

@@ -36,10 +36,12 @@ void view_align_cell(struct view_align *align, const char *text) {
     struct view_align_row *row = &align->rows[align->count - 1];
     if (row->count == VIEW_ALIGN_CELLS)
         return;
-    size_t bytes = strlen(text);
-    row->cells[row->count++] =
-        (struct view_align_cell){align->text.bytes, bytes, code_points(text)};
-    view_buffer_append(&align->text, text, bytes);
+    size_t begin = align->text.bytes;
+    view_buffer_printable(&align->text, text, strlen(text));
+    if (align->text.failed)
+        return;
+    row->cells[row->count++] = (struct view_align_cell){begin, align->text.bytes - begin,
+                                                        code_points(align->text.data + begin)};
 }
 
 /* Whether this row takes part in the column: its cell there is ended by a tab. */

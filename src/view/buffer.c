@@ -124,6 +124,23 @@ void view_buffer_json(struct view_buffer *buffer, const char *text, size_t bytes
     }
 }
 
+static bool is_control(const char *text, size_t length) {
+    const unsigned char *at = (const unsigned char *)text;
+    return length == 1 ? at[0] < 0x20 || at[0] == 0x7f
+                       : length == 2 && at[0] == 0xc2 && at[1] < 0xa0;
+}
+
+void view_buffer_printable(struct view_buffer *buffer, const char *text, size_t bytes) {
+    for (size_t at = 0; at < bytes;) {
+        size_t length = view_utf8_bytes(text + at, bytes - at);
+        if (length == 0 || is_control(text + at, length))
+            view_buffer_text(buffer, "?");
+        else
+            view_buffer_append(buffer, text + at, length);
+        at += length ? length : 1;
+    }
+}
+
 void view_buffer_reset(struct view_buffer *buffer) {
     buffer->bytes = 0;
     buffer->failed = false;

@@ -26,6 +26,9 @@ void view_buffer_text(struct view_buffer *buffer, const char *text);
 void view_buffer_printf(struct view_buffer *buffer, const char *format, ...) MAL_PRINTF(2, 3);
 /* Appends `text` as the inside of a JSON string, without the quotes; bad UTF-8 becomes U+FFFD. */
 void view_buffer_json(struct view_buffer *buffer, const char *text, size_t bytes);
+/* Appends `text` such that a terminal shows it and obeys nothing in it: control characters, those
+ * of 0x80 to 0x9f too, and bad UTF-8 become '?'. */
+void view_buffer_printable(struct view_buffer *buffer, const char *text, size_t bytes);
 /* The length of the UTF-8 sequence that begins at `text`, 0 when none does; `left` is not 0. */
 size_t view_utf8_bytes(const char *text, size_t left);
 void view_buffer_reset(struct view_buffer *buffer); /* empty, memory kept */

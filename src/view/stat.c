@@ -72,14 +72,6 @@ static void put_life(const struct view_process *process, const char *ending,
     view_buffer_text(out, "\n");
 }
 
-/* The name may come from an enemy: nothing that a terminal would obey. */
-static void put_name(const char *exe, struct view_buffer *out) {
-    for (; *exe; exe++) {
-        char safe = (unsigned char)*exe < 0x20 || *exe == 0x7f ? '?' : *exe;
-        view_buffer_append(out, &safe, 1);
-    }
-}
-
 static void put_heap(const uint64_t *value, struct view_buffer *out) {
     uint64_t held = value[MAL_STAT_HEAP_ALLOC] + value[MAL_STAT_CPU_CACHE] +
                     value[MAL_STAT_TRANSFER_CACHE] + value[MAL_STAT_SPAN_FREE];
@@ -168,8 +160,9 @@ static void put_counts(const struct view_process *process, struct view_buffer *o
 
 int view_stat_text(const struct view_process *process, const char *ending,
                    struct view_buffer *out) {
+    const char *exe = process->identity.exe ? process->identity.exe : "";
     view_buffer_printf(out, "%u ", process->identity.pid);
-    put_name(process->identity.exe ? process->identity.exe : "", out);
+    view_buffer_printable(out, exe, strlen(exe));
     view_buffer_text(out, "  ");
     put_life(process, ending, out);
     if (!has_published(&process->stats)) {

@@ -30,9 +30,12 @@ static int put_address(struct view_session *session, uint64_t address, struct vi
     if (address == 0 || module == VIEW_NO_MODULE)
         return 0;
     int error = view_session_symbol(session, module, address, &symbol);
-    if (!error)
-        view_buffer_printf(out, "0x%llx %s\n", (unsigned long long)address, symbol.frames[0].name);
-    return error;
+    if (error)
+        return error;
+    view_buffer_printf(out, "0x%llx ", (unsigned long long)address);
+    view_buffer_printable(out, symbol.frames[0].name, strlen(symbol.frames[0].name));
+    view_buffer_text(out, "\n");
+    return 0;
 }
 
 static int put_all(struct view_session *session, const char *request, size_t bytes,

@@ -13,6 +13,7 @@ import re
 import select
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -252,6 +253,33 @@ def fetch(port, path):
     return urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10).read()
 
 
+def check_obeyed(scene, box):
+    """What a box's owner put into it, and a script's author into that, for a terminal to obey."""
+    evil = "\033]0;evil\007\u009b31m\n"
+    with open(box, "rb") as whole:
+        data = bytearray(whole.read())
+    data = data.replace(b"/usr/bin/python3", b"\033[31m\xc2\x9b1m\x07\x7f\x9b4567")
+    trace = struct.unpack_from("<Q", data, 24 + 7 * 16)[0]  # the eighth section; see box/layout.h
+    begin = trace + 64 + struct.unpack_from("<Q", data, trace)[0]  # behind what there is: it is little
+    text = evil.encode()
+    struct.pack_into("<Q", data, trace, begin - trace - 64 + len(text))
+    data[begin:begin + len(text)] = text
+    path = os.path.join(scene.folder, "obeyed.mallard")
+    with open(path, "wb") as file:
+        file.write(data)
+    script = os.path.join(scene.folder, "script")
+    with open(script, "w", encoding="utf-8") as file:
+        file.write("#!" + evil)
+    for command in (["stat", path], ["trace", path], ["heap", path, "--text"], ["check", script]):
+        done = subprocess.run([scene.mallard, *command], env=scene.env, capture_output=True, check=False, timeout=60)
+        said = done.stdout.decode(errors="surrogateescape")
+        bad = {c for c in said if c not in "\n\t" and (c < " " or "\x7f" <= c < "\xa0" or "\udc80" <= c <= "\udcff")}
+        scene.checks.check(f"{command[0]} prints nothing that a terminal obeys", said and not bad, f"{bad} in {said[-300:]!r}")
+        scene.checks.check(f"{command[0]} shows the rest", command[0] == "heap" or "31m" in said, said[-300:])
+    os.unlink(path)
+    os.unlink(script)
+
+
 def check_readers(scene):
     process, port, pid = scene.start(program=("/usr/bin/python3", "-c", WORKER))
     live.wait_until(lambda: live.answers("127.0.0.1", port, "/debug/pprof/heap"))
@@ -281,6 +309,7 @@ def check_readers(scene):
             scene.expect(f"{command[0]} of the first {bytes_left} bytes of a box", [command[0], torn, *command[1:]], 1,
                          err=r"^mallard: \S+ cannot be read as a box: it is no box, or only a part of one\n$")
     os.unlink(torn)
+    check_obeyed(scene, boxes[0])
     scene.expect("check of a process that runs on Mallard", ["check", str(pid)], 0, out="works\n$")
     page = fetch(port, "/").decode()
     scene.checks.check("the server lists the process", re.search(rf"/p/{pid}\.\d+/debug/pprof/", page))

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -16,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -157,6 +159,61 @@ static void test_life(void **state) {
     assert_int_equal(life_of(scene), MAL_LIFE_GONE);
     box_fixture_set_exited(scene->box, 3);
     assert_int_equal(life_of(scene), MAL_LIFE_EXITED);
+}
+
+/* In another pid namespace: its pid here is not the one in the box. */
+static void test_life_by_pid_here(void **state) {
+    struct scene *scene = *state;
+    struct mal_status status;
+    box_fixture_set_process(scene->box, 4194301, box_fixture_start_ticks((uint32_t)getpid()));
+    struct mal_box_reader *reader = open_memory(scene);
+    assert_int_equal(mal_reader_status(reader, &status), 0);
+    assert_int_equal(status.life, MAL_LIFE_GONE);
+    mal_reader_set_pid(reader, (uint32_t)getpid());
+    assert_int_equal(mal_reader_status(reader, &status), 0);
+    assert_int_equal(status.life, MAL_LIFE_ALIVE);
+    assert_int_equal(mal_reader_set_root(reader, "/proc/1/root"), 0);
+    assert_int_equal(mal_reader_set_root(reader, "/proc/2/root"), 0);
+    mal_reader_close(reader);
+}
+
+static void *stay(void *unused) {
+    (void)unused;
+    pause();
+    return NULL;
+}
+
+/* A program's first thread may end before the others. */
+static void test_life_without_first_thread(void **state) {
+    (void)state;
+    int ready[2];
+    siginfo_t info;
+    char path[64], text[64] = "";
+    assert_int_equal(pipe(ready), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        pthread_t thread;
+        pthread_create(&thread, NULL, stay, NULL);
+        (void)!write(ready[1], "", 1);
+        syscall(SYS_exit, 0);
+    }
+    assert_int_equal(read(ready[0], text, 1), 1);
+    snprintf(path, sizeof(path), "/proc/%d/stat", child);
+    while (strchr(text, 'Z') == NULL) {
+        int fd = open(path, O_RDONLY);
+        ssize_t got = read(fd, text, sizeof(text) - 1);
+        text[got > 0 ? got : 0] = 0;
+        close(fd);
+        memmove(text, strrchr(text, ')'), strlen(strrchr(text, ')')) + 1);
+        text[3] = 0;
+    }
+    assert_true(mal_reader_process_is_alive((uint32_t)child, 0));
+    kill(child, SIGKILL);
+    assert_int_equal(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT), 0);
+    assert_false(mal_reader_process_is_alive((uint32_t)child, 0));
+    waitpid(child, NULL, 0);
+    close(ready[0]);
+    close(ready[1]);
 }
 
 static void test_stats(void **state) {
@@ -317,6 +374,116 @@ static void test_trace_wraps(void **state) {
     mal_reader_close(reader);
 }
 
+/* ------------------------------------------------------------------------ while it is written */
+
+struct pen {
+    struct scene *scene;
+    void (*write)(struct scene *scene, uint64_t turn);
+    bool done;
+};
+
+static void *pen_main(void *argument) {
+    struct pen *pen = argument;
+    for (uint64_t turn = 0; !__atomic_load_n(&pen->done, __ATOMIC_RELAXED); turn++)
+        pen->write(pen->scene, turn);
+    return NULL;
+}
+
+static void pen_start(struct pen *pen, pthread_t *ret_thread) {
+    assert_int_equal(pthread_create(ret_thread, NULL, pen_main, pen), 0);
+}
+
+static void pen_stop(struct pen *pen, pthread_t thread) {
+    __atomic_store_n(&pen->done, true, __ATOMIC_RELAXED);
+    pthread_join(thread, NULL);
+}
+
+/* An object comes and goes, counted in two stripes. */
+static void count_pair(struct scene *scene, uint64_t turn) {
+    (void)turn;
+    __atomic_fetch_add(box_fixture_allocs(scene->box, 1), 1, __ATOMIC_RELEASE);
+    __atomic_fetch_add(box_fixture_frees(scene->box, 1), 1, __ATOMIC_RELEASE);
+}
+
+static void test_counts_while_written(void **state) {
+    struct scene *scene = *state;
+    struct pen pen = {scene, count_pair, false};
+    struct mal_box_reader *reader = open_memory(scene);
+    pthread_t thread;
+    pen_start(&pen, &thread);
+    for (int i = 0; i < 300; i++) {
+        struct mal_snapshot *snapshot;
+        assert_int_equal(mal_reader_snapshot(reader, &snapshot), 0);
+        assert_int_equal(snapshot->rejected, 0);
+        assert_true(snapshot->buckets[1].frees <= snapshot->buckets[1].allocs);
+        mal_snapshot_free(snapshot);
+    }
+    pen_stop(&pen, thread);
+    mal_reader_close(reader);
+}
+
+/* A writer that is faster than any, or an enemy. */
+static void jump(struct scene *scene, uint64_t turn) {
+    struct mal_box_history *history = box_fixture_section(scene->box, MAL_BOX_HISTORY);
+    struct mal_box_trace *trace = box_fixture_section(scene->box, MAL_BOX_TRACE);
+    static const uint64_t steps[] = {10, 1u << 30, 5000, UINT64_MAX, 1ull << 40};
+    uint64_t written = steps[turn % (sizeof(steps) / sizeof(steps[0]))];
+    __atomic_store_n(&history->written, written, __ATOMIC_RELEASE);
+    __atomic_store_n(&trace->written, written, __ATOMIC_RELEASE);
+}
+
+static void test_rings_while_written(void **state) {
+    struct scene *scene = *state;
+    struct pen pen = {scene, jump, false};
+    struct mal_box_reader *reader = open_memory(scene);
+    static struct mal_box_history_row rows[MAL_BOX_HISTORY_ROWS];
+    char text[512];
+    pthread_t thread;
+    pen_start(&pen, &thread);
+    for (int i = 0; i < 3000; i++) {
+        uint64_t cursor = 0;
+        assert_true(mal_reader_history(reader, rows, 8) <= 8);
+        assert_true(mal_reader_trace(reader, &cursor, text, sizeof(text)) <= (long)sizeof(text));
+    }
+    pen_stop(&pen, thread);
+    mal_reader_close(reader);
+}
+
+/* Lines of which each is the same letter all along, appended as a writer does. */
+static void append_line(struct scene *scene, uint64_t turn) {
+    struct mal_box_trace *trace = box_fixture_section(scene->box, MAL_BOX_TRACE);
+    uint64_t written = trace->written;
+    for (uint64_t i = 0; i < 4000; i++)
+        __atomic_store_n(&trace->text[(written + i) % MAL_BOX_TRACE_BYTES],
+                         i < 3999 ? (char)('a' + turn % 26) : '\n', __ATOMIC_RELAXED);
+    __atomic_store_n(&trace->written, written + 4000, __ATOMIC_RELEASE);
+}
+
+static void test_trace_while_written(void **state) {
+    struct scene *scene = *state;
+    struct pen pen = {scene, append_line, false};
+    struct mal_box_reader *reader = open_memory(scene);
+    static char text[MAL_BOX_TRACE_BYTES];
+    struct mal_box_trace *trace = box_fixture_section(scene->box, MAL_BOX_TRACE);
+    pthread_t thread;
+    trace->written = 0;
+    for (uint64_t turn = 0; turn < 2 * MAL_BOX_TRACE_BYTES / 4000; turn++)
+        append_line(scene, turn);
+    uint64_t cursor = 0;
+    long got = mal_reader_trace(reader, &cursor, text, sizeof(text));
+    assert_in_range(got, 1, MAL_BOX_TRACE_BYTES - 4096); /* as much may be under the pen */
+    pen_start(&pen, &thread);
+    for (int i = 0; i < 300; i++) {
+        cursor = 0;
+        got = mal_reader_trace(reader, &cursor, text, sizeof(text));
+        assert_true(got > 0 || got == -EAGAIN);
+        for (long at = 1; at < got; at++)
+            assert_true(text[at] == text[at - 1] || text[at] == '\n' || text[at - 1] == '\n');
+    }
+    pen_stop(&pen, thread);
+    mal_reader_close(reader);
+}
+
 /* -------------------------------------------------------------------------------- bad boxes */
 
 static void test_not_a_box(void **state) {
@@ -391,10 +558,47 @@ static void test_every_length(void **state) {
     struct scene *scene = *state;
     struct mal_box_reader *reader = open_saved(scene);
     mal_reader_close(reader);
-    for (uint64_t bytes = 0; bytes < MAL_BOX_BYTES; bytes += 64 * MAL_BOX_PAGE_BYTES) {
+    /* Downwards: what was cut off once is zeros when the file grows again. */
+    for (uint64_t bytes = MAL_BOX_BYTES - 1; bytes > 0; bytes /= 2) {
         assert_int_equal(truncate(scene->path, (off_t)bytes), 0);
         assert_int_equal(mal_reader_open(scene->path, &reader), -EBADMSG);
     }
+}
+
+/* Sections that overlap, or that reach beyond the file. */
+static void test_bad_sections(void **state) {
+    struct scene *scene = *state;
+    struct mal_box_reader *reader;
+    struct mal_box_section *section = box_fixture_header(scene->box)->section;
+    struct mal_box_section good = section[MAL_BOX_TRACE];
+    const struct mal_box_section bad[] = {
+        {good.offset - MAL_BOX_PAGE_BYTES, good.bytes},
+        {0, good.bytes},
+        {good.offset + 8, good.bytes},
+        {good.offset, good.bytes + 64 * MAL_BOX_BYTES},
+        {good.offset, UINT64_MAX - good.offset + 1 + MAL_BOX_PAGE_BYTES},
+        {good.offset, sizeof(struct mal_box_trace) - 1},
+    };
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        section[MAL_BOX_TRACE] = bad[i];
+        assert_int_equal(
+            mal_reader_from_memory(box_fixture_base(scene->box), MAL_BOX_BYTES, &reader), -EBADMSG);
+    }
+}
+
+/* Truncated while open: what is gone is an error, not what happened to be in memory. */
+static void test_gone_while_open(void **state) {
+    struct scene *scene = *state;
+    struct mal_box_reader *reader = open_saved(scene);
+    struct mal_box_stats *stats = malloc(sizeof(*stats));
+    struct mal_snapshot *snapshot;
+    struct mal_status status;
+    assert_int_equal(truncate(scene->path, 0), 0);
+    assert_int_equal(mal_reader_stats(reader, stats), -EBADMSG);
+    assert_int_equal(mal_reader_snapshot(reader, &snapshot), -EBADMSG);
+    assert_int_equal(mal_reader_status(reader, &status), -EBADMSG);
+    free(stats);
+    mal_reader_close(reader);
 }
 
 /* Truncated while open, at every page of what is in use: an error, no signal. */
@@ -464,7 +668,8 @@ static void test_bad_buckets(void **state) {
     bad[1].stack = UINT32_MAX;
     bad[2].size = 0;
     bad[3].kind = 2;
-    bad[4].stack = used - 1; /* its last word is an address, far too deep */
+    bad[4].stack = used - 1; /* one address, which would lie behind the last word */
+    stacks[used - 1] = 1;
     for (int i = 0; i < 5; i++) {
         buckets[1] = bad[i];
         assert_int_equal(rejected_now(scene, &left), 1);
@@ -512,6 +717,35 @@ static void test_bad_identity(void **state) {
     struct mal_identity identity;
     box_fixture_header(scene->box)->exe.bytes = 0x7fffffff;
     struct mal_box_reader *reader = open_memory(scene);
+    assert_int_equal(mal_reader_identity(reader, &identity), -EBADMSG);
+    mal_reader_close(reader);
+    const struct mal_box_header *header = box_fixture_header(scene->box);
+    const struct mal_box_string bad[] = {
+        {header->strings_used - 3, 4},
+        {header->strings_used + 1, 0},
+        {UINT32_MAX, 2},
+    };
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        box_fixture_header(scene->box)->exe = bad[i];
+        reader = open_memory(scene);
+        assert_int_equal(mal_reader_identity(reader, &identity), -EBADMSG);
+        mal_reader_close(reader);
+    }
+}
+
+/* No text is as long as a hostile box may say. */
+static void test_long_identity(void **state) {
+    struct scene *scene = *state;
+    struct mal_identity identity;
+    struct mal_box_header *header = box_fixture_header(scene->box);
+    header->strings_used = MAL_BOX_STRINGS_BYTES;
+    header->cmdline = (struct mal_box_string){0, 128u << 10};
+    struct mal_box_reader *reader = open_memory(scene);
+    assert_int_equal(mal_reader_identity(reader, &identity), 0);
+    mal_identity_free(&identity);
+    mal_reader_close(reader);
+    header->cmdline.bytes++;
+    reader = open_memory(scene);
     assert_int_equal(mal_reader_identity(reader, &identity), -EBADMSG);
     mal_reader_close(reader);
 }
@@ -569,6 +803,39 @@ static void test_command_refused(void **state) {
     box_fixture_set_exited(scene->box, 0);
     reader = open_saved(scene);
     assert_int_equal(mal_reader_command(reader, MAL_BOX_CMD_PUBLISH, 0, 50, &result), -ESRCH);
+    mal_reader_close(reader);
+}
+
+/* An enemy's errors are none of the kernel's. */
+static int64_t bad_answer(uint32_t command, int64_t argument, int32_t *ret_error) {
+    (void)command;
+    *ret_error = (int32_t)argument;
+    return 1;
+}
+
+static void test_command_bad_answer(void **state) {
+    struct scene *scene = *state;
+    int64_t result = 0;
+    struct mal_box_reader *reader = open_saved(scene);
+    struct box_server *server = box_server_start(scene->path, bad_answer);
+    assert_int_equal(mal_reader_command(reader, MAL_BOX_CMD_SET_RATE, 5, 2000, &result), -EBADMSG);
+    assert_int_equal(mal_reader_command(reader, MAL_BOX_CMD_SET_RATE, -4096, 2000, &result),
+                     -EBADMSG);
+    assert_int_equal(mal_reader_command(reader, MAL_BOX_CMD_SET_RATE, -4095, 2000, &result), -4095);
+    assert_int_equal(result, 0);
+    box_server_stop(server);
+    mal_reader_close(reader);
+}
+
+static void test_command_read_only(void **state) {
+    struct scene *scene = *state;
+    struct mal_box_reader *reader;
+    int64_t result;
+    box_fixture_mailbox(scene->box)->served = 1;
+    box_fixture_save(scene->box, scene->folder, scene->path);
+    int fd = open(scene->path, O_RDONLY | O_CLOEXEC);
+    assert_int_equal(mal_reader_from_fd(fd, scene->path, &reader), 0);
+    assert_int_equal(mal_reader_command(reader, MAL_BOX_CMD_PUBLISH, 0, 50, &result), -EROFS);
     mal_reader_close(reader);
 }
 
@@ -638,16 +905,17 @@ static void test_each(void **state) {
     struct scene *scene = *state;
     int count = 0;
     char path[512];
-    static const char *const others[] = {"x.1.mallard", "1.mallard", "1.1.mallard~", ".1.1",
-                                         "1..mallard"};
-    for (size_t i = 0; i < 5; i++)
+    static const char *const others[] = {"x.1.mallard", "1.mallard",  "1.1.mallard~",
+                                         ".1.1",        "1..mallard", "4294967297.1.mallard"};
+    const size_t count_of_others = sizeof(others) / sizeof(others[0]);
+    for (size_t i = 0; i < count_of_others; i++)
         touch(scene->folder, others[i]);
     touch(scene->folder, "12.34.mallard");
     touch(scene->folder, "12.0.mallard");
     assert_int_equal(mal_box_each(scene->folder, count_path, &count), 0);
     assert_int_equal(count, 2);
     assert_int_equal(mal_box_each("/proc/nonexistent", count_path, &count), -ENOENT);
-    for (size_t i = 0; i < 5; i++) {
+    for (size_t i = 0; i < count_of_others; i++) {
         snprintf(path, sizeof(path), "%s/%s", scene->folder, others[i]);
         unlink(path);
     }
@@ -672,6 +940,23 @@ static void test_collect_stale(void **state) {
     assert_int_equal(mal_box_collect_stale(scene->folder, 0), 2);
     assert_int_equal(access(paths[0], F_OK), 0);
     assert_int_equal(mal_box_collect_stale(scene->folder, 0), 0);
+}
+
+/* Of another version, or of another user: theirs to remove. */
+static void test_collect_stale_of_others(void **state) {
+    struct scene *scene = *state;
+    box_fixture_set_process(scene->box, 4194301, 1);
+    box_fixture_header(scene->box)->version = MAL_BOX_VERSION + 1;
+    box_fixture_save(scene->box, scene->folder, scene->path);
+    assert_int_equal(mal_box_collect_stale(scene->folder, 0), 0);
+    box_fixture_header(scene->box)->version = MAL_BOX_VERSION;
+    box_fixture_save(scene->box, scene->folder, scene->path);
+    if (geteuid() == 0) {
+        assert_int_equal(chown(scene->path, 65534, 65534), 0);
+        assert_int_equal(mal_box_collect_stale(scene->folder, 0), 0);
+        assert_int_equal(chown(scene->path, 0, 0), 0);
+    }
+    assert_int_equal(mal_box_collect_stale(scene->folder, 0), 1);
 }
 
 static int folder_make(char *ret_path, size_t bytes) {
@@ -718,6 +1003,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         SCENE_TEST(test_identity),
         SCENE_TEST(test_life),
+        SCENE_TEST(test_life_by_pid_here),
+        SCENE_TEST(test_life_without_first_thread),
         SCENE_TEST(test_stats),
         SCENE_TEST(test_stats_being_written),
         SCENE_TEST(test_snapshot),
@@ -726,11 +1013,16 @@ int main(void) {
         SCENE_TEST(test_wait_status),
         SCENE_TEST(test_trace),
         SCENE_TEST(test_trace_wraps),
+        SCENE_TEST(test_counts_while_written),
+        SCENE_TEST(test_rings_while_written),
+        SCENE_TEST(test_trace_while_written),
         SCENE_TEST(test_not_a_box),
         SCENE_TEST(test_other_version),
         SCENE_TEST(test_unfinished),
         SCENE_TEST(test_every_header_field),
         SCENE_TEST(test_every_length),
+        SCENE_TEST(test_bad_sections),
+        SCENE_TEST(test_gone_while_open),
         SCENE_TEST(test_cut_while_open),
         SCENE_TEST(test_bad_buckets),
         SCENE_TEST(test_more_frees_than_allocs),
@@ -738,13 +1030,17 @@ int main(void) {
         SCENE_TEST(test_bad_modules),
         SCENE_TEST(test_bad_rings),
         SCENE_TEST(test_bad_identity),
+        SCENE_TEST(test_long_identity),
         SCENE_TEST(test_command_file),
         SCENE_TEST(test_command_memory),
         SCENE_TEST(test_command_refused),
+        SCENE_TEST(test_command_bad_answer),
+        SCENE_TEST(test_command_read_only),
         SCENE_TEST(test_command_after_timeout),
         SCENE_TEST(test_command_many_readers),
         SCENE_TEST(test_each),
         SCENE_TEST(test_collect_stale),
+        SCENE_TEST(test_collect_stale_of_others),
         SCENE_TEST(test_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

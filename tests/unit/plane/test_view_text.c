@@ -66,6 +66,27 @@ static void check_alignment(const char *golden) {
     view_align_free(&align);
 }
 
+/* A program may call its functions anything; a terminal must not obey them. */
+static void test_printable(void **state) {
+    (void)state;
+    struct view_buffer out = {0};
+    struct view_align align = {0};
+    static const char evil[] = "a\033[31m\x7f\xc2\x9b\xc2\xa0\xc3\xa9\x9b\n\xe2\x82\xac";
+    view_buffer_printable(&out, evil, strlen(evil));
+    assert_string_equal(out.data, "a?[31m??\xc2\xa0\xc3\xa9??\xe2\x82\xac");
+    view_buffer_reset(&out);
+    view_align_row(&align);
+    view_align_cell(&align, "\033]0;x\007");
+    view_align_cell(&align, "y");
+    view_align_row(&align);
+    view_align_cell(&align, "1234567");
+    view_align_cell(&align, "z\nforged");
+    view_align_flush(&align, &out);
+    assert_string_equal(out.data, "?]0;x?\ty\n1234567\tz?forged\n");
+    view_buffer_free(&out);
+    view_align_free(&align);
+}
+
 static void test_alignment(void **state) {
     (void)state;
     check_alignment("#\t0x670a6e\tmain.retainBig+0x2e\t/home/dev/main.go:27\n"
@@ -330,12 +351,12 @@ static void test_human_bytes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_alignment),   cmocka_unit_test(test_rows),
-        cmocka_unit_test(test_empty_heap),  cmocka_unit_test(test_memstats_block),
-        cmocka_unit_test(test_names),       cmocka_unit_test(test_go_tool_pprof),
-        cmocka_unit_test(test_no_data),     cmocka_unit_test(test_index),
-        cmocka_unit_test(test_buffer),      cmocka_unit_test(test_shortest),
-        cmocka_unit_test(test_human_bytes),
+        cmocka_unit_test(test_alignment),      cmocka_unit_test(test_printable),
+        cmocka_unit_test(test_rows),           cmocka_unit_test(test_empty_heap),
+        cmocka_unit_test(test_memstats_block), cmocka_unit_test(test_names),
+        cmocka_unit_test(test_go_tool_pprof),  cmocka_unit_test(test_no_data),
+        cmocka_unit_test(test_index),          cmocka_unit_test(test_buffer),
+        cmocka_unit_test(test_shortest),       cmocka_unit_test(test_human_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
