@@ -266,9 +266,12 @@ def check_oom(checks, build):
             checks.check("its last heap names the leak", "prey_leaf" in top, top)
             print(f"     {facts.get('sentence')}")
             check_second_kill(checks, scene, daemon, group)
+            check_stranger_killed(checks, scene, daemon, group)
         with Scene(build) as scene:
             print("     without the kernel's log:")
-            check_second_kill(checks, scene, scene.daemon("--keep-every", "1", prefix=LOGLESS), group)
+            daemon = scene.daemon("--keep-every", "1", prefix=LOGLESS)
+            check_second_kill(checks, scene, daemon, group)
+            check_long_ago(checks, scene, daemon, group)
     finally:
         wait_until(lambda: try_rmdir(group), 5)
 
@@ -290,6 +293,42 @@ def check_second_kill(checks, scene, daemon, group):
     print(f"     {scene.facts(other.id).get('sentence')}")
 
 
+def entering(group):
+    def enter():
+        with open(f"{group}/cgroup.procs", "w", encoding="ascii") as file:
+            file.write(str(os.getpid()))
+    return enter
+
+
+def kill_stranger(group):
+    """The OOM killer takes one of the group that does not run on Mallard."""
+    program = "import os\nos.environ.clear()\nx = []\nwhile True:\n    x.append(b'x' * (1 << 20))\n"
+    return subprocess.run(["python3", "-c", program], preexec_fn=entering(group), check=False, timeout=60).returncode
+
+
+def check_stranger_killed(checks, scene, daemon, group):
+    """The group's count rose for one that nobody follows; the kernel's log tells whom it was for."""
+    other = scene.prey(preexec_fn=entering(group))
+    wait_until(lambda: daemon.knows(other.id), 5)
+    checks.equal("the OOM killer takes a stranger", kill_stranger(group), -signal.SIGKILL)
+    other.kill()
+    checks.check("who is killed then is kept all the same", wait_until(lambda: scene.is_buried(other.id), 8))
+    checks.equal("and was not killed by the OOM killer", scene.facts(other.id).get("death"), "signal")
+    checks.check("as the sentence says", "not by the OOM killer, which killed another process" in scene.facts(other.id).get("sentence", ""),
+                 scene.facts(other.id).get("sentence"))
+
+
+def check_long_ago(checks, scene, daemon, group):
+    """Without the log a kill that was counted some time ago explains no end."""
+    other = scene.prey(preexec_fn=entering(group))
+    wait_until(lambda: scene.profiles(other.id), 8)
+    checks.equal("the OOM killer takes a stranger", kill_stranger(group), -signal.SIGKILL)
+    time.sleep(10)
+    other.kill()
+    wait_until(lambda: scene.is_buried(other.id), 8)
+    checks.equal("who is killed long after was not killed by the OOM killer", scene.facts(other.id).get("death"), "signal")
+
+
 def try_rmdir(path):
     try:
         os.rmdir(path)
@@ -307,13 +346,18 @@ def check_restart(checks, build):
         wait_until(lambda: all(scene.profiles(one.id) for one in (dead, living, away)), 8)
         dead.kill()
         wait_until(lambda: scene.is_buried(dead.id), 5)
+        facts = scene.facts(dead.id)
         daemon.stop()
         away.kill()
+        left = os.path.join(scene.boxes, f"{dead.id}.mallard")  # as if it had ended before it removed that
+        shutil.copyfile(os.path.join(scene.kept_folder(dead.id), "box"), left)
         daemon = scene.daemon()
         checks.check("the dead are served after a restart", daemon.knows(dead.id) and "prey_leaf" in daemon.top(dead.id))
         checks.check("the living are found again", daemon.lives(living.pid))
         checks.check("who was killed meanwhile is kept", wait_until(lambda: scene.is_buried(away.id) and daemon.knows(away.id), 5))
         checks.equal("without a reason that nobody saw", scene.facts(away.id).get("death"), "unknown")
+        checks.check("the box of one that is kept goes", wait_until(lambda: not os.path.exists(left), 5))
+        checks.equal("what is known of its end stays", scene.facts(dead.id), facts)
         checks.equal("how many there are", daemon.number('mallardd_processes{state="dead"}'), 2)
 
 

@@ -102,7 +102,11 @@ def check_planted(checks, build):
         clear(scene, f"{prey.pid}.")
         plant_all(scene, scene.box_files()[0])
         late = scene.prey()
+        unfinished = os.path.join(scene.boxes, f"{os.getpid()}.{start_ticks(os.getpid())}.mallard")
         checks.check("garbage that arrives hides nobody", wait_until(lambda: daemon.knows(late.id) and daemon.knows(prey.id), 3))
+        gone = os.path.join(scene.boxes, "4000002.1.mallard")
+        checks.check("what nobody can be writing is swept away", wait_until(lambda: not os.path.exists(gone), 5))
+        checks.check("what somebody who lives may be is left", os.path.exists(unfinished))
         checks.check("what a link leads to is no process", not daemon.knows(4000010) and not daemon.knows(4000009))
         seed = int(os.environ.get("SEED", 0)) or int.from_bytes(os.urandom(4), "little")
         break_boxes(scene, next(f for f in scene.box_files() if f"/{prey.pid}." in f), seed)
@@ -143,10 +147,37 @@ def check_impostor(checks, build):
         checks.equal("nobody else is", as_nobody(daemon, [f"/p/{identity}/debug/pprof/heap"]), {f"/p/{identity}/debug/pprof/heap": 404})
         checks.equal("it is doubtful", daemon.number('mallardd_processes{state="doubtful"}'), 1)
         checks.equal("it takes no orders", daemon.status(f"/p/{identity}/debug/mallard/gc", method="POST"), 409)
+        fds = daemon.fds()
+        for _ in range(20):
+            os.rename(path, path + ".old")
+            path = plant(scene, f"{pid}.{ticks}.mallard", box)
+            os.chown(path, NOBODY, NOBODY)
+            os.unlink(path + ".old")
+            wait_until(lambda: daemon.knows(identity), 3)
+        checks.check("made anew again and again, it costs no descriptors", daemon.fds() <= fds + 10, (fds, daemon.fds()))
         os.unlink(path)
         checks.check("removed, it is forgotten", wait_until(lambda: not daemon.knows(identity), 3))
         checks.check("it was not kept", not scene.kept_folder(identity))
         checks.check("who is real is untouched", daemon.lives(prey.pid))
+
+
+def check_lowered(checks, build):
+    """A server that was started by root, and is nobody by now: its box is root's still."""
+    if not IS_ROOT:
+        print("skip lowered: not run by root")
+        return
+    with Scene(build) as scene:
+        daemon = scene.daemon()
+        program = (f"import ctypes, os, sys\nkeep = [bytes(1000) for i in range(20000)]\nos.setuid({NOBODY})\n"
+                   "print('ready', flush=True)\nsys.stdin.readline()\n")
+        with subprocess.Popen(["python3", "-c", program], env=scene.env, cwd=scene.folder, text=True, stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE) as server:
+            server.stdout.readline()
+            checks.check("it is followed", wait_until(lambda: daemon.lives(server.pid), 5))
+            fresh = scene.daemon("--keep", os.path.join(scene.folder, "kept2"), "--socket", os.path.join(scene.folder, "socket2"))
+            checks.check("by one that sees it only now, too", wait_until(lambda: fresh.lives(server.pid), 5))
+            checks.equal("without a doubt", fresh.number('mallardd_processes{state="doubtful"}'), 0)
+            server.kill()
 
 
 def check_other_version(checks, build):
@@ -164,9 +195,11 @@ def check_other_version(checks, build):
         begin(f"{pid}.{ticks + 1}.mallard")
         daemon = scene.daemon()
         scans = daemon.number("mallardd_scans_total")
+        fds = daemon.fds()
         os.rename(path, path + ".away")
         os.rename(path + ".away", path)
-        checks.check("scans go on", wait_until(lambda: daemon.number("mallardd_scans_total") > scans, 25))
+        checks.check("scans go on", wait_until(lambda: daemon.number("mallardd_scans_total") > scans + 1, 50))
+        checks.check("and keep no descriptors", daemon.fds() <= fds, (fds, daemon.fds()))
         prey = scene.prey()
         checks.check("and others are found", wait_until(lambda: daemon.knows(prey.id), 5))
         checks.check("a process of another version is told of in one line", len(lines()) == 1, daemon.errors())
@@ -196,6 +229,16 @@ def check_flood(checks, build):
         checks.check("which hold no descriptors", fds < 60, fds)
         wait_until(lambda: len(scene.box_files()) == 1, 10)
         checks.equal("and are swept away, being of nobody who lives", len(scene.box_files()), 1)
+        fds = daemon.fds()
+        for i in range(30):
+            os.mkdir(os.path.join(scene.boxes, f"run.{4400000 + i}"))
+            plant(scene, f"run.{4400000 + i}/{4400000 + i}.1.mallard", b"x")
+        checks.check("so are those in folders of runs", wait_until(lambda: len(scene.box_files()) == 1, 10))
+        scans = daemon.number("mallardd_scans_total")
+        for i in range(30):
+            os.rmdir(os.path.join(scene.boxes, f"run.{4400000 + i}"))
+        wait_until(lambda: daemon.number("mallardd_scans_total") > scans + 1, 50)
+        checks.check("and the folders are let go of", wait_until(lambda: daemon.fds() <= fds + 10, 5), (fds, daemon.fds()))
 
 
 # ---- other users
@@ -391,7 +434,7 @@ def check_read_only(checks, build):
 
 
 ALONE = (check_users, check_unprivileged, check_full_disk, check_read_only)
-TOGETHER = (check_planted, check_impostor, check_other_version, check_flood, check_paths)
+TOGETHER = (check_planted, check_impostor, check_lowered, check_other_version, check_flood, check_paths)
 
 
 def main(arguments):

@@ -141,6 +141,9 @@ class Daemon:
             fields = file.read().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def fds(self):
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
     def memory_kib(self, name="VmRSS"):
         with open(f"/proc/{self.pid}/status", encoding="ascii") as file:
             return next(int(line.split()[1]) for line in file if line.startswith(f"{name}:"))
