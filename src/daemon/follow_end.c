@@ -132,7 +132,7 @@ static void take_kill_off(struct process *process, uint64_t counted, uint64_t no
     uint64_t *before = &process->loop.memory.oom_kills;
     if (process->state == PROCESS_LIVING)
         kill_count_take_off(&process->loop.kills, counted, now_ns);
-    else if (*before != CGROUP_UNKNOWN && *before < counted)
+    else if (counted != CGROUP_UNKNOWN && *before < counted)
         ++*before;
 }
 

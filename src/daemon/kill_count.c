@@ -18,8 +18,7 @@ static bool rose_just_now(const struct kill_count *count, uint64_t now_ns) {
 
 void kill_count_look(struct kill_count *count, uint64_t seen, uint64_t now_ns) {
     if (seen != count->seen && !rose_just_now(count, now_ns)) {
-        count->settled =
-            count->seen == KILL_COUNT_UNKNOWN || seen < count->seen ? seen : count->seen;
+        count->settled = seen < count->seen ? seen : count->seen; /* the unknown is the largest */
         count->rose_ns = now_ns;
     }
     count->seen = seen;

@@ -770,11 +770,25 @@ static void check_commands(struct mal_box_reader *reader) {
     assert_int_equal(result, MAL_BOX_CMD_SET_RATE * 1000 + 49);
 }
 
+/* How often this process maps the file. */
+static int mappings_of(const char *path) {
+    char line[1024];
+    int count = 0;
+    FILE *maps = fopen("/proc/self/maps", "re");
+    assert_non_null(maps);
+    while (fgets(line, sizeof(line), maps) != NULL)
+        count += strstr(line, path) != NULL;
+    fclose(maps);
+    return count;
+}
+
 static void test_command_file(void **state) {
     struct scene *scene = *state;
     struct mal_box_reader *reader = open_saved(scene);
     struct box_server *server = box_server_start(scene->path, answer);
+    int before = mappings_of(scene->path);
     check_commands(reader);
+    assert_int_equal(mappings_of(scene->path), before);
     box_server_stop(server);
     mal_reader_close(reader);
 }

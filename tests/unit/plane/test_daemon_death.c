@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -224,6 +225,8 @@ static void test_oom(void **state) {
     death.wait_status = SIGKILL;
     death.after = death.before;
     check(&death, KEEP_DEATH_SIGNAL, "killed by SIGKILL");
+    death.after.oom_kills = 0; /* another group by that name */
+    check(&death, KEEP_DEATH_SIGNAL, "killed by SIGKILL");
 }
 
 static void test_group_gone(void **state) {
@@ -241,6 +244,9 @@ static void test_group_gone(void **state) {
     assert_int_equal(facts.memory_max_bytes, 64 * MIB);
     assert_int_equal(facts.signal, SIGKILL);
     free(facts.sentence);
+    death.before.max_bytes = CGROUP_UNKNOWN; /* of no limit nothing can be told */
+    assert_false(death_may_be_oom(&death));
+    check(&death, KEEP_DEATH_SIGNAL, "killed by SIGKILL");
 }
 
 /* ---- the kernel's log ---- */
@@ -320,6 +326,18 @@ static void test_log_records(void **state) {
     assert_int_equal(log.fd, -1);
 }
 
+/* What the kernel says when records were overwritten. */
+static bool next_read_has_gap;
+
+ssize_t read(int fd, void *data, size_t bytes) {
+    if (next_read_has_gap) {
+        next_read_has_gap = false;
+        errno = EPIPE;
+        return -1;
+    }
+    return syscall(SYS_read, fd, data, bytes);
+}
+
 /* A record a packet, as the kernel gives them. */
 static void log_of(const char *const records[], size_t count, struct kernel_log *ret_log) {
     int ends[2];
@@ -351,6 +369,11 @@ static void test_log_flood(void **state) {
     assert_int_equal(kernel_log_ask(&log, 4982, 1), KERNEL_LOG_SPARED);
     log.left = 0;
     assert_int_equal(kernel_log_ask(&log, 4981, 1), KERNEL_LOG_KILLED);
+    kernel_log_turn(&log);
+    next_read_has_gap = true;
+    assert_int_equal(kernel_log_ask(&log, 4982, 1), KERNEL_LOG_SILENT);
+    assert_int_equal(kernel_log_ask(&log, 4982, 1), KERNEL_LOG_SILENT);
+    assert_int_equal(kernel_log_ask(&log, 4981, 1), KERNEL_LOG_KILLED);
     kernel_log_close(&log);
 }
 
@@ -375,6 +398,8 @@ static void test_zombie(void **state) {
     assert_int_equal(proc_stat_read((uint32_t)pid, &stat), 0);
     assert_true(stat.zombie);
     assert_int_equal(stat.wait_status, SIGKILL);
+    assert_true(
+        proc_maps_file((uint32_t)pid, 1)); /* it maps nothing any more: no news of its box */
     waitpid(pid, NULL, 0);
     pid = start_child(0, 3);
     assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);

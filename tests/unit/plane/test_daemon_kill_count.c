@@ -20,6 +20,8 @@ static void nothing_rose_test(void **state MAL_UNUSED) {
     assert_int_equal(kill_count_before(&count, NOW_NS), 3);
     kill_count_look(&count, 3, NOW_NS);
     assert_int_equal(kill_count_before(&count, NOW_NS), 3);
+    kill_count_take_off(&count, KILL_COUNT_UNKNOWN, NOW_NS); /* its group was gone */
+    assert_int_equal(kill_count_before(&count, NOW_NS), 3);
 }
 
 /* Counted, looked at, and only then gone. */

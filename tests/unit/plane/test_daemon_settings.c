@@ -71,6 +71,18 @@ static void test_defaults(void **state) {
     assert_int_equal(settings_file(&settings, problem), 0);
 }
 
+/* What SIGHUP changes, as the manual says. */
+static void test_live(void **state) {
+    (void)state;
+    static const char *const live[] = {"keep-bytes", "keep-every", "keep-for", "token-file"};
+    size_t count = 0;
+    for (unsigned id = 0; id < SETTINGS; id++)
+        count += settings_changes_live((enum setting_id)id);
+    assert_int_equal(count, sizeof live / sizeof *live);
+    for (size_t i = 0; i < count; i++)
+        assert_true(settings_changes_live(settings_find(live[i], strlen(live[i]))));
+}
+
 static void test_bytes(void **state) {
     (void)state;
     static const struct {
@@ -211,11 +223,11 @@ static void test_help(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults), cmocka_unit_test(test_bytes),
-        cmocka_unit_test(test_flags),    cmocka_unit_test(test_wrong_flags),
-        cmocka_unit_test(test_file),     cmocka_unit_test(test_wrong_file),
-        cmocka_unit_test(test_whole),    cmocka_unit_test(test_flags_win),
-        cmocka_unit_test(test_help),
+        cmocka_unit_test(test_defaults),    cmocka_unit_test(test_live),
+        cmocka_unit_test(test_bytes),       cmocka_unit_test(test_flags),
+        cmocka_unit_test(test_wrong_flags), cmocka_unit_test(test_file),
+        cmocka_unit_test(test_wrong_file),  cmocka_unit_test(test_whole),
+        cmocka_unit_test(test_flags_win),   cmocka_unit_test(test_help),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

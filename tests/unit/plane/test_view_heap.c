@@ -99,6 +99,13 @@ static void test_exact_rates(void **state) {
         check_values(&profile->samples[0], 1000, 48000, 600, 28800);
         pprof_free(profile);
         box_fixture_free(box);
+        const uint64_t many = (1ull << 60) + 1; /* more than a double holds exactly */
+        box = box_with(1, rate, many, 1);
+        profile = heap_of(box, VIEW_HEAP);
+        check_values(&profile->samples[0], (int64_t)many, (int64_t)many, (int64_t)many - 1,
+                     (int64_t)many - 1);
+        pprof_free(profile);
+        box_fixture_free(box);
     }
 }
 
@@ -343,6 +350,33 @@ static void test_delta(void **state) {
     box_fixture_free(box);
 }
 
+/* One stack, one size, two heaps: two samples, and each has its own difference. */
+static void test_delta_of_two_heaps(void **state) {
+    (void)state;
+    struct box_fixture *box = box_with(64, 1, 10, 0);
+    box_fixture_add_bucket(box, 0, 64, 1, 1000, 0)->kind = MAL_BOX_KIND_GC;
+    struct mal_snapshot *before = snapshot_of(box);
+    *box_fixture_allocs(box, 0) = 13;
+    *box_fixture_allocs(box, 1) = 1500;
+    struct mal_snapshot *after = snapshot_of(box);
+    struct view_symbols *symbols;
+    struct view_buffer out = {0};
+    assert_int_equal(view_symbols_create(&symbols), 0);
+    assert_int_equal(delta_of(before, after, symbols, &out), 0);
+    struct pprof *profile = decode(&out);
+    assert_int_equal(profile->sample_count, 2);
+    check_values(&profile->samples[0], 500, 500 * 64, 500, 500 * 64);
+    check_values(&profile->samples[1], 3, 3 * 64, 3, 3 * 64);
+    assert_string_equal(profile->samples[0].labels[1].text, "gc");
+    assert_int_equal(profile->samples[1].label_count, 1);
+    pprof_free(profile);
+    view_buffer_free(&out);
+    view_symbols_destroy(symbols);
+    mal_snapshot_free(before);
+    mal_snapshot_free(after);
+    box_fixture_free(box);
+}
+
 /* ---------------------------------------------------------------------------------- go's tool */
 
 static char *run_pprof(const char *arguments, const struct view_buffer *profile) {
@@ -401,12 +435,19 @@ static void test_go_tool_pprof(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_estimates),     cmocka_unit_test(test_exact_rates),
-        cmocka_unit_test(test_rates_merge),   cmocka_unit_test(test_hostile_numbers),
-        cmocka_unit_test(test_head),          cmocka_unit_test(test_gzip_header),
-        cmocka_unit_test(test_labels),        cmocka_unit_test(test_comments),
-        cmocka_unit_test(test_places),        cmocka_unit_test(test_places_of_what_was_unloaded),
-        cmocka_unit_test(test_empty),         cmocka_unit_test(test_delta),
+        cmocka_unit_test(test_estimates),
+        cmocka_unit_test(test_exact_rates),
+        cmocka_unit_test(test_rates_merge),
+        cmocka_unit_test(test_hostile_numbers),
+        cmocka_unit_test(test_head),
+        cmocka_unit_test(test_gzip_header),
+        cmocka_unit_test(test_labels),
+        cmocka_unit_test(test_comments),
+        cmocka_unit_test(test_places),
+        cmocka_unit_test(test_places_of_what_was_unloaded),
+        cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_delta),
+        cmocka_unit_test(test_delta_of_two_heaps),
         cmocka_unit_test(test_go_tool_pprof),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -240,6 +241,39 @@ static void test_metrics_promtool(void **state) {
     free_processes(processes, 3);
 }
 
+static double metric_of(const char *text, const char *name) {
+    char line[64];
+    snprintf(line, sizeof(line), "\n%s{", name);
+    const char *at = strstr(text, line);
+    return at ? strtod(strchr(at, '}') + 2, NULL) : -1;
+}
+
+static void test_what_is_of_the_process(void **state) {
+    (void)state;
+    struct view_process processes[3];
+    struct view_buffer out = {0};
+    three_processes(processes);
+    while (clock() < CLOCKS_PER_SEC / 5)
+        ;
+    processes[0].status.dropped_samples = 77;
+    processes[0].identity.started_unix_ns = 1700000000123456789ull;
+    assert_int_equal(view_metrics_text(processes, 1, &out), 0);
+    double cpu_s = (double)clock() / CLOCKS_PER_SEC;
+    assert_true(metric_of(out.data, "process_cpu_seconds_total") > 0.1);
+    assert_true(metric_of(out.data, "process_cpu_seconds_total") < cpu_s + 0.1);
+    assert_true(metric_of(out.data, "mallard_dropped_samples_total") == 77);
+    assert_non_null(strstr(out.data, "} 1700000000.123456789\n"));
+    /* In another pid namespace: whoever has that pid here is another process. */
+    view_buffer_reset(&out);
+    processes[0].host_pid = 0;
+    assert_int_equal(view_metrics_text(processes, 1, &out), 0);
+    assert_null(strstr(out.data, "\nprocess_open_fds{"));
+    assert_null(strstr(out.data, "\nprocess_cpu_seconds_total{"));
+    assert_non_null(strstr(out.data, "\nprocess_start_time_seconds{"));
+    view_buffer_free(&out);
+    free_processes(processes, 3);
+}
+
 static void test_stat_text(void **state) {
     (void)state;
     struct view_process processes[3];
@@ -247,6 +281,10 @@ static void test_stat_text(void **state) {
     three_processes(processes);
     assert_int_equal(view_stat_text(&processes[0], NULL, &out), 0);
     assert_non_null(strstr(out.data, "/usr/bin/example  running, up 1h2m"));
+    processes[0].identity.started_unix_ns -= (2 * 86400 + 3 * 3600) * 1000000000ull;
+    view_buffer_reset(&out);
+    assert_int_equal(view_stat_text(&processes[0], NULL, &out), 0);
+    assert_non_null(strstr(out.data, "/usr/bin/example  running, up 2d4h2m"));
     assert_non_null(strstr(out.data, "live objects                   41 MiB\n"));
     view_buffer_reset(&out);
     assert_int_equal(view_stat_text(&processes[2], NULL, &out), 0);
@@ -327,15 +365,11 @@ static void test_stat_collector(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_memstats),
-        cmocka_unit_test(test_memstats_is_json),
-        cmocka_unit_test(test_metrics),
-        cmocka_unit_test(test_metrics_double),
-        cmocka_unit_test(test_metrics_promtool),
-        cmocka_unit_test(test_stat_text),
-        cmocka_unit_test(test_metrics_without_collector),
-        cmocka_unit_test(test_collector),
-        cmocka_unit_test(test_stat_collector),
+        cmocka_unit_test(test_memstats),         cmocka_unit_test(test_memstats_is_json),
+        cmocka_unit_test(test_metrics),          cmocka_unit_test(test_metrics_double),
+        cmocka_unit_test(test_metrics_promtool), cmocka_unit_test(test_what_is_of_the_process),
+        cmocka_unit_test(test_stat_text),        cmocka_unit_test(test_metrics_without_collector),
+        cmocka_unit_test(test_collector),        cmocka_unit_test(test_stat_collector),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

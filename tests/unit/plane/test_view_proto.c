@@ -5,11 +5,14 @@
  */
 #include "profile.pb-c.h"
 #include "support/seeded.h"
+#include "view/gzip.h"
 #include "view/profile.h"
 #include "view/proto_samples.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -181,12 +184,146 @@ static void test_whole(void **state) {
     view_profile_free(&profile);
 }
 
+/* ---- reading what may be an enemy's ---- */
+
+typedef Perftools__Profiles__Profile pb_profile;
+typedef Perftools__Profiles__ValueType pb_value_type;
+typedef Perftools__Profiles__Location pb_location;
+typedef Perftools__Profiles__Line pb_line;
+typedef Perftools__Profiles__Function pb_function;
+typedef Perftools__Profiles__Mapping pb_mapping;
+
+static int read_message(const pb_profile *message) {
+    struct view_profile profile;
+    struct view_buffer plain = {0}, packed = {0};
+    char *room = view_buffer_room(&plain, perftools__profiles__profile__get_packed_size(message));
+    plain.bytes += perftools__profiles__profile__pack(message, (uint8_t *)room);
+    assert_int_equal(view_gzip(plain.data, plain.bytes, VIEW_EFFORT_SPEED, &packed), 0);
+    int error = view_profile_read(packed.data, packed.bytes, &profile);
+    if (error == 0)
+        view_profile_free(&profile);
+    view_buffer_free(&plain);
+    view_buffer_free(&packed);
+    return error;
+}
+
+#define MANY 300
+
+/* Two of each, and one sample of one value. */
+struct message {
+    pb_profile profile;
+    pb_value_type type;
+    pb_value_type *types[VIEW_PROFILE_VALUES_MAX + 1];
+    pb_function function[2], *functions[2];
+    pb_mapping mapping[2], *mappings[2];
+    pb_line line, *lines[MANY];
+    pb_location location[2], *locations[2];
+    pb_sample sample, *samples[1];
+    uint64_t ids[2];
+    int64_t value;
+    char *strings[1];
+};
+
+static void message_init(struct message *m) {
+    perftools__profiles__profile__init(&m->profile);
+    perftools__profiles__value_type__init(&m->type);
+    perftools__profiles__line__init(&m->line);
+    perftools__profiles__sample__init(&m->sample);
+    m->line.function_id = 1;
+    m->value = 1;
+    m->strings[0] = (char[]){""};
+    for (size_t i = 0; i <= VIEW_PROFILE_VALUES_MAX; i++)
+        m->types[i] = &m->type;
+    for (size_t i = 0; i < MANY; i++)
+        m->lines[i] = &m->line;
+    for (size_t i = 0; i < 2; i++) {
+        perftools__profiles__function__init(m->functions[i] = &m->function[i]);
+        perftools__profiles__mapping__init(m->mappings[i] = &m->mapping[i]);
+        perftools__profiles__location__init(m->locations[i] = &m->location[i]);
+        m->function[i].id = m->mapping[i].id = m->location[i].id = m->ids[i] = i + 1;
+        m->location[i].mapping_id = i + 1;
+        m->location[i].line = m->lines;
+        m->location[i].n_line = 1;
+    }
+    m->samples[0] = &m->sample;
+    m->sample.location_id = m->ids;
+    m->sample.n_location_id = 2;
+    m->sample.value = &m->value;
+    m->sample.n_value = 1;
+    pb_profile *profile = &m->profile;
+    profile->sample_type = m->types;
+    profile->function = m->functions;
+    profile->mapping = m->mappings;
+    profile->location = m->locations;
+    profile->sample = m->samples;
+    profile->string_table = m->strings;
+    profile->n_sample_type = profile->n_sample = profile->n_string_table = 1;
+    profile->n_function = profile->n_mapping = profile->n_location = 2;
+}
+
+static void test_read_bounds(void **state) {
+    (void)state;
+    static struct message m;
+    message_init(&m);
+    assert_int_equal(read_message(&m.profile), 0);
+    m.profile.n_sample_type = VIEW_PROFILE_VALUES_MAX + 1;
+    assert_int_equal(read_message(&m.profile), -EBADMSG);
+    message_init(&m);
+    m.location[0].n_line = 256;
+    assert_int_equal(read_message(&m.profile), 0);
+    m.location[0].n_line = MANY;
+    assert_int_equal(read_message(&m.profile), -EBADMSG);
+}
+
+/* References to nothing are none; one number for two things makes the whole worthless. */
+static void test_read_ids(void **state) {
+    (void)state;
+    static struct message m;
+    message_init(&m);
+    m.location[0].mapping_id = 1ull << 40;
+    m.line.function_id = UINT64_MAX;
+    m.ids[1] = 1ull << 50;
+    assert_int_equal(read_message(&m.profile), 0);
+    message_init(&m);
+    m.function[1].id = 1;
+    assert_int_equal(read_message(&m.profile), -EBADMSG);
+    message_init(&m);
+    m.mapping[1].id = 1;
+    assert_int_equal(read_message(&m.profile), -EBADMSG);
+    message_init(&m);
+    m.location[1].id = 1;
+    assert_int_equal(read_message(&m.profile), -EBADMSG);
+    m.location[1].id = 1ull << 40;
+    assert_int_equal(read_message(&m.profile), -EBADMSG);
+}
+
+/* Comments beyond the bound are left out; functions of one name in two files are two. */
+static void test_what_is_noted(void **state) {
+    (void)state;
+    struct view_profile profile = profile_with(1);
+    char text[16];
+    for (int i = 0; i < VIEW_PROFILE_COMMENTS_MAX + 2; i++) {
+        snprintf(text, sizeof(text), "comment %d", i);
+        view_profile_add_comment(&profile, text);
+    }
+    assert_int_equal(profile.comment_count, VIEW_PROFILE_COMMENTS_MAX);
+    struct view_function function = {.name = view_profile_string(&profile, "helper"),
+                                     .system_name = view_profile_string(&profile, "helper"),
+                                     .filename = view_profile_string(&profile, "a.c"),
+                                     .start_line = 3};
+    uint32_t first = view_profile_function(&profile, &function);
+    assert_int_equal(view_profile_function(&profile, &function), first);
+    function.filename = view_profile_string(&profile, "b.c");
+    assert_int_not_equal(view_profile_function(&profile, &function), first);
+    view_profile_free(&profile);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random),
-        cmocka_unit_test(test_extremes),
-        cmocka_unit_test(test_beyond_the_guess),
-        cmocka_unit_test(test_whole),
+        cmocka_unit_test(test_random),           cmocka_unit_test(test_extremes),
+        cmocka_unit_test(test_beyond_the_guess), cmocka_unit_test(test_whole),
+        cmocka_unit_test(test_read_bounds),      cmocka_unit_test(test_read_ids),
+        cmocka_unit_test(test_what_is_noted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
