@@ -428,6 +428,8 @@ def check_wrong_settings(checks, build):
             done = scene.run_daemon(*options)
             checks.check(f"refused: {' '.join(options)}", done.returncode == status and wanted in done.stderr and
                          done.stderr.count("\n") == 1 and not done.stdout, f"{done.returncode} {done.stderr!r} {done.stdout!r}")
+        evil = scene.run_daemon("--\033[31mnope\r\n<0>forged\x7f")
+        checks.check("what was given forges no line of the log", re.fullmatch(r"mallardd: [ -~]+\n", evil.stderr), evil.stderr)
         checks.check("--help", "usage: mallardd" in scene.run_daemon("--help").stdout)
         checks.check("--version", re.fullmatch(r"mallardd \d+\.\d+\.\d+\n", scene.run_daemon("--version").stdout))
 

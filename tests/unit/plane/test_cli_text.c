@@ -257,6 +257,8 @@ static void moments_are_written(void **state) {
     assert_string_equal(text, "Nov 14 12:00");
     cli_clock_text(NOON - 400 * 86400ull, NOON, text);
     assert_string_equal(text, "2022-10-11");
+    cli_clock_text(NOON + 86400, NOON, text); /* the clock was set back: not without the year */
+    assert_string_equal(text, "2023-11-16");
     cli_clock_text(UINT64_MAX, NOON, text);
     assert_true(strlen(text) < CLI_CLOCK_BYTES);
 }

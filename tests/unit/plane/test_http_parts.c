@@ -140,6 +140,8 @@ static void test_another_site_is_told_apart(void **state) {
         {{"localhost:6060", NULL, "cross-site"}, false},
         {{"localhost:6060", NULL, "same-site"}, false},
         {{"localhost:6060", "http://localhost:6060", "cross-site"}, false},
+        {{"localhost:6060", "http://localhost:6060.evil.example", NULL}, false},
+        {{"localhost:6060", "http://localhost:606", NULL}, false},
     };
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++)

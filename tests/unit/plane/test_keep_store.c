@@ -194,8 +194,10 @@ static void test_boot(void **state) {
 static void test_leftovers(void **state) {
     (void)state;
     struct scene scene;
-    char folder[512], empty[512];
+    char folder[512], empty[512], foreign[512];
     scene_open(&scene);
+    snprintf(foreign, sizeof(foreign), "%s/lost+found", scene.path); /* none of ours */
+    assert_int_equal(mkdir(foreign, 0755), 0);
     struct keep_entry *entry = begin(&scene, 5);
     snprintf(folder, sizeof(folder), "%s", keep_entry_path(entry));
     add_profile(entry, 100, "profile");
@@ -209,6 +211,7 @@ static void test_leftovers(void **state) {
     assert_int_equal(keep_profiles(folder, profiles, 4), 1);
     scene_reopen(&scene);
     assert_int_not_equal(access(empty, F_OK), 0);
+    assert_int_equal(access(foreign, F_OK), 0);
     assert_int_equal(faccessat(AT_FDCWD, folder, F_OK, 0), 0);
     char path[600];
     snprintf(path, sizeof(path), "%s/.new.facts", folder);
