@@ -50,6 +50,7 @@
 #include "pageheap/limit.h"
 #include "pageheap/pageheap.h"
 #include "sample/profile.h"
+#include "sample/unwind.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -298,6 +299,7 @@ __attribute__((constructor(101))) static void come_up(void) {
         mal_thread_set_rate(mal_options.mem_profile_rate);
         configure_profile();
     }
+    mal_unwind_allow();
     configure_gc();
     /* A box that is open already took its predecessor's name over. */
     if (!mal_writer_is_open())

@@ -164,13 +164,38 @@ void mal_modules_note(const uintptr_t *pcs, size_t count) {
             last = note_one(pcs[i]);
 }
 
-/* The bias of the main program is where its headers are minus where they say they are. */
+static const ElfW(Phdr) * find_header(const struct object *object, uint32_t type) {
+    for (size_t i = 0; i < object->header_count; i++)
+        if (object->headers[i].p_type == type)
+            return &object->headers[i];
+    return NULL;
+}
+
+/* The ELF header in front of the program headers, where that is what lies there. */
+static const ElfW(Ehdr) * elf_header(const struct object *object) {
+    const ElfW(Ehdr) *header = (const ElfW(Ehdr) *)(const void *)object->headers - 1;
+    bool is_on_page = (uintptr_t)object->headers % mal_vm_page_bytes() >= sizeof *header;
+    bool is_one = is_on_page && memcmp(header->e_ident, ELFMAG, SELFMAG) == 0;
+    return is_one && header->e_phoff == sizeof *header ? header : NULL;
+}
+
+/* Where the headers are minus where they say they are. Static programs that may lie anywhere do not
+ * say it; their first segment begins with the ELF header. */
+static bool find_bias(struct object *program) {
+    const ElfW(Phdr) *self = find_header(program, PT_PHDR);
+    const ElfW(Phdr) *first = find_header(program, PT_LOAD);
+    const ElfW(Ehdr) *header = self ? NULL : elf_header(program);
+    if (self)
+        program->bias = (uintptr_t)program->headers - self->p_vaddr;
+    else if (header && first && first->p_offset == 0)
+        program->bias = (uintptr_t)header - first->p_vaddr;
+    return self || header;
+}
+
 void mal_modules_note_program(void) {
     const ElfW(Phdr) *headers = (const void *)getauxval(AT_PHDR);
     size_t count = getauxval(AT_PHNUM);
     struct object program = {0, headers, headers ? count : 0, ""};
-    for (size_t i = 0; i < program.header_count; i++)
-        if (headers[i].p_type == PT_PHDR)
-            program.bias = (uintptr_t)headers - headers[i].p_vaddr;
-    add_object(&program);
+    if (headers && find_bias(&program))
+        add_object(&program);
 }

@@ -33,6 +33,7 @@
 #include "sample/unwind.h"
 
 #include <stdbool.h>
+#include <sys/auxv.h>
 
 #include "base/atomic.h"
 #include "base/attr.h"
@@ -52,6 +53,8 @@ enum {
 };
 
 struct mal_unwind_stats mal_unwind_stats;
+
+static uint32_t is_allowed; /* relaxed atomic; once set it stays */
 
 /* reg[MAL_UNWIND_RA] is the pc. */
 struct frame {
@@ -324,10 +327,26 @@ static MAL_SLOW void walk_with_all(const struct request *q, const struct frame *
     walk(q, start, MAL_UNWIND_RA, ret_result);
 }
 
+/* A static program allocates before its libc has made the table that _dl_find_object reads. Where
+ * there is a loader, that has made it before it relocated us. */
+static MAL_SLOW bool may_begin(void) {
+    if (getauxval(AT_BASE) != 0)
+        mal_unwind_allow();
+    return mal_load_relaxed(&is_allowed) != 0;
+}
+
+void mal_unwind_allow(void) {
+    mal_store_relaxed(&is_allowed, 1u);
+}
+
 __attribute__((noinline)) size_t mal_unwind_capture(uintptr_t *ret_pcs, size_t max,
                                                     const void *skip_lo, const void *skip_hi,
                                                     struct mal_unwind_code *ret_code) {
     struct frame start = {.is_exact = true};
+    if (ret_code)
+        *ret_code = (struct mal_unwind_code){MAL_PATH_NONE, 0};
+    if (MAL_UNLIKELY(!mal_load_relaxed(&is_allowed)) && !may_begin())
+        return 0;
     mal_unwind_arch_here(start.reg);
     MAL_ASSERT(max <= MAL_UNWIND_DEPTH_MAX);
     struct request q = {ret_pcs, max, (uintptr_t)skip_lo, (uintptr_t)skip_hi - (uintptr_t)skip_lo};

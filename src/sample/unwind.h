@@ -29,6 +29,9 @@ struct mal_unwind_code {
 size_t mal_unwind_capture(uintptr_t *ret_pcs, size_t max, const void *skip_lo, const void *skip_hi,
                           struct mal_unwind_code *ret_code);
 
+/* Where no loader has loaded the program, nothing is captured before this. */
+void mal_unwind_allow(void);
+
 /* Forgets every cached pc. Safe beside captures in other threads; for tests. */
 void mal_unwind_reset(void);
 

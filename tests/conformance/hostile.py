@@ -92,6 +92,20 @@ def guests(s):
               f"dlopen, dlclose, dlmopen with {knobs}: status {done.returncode} {done.stdout!r} {done.stderr[:200]!r}")
 
 
+def static_programs(s):
+    """The archive in a program that no loader loads: at a fixed place, and wherever the kernel puts it."""
+    archive = pathlib.Path(s.library).with_name("libmallard.a")
+    program = os.path.join(s.boxes.name, "static")
+    for way in (["-static"], ["-static-pie", "-fPIE"]):
+        built = subprocess.run(["cc", "-w", "-O1", "-D_GNU_SOURCE", *way, pathlib.Path(__file__).with_suffix(".c"), archive, "-o", program, "-pthread"],
+                               capture_output=True, text=True, check=False)
+        check(built.returncode == 0, f"{way[0]}: built {built.stderr[:200]!r}")
+        for role in ("early", "late", "cancels"):
+            done = subprocess.run([program, role], env=s.environment(LD_PRELOAD="", MALLARD_EAGER="1", MALLARD_MEMPROFILERATE="1000"),
+                                  capture_output=True, text=True, timeout=100, check=False)
+            check((done.returncode, done.stdout) == (0, "works\n"), f"{way[0]}, {role}: status {done.returncode} {done.stderr[:200]!r}")
+
+
 def odd_values(s):
     """Unicode, newlines, 100 KiB (the kernel's limit is 128): one line of text each, never an end."""
     names = ["MEMPROFILERATE", "GOMEMLIMIT", "GOGC", "HTTP", "HTTP_TOKEN", "DIR", "KEEP", "DEBUG", "EAGER", "CPU_CACHE"]
@@ -128,7 +142,7 @@ def stopped(s):
 
 def main(library, folder, mallard):
     scene = Scene(library, folder, mallard)
-    for part in (after_exec, folders, stopped, odd_values, guests, roles):
+    for part in (after_exec, folders, stopped, odd_values, guests, static_programs, roles):
         part(scene)
     print(f"{counts[True]} passed, {counts[False]} failed")
     return counts[False] > 0
