@@ -80,7 +80,7 @@ PROGRAM_LIBS_unwind = $(UNIT_CORE_OBJ) -lunwind
 PROGRAM_LIBS_gc_mark = $(UNIT_CORE_OBJ)
 $(OUT)/tests/bin/conformance/look: $(READER_OBJ)
 $(OUT)/tests/bin/conformance/serve: $(PLANE_OBJ)
-$(OUT)/tests/bin/conformance/% $(OUT)/tests/bin/programs/%: | $(CORE_SO)
+$(filter $(OUT)/tests/bin/conformance/% $(OUT)/tests/bin/programs/%,$(PROGRAMS)): | $(CORE_SO)
 $(OUT)/tests/bin/bench/unwind $(OUT)/tests/bin/bench/gc_mark: $(UNIT_CORE_OBJ)
 $(patsubst tests/%.c,$(OUT)/tests/bin/%,$(wildcard tests/bench/workloads/*.c)) $(patsubst %,$(OUT)/tests/bin/bench/%,micro memory scraped): tests/bench/workloads/load.h tests/bench/workloads/churn.h
 
