@@ -259,7 +259,7 @@ static void stop(void (*body)(void *context), struct mal_gc_stop *ret_stop) {
     mal_gc_step_begin();
     mal_gc_pace_before_stop();
     mal_gc_world_stopped(body, NULL, ret_stop);
-    mal_gc_pace_after_stop(mal_load_relaxed(&mal_gc_phase) == MAL_GC_MARK);
+    mal_gc_pace_after_stop();
     mal_gc_step_end();
 }
 

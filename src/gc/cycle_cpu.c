@@ -26,19 +26,21 @@
 static uint64_t sweeper_ns; /* of the sweeping thread since it began */
 
 struct reading {
-    uint64_t mono_ns, process_ns, collector_ns, background_ns;
+    uint64_t mono_ns, process_ns, collector_ns, background_ns, owner_ns;
 };
 static struct reading last;    /* when idleness was last measured */
 static struct reading settled; /* when it was last taken for the limiter */
 
 static struct reading read_clocks(void) {
     struct mal_gc_workers_cpu workers = mal_gc_workers_cpu();
-    uint64_t rest_ns = mal_clock_thread_ns() + mal_load_relaxed(&sweeper_ns);
+    uint64_t owner_ns = mal_clock_thread_ns();
+    uint64_t rest_ns = owner_ns + mal_load_relaxed(&sweeper_ns);
     return (struct reading){
         .mono_ns = mal_clock_mono_ns(),
         .process_ns = mal_clock_process_ns(),
         .collector_ns = workers.background_ns + workers.idle_ns + rest_ns,
         .background_ns = workers.background_ns,
+        .owner_ns = owner_ns,
     };
 }
 
@@ -66,15 +68,23 @@ unsigned mal_gc_cpu_idle_permille(void) {
     return permille;
 }
 
-/* The owner and the sweep are on neither side: the limiter takes a quarter of all CPUs for the
- * collector's, whoever works for it. */
-uint64_t mal_gc_cpu_take_idle_ns(void) {
+/* The owner and the sweep are on neither side. */
+struct mal_gc_cpu_shares mal_gc_cpu_settle(void) {
     struct reading now = read_clocks();
-    uint64_t room_ns = (now.mono_ns - settled.mono_ns) * mal_gc_cpus();
-    uint64_t plan_ns = less(now.background_ns, settled.background_ns);
-    uint64_t idle_ns = less(room_ns, program_ns(&settled, &now) + plan_ns);
+    struct mal_gc_cpu_shares shares = {program_ns(&settled, &now),
+                                       less(now.background_ns, settled.background_ns)};
     settled = now;
-    return idle_ns;
+    return shares;
+}
+
+/* Whatever CPU the owner has in a stop, the program has none beside it. When it has none itself, it
+ * waits for threads that run on, or for its turn, which is nobody's work. */
+uint64_t mal_gc_cpu_settle_stop_ns(void) {
+    struct reading now = read_clocks();
+    uint64_t owner_ns = less(now.owner_ns, settled.owner_ns) * mal_gc_cpus();
+    uint64_t process_ns = less(now.process_ns, settled.process_ns);
+    settled = now;
+    return mal_max(owner_ns, process_ns);
 }
 
 static void forget_workers(struct reading *reading, struct mal_gc_workers_cpu workers) {

@@ -100,7 +100,7 @@ struct mal_gc_assist_ratio mal_gc_pace_ratio(void) {
 void mal_gc_pace_init(void) {
     mal_lock(&pace_lock);
     mal_gc_pacer_init(&pacer, mal_gc_config.percent, (int64_t)mal_limit_bytes(), mal_gc_cpus());
-    mal_gc_limiter_init(&limiter, mal_gc_cpus(), mal_clock_mono_ns());
+    mal_gc_limiter_init(&limiter, mal_gc_cpus());
     commit_locked();
     mal_unlock(&pace_lock);
 }
@@ -227,10 +227,10 @@ void mal_gc_pace_end(struct mal_gc_run *run) {
 static uint64_t settled_ns; /* the owner's */
 
 void mal_gc_pace_before_stop(void) {
-    uint64_t idle_ns = mal_gc_cpu_take_idle_ns();
+    struct mal_gc_cpu_shares cpu = mal_gc_cpu_settle();
     settled_ns = mal_clock_mono_ns();
     mal_lock(&pace_lock);
-    mal_gc_limiter_update(&limiter, settled_ns, idle_ns);
+    mal_gc_limiter_update(&limiter, cpu.program_ns, cpu.background_ns);
     mal_unlock(&pace_lock);
 }
 
@@ -239,11 +239,10 @@ void mal_gc_pace_settle(void) {
         mal_gc_pace_before_stop();
 }
 
-/* Nobody was idle in the stop: that is charged in full. */
-void mal_gc_pace_after_stop(bool is_marking) {
-    mal_gc_cpu_take_idle_ns();
+void mal_gc_pace_after_stop(void) {
+    uint64_t stop_ns = mal_gc_cpu_settle_stop_ns();
     mal_lock(&pace_lock);
-    mal_gc_limiter_after_stop(&limiter, is_marking, mal_clock_mono_ns());
+    mal_gc_limiter_charge_stop(&limiter, stop_ns);
     mal_unlock(&pace_lock);
 }
 
@@ -264,7 +263,7 @@ void mal_gc_pace_before_fork(void) {
 void mal_gc_pace_after_fork(bool child) {
     if (child) {
         pacer.triggered_bytes = UINT64_MAX;
-        mal_gc_limiter_init(&limiter, mal_gc_cpus(), mal_clock_mono_ns());
+        mal_gc_limiter_init(&limiter, mal_gc_cpus());
     }
     mal_unlock(&pace_lock);
 }

@@ -98,8 +98,13 @@ void mal_gc_cpu_begin_marking(void);
 uint64_t mal_gc_cpu_program_ns(void);
 /* How many CPUs, in thousandths, the program does not use. */
 unsigned mal_gc_cpu_idle_permille(void);
-/* Since the last call, of all CPUs' time what neither the program nor the plan's workers used. */
-uint64_t mal_gc_cpu_take_idle_ns(void);
+/* CPU time since the last of these two calls: whose it was; and what a stop that is just over took,
+ * of all CPUs. */
+struct mal_gc_cpu_shares {
+    uint64_t program_ns, background_ns;
+};
+struct mal_gc_cpu_shares mal_gc_cpu_settle(void);
+uint64_t mal_gc_cpu_settle_stop_ns(void);
 void mal_gc_cpu_note_sweeper(void);
 void mal_gc_cpu_forget_in_child(void);
 
@@ -161,7 +166,7 @@ void mal_gc_pace_commit(void);
 
 /* The owner's, around a stop. */
 void mal_gc_pace_before_stop(void);
-void mal_gc_pace_after_stop(bool is_marking);
+void mal_gc_pace_after_stop(void);
 void mal_gc_pace_add_assist(uint64_t ns);
 bool mal_gc_pace_is_limiting(void);
 

@@ -2,16 +2,21 @@
  *
  * The bucket fills with the collector's CPU time and leaks at the rate of the program's:
  *
- *     total = (now - updated) * cpus
- *     gc    = assists + 25 % of total while marking, or all of total while the world is stopped
- *     fill += gc - (total - idle - gc)
+ *     gc   = assists + workers of the plan + stops
+ *     fill += gc - program
  *
- * so it rises only while the collector gets more than half of the time that anybody wanted. When it
- * is full assists stop, which lets the program allocate beyond its limit rather than stand still.
- * Its capacity is what a burst may take before that.
+ * so it rises only while the collector gets more than half of the time that either took. When it is
+ * full assists stop, which lets the program allocate beyond its limit rather than stand still. Its
+ * capacity is what a burst may take before that.
  *
- * Idle is what nobody wanted, and what is the collector's by leave of that: a program whose only
- * thread waits for the mark while a worker has its CPU to itself got nothing of the other one.
+ * All of it is CPU time that was measured. Go takes time for all CPUs: a quarter of it while
+ * marking, and all of it in a stop. That is the same where CPUs are to be had. Where other programs
+ * have them, or a quota froze the process in the middle of a stop, such time passes without anybody
+ * working: a process with a third of a CPU was found to collect too much, at 10 % of its time, and
+ * grew to four times its goal.
+ *
+ * Idle workers are on neither side: they have what nobody wanted. So is a thread that waits for the
+ * mark.
  *
  * SYNCHRONIZATION: the owner's lock guards all but the pool of assists, which anybody adds to and
  * update takes from with a relaxed exchange, and is_limiting, which is advice: a reader may be
@@ -26,9 +31,8 @@
 
 #define CAPACITY_PER_CPU_NS UINT64_C(1000000000)
 
-void mal_gc_limiter_init(struct mal_gc_limiter *limiter, unsigned cpus, uint64_t now_ns) {
-    *limiter = (struct mal_gc_limiter){
-        .capacity_ns = cpus * CAPACITY_PER_CPU_NS, .cpus = cpus, .updated_ns = now_ns};
+void mal_gc_limiter_init(struct mal_gc_limiter *limiter, unsigned cpus) {
+    *limiter = (struct mal_gc_limiter){.capacity_ns = cpus * CAPACITY_PER_CPU_NS};
 }
 
 void mal_gc_limiter_add_assist(struct mal_gc_limiter *limiter, uint64_t ns) {
@@ -59,29 +63,14 @@ static void settle(struct mal_gc_limiter *limiter, uint64_t program_ns, uint64_t
         leak(limiter, program_ns - gc_ns);
 }
 
-/* All CPU time since the last update; the clock may stand still or step back between threads. */
-static uint64_t take_total_ns(struct mal_gc_limiter *limiter, uint64_t now_ns) {
-    if (now_ns <= limiter->updated_ns)
-        return 0;
-    uint64_t total_ns = (now_ns - limiter->updated_ns) * limiter->cpus;
-    limiter->updated_ns = now_ns;
-    return total_ns;
+void mal_gc_limiter_update(struct mal_gc_limiter *limiter, uint64_t program_ns,
+                           uint64_t background_ns) {
+    uint64_t assist_ns = __atomic_exchange_n(&limiter->assist_ns, 0, __ATOMIC_RELAXED);
+    settle(limiter, program_ns - mal_min(assist_ns, program_ns), assist_ns + background_ns);
 }
 
-void mal_gc_limiter_update(struct mal_gc_limiter *limiter, uint64_t now_ns, uint64_t idle_ns) {
-    uint64_t total_ns = take_total_ns(limiter, now_ns);
-    if (total_ns == 0)
-        return;
-    uint64_t gc_ns = __atomic_exchange_n(&limiter->assist_ns, 0, __ATOMIC_RELAXED);
-    if (limiter->is_marking)
-        gc_ns += total_ns / 4;
-    uint64_t wanted_ns = total_ns - mal_min(idle_ns, total_ns);
-    settle(limiter, wanted_ns - mal_min(gc_ns, wanted_ns), gc_ns);
-}
-
-void mal_gc_limiter_after_stop(struct mal_gc_limiter *limiter, bool is_marking, uint64_t now_ns) {
-    limiter->is_marking = is_marking;
-    settle(limiter, 0, take_total_ns(limiter, now_ns));
+void mal_gc_limiter_charge_stop(struct mal_gc_limiter *limiter, uint64_t cpu_ns) {
+    settle(limiter, 0, cpu_ns);
 }
 
 bool mal_gc_limiter_is_limiting(const struct mal_gc_limiter *limiter) {

@@ -14,6 +14,7 @@ import tempfile
 
 import live
 
+OTHER = 65534  # nobody
 TOKEN = "a-token-for-tests"
 
 

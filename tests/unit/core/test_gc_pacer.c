@@ -335,7 +335,7 @@ struct world {
     double stack_bytes, globals_bytes, malloc_bytes;
     double live, scan;        /* of the heap, now */
     double mutator_ns, gc_ns; /* CPU since the beginning */
-    double now_ns;
+    double now_ns, settled_ns;
     unsigned limited_steps;
     uint64_t random;
 };
@@ -351,8 +351,17 @@ struct cycle {
 static struct world world_with(int percent, int64_t limit, unsigned cpus) {
     struct world world = {.cpus = cpus, .random = 1234567};
     mal_gc_pacer_init(&world.pacer, percent, limit, cpus);
-    mal_gc_limiter_init(&world.limiter, cpus, 0);
+    mal_gc_limiter_init(&world.limiter, cpus);
     return world;
+}
+
+/* Everybody had all of their CPUs since the last time: workers their share, the program the rest.
+ */
+static void settle(struct world *world, double workers_share) {
+    double cpu_ns = (world->now_ns - world->settled_ns) * world->cpus;
+    world->settled_ns = world->now_ns;
+    mal_gc_limiter_update(&world->limiter, (uint64_t)(cpu_ns * (1 - workers_share)),
+                          (uint64_t)(cpu_ns * workers_share));
 }
 
 static struct mal_gc_pacer_heap snapshot(const struct world *world) {
@@ -384,7 +393,7 @@ static void allocate_to_the_trigger(struct world *world, const struct load *load
         double cpu_ns = bytes / load->alloc_rate;
         world->mutator_ns += cpu_ns;
         world->now_ns += cpu_ns / world->cpus;
-        mal_gc_limiter_update(&world->limiter, (uint64_t)world->now_ns, 0);
+        settle(world, 0);
     }
     /* Starting takes a span or so, and a thread that gets there late. */
     grow(world, load, 8 * KIB);
@@ -429,8 +438,8 @@ static void mark_step(struct world *world, const struct load *load, struct marki
     world->now_ns += step_ns;
     mal_gc_limiter_add_assist(&world->limiter, (uint64_t)(assist / load->scan_rate));
     /* Assists settle the account one by one; without them it is done by the period. */
-    if (!is_limited || world->now_ns - (double)world->limiter.updated_ns > MAL_GC_LIMITER_PERIOD_NS)
-        mal_gc_limiter_update(&world->limiter, (uint64_t)world->now_ns, 0);
+    if (!is_limited || world->now_ns - world->settled_ns > MAL_GC_LIMITER_PERIOD_NS)
+        settle(world, 0.25);
     grow(world, load, bytes);
 }
 
@@ -441,8 +450,7 @@ static struct cycle run_cycle(struct world *world, struct load load) {
     mal_gc_pacer_start(&world->pacer, &heap, MAL_GC_START_HEAP);
     if (load.live_bytes > world->live)
         load.live_bytes = world->live;
-    mal_gc_limiter_update(&world->limiter, (uint64_t)world->now_ns, 0);
-    mal_gc_limiter_after_stop(&world->limiter, true, (uint64_t)world->now_ns);
+    settle(world, 0);
     double heap_work = load.live_bytes * load.scannable;
     struct marking marking = {.work = heap_work + world->stack_bytes + world->globals_bytes +
                                       load.rescan_bytes};
@@ -462,8 +470,7 @@ static struct cycle run_cycle(struct world *world, struct load load) {
         .program_ns = (uint64_t)(marking.wall_ns * world->cpus * 0.75 - marking.assist_ns),
     };
     struct mal_gc_pacer_outcome outcome = mal_gc_pacer_end_cycle(&world->pacer, &heap, &end);
-    mal_gc_limiter_update(&world->limiter, (uint64_t)world->now_ns, 0);
-    mal_gc_limiter_after_stop(&world->limiter, false, (uint64_t)world->now_ns);
+    settle(world, 0.25);
     cycle.goal = (double)outcome.goal_bytes;
     cycle.peak = world->live;
     cycle.overshoot = cycle.peak / cycle.goal;
