@@ -102,6 +102,10 @@ export async function keyboard(host, page, id) {
       const wanted = choice === 'dark' ? 'dark' : 'light';
       await eventually(`not ${wanted}`, async () => (await theme()) === wanted);
     }
+    for (let i = 0; i < 4; i++) await keys.press('t');
+    await page.getByRole('button', { name: 'theme: light' }).waitFor();
+    for (let i = 0; i < 2; i++) await keys.press('t');
+    await page.getByRole('button', { name: 'theme: system' }).waitFor();
     await keys.press('?');
     await page.locator('dialog[open]').waitFor();
     await keys.press('Escape');

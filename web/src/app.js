@@ -2,7 +2,7 @@
 //
 // The page as a whole: reads the address, chooses the view, and has what belongs to none of them: the
 // bar at the top, the theme, the keys.
-import { useCallback, useEffect, useMemo, useState } from 'preact/hooks';
+import { useCallback, useLayoutEffect, useMemo, useState } from 'preact/hooks';
 import { PageContext } from './data/page.js';
 import { useRoute } from './data/route.js';
 import { toView, VIEWS } from './model/route.js';
@@ -56,8 +56,9 @@ function Help({ onClose }) {
 
 const isTyping = (target) => ['INPUT', 'SELECT', 'TEXTAREA'].includes(target.tagName);
 
+// A layout effect: a key that follows at once means what is on the screen by then.
 function useKeys({ route, go, nextTheme, openHelp }) {
-  useEffect(() => {
+  useLayoutEffect(() => {
     const pressed = (event) => {
       if (
         event.ctrlKey ||

@@ -41,15 +41,13 @@ export function useTheme() {
       apply(choice);
       setTheme(inForce(choice));
     };
+    store(choice);
     update();
     dark.addEventListener('change', update);
     return () => dark.removeEventListener('change', update);
   }, [choice]);
-  const next = () => {
-    const after = CHOICES[(CHOICES.indexOf(choice) + 1) % CHOICES.length];
-    store(after);
-    setChoice(after);
-  };
+  const next = () =>
+    setChoice((before) => CHOICES[(CHOICES.indexOf(before) + 1) % CHOICES.length]);
   return { theme, choice, next };
 }
 
