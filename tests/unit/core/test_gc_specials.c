@@ -340,17 +340,21 @@ static void holding_a_cleanup_keeps_nothing_alive(void **state) {
     assert_int_equal(ran_count, 1);
 }
 
-static void a_cleanup_waits_for_the_finalizer(void **state) {
-    (void)state;
+static void check_that_a_cleanup_waits(typeof(mallard_gc_finalizer_set) *set_finalizer) {
     void **object = model_new();
     assert_int_equal(mallard_gc_cleanup_add(object, note, (void *)5, NULL), 0);
-    assert_int_equal(mallard_gc_finalizer_set(object, note), 0);
+    assert_int_equal(set_finalizer(object, note), 0);
     cycle();
     assert_int_equal(ran_count, 1);
     assert_ptr_equal(ran[0], object);
     cycle();
     assert_int_equal(ran_count, 2);
     assert_ptr_equal(ran[1], (void *)5);
+}
+
+static void a_cleanup_waits_for_the_finalizer(void **state) {
+    (void)state;
+    check_that_a_cleanup_waits(mallard_gc_finalizer_set);
 }
 
 static void cleanups_that_are_wrong_are_refused(void **state) {
@@ -395,15 +399,7 @@ static void a_weak_word_lives_as_long_as_its_object(void **state) {
 /* Without an order, too: an object's cleanups wait until it is gone. */
 static void without_an_order_cleanups_wait(void **state) {
     (void)state;
-    void **object = model_new();
-    assert_int_equal(mallard_gc_cleanup_add(object, note, (void *)5, NULL), 0);
-    assert_int_equal(mallard_gc_finalizer_set_unordered(object, note), 0);
-    cycle();
-    assert_int_equal(ran_count, 1);
-    assert_ptr_equal(ran[0], object);
-    cycle();
-    assert_int_equal(ran_count, 2);
-    assert_ptr_equal(ran[1], (void *)5);
+    check_that_a_cleanup_waits(mallard_gc_finalizer_set_unordered);
 }
 
 /* What was judged before says nothing of this time: a cleanup that waited for a finalizer goes on
