@@ -157,12 +157,17 @@ int mal_reader_header(const struct mal_box_reader *reader, struct mal_box_header
     return 0;
 }
 
+/* What a box of any version begins with. Its writer fills it in no order: there is no version 0. */
+static bool begins_like_a_box(const struct mal_box_header *header) {
+    return memcmp(header->magic, MAL_BOX_MAGIC, sizeof(header->magic)) == 0 && header->version != 0;
+}
+
 static int header_check(struct mal_box_reader *reader) {
     struct mal_box_header header;
     int error = box_copy(reader, 0, &header, sizeof(header));
     if (error)
         return error;
-    if (memcmp(header.magic, MAL_BOX_MAGIC, sizeof(header.magic)) != 0)
+    if (!begins_like_a_box(&header))
         return -EBADMSG;
     if (header.version != MAL_BOX_VERSION)
         return -EPROTO;
@@ -238,7 +243,7 @@ int mal_box_version(const char *path, uint32_t *ret_version) {
     error = open_file(reader);
     if (!error)
         error = box_copy(reader, 0, &header, offsetof(struct mal_box_header, header_bytes));
-    if (!error && memcmp(header.magic, MAL_BOX_MAGIC, sizeof(header.magic)) != 0)
+    if (!error && !begins_like_a_box(&header))
         error = -EBADMSG;
     if (!error)
         *ret_version = header.version;

@@ -532,9 +532,15 @@ static void test_other_version(void **state) {
 static void test_unfinished(void **state) {
     struct scene *scene = *state;
     struct mal_box_reader *reader;
+    uint32_t version;
     box_fixture_header(scene->box)->state = 0;
     assert_int_equal(mal_reader_from_memory(box_fixture_base(scene->box), MAL_BOX_BYTES, &reader),
                      -EBADMSG);
+    box_fixture_header(scene->box)->version = 0;
+    box_fixture_save(scene->box, scene->folder, scene->path);
+    assert_int_equal(mal_reader_open(scene->path, &reader), -EBADMSG);
+    assert_int_equal(mal_box_version(scene->path, &version), -EBADMSG);
+    unlink(scene->path);
 }
 
 /* Every 32-bit word of the header takes values that break sizes, offsets and sums. */
