@@ -879,38 +879,6 @@ static void links_are_added_moved_and_removed(void **state) {
     assert_int_equal(mallard_gc_link_remove(&b, SHORT), 0);
 }
 
-/* Short ones before the finalizer runs, long ones when there is none to run any more. */
-static void links_go_with_their_objects(void **state) {
-    static void *places[4];
-    (void)state;
-    if (MAL_STOPS_BY_NOTE) /* it starts a thread, beside which the phase changes by hand */
-        skip();
-    for (int unordered = 0; unordered < 2; unordered++) {
-        void *object = mallard_gc_alloc(48, NULL);
-        assert_int_equal(unordered ? mallard_gc_finalizer_set_unordered(object, never_called)
-                                   : mallard_gc_finalizer_set(object, never_called),
-                         0);
-        for (unsigned kind = SHORT; kind <= LONG; kind++) {
-            places[kind] = disguised(object);
-            assert_int_equal(mallard_gc_link_add(&places[kind], object, kind), 0);
-        }
-        uintptr_t hidden = ~(uintptr_t)object;
-        struct mal_gc_worker *worker = begin_by_hand();
-        drain(worker);
-        assert_int_equal(mal_gc_specials_judge_unordered(worker), unordered);
-        end_by_hand(worker);
-        assert_null(places[SHORT]);
-        assert_ptr_equal(places[LONG], (void *)hidden);
-        assert_true(is_object((void *)~hidden));
-        for (int i = 0;
-             i < 1000 && mal_gc_callbacks_counts().queued != mal_gc_callbacks_counts().executed;
-             i++)
-            poll(NULL, 0, 10);
-        collect_and_sweep();
-        assert_null(places[LONG]);
-    }
-}
-
 /* A word that dies with its object is forgotten, not written to. */
 static void links_die_with_their_words(void **state) {
     (void)state;
@@ -1053,7 +1021,6 @@ int main(void) {
         cmocka_unit_test(links_die_with_their_words),
         cmocka_unit_test(cycles_are_counted_with_their_pauses),
         cmocka_unit_test(the_rest_of_a_finalizers_object_is_seen_again),
-        cmocka_unit_test(links_go_with_their_objects),
         cmocka_unit_test(children_find_the_heap_between_two_steps),
         cmocka_unit_test(no_section_is_left_open),
     };

@@ -19,6 +19,7 @@
 
 #include <cmocka.h>
 
+#include "support/emulated.h"
 #include "support/seeded.h"
 
 void *mallard_memalign(size_t alignment, size_t bytes);
@@ -230,6 +231,8 @@ static void shrinking_gives_back(void **state) {
 /* Whoever had to move a large object moves it with room to grow. */
 static void moved_large_objects_have_room(void **state) {
     (void)state;
+    if (is_emulated()) /* the emulator takes what was moved away for unmapped */
+        skip();
     enum { OBJECTS = 8 };
     void *object[OBJECTS];
     for (int i = 0; i < OBJECTS; i++)
