@@ -18,6 +18,7 @@
 #include "base/atomic.h"
 #include "base/bits.h"
 #include "gc/assist.h"
+#include "gc/heap.h"
 #include "gc/workers.h"
 #include "os/clock.h"
 
@@ -68,11 +69,19 @@ unsigned mal_gc_cpu_idle_permille(void) {
     return permille;
 }
 
-/* The owner and the sweep are on neither side. */
+/* While marking a quarter of what the process has is the collector's, whoever works for it: of a
+ * program that waits for the mark idle workers may do all of it. The owner and the sweep are on
+ * neither side. */
+static uint64_t plan_ns(const struct reading *from, const struct reading *to) {
+    uint64_t workers_ns = less(to->background_ns, from->background_ns);
+    bool is_marking = mal_load_relaxed(&mal_gc_phase) == MAL_GC_MARK;
+    return is_marking ? mal_max(workers_ns, less(to->process_ns, from->process_ns) / 4)
+                      : workers_ns;
+}
+
 struct mal_gc_cpu_shares mal_gc_cpu_settle(void) {
     struct reading now = read_clocks();
-    struct mal_gc_cpu_shares shares = {program_ns(&settled, &now),
-                                       less(now.background_ns, settled.background_ns)};
+    struct mal_gc_cpu_shares shares = {program_ns(&settled, &now), plan_ns(&settled, &now)};
     settled = now;
     return shares;
 }

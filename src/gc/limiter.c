@@ -2,7 +2,7 @@
  *
  * The bucket fills with the collector's CPU time and leaks at the rate of the program's:
  *
- *     gc   = assists + workers of the plan + stops
+ *     gc   = assists + the plan's share + stops
  *     fill += gc - program
  *
  * so it rises only while the collector gets more than half of the time that either took. When it is
@@ -15,8 +15,8 @@
  * working: a process with a third of a CPU was found to collect too much, at 10 % of its time, and
  * grew to four times its goal.
  *
- * Idle workers are on neither side: they have what nobody wanted. So is a thread that waits for the
- * mark.
+ * Beyond the plan's share idle workers are on neither side: they have what nobody wanted. So is a
+ * thread that waits for the mark.
  *
  * SYNCHRONIZATION: the owner's lock guards all but the pool of assists, which anybody adds to and
  * update takes from with a relaxed exchange, and is_limiting, which is advice: a reader may be

@@ -29,7 +29,8 @@ void mal_gc_limiter_init(struct mal_gc_limiter *limiter, unsigned cpus);
 void mal_gc_limiter_add_assist(struct mal_gc_limiter *limiter, uint64_t ns);
 /* Settles the account: before each stop of the world, and at least every MAL_GC_LIMITER_PERIOD_NS
  * while marking, for what overflows between two updates is beyond the half. Both are CPU time since
- * the last settlement: of the program's threads, assists included, and of the plan's workers. */
+ * the last settlement: of the program's threads, assists included, and the plan's share while
+ * marking. */
 void mal_gc_limiter_update(struct mal_gc_limiter *limiter, uint64_t program_ns,
                            uint64_t background_ns);
 /* After each stop: what it took, and took away, of all CPUs' time. */

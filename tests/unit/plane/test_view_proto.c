@@ -225,13 +225,14 @@ struct message {
 };
 
 static void message_init(struct message *m) {
+    static char nothing[] = "";
     perftools__profiles__profile__init(&m->profile);
     perftools__profiles__value_type__init(&m->type);
     perftools__profiles__line__init(&m->line);
     perftools__profiles__sample__init(&m->sample);
     m->line.function_id = 1;
     m->value = 1;
-    m->strings[0] = (char[]){""};
+    m->strings[0] = nothing;
     for (size_t i = 0; i <= VIEW_PROFILE_VALUES_MAX; i++)
         m->types[i] = &m->type;
     for (size_t i = 0; i < MANY; i++)
